@@ -1,0 +1,58 @@
+"""The errors every room raises. Each carries the exit status the command line answers with.
+
+2: wrong use or input (a missing file, a bad shape, an unknown name). 1: a check was carried out and failed.
+This module imports nothing and may be imported by every room, the ground ones included.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["CheckFailed", "FusionZooError", "InputError", "UnknownNameError", "closest", "unknown"]
+
+
+class FusionZooError(Exception):
+    """Base of all errors that fusionzoo raises on purpose; its text is one clear line for a person."""
+
+    exit_status = 2
+
+
+class InputError(FusionZooError, ValueError):
+    """The input cannot be used: missing or corrupt file, wrong shape or dtype, values out of range."""
+
+
+class UnknownNameError(FusionZooError, KeyError):
+    """A name that is not known; the text gives the closest ones and how to list them."""
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0]) if self.args else ""
+
+
+class CheckFailed(FusionZooError, ValueError):
+    """A verification was carried out and failed (checksum, strict keys, finite weights, fingerprint, ...)."""
+
+    exit_status = 1
+
+
+def closest(name: str, names: Iterable[str], n: int = 3) -> list[str]:
+    """The `n` names nearest to `name` by difflib's ratio, best first; possibly none."""
+    return difflib.get_close_matches(name, list(names), n, cutoff=0.5)
+
+
+def unknown(kind: str, name: str, names: Iterable[str], hint: str = "") -> UnknownNameError:
+    """An UnknownNameError that says what was wrong, the closest valid choices and the next command.
+
+    >>> str(unknown("fusion strategy", "concta", ["concat", "sum"], "fusionzoo list --fusions"))
+    "unknown fusion strategy 'concta'; did you mean 'concat'? (see: fusionzoo list --fusions)"
+    """
+    names = list(names)
+    near = closest(name, names)
+    text = f"unknown {kind} {name!r}"
+    if near:
+        text += f"; did you mean {', '.join(map(repr, near))}?"
+    elif names and len(names) <= 20:
+        text += f"; known: {', '.join(names)}"
+    if hint:
+        text += f" (see: {hint})"
+    return UnknownNameError(text)

@@ -1,0 +1,69 @@
+"""The contract of a fusion strategy: two feature maps in, `Fused(rgb, x, fused)` out, probes at the seams.
+
+To add a strategy: one file in this folder, a subclass of FusionBlock with `fuse`, registered under a name, and a line in
+`fusionzoo/fusion/__init__.py`. The base class puts the standard probes round `fuse`; declare your own in `__init__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from fusionzoo.probes.point import Probe
+
+__all__ = ["Fused", "FusionBlock"]
+
+
+class Fused(NamedTuple):
+    """What a block returns, each (B, C, H, W): what the two streams carry on with, and the fused feature."""
+
+    rgb: Tensor
+    x: Tensor
+    fused: Tensor
+
+
+class FusionBlock(nn.Module):
+    """Base class of all strategies.
+
+    `interaction` says what the streams receive for their next stage: "none" (unchanged features), "inject" (fused goes into
+    the RGB stream), "exchange" (both rectified). `family` is one of concat, attention, cross-modal, exchange, hybrid.
+
+    Args:
+        channels: C of both inputs and of the three outputs.
+        level: 1 (finest) .. 5, for strategies that weigh levels differently.
+        depth: number of encoder levels in the model.
+    """
+
+    interaction: ClassVar[str] = "none"
+    family: ClassVar[str] = "concat"
+    paper: ClassVar[str] = ""
+    licence: ClassVar[str] = "MIT (ours)"
+
+    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
+        super().__init__()
+        self.channels = channels
+        self.level = level
+        self.depth = depth
+        self.rgb_in = Probe(channels, role="input", modality="rgb", meaning="RGB feature that enters the block")
+        self.x_in = Probe(channels, role="input", modality="x", meaning="x feature that enters the block")
+        self.rgb_out = Probe(channels, role="output", modality="rgb", meaning="what the RGB stream carries on with")
+        self.x_out = Probe(channels, role="output", modality="x", meaning="what the x stream carries on with")
+        self.fused = Probe(channels, role="fused", modality="fused", meaning="what the decoder receives")
+
+    def forward(self, rgb: Tensor, x: Tensor) -> Fused:
+        """rgb, x: (B, C, H, W) each -> Fused of three (B, C, H, W)."""
+        rgb, x, fused = self.fuse(self.rgb_in(rgb), self.x_in(x))
+        return Fused(self.rgb_out(rgb), self.x_out(x), self.fused(fused))
+
+    def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
+        """The strategy itself. For interaction "none" return the inputs as they came beside the fused feature."""
+        raise NotImplementedError
+
+    loss_probes: ClassVar[tuple[str, ...]] = ()
+    """Names of this block's own probes whose values `losses` needs, with gradients."""
+
+    def losses(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Auxiliary losses (scalars) from the values that passed `loss_probes`; none by default."""
+        return {}

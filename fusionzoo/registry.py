@@ -1,0 +1,95 @@
+"""Names -> builders: list, match by pattern, close-match errors; duplicate names raise.
+
+One `Registry` per kind of thing. Registries are filled by the packages that own the things (`fusionzoo.fusion`,
+`fusionzoo.models`) through explicit imports in their `__init__`, never by import side effects elsewhere.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from fusionzoo.errors import unknown
+
+__all__ = ["Registry", "architectures", "fusions", "match", "natural_key"]
+
+T = TypeVar("T")
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that orders numbers by value: `mit-b2` before `mit-b10`.
+
+    >>> sorted(["r101", "r50", "r18"], key=natural_key)
+    ['r18', 'r50', 'r101']
+    """
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p.lower()) for p in re.split(r"(\d+)", name) if p]
+
+
+def match(names: Iterable[str], patterns: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()) -> list[str]:
+    """The names that match any of the fnmatch `patterns` and none of `exclude`, in natural order.
+
+    >>> match(["gate", "concat", "sum"], "*a*", exclude="gate")
+    ['concat']
+    """
+    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    refused = [exclude] if isinstance(exclude, str) else list(exclude)
+    hit = lambda name, group: any(fnmatch.fnmatchcase(name, p) for p in group)  # noqa: E731
+    return sorted((n for n in names if hit(n, wanted) and not hit(n, refused)), key=natural_key)
+
+
+class Registry(Generic[T]):
+    """A mapping from names to things (classes or builder functions) of one `kind`.
+
+    >>> animals = Registry("animal")
+    >>> @animals.register("cat")
+    ... class Cat: ...
+    >>> animals.get("cat") is Cat
+    True
+    """
+
+    def __init__(self, kind: str, hint: str = "") -> None:
+        self.kind = kind
+        self.hint = hint
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that stores the thing under `name`. Raises ValueError when the name is taken."""
+
+        def keep(thing: T) -> T:
+            self.add(name, thing)
+            return thing
+
+        return keep
+
+    def add(self, name: str, thing: T) -> None:
+        """Stores `thing` under `name`. Raises ValueError when the name is taken or malformed."""
+        if name in self._entries:
+            raise ValueError(f"{self.kind} {name!r} is registered already, by {self._entries[name]!r}")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            raise ValueError(f"{self.kind} name {name!r}: use lower-case letters, digits, '_' and '-'")
+        self._entries[name] = thing
+
+    def get(self, name: str) -> T:
+        """The thing called `name`; UnknownNameError with the closest names otherwise."""
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries, self.hint)
+        return self._entries[name]
+
+    def names(self, patterns: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()) -> list[str]:
+        """Registered names that match, in natural order."""
+        return match(self._entries, patterns, exclude)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+fusions: Registry[Any] = Registry("fusion strategy", "fusionzoo list --fusions")
+architectures: Registry[Any] = Registry("architecture", "fusionzoo list --architectures")
