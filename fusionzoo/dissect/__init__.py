@@ -1,0 +1,1 @@
+"""The engine: model + probes + data -> metrics -> Dissection."""

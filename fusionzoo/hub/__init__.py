@@ -1,0 +1,1 @@
+"""Records, load, save, verify, convert."""

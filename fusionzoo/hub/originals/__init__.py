@@ -1,0 +1,1 @@
+"""Official checkpoint keys -> ours, one file a family."""

@@ -1,0 +1,1 @@
+"""Encoders, decoders, the two-stream model and the named models."""

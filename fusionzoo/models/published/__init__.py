@@ -1,0 +1,1 @@
+"""Published architectures ported whole, one file each."""

@@ -1,0 +1,1 @@
+"""Dissection -> terminal table, HTML page, model card."""

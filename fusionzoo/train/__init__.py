@@ -1,0 +1,1 @@
+"""Losses, loop, resume, recipes."""
