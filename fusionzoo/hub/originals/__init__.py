@@ -1,1 +1,1 @@
-"""Official checkpoint keys -> ours, one file a family."""
+"""Official checkpoint formats -> ours: one file a family of weights."""

@@ -1,0 +1,113 @@
+"""Foreign weights -> safetensors and JSON. The only way in for a format that is not ours; nothing is unpickled freely.
+
+`run(method, source, out)` does one conversion; `METHODS` names them. What comes out is a folder with
+`model.safetensors` and `config.json`; `encoder_state` reads an encoder back, checked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.hub.files import CONFIG, WEIGHTS, atomic_files, dump_json, read_header, read_json
+from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
+
+__all__ = ["ENCODER_FORMAT", "METHODS", "encoder_state", "mobilenet_v1", "mobilenet_v1_state", "run"]
+
+ENCODER_FORMAT = "fusionzoo-encoder"
+"""`format` of a converted encoder's config.json."""
+
+_ENCODER_KEYS = {
+    "format": str, "format_version": int, "encoder": str, "encoder_args": dict, "channels": list, "strides": list,
+    "preprocess": dict, "classifier": dict, "num_params": int, "sha256": str, "licence": str, "origin": str,
+    "citation": str, "converted_by": str,
+}  # fmt: skip
+
+
+def run(method: str, source: str | os.PathLike[str], out: str | os.PathLike[str]) -> dict[str, Any]:
+    """Converts `source` into the folder `out` by one of `METHODS`; returns the config that was written.
+
+    Raises:
+        UnknownNameError: no such method.
+        InputError: `source` is not of the form that the method reads, or `out` cannot be written.
+    """
+    if method not in METHODS:
+        raise unknown("conversion", method, METHODS, "fusionzoo convert --help")
+    source = Path(source)
+    if not source.exists():
+        raise InputError(f"{source} does not exist; give the downloaded file or folder to convert")
+    return METHODS[method](source, Path(out))
+
+
+def mobilenet_v1(source: Path, out: Path) -> dict[str, Any]:
+    """MobileNet v1 from TensorFlow.js layer files (see `fusionzoo.hub.originals.mobilenet_v1`).
+
+    `model.safetensors` holds the encoder's keys, and the ImageNet head under `classifier.*`.
+    """
+    import hashlib
+
+    encoder, classifier, width = mobilenet_v1_state(source)
+    tensors = {**encoder, **{f"classifier.{k}": v for k, v in classifier.items()}}
+    data = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"format": "pt"})
+    full = (64, 128, 256, 512, 1024)
+    config: dict[str, Any] = {
+        "format": ENCODER_FORMAT,
+        "format_version": 1,
+        "encoder": "mobilenetv1",
+        "encoder_args": {"width": width},
+        "channels": [int(c * width) for c in full],
+        "strides": [2, 4, 8, 16, 32],
+        # x / 127.5 - 1 on 0..255 is (x / 255 - 0.5) / 0.5
+        "preprocess": {"rgb_mean": [0.5, 0.5, 0.5], "rgb_std": [0.5, 0.5, 0.5]},
+        "classifier": {"data": "ImageNet-1k (ILSVRC 2012)", "classes": 1000, "order": "usual ILSVRC 0..999"},
+        "num_params": sum(v.numel() for k, v in encoder.items() if v.is_floating_point() and "running" not in k),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "licence": "apache-2.0",
+        "origin": f"Google, TensorFlow.js mobilenet_v1_{width:.2f}_224 (Keras Applications / TF-Slim MobileNet)",
+        "citation": "Howard et al., MobileNets, 2017, arXiv:1704.04861",
+        "converted_by": f"fusionzoo convert mobilenet_v1 {source.name} {out.name}",
+    }
+    atomic_files(out, {WEIGHTS: data, CONFIG: dump_json(config)})
+    return config
+
+
+METHODS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1}
+"""Name -> converter (source, out folder) -> config."""
+
+
+def encoder_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A converted encoder: its state dict (without the classifier; load it strictly) and its config.
+
+    Raises:
+        InputError: missing file, another format, a checksum that differs, values that are not finite.
+    """
+    import hashlib
+
+    folder = Path(folder)
+    config = read_json(folder / CONFIG)
+    if config.get("format") != ENCODER_FORMAT or config.get("format_version") != 1:
+        raise InputError(f"{folder} holds no converted encoder; make one with: fusionzoo convert METHOD SOURCE OUT")
+    for key, value in config.items():
+        if key not in _ENCODER_KEYS:
+            near = closest(key, _ENCODER_KEYS, 1)
+            raise InputError(
+                f"{folder / CONFIG}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        if not isinstance(value, _ENCODER_KEYS[key]):
+            raise InputError(f"{folder / CONFIG}: {key!r} is {value!r}, wanted {_ENCODER_KEYS[key].__name__}")
+    read_header(folder / WEIGHTS)
+    data = (folder / WEIGHTS).read_bytes()
+    if hashlib.sha256(data).hexdigest() != config.get("sha256"):
+        raise InputError(f"{folder / WEIGHTS} differs from the sha256 in its config.json: convert it again")
+    state = {k: v for k, v in load(data).items() if not k.startswith("classifier.")}
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(f"{folder / WEIGHTS}: {key} holds NaN or infinite values")
+    return state, config
