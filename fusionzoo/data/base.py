@@ -1,0 +1,260 @@
+"""What every dataset shares: the sample, resizing, the cache, collation.
+
+A sample is a dict: `rgb` uint8 (3, H, W); `x` float32 (Cx, H, W) raw, in the unit of `x_kind` (metres for depth, 0 =
+missing); `label` int64 (Hl, Wl), classes 0..K-1 and 255 = ignore; `id` str.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fusionzoo.data.images import resize_nearest, resize_rgb
+from fusionzoo.errors import InputError
+from fusionzoo.preprocess import validate_pair
+
+__all__ = ["IGNORE", "Sample", "SegmentationDataset", "WithTransform", "collate", "spread"]
+
+IGNORE = 255
+"""The label value that no loss and no metric counts."""
+
+Sample = dict[str, Any]
+
+
+def collate(samples: Sequence[Sample]) -> Sample:
+    """Stacks rgb, x and label along a new first axis and lists the ids; other keys are listed too.
+
+    >>> one = {"rgb": torch.zeros(3, 2, 2), "x": torch.zeros(1, 2, 2), "label": torch.zeros(2, 2), "id": "a"}
+    >>> batch = collate([one, one])
+    >>> batch["rgb"].shape, batch["id"]
+    (torch.Size([2, 3, 2, 2]), ['a', 'a'])
+
+    Raises:
+        InputError: the samples differ in size.
+    """
+    batch: Sample = {}
+    for key in samples[0]:
+        values = [sample[key] for sample in samples]
+        if key not in ("rgb", "x", "label"):
+            batch[key] = values
+            continue
+        odd = next((s for s, v in zip(samples, values, strict=True) if v.shape != values[0].shape), None)
+        if odd is not None:
+            raise InputError(
+                f"{odd['id']}: {key} is {tuple(odd[key].shape)} but {samples[0]['id']} has {tuple(values[0].shape)};"
+                " give the dataset a size=(H, W) and label_size='input', or use batches of 1"
+            )
+        batch[key] = torch.stack([v.as_subclass(Tensor) for v in values])
+    return batch
+
+
+def spread(ids: Sequence[str], limit: int | None) -> list[str]:
+    """`limit` of the ids, evenly spaced from the first (neighbours often show one room); all of them when None.
+
+    >>> spread(["a", "b", "c", "d", "e"], 2)
+    ['a', 'c']
+    """
+    if limit is None or limit >= len(ids):
+        return list(ids)
+    if limit < 1:
+        raise InputError(f"limit is {limit}; give 1 or more, or leave it out for the whole split")
+    return [ids[i * len(ids) // limit] for i in range(limit)]
+
+
+class SegmentationDataset(Dataset[Sample]):
+    """Base of the datasets that read files. Subclasses fill the attributes and give `load`.
+
+    Attributes:
+        name, split: what is read. class_names: K names. concepts: name -> where it shows, empty unless planted.
+        x_kind, x_channels, ignore_index: see the module.
+        ids: the sample ids, in order.
+        size: (H, W) that rgb and x are resized to (bilinear with antialias; nearest), None = as stored.
+        label_size: "native" leaves labels at full resolution, "input" resizes them too (nearest).
+        transform: called with each sample; e.g. `train_transform(...)`.
+    """
+
+    name: str = ""
+    split: str = ""
+    class_names: list[str]
+    concepts: dict[str, str]
+    ignore_index: int = IGNORE
+    x_kind: str = "depth"
+    x_channels: int = 1
+    ids: list[str]
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        *,
+        size: tuple[int, int] | None = None,
+        label_size: str = "native",
+        cache: bool = False,
+        cache_size: tuple[int, int] | None = None,
+        transform: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        if label_size not in ("native", "input"):
+            raise InputError(f"label_size is {label_size!r}; give 'native' (full resolution) or 'input' (as rgb)")
+        if cache_size is not None:
+            if size is not None and tuple(size) != tuple(cache_size):
+                raise InputError("give size or cache_size, not two different ones: cache_size is the size of the samples")
+            size, label_size, cache = cache_size, "input", True
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise InputError(f"size is {size!r}; give (height, width), both positive")
+        self.ids = list(ids)
+        self.size = None if size is None else (int(size[0]), int(size[1]))
+        self.label_size = label_size
+        self.transform = transform
+        self.concepts = {}
+        self.cache = cache
+        self._store: _Store | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
+        """(rgb uint8 (3, H, W), raw x (Cx, H, W), label uint8 (H, W) of 0..K-1 and 255, factor raw x -> unit)."""
+        raise NotImplementedError
+
+    def where(self, index: int) -> str:
+        """Names sample `index` in error messages."""
+        return f"{self.name} {self.ids[index]}"
+
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON values: name, split, n, size, ..."""
+        return {
+            "name": self.name,
+            "split": self.split,
+            "n": len(self),
+            "size": None if self.size is None else list(self.size),
+            "label_size": self.label_size,
+            "num_classes": self.num_classes,
+            "class_names": list(self.class_names),
+            "x_kind": self.x_kind,
+            "x_channels": self.x_channels,
+            "ignore_index": self.ignore_index,
+            "concepts": dict(self.concepts),
+        }
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)  # the sequence protocol ends iteration with it
+        index %= len(self)
+        if not self.cache:
+            rgb, raw, label, factor = self._sized(index)
+        else:
+            if self._store is None:
+                self.prepare_cache()
+            assert self._store is not None
+            rgb, raw, label, factor = self._store.get(index, self._sized, self.where)
+        sample: Sample = {
+            "rgb": rgb,
+            "x": torch.from_numpy(raw.astype(np.float32) * np.float32(factor)),
+            "label": torch.from_numpy(label.astype(np.int64)),
+            "id": self.ids[index],
+        }
+        return sample if self.transform is None else self.transform(sample)
+
+    def prepare_cache(self) -> None:
+        """Reserves the cache, once. Call it before workers start, so that they fill one cache together (fork)."""
+        if self.cache and self._store is None and len(self):
+            self._store = _Store(len(self), self._sized(0))
+
+    def _sized(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
+        """`load`, checked and resized."""
+        rgb, raw, label, factor = self.load(index)
+        where = self.where(index)
+        if label.shape != tuple(rgb.shape[-2:]):
+            raise InputError(
+                f"{where}: label is {label.shape[1]}x{label.shape[0]} but rgb is {rgb.shape[2]}x{rgb.shape[1]}"
+                " (width x height); export them at one size"
+            )
+        validate_pair(rgb, torch.from_numpy(raw if raw.dtype == np.float32 else raw.astype(np.float32)), self.x_kind, where)
+        if self.size is not None:
+            rgb = resize_rgb(rgb, self.size)
+            raw = _nearest(raw, self.size)
+            if self.label_size == "input":
+                label = _nearest(label, self.size)
+        return rgb, raw, label, factor
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None}  # the cache is memory of this process and of its forks
+
+
+def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """resize_nearest for NumPy arrays of any dtype."""
+    height, width = array.shape[-2:]
+    if (height, width) == size:
+        return array
+    index = resize_nearest(torch.arange(height * width).view(height, width), size).numpy()
+    return array.reshape(*array.shape[:-2], -1)[..., index]
+
+
+class _Store:
+    """Decoded samples of one size in anonymous shared memory, in their stored dtypes; forked workers share it.
+
+    Anonymous because a container's /dev/shm is often 64 MB. The system commits pages as they are filled.
+    """
+
+    def __init__(self, n: int, first: tuple[Tensor, np.ndarray, np.ndarray, float]) -> None:
+        rgb, raw, label, _ = first
+        self.rgb = _shared((n, *rgb.shape), np.uint8)
+        self.raw = _shared((n, *raw.shape), raw.dtype)
+        self.label = _shared((n, *label.shape), np.uint8)
+        self.factor = _shared((n,), np.float64)
+        self.filled = _shared((n,), np.uint8)
+
+    def get(
+        self,
+        index: int,
+        load: Callable[[int], tuple[Tensor, np.ndarray, np.ndarray, float]],
+        where: Callable[[int], str],
+    ) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
+        """Sample `index`: a copy of the kept one, or loaded and kept."""
+        if not self.filled[index]:
+            rgb, raw, label, factor = load(index)
+            for kept, new in ((self.rgb, rgb), (self.raw, raw), (self.label, label)):
+                if tuple(kept.shape[1:]) != tuple(new.shape):
+                    raise InputError(
+                        f"{where(index)}: its size differs from the first sample's, and a cache holds one size;"
+                        " give size=(H, W) with label_size='input', or cache=False"
+                    )
+            if raw.dtype != self.raw.dtype:
+                raise InputError(f"{where(index)}: x is {raw.dtype}, the first sample's is {self.raw.dtype}; use cache=False")
+            self.rgb[index], self.raw[index], self.label[index], self.factor[index] = rgb.numpy(), raw, label, factor
+            self.filled[index] = 1
+        rgb = torch.from_numpy(self.rgb[index].copy())
+        return rgb, self.raw[index], self.label[index], float(self.factor[index])
+
+
+def _shared(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    count = int(np.prod(shape))
+    return np.frombuffer(mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize)), dtype, count).reshape(shape)
+
+
+class WithTransform(Dataset[Sample]):
+    """`dataset` with `fn` called on each sample; every other attribute is the dataset's own."""
+
+    def __init__(self, dataset: Any, fn: Callable[[Sample], Sample]) -> None:
+        self.dataset = dataset
+        self.fn = fn
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.fn(self.dataset[index])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":  # while unpickling, `dataset` is not there yet
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
