@@ -1,0 +1,191 @@
+"""What must run over the data, and in how many passes: a plan made before the first image is read.
+
+A `Task` is one accumulator: what it is fed (probe points, under which condition, from which images) and which other
+tasks must be complete before it can start. A task runs in the first pass in which all that it needs is known, so the
+number of passes is the longest chain of needs, the fewest possible. With everything on there are three:
+
+1. scores of all conditions, CKA, channel health, activation quantiles (which give the binarisation thresholds);
+2. concept statistics on the training images (which give the concept weights);
+3. concept curves on all images (thresholds calibrated on the training images, set IoU on the others).
+
+Images are cut into blocks of neighbours (video frames, one room) that stay together. Every second block is held out for
+the concept IoU; the training blocks are dealt to two disjoint halves, which give the noise floor of semantic variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fusionzoo.errors import InputError, unknown
+
+__all__ = ["CONDITIONS", "FITS", "METRICS", "Pass", "Plan", "Split", "Task", "make_plan"]
+
+METRICS = ("segmentation", "cka", "concepts", "health")
+"""What `dissect(metrics=...)` can be asked for. Semantic variance comes with "concepts"."""
+
+CONDITIONS = ("both", "no_rgb", "no_x")
+"""Which modalities the model is given; "no_rgb" is `model(None, x)`."""
+
+FITS = ("full", "half0", "half1")
+"""Concept weights solved on all training images, and on each of the two disjoint halves."""
+
+VIEWS = ("gap", "pix")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One accumulator of the plan.
+
+    Args:
+        kind: "confusion", "cka", "health", "quantiles", "statistics" or "curve".
+        points: the probe points it reads; none: the logits.
+        condition: one of CONDITIONS.
+        variant: the view of a CKA; the training half of "statistics"; the fit of a "curve".
+        needs: keys of the tasks that must be complete before.
+    """
+
+    kind: str
+    points: tuple[str, ...] = ()
+    condition: str = "both"
+    variant: str = ""
+    needs: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name in saved states: unique in a plan."""
+        return "/".join((self.kind, self.condition, "+".join(self.points) or "logits", self.variant or "-"))
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Roles of the images it reads (see `Split.role`)."""
+        if self.kind == "statistics":
+            return frozenset({self.variant})
+        if self.kind == "curve":
+            return frozenset({"half0", "half1", "held"} if self.variant == "full" else {self.variant, "held"})
+        return frozenset({"half0", "half1", "held"})
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The tasks that share one run over the data."""
+
+    tasks: tuple[Task, ...]
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Forward passes a batch needs, in the order of CONDITIONS."""
+        return tuple(c for c in CONDITIONS if any(t.condition == c for t in self.tasks))
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Roles of the images that must be read."""
+        return frozenset().union(*(t.roles for t in self.tasks))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The passes, first to last."""
+
+    passes: tuple[Pass, ...]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(t for p in self.passes for t in p.tasks)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Deals images to roles and to jackknife groups by their index alone, so that every process deals alike.
+
+    Args:
+        n: images in all.
+        block: neighbours that stay together.
+        groups: jackknife groups.
+
+    >>> split = Split.of(8)
+    >>> [split.role(i) for i in range(5)]
+    ['half0', 'held', 'half1', 'held', 'half0']
+    """
+
+    n: int
+    block: int
+    groups: int
+
+    @classmethod
+    def of(cls, n: int, block: int = 8, groups: int = 16) -> Split:
+        """Blocks shrink for small data, so that each role gets at least four blocks from 16 images on."""
+        return cls(n, max(1, min(block, n // 16)), groups)
+
+    def role(self, index: int) -> str:
+        """ "held" (concept IoU is measured there), or the training half "half0" or "half1"."""
+        return ("half0", "held", "half1", "held")[index // self.block % 4]
+
+    def group(self, index: int) -> int:
+        """Jackknife group 0..groups-1. Held-out blocks alone, and all blocks together, fill all groups evenly."""
+        return index // self.block // 2 % self.groups
+
+    def indices(self, roles: Iterable[str]) -> list[int]:
+        """Images with one of `roles`, ascending."""
+        wanted = set(roles)
+        return [i for i in range(self.n) if self.role(i) in wanted]
+
+
+def make_plan(
+    metrics: Sequence[str] | None,
+    levels: Mapping[int, Mapping[str, str]],
+    health: Sequence[str] = (),
+    *,
+    binarise: bool = True,
+) -> Plan:
+    """The plan for the chosen `metrics` (all by default).
+
+    Args:
+        metrics: some of METRICS.
+        levels: level -> {"rgb" | "x" | "fused": probe name}, as `FusionModel.levels`.
+        health: probe points whose health is measured.
+        binarise: concepts from binarised activations (needs quantiles first) instead of raw ones.
+
+    Raises:
+        UnknownNameError: a metric that does not exist.
+        InputError: nothing to do.
+
+    >>> levels = {1: {"rgb": "stage1.rgb", "x": "stage1.x"}}
+    >>> [len(make_plan(m, levels).passes) for m in (None, ["segmentation", "cka"], ["concepts"])]
+    [3, 1, 3]
+    """
+    wanted = METRICS if metrics is None else tuple(metrics)
+    for name in wanted:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+    tasks: list[Task] = []
+    if "segmentation" in wanted:
+        tasks += [Task("confusion", condition=c) for c in CONDITIONS]
+    if "cka" in wanted:
+        pairs = [(at["rgb"], at["x"]) for at in levels.values() if "rgb" in at and "x" in at]
+        tasks += [Task("cka", pair, variant=view) for pair in pairs for view in VIEWS]
+    if "health" in wanted:
+        tasks += [Task("health", (point,)) for point in health]
+    if "concepts" in wanted:
+        for point in dict.fromkeys(p for at in levels.values() for p in at.values()):
+            tasks += _concept_tasks(point, binarise)
+    if not tasks:
+        raise InputError(f"nothing to dissect: the model has no probe points for {', '.join(wanted) or 'no metric'}")
+    return Plan(_passes(tasks))
+
+
+def _concept_tasks(point: str, binarise: bool) -> list[Task]:
+    first = [Task("quantiles", (point,))] if binarise else []
+    needs = tuple(t.key for t in first)
+    statistics = [Task("statistics", (point,), variant=half, needs=needs) for half in FITS[1:]]
+    solved = {"full": tuple(t.key for t in statistics), **{t.variant: (t.key,) for t in statistics}}
+    return first + statistics + [Task("curve", (point,), variant=fit, needs=solved[fit]) for fit in FITS]
+
+
+def _passes(tasks: Sequence[Task]) -> tuple[Pass, ...]:
+    """Each task in the earliest pass that its needs allow."""
+    number: dict[str, int] = {}
+    for task in tasks:  # needs come before those that need them
+        number[task.key] = 1 + max((number[key] for key in task.needs), default=-1)
+    count = 1 + max(number.values())
+    return tuple(Pass(tuple(t for t in tasks if number[t.key] == i)) for i in range(count))
