@@ -1,1 +1,26 @@
-"""Encoders, decoders, the two-stream model and the named models."""
+"""Models: two-stream networks, baselines, published architectures; and their names."""
+
+from __future__ import annotations
+
+from fusionzoo.models.base import FusionModel
+from fusionzoo.models.baselines import BASELINES, Baseline
+from fusionzoo.models.decoders import DECODERS
+from fusionzoo.models.mobilenet_v1 import MobileNetV1
+from fusionzoo.models.presets import build, create_model, list_fusions, list_models
+from fusionzoo.models.stages import build_encoder, known_encoders
+from fusionzoo.models.two_stream import TwoStream
+
+__all__ = [
+    "BASELINES",
+    "DECODERS",
+    "Baseline",
+    "FusionModel",
+    "MobileNetV1",
+    "TwoStream",
+    "build",
+    "build_encoder",
+    "create_model",
+    "known_encoders",
+    "list_fusions",
+    "list_models",
+]

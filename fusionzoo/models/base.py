@@ -1,0 +1,181 @@
+"""What every model of the zoo shares: inputs, preprocessing, config, sizes, probe names, saving."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusionzoo.errors import InputError
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.probes.point import Probe, probe_points
+
+__all__ = ["FORMAT_VERSION", "FusionModel"]
+
+FORMAT_VERSION = 1
+
+
+class FusionModel(nn.Module):
+    """Base of all models: `model(rgb, x) -> logits (B, K, H, W)` at the input size, for any H and W.
+
+    Inputs are normalised by `model.preprocess`. A modality given as None is replaced by zeros, that is by its mean after
+    normalisation: the model's declared substitute. Both None is an error.
+
+    Subclasses implement `logits(rgb, x)` on inputs whose sides are multiples of `stride` and set `model_args`.
+    """
+
+    stride: ClassVar[int] = 32
+    needs: ClassVar[tuple[str, ...]] = ("rgb", "x")
+    """Which inputs the model reads; a baseline that reads only one ignores the other."""
+
+    architecture: str = ""
+    model_args: dict[str, Any]
+
+    def __init__(self, num_classes: int, x_channels: int, preprocess: Preprocess | None) -> None:
+        super().__init__()
+        if num_classes < 1 or x_channels < 1:
+            raise InputError(f"num_classes ({num_classes}) and x_channels ({x_channels}) start at 1")
+        self.num_classes = num_classes
+        self.x_channels = x_channels
+        self.preprocess = preprocess or _default_preprocess(x_channels)
+        if self.preprocess.x_channels != x_channels:
+            raise InputError(f"the preprocessing is for {self.preprocess.x_channels} x channels, the model for {x_channels}")
+        self.class_names: list[str] = [f"class {i}" for i in range(num_classes)]
+        self.input_size: tuple[int, int] | None = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the inputs in order, for example ("rgb", "depth")."""
+        return ("rgb", "depth" if self.preprocess.x_kind == "inverse_depth" else self.preprocess.x_kind)
+
+    @property
+    def levels(self) -> dict[int, dict[str, str]]:
+        """Level -> {"rgb" | "x" | "fused": probe name}; only what the model has."""
+        raise NotImplementedError
+
+    def logits(self, rgb: Tensor, x: Tensor) -> Tensor:
+        """(B, 3, H, W), (B, Cx, H, W) with H, W multiples of `stride` -> (B, K, h, w) at any smaller size."""
+        raise NotImplementedError
+
+    def forward(self, rgb: Tensor | None = None, x: Tensor | None = None) -> Tensor:
+        """Normalised rgb (B, 3, H, W) and x (B, Cx, H, W) -> logits (B, K, H, W)."""
+        rgb, x = self.inputs(rgb, x)
+        height, width = rgb.shape[-2:]
+        down, right = -height % self.stride, -width % self.stride
+        if down or right:
+            rgb, x = (F.pad(v, (0, right, 0, down), mode="replicate") for v in (rgb, x))
+        out = self.logits(rgb, x)
+        out = F.interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=False)
+        return out[..., :height, :width]
+
+    def inputs(self, rgb: Tensor | None, x: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Checks shapes and puts the declared substitute (zeros) where a modality is None."""
+        if rgb is None and x is None:
+            raise InputError("both modalities are None; give at least one")
+        for name, value, channels in (("rgb", rgb, 3), ("x", x, self.x_channels)):
+            if value is not None and (value.ndim != 4 or value.shape[1] != channels):
+                raise InputError(f"{name} has shape {tuple(value.shape)}, wanted (B, {channels}, H, W)")
+        if rgb is None:
+            assert x is not None
+            rgb = x.new_zeros(x.shape[0], 3, *x.shape[-2:])
+        if x is None:
+            x = rgb.new_zeros(rgb.shape[0], self.x_channels, *rgb.shape[-2:])
+        if rgb.shape[0] != x.shape[0] or rgb.shape[-2:] != x.shape[-2:]:
+            raise InputError(f"rgb {tuple(rgb.shape)} and x {tuple(x.shape)} differ in batch or size")
+        return rgb, x
+
+    def losses(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(logits, auxiliary losses by name); the base has none."""
+        return self(rgb, x), {}
+
+    def probe_points(self) -> dict[str, Probe]:
+        """All probes by name."""
+        return probe_points(self)
+
+    def set_classes(self, names: Sequence[str]) -> None:
+        """Names the classes; InputError unless there are `num_classes` of them."""
+        if len(names) != self.num_classes:
+            raise InputError(f"{len(names)} class names for {self.num_classes} classes")
+        self.class_names = [str(n) for n in names]
+
+    def config(self) -> dict[str, Any]:
+        """Plain JSON values from which `fusionzoo.models.build` makes the same model, without weights."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "architecture": self.architecture,
+            "model_args": self.model_args,
+            "preprocess": self.preprocess.to_dict(),
+            "modalities": list(self.modalities),
+            "class_names": self.class_names,
+            "input_size": list(self.input_size) if self.input_size else None,
+        }
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes `config.json` and `model.safetensors` (each atomically) and returns the folder.
+
+        `fusionzoo.hub.save` writes the same with a model card and a record (checksums, fingerprint) beside them.
+        """
+        from safetensors.torch import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        config = json.dumps(self.config(), indent=1) + "\n"
+        for name, data in (("model.safetensors", save(state, {"format": "pt"})), ("config.json", config.encode())):
+            part = folder / f".{name}.{os.getpid()}.part"
+            try:
+                with open(part, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(part, folder / name)
+            finally:
+                part.unlink(missing_ok=True)
+        return folder
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Saves to a temporary folder and uploads it; returns the commit's address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api = HfApi(token=token)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="fusionzoo model"))
+
+
+def _default_preprocess(x_channels: int) -> Preprocess:
+    if x_channels == 1:
+        return Preprocess()
+    return Preprocess(x_kind="hha", x_scale=1 / 255, x_mean=(0.5,) * x_channels, x_std=(0.25,) * x_channels)
+
+
+def init_x_from_rgb(rgb_state: dict[str, Tensor], x_state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """An x encoder's state from RGB weights: equal where shapes are, the first convolution summed over its input channels.
+
+    The kernel sum keeps the response to a grey image of equal values in every channel; it is divided over Cx channels.
+    """
+    out = {}
+    for key, target in x_state.items():
+        source = rgb_state[key]
+        if source.shape != target.shape:
+            if source.ndim != 4 or source.shape[0] != target.shape[0] or source.shape[2:] != target.shape[2:]:
+                raise InputError(f"cannot fit {key} {tuple(source.shape)} to {tuple(target.shape)}")
+            source = source.sum(dim=1, keepdim=True).expand_as(target) / target.shape[1]
+        out[key] = source.to(target.dtype).clone()
+    return out
+
+
+def head(inp: int, num_classes: int, kernel: int) -> nn.Conv2d:
+    """The last convolution: (B, inp, h, w) -> (B, K, h, w), small weights so that training starts near uniform."""
+    conv = nn.Conv2d(inp, num_classes, kernel, padding=kernel // 2)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv

@@ -1,0 +1,114 @@
+"""The baselines every comparison needs: RGB alone, x alone, early fusion (input concatenation), late fusion (logit average).
+
+Same encoders, decoders and heads as TwoStream. `rgb_only` and `x_only` ignore the other input, so that one training
+command and one dissection serve them all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusionzoo.errors import unknown
+from fusionzoo.models.base import FusionModel, head
+from fusionzoo.models.decoders import build_decoder
+from fusionzoo.models.stages import build_encoder
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.probes.point import Probe
+
+__all__ = ["BASELINES", "Baseline"]
+
+BASELINES = ("rgb_only", "x_only", "early", "late")
+_STREAMS = {"rgb_only": ("rgb",), "x_only": ("x",), "early": ("fused",), "late": ("rgb", "x")}
+
+
+class Stream(nn.Module):
+    """Encoder, decoder and head of one input, with probes `stage{i}.{modality}`, `decoder.out`."""
+
+    def __init__(
+        self, encoder: str, decoder: str, channels: int, num_classes: int, modality: str, options: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.modality = modality
+        self.encoder = build_encoder(encoder, channels)
+        counts = list(self.encoder.out_channels)
+        self.depth = len(counts) - 1
+        for i in range(1, self.depth + 1):
+            level = nn.Module()
+            level.add_module(modality, Probe(counts[i], role="feature", modality=modality, meaning="encoder's feature"))
+            setattr(self, f"stage{i}", level)
+        self.decoder = build_decoder(decoder, counts, options)
+        self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = list(self.encoder(image))
+        for i in range(1, self.depth + 1):
+            if features[i].shape[1] > 0:
+                features[i] = getattr(getattr(self, f"stage{i}"), self.modality)(features[i])
+        return self.head(self.decoder(features))
+
+    @property
+    def levels(self) -> list[int]:
+        return [i for i in range(1, self.depth + 1) if self.encoder.out_channels[i] > 0]
+
+
+class Baseline(FusionModel):
+    """One of BASELINES.
+
+    Args:
+        fusion: "rgb_only", "x_only", "early" or "late".
+        encoder, decoder, num_classes, x_channels, decoder_args, preprocess: as in TwoStream.
+
+    >>> Baseline("early", "mobilenetv1-025", "fpn", num_classes=4)(torch.zeros(1, 3, 64, 64), None).shape
+    torch.Size([1, 4, 64, 64])
+    """
+
+    interaction = "none"
+
+    def __init__(
+        self,
+        fusion: str,
+        encoder: str = "mobilenetv1-050",
+        decoder: str = "fpn",
+        *,
+        num_classes: int = 13,
+        x_channels: int = 1,
+        decoder_args: dict[str, Any] | None = None,
+        preprocess: Preprocess | None = None,
+    ) -> None:
+        super().__init__(num_classes, x_channels, preprocess)
+        if fusion not in BASELINES:
+            raise unknown("baseline", fusion, BASELINES)
+        self.model_args = {
+            "fusion": fusion,
+            "encoder": encoder,
+            "decoder": decoder,
+            "num_classes": num_classes,
+            "x_channels": x_channels,
+            "decoder_args": dict(decoder_args or {}),
+        }
+        self.kind = fusion
+        channels = {"rgb": 3, "x": x_channels, "fused": 3 + x_channels}
+        for name in _STREAMS[fusion]:
+            stream = Stream(encoder, decoder, channels[name], num_classes, name, dict(decoder_args or {}))
+            self.add_module(f"{name}_stream", stream)
+        self.logits_probe = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
+
+    @property
+    def levels(self) -> dict[int, dict[str, str]]:
+        streams: dict[str, Stream] = {n: getattr(self, f"{n}_stream") for n in _STREAMS[self.kind]}
+        any_stream = next(iter(streams.values()))
+        return {i: {n: f"{n}_stream.stage{i}.{n}" for n in streams} for i in any_stream.levels if i > 1}
+
+    def logits(self, rgb: Tensor, x: Tensor) -> Tensor:
+        if self.kind == "rgb_only":
+            out = self.rgb_stream(rgb)
+        elif self.kind == "x_only":
+            out = self.x_stream(x)
+        elif self.kind == "early":
+            out = self.fused_stream(torch.cat([rgb, x], dim=1))  # (B, 3 + Cx, H, W)
+        else:
+            out = (self.rgb_stream(rgb) + self.x_stream(x)) / 2
+        return self.logits_probe(out)

@@ -1,0 +1,112 @@
+"""smp's decoders behind one interface: a feature list in, one map out, and which levels they use.
+
+Constructor facts from segmentation-models-pytorch 0.6. Levels are 1..5 (strides 2..32); a level that a decoder does not
+use is not fused either, unless a stream needs it for its next stage.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.probes.point import Probe
+
+__all__ = ["DECODERS", "Decoder", "build_decoder"]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    module: str
+    cls: str
+    levels: tuple[int, ...]
+    options: dict[str, Any]  # what a user may override, with defaults
+    out: Callable[[Sequence[int], dict[str, Any]], int]
+    head_kernel: int
+    channels_only: bool = False  # constructor takes the last channel count instead of the list
+    depth: bool = True  # constructor takes encoder_depth
+
+
+def _last(channels: Sequence[int], options: dict[str, Any]) -> int:
+    return options["decoder_channels"][-1]
+
+
+_UNET = {"decoder_channels": (256, 128, 64, 32, 16)}
+DECODERS: dict[str, _Kind] = {
+    "unet": _Kind("unet", "UnetDecoder", (1, 2, 3, 4, 5), _UNET, _last, 3, depth=False),
+    "unetplusplus": _Kind("unetplusplus", "UnetPlusPlusDecoder", (1, 2, 3, 4, 5), _UNET, _last, 3, depth=False),
+    "manet": _Kind("manet", "MAnetDecoder", (1, 2, 3, 4, 5), _UNET | {"reduction": 16, "pab_channels": 64}, _last, 3,
+                   depth=False),
+    "linknet": _Kind("linknet", "LinknetDecoder", (1, 2, 3, 4, 5), {"prefinal_channels": 32},
+                     lambda c, o: o["prefinal_channels"], 1, depth=False),
+    "fpn": _Kind("fpn", "FPNDecoder", (2, 3, 4, 5),
+                 {"pyramid_channels": 256, "segmentation_channels": 128, "dropout": 0.2, "merge_policy": "add"},
+                 lambda c, o: o["segmentation_channels"] * (4 if o["merge_policy"] == "cat" else 1), 1),
+    "upernet": _Kind("upernet", "UPerNetDecoder", (2, 3, 4, 5), {"decoder_channels": 256},
+                     lambda c, o: o["decoder_channels"], 1),
+    "segformer": _Kind("segformer", "SegformerDecoder", (2, 3, 4, 5), {"segmentation_channels": 256},
+                       lambda c, o: o["segmentation_channels"], 1),
+    "pspnet": _Kind("pspnet", "PSPDecoder", (5,), {"out_channels": 512, "dropout": 0.2},
+                    lambda c, o: o["out_channels"], 3, depth=False),
+    "deeplabv3": _Kind("deeplabv3", "DeepLabV3Decoder", (5,),
+                       {"out_channels": 256, "atrous_rates": (12, 24, 36), "aspp_separable": False, "aspp_dropout": 0.5},
+                       lambda c, o: o["out_channels"], 1, channels_only=True, depth=False),
+}  # fmt: skip
+
+
+class Decoder(nn.Module):
+    """An smp decoder with a probe on its output.
+
+    Args:
+        name: one of DECODERS.
+        encoder_channels: channels of the feature list, the image first.
+        options: overrides of the constructor's defaults; unknown ones are refused with the closest.
+    """
+
+    def __init__(self, name: str, encoder_channels: Sequence[int], options: dict[str, Any]) -> None:
+        super().__init__()
+        kind = _kind(name)
+        for key in options:
+            if key not in kind.options:
+                near = closest(key, kind.options, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kind.options)}"
+                raise InputError(f"decoder {name!r} has no option {key!r}{hint}")
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in (kind.options | options).items()}
+        cls = getattr(importlib.import_module(f"segmentation_models_pytorch.decoders.{kind.module}.decoder"), kind.cls)
+        channels = list(encoder_channels)
+        first: Any = channels[-1] if kind.channels_only else channels
+        if kind.depth:
+            given["encoder_depth"] = len(channels) - 1
+        if name == "segformer" and channels[1] > 0:  # give it the four levels that its paper uses
+            first, given["encoder_depth"] = [channels[0], *channels[2:]], len(channels) - 2
+        self.net = cls(first, **given)
+        self.skip_level_1 = name == "segformer" and channels[1] > 0
+        self.out_channels = kind.out(channels, given)
+        self.head_kernel = kind.head_kernel
+        self.out = Probe(self.out_channels, role="decoded", modality="fused", meaning="what the head receives")
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Feature list [image, level 1, ..., level 5] -> (B, out_channels, h, w)."""
+        if self.skip_level_1:
+            features = [features[0], *features[2:]]
+        return self.out(self.net(features))
+
+
+def _kind(name: str) -> _Kind:
+    if name not in DECODERS:
+        raise unknown("decoder", name, DECODERS, "fusionzoo list --decoders")
+    return DECODERS[name]
+
+
+def used_levels(name: str, encoder_channels: Sequence[int]) -> tuple[int, ...]:
+    """Levels of the encoder that the decoder reads and that are not empty."""
+    return tuple(i for i in _kind(name).levels if encoder_channels[i] > 0)
+
+
+def build_decoder(name: str, encoder_channels: Sequence[int], options: dict[str, Any] | None = None) -> Decoder:
+    """The decoder called `name`; UnknownNameError with the closest otherwise."""
+    return Decoder(name, encoder_channels, dict(options or {}))

@@ -1,0 +1,149 @@
+"""Names -> models. `strategy_encoder_decoder` is built from its parts; published architectures have names of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import fusionzoo.fusion  # noqa: F401  registers the strategies
+from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.models.base import FORMAT_VERSION, FusionModel
+from fusionzoo.models.baselines import BASELINES, Baseline
+from fusionzoo.models.decoders import DECODERS
+from fusionzoo.models.stages import encoder_token
+from fusionzoo.models.two_stream import TwoStream
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.registry import architectures, fusions, match
+
+__all__ = ["build", "create_model", "list_fusions", "list_models"]
+
+_NAMED_ENCODERS = ("mobilenetv1-025", "mobilenetv1-050", "mobilenetv1-075", "mobilenetv1-100", "resnet18", "resnet50",
+                   "mit-b0", "mit-b2")  # fmt: skip
+_NAMED_DECODERS = ("fpn", "unet", "segformer", "upernet")
+_CONFIG_KEYS = ("format_version", "architecture", "model_args", "preprocess", "modalities", "class_names", "input_size")
+
+
+def list_fusions(patterns: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()) -> list[str]:
+    """Registered fusion strategies, then the baselines, that match; natural order.
+
+    >>> "hybrid" in list_fusions(), list_fusions("conc*")
+    (True, ['concat'])
+    """
+    return match([*fusions, *BASELINES], patterns, exclude)
+
+
+def list_models(patterns: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()) -> list[str]:
+    """Model names that match: published architectures, and every strategy with a few common encoders and decoders.
+
+    `create_model` takes any other `strategy_encoder_decoder` as well.
+    """
+    composed = [f"{f}_{e}_{d}" for f in [*fusions, *BASELINES] for e in _NAMED_ENCODERS for d in _NAMED_DECODERS]
+    return match([*architectures, *composed], patterns, exclude)
+
+
+def create_model(
+    name: str,
+    *,
+    encoder: str | None = None,
+    decoder: str | None = None,
+    fusion: str | None = None,
+    num_classes: int | None = None,
+    x_channels: int | None = None,
+    **options: Any,
+) -> FusionModel:
+    """The model called `name`, with random weights, in eval mode as every loaded model is; call `.train()` to train.
+
+    Args:
+        name: `strategy_encoder_decoder` ('-' for '_' inside the encoder) or a published name.
+        encoder, decoder, fusion: replace that part of a composed name.
+        num_classes, x_channels: 13 and 1 by default.
+        options: `fusion_args`, `decoder_args`, `preprocess`, or what a published architecture takes.
+
+    Raises:
+        UnknownNameError: no such name or part; the closest ones are given.
+
+    >>> create_model("hybrid_mobilenetv1-025_fpn", num_classes=4).num_classes
+    4
+    """
+    given = {"encoder": encoder, "decoder": decoder, "fusion": fusion, "num_classes": num_classes, "x_channels": x_channels}
+    given = {k: v for k, v in given.items() if v is not None} | options
+    if "." in name or "/" in name:
+        raise InputError(
+            f"{name!r} looks like a checkpoint or a path; create_model takes an architecture"
+            " ('hybrid_mobilenetv1-025_fpn'); to load weights use fusionzoo.from_pretrained(...)"
+        )
+    if name in architectures:
+        builder = architectures.get(name)
+        _refuse_unknown(given, list(inspect.signature(builder).parameters), name)
+        model = builder(**given)
+        model.architecture = name
+        return model.eval()
+    parts = _parse(name) | given
+    return _compose(parts).eval()
+
+
+def _parse(name: str) -> dict[str, Any]:
+    pieces = name.rsplit("_", 2)
+    if len(pieces) != 3:
+        raise unknown("model", name, list_models(), "fusionzoo list --architectures; form: strategy_encoder_decoder")
+    return dict(zip(("fusion", "encoder", "decoder"), pieces, strict=True))
+
+
+def _compose(args: dict[str, Any]) -> FusionModel:
+    fusion = args.get("fusion", "")
+    if fusion not in fusions and fusion not in BASELINES:
+        raise unknown("fusion strategy", fusion, [*fusions, *BASELINES], "fusionzoo list --fusions")
+    if args.get("decoder") not in DECODERS:
+        raise unknown("decoder", str(args.get("decoder")), DECODERS)
+    cls = Baseline if fusion in BASELINES else TwoStream
+    _refuse_unknown(args, list(inspect.signature(cls).parameters), fusion)
+    model = cls(**args)
+    model.architecture = f"{fusion}_{encoder_token(args['encoder'])}_{args['decoder']}"
+    return model
+
+
+def build(config: dict[str, Any]) -> FusionModel:
+    """The model that `FusionModel.config()` described, with random weights. Every key must be known.
+
+    Raises:
+        InputError: an unknown or missing key, a wrong type, another format version.
+    """
+    if not isinstance(config, dict):
+        raise InputError("a config is a JSON object")
+    _refuse_unknown(config, _CONFIG_KEYS, "config.json")
+    for key in ("format_version", "architecture", "model_args", "preprocess"):
+        if key not in config:
+            raise InputError(f"config.json lacks {key!r}: it was not written by fusionzoo, or is damaged")
+    if config["format_version"] != FORMAT_VERSION:
+        raise InputError(f"config.json has format version {config['format_version']!r}; this fusionzoo reads {FORMAT_VERSION}")
+    name, args = config["architecture"], config["model_args"]
+    if not isinstance(name, str) or not isinstance(args, dict) or not isinstance(config["preprocess"], dict):
+        raise InputError("config.json: architecture must be text, model_args and preprocess objects")
+    try:
+        preprocess = Preprocess.from_dict(config["preprocess"])
+        if name in architectures:
+            model = create_model(name, **args, preprocess=preprocess)
+        else:
+            model = _compose(args | {"preprocess": preprocess})
+            if model.architecture != name:
+                raise InputError(f"config.json names architecture {name!r}, but its model_args make {model.architecture!r}")
+        if config.get("class_names") is not None:
+            model.set_classes(config["class_names"])
+        if config.get("input_size") is not None:
+            height, width = config["input_size"]
+            model.input_size = (int(height), int(width))
+    except (TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, LookupError) and hasattr(error, "exit_status"):
+            raise
+        raise InputError(f"config.json does not describe a model: {error}") from error
+    return model.eval()
+
+
+def _refuse_unknown(given: dict[str, Any], known: Sequence[str], where: str) -> None:
+    for key in given:
+        if key not in known:
+            near = closest(key, known, 1)
+            raise InputError(
+                f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+            )

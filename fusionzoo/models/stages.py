@@ -1,0 +1,142 @@
+"""Encoders run stage by stage, so that a fusion block can sit between two stages and feed the next one.
+
+`build_encoder(name, in_channels)` gives smp's encoders, timm's through smp (`tu-NAME`) and `mobilenetv1-WWW` (WWW = width
+in hundredths). `stage_runner(encoder)` gives a function `(level, previous feature) -> feature`; smp has no such thing, so
+the families are taken apart here, each the way its own `forward` runs. A family that is not known runs as a whole
+(`run_whole`), which serves interaction "none" only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.models.mobilenet_v1 import MobileNetV1
+
+__all__ = ["build_encoder", "encoder_token", "known_encoders", "stage_runner"]
+
+StageRunner = Callable[[int, Tensor], Tensor]
+
+
+def known_encoders() -> list[str]:
+    """Names that `build_encoder` takes, without the open families `tu-*` and `mobilenetv1-*` at other widths."""
+    from segmentation_models_pytorch.encoders import encoders
+
+    return [f"mobilenetv1-{w:03d}" for w in (25, 50, 75, 100)] + sorted(encoders)
+
+
+def encoder_token(name: str) -> str:
+    """An encoder's name as it stands inside a model name, where '_' parts the pieces: `mit_b0` -> `mit-b0`."""
+    return name.replace("_", "-").lower()
+
+
+def _full_name(token: str) -> str:
+    """The encoder's own name from its token. UnknownNameError with the closest otherwise."""
+    from segmentation_models_pytorch.encoders import encoders
+
+    if re.fullmatch(r"mobilenetv1-\d{3}", token):
+        return token
+    if token.startswith("tu-"):
+        import timm
+
+        names = {encoder_token(n): n for n in timm.list_models()}
+        if (found := names.get(encoder_token(token[3:]))) is not None:
+            return f"tu-{found}"
+        near = closest(encoder_token(token[3:]), names)
+        raise unknown("timm encoder", token, [f"tu-{n}" for n in near], "timm.list_models()")
+    names = {encoder_token(n): n for n in encoders}
+    if (found := names.get(encoder_token(token))) is not None:
+        return found
+    raise unknown("encoder", token, known_encoders(), "fusionzoo list --encoders")
+
+
+def build_encoder(name: str, in_channels: int) -> nn.Module:
+    """An encoder with five levels and random weights; `name` as in `known_encoders` or with '-' for '_'.
+
+    Never downloads: initial weights are a separate, explicit step.
+    """
+    full = _full_name(name)
+    if full.startswith("mobilenetv1-"):
+        return MobileNetV1(int(full[-3:]) / 100, in_channels)
+    from segmentation_models_pytorch.encoders import get_encoder
+
+    return get_encoder(full, in_channels=in_channels, depth=5, weights=None)
+
+
+def stage_runner(encoder: nn.Module) -> StageRunner | None:
+    """How to run `encoder` level by level, or None where its family is not known here."""
+    if isinstance(encoder, MobileNetV1):
+        return encoder.stage
+    if hasattr(encoder, "patch_embed4") and hasattr(encoder, "block4"):
+        return lambda level, x: _mix_transformer(encoder, level, x)
+    if hasattr(encoder, "layer0") and hasattr(encoder, "layer0_pool"):  # SENet family
+        return lambda level, x: _run(encoder, (("layer0",), ("layer0_pool", "layer1"), *_LAYERS)[level - 1], x)
+    if hasattr(encoder, "layer4") and hasattr(encoder, "maxpool"):  # ResNet, ResNeXt, SKNet
+        act = "relu" if hasattr(encoder, "relu") else "act1"
+        return lambda level, x: _run(encoder, (("conv1", "bn1", act), ("maxpool", "layer1"), *_LAYERS)[level - 1], x)
+    if hasattr(encoder, "features") and hasattr(encoder, "_out_indexes") and isinstance(encoder.features, nn.Sequential):
+        ends = [0, *(i + 1 for i in encoder._out_indexes)]  # MobileNet v2
+        return lambda level, x: encoder.features[ends[level - 1] : ends[level]](x)
+    inner = getattr(encoder, "model", None)
+    if inner is not None and hasattr(inner, "return_layers") and isinstance(inner, nn.ModuleDict):
+        return _timm_list(encoder, inner)
+    return None
+
+
+_LAYERS = (("layer2",), ("layer3",), ("layer4",))
+
+
+def _run(encoder: nn.Module, names: tuple[str, ...], x: Tensor) -> Tensor:
+    for name in names:
+        x = getattr(encoder, name)(x)
+    return x
+
+
+def _mix_transformer(encoder: nn.Module, level: int, x: Tensor) -> Tensor:
+    """MiT has nothing at level 1 (an empty feature); level 2 starts from the image."""
+    if level == 1:
+        return x
+    i = level - 1
+    x = getattr(encoder, f"patch_embed{i}")(x)
+    x = getattr(encoder, f"block{i}")(x)
+    return getattr(encoder, f"norm{i}")(x).contiguous()
+
+
+def _timm_list(encoder: nn.Module, inner: nn.ModuleDict) -> StageRunner | None:
+    """timm's FeatureListNet is a flat dict of modules with marks where features leave."""
+    groups: list[list[str]] = [[]]
+    for name in inner:
+        groups[-1].append(name)
+        if name in inner.return_layers:
+            groups.append([])
+    groups = groups[:-1]
+    if getattr(encoder, "_is_channel_last", False):
+        return None
+    if getattr(encoder, "_is_transformer_style", False):
+        groups.insert(0, [])
+    if len(groups) != 5:
+        return None
+
+    def run(level: int, x: Tensor) -> Tensor:
+        for name in groups[level - 1]:
+            x = inner[name](x)
+        return x
+
+    return run
+
+
+def check_in_channels(encoder: nn.Module, image: Tensor, name: str) -> None:
+    """InputError when the image has another number of channels than the encoder was built for."""
+    wanted = encoder.out_channels[0]
+    if image.ndim != 4 or image.shape[1] != wanted:
+        raise InputError(f"{name} has shape {tuple(image.shape)}, wanted (B, {wanted}, H, W)")
+
+
+def empty_like_level1(image: Tensor) -> Tensor:
+    """The empty level-1 feature of encoders that start at stride 4: (B, 0, H/2, W/2)."""
+    b, _, h, w = image.shape
+    return torch.empty(b, 0, h // 2, w // 2, dtype=image.dtype, device=image.device)

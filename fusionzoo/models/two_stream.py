@@ -1,0 +1,170 @@
+"""TwoStream: two encoders run stage by stage, a FusionBlock per level, an smp decoder, a head.
+
+    rgb --stage 1--> r1 --+--stage 2--> r2 --+-- ...
+                          | fuse             | fuse          fused 1..5 -> decoder -> head -> logits at the input size
+    x   --stage 1--> x1 --+--stage 2--> x2 --+-- ...
+
+What the streams carry on with is the strategy's `interaction`: their own features ("none"), fused into the RGB stream
+("inject"), or both rectified ("exchange").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from fusionzoo.errors import InputError
+from fusionzoo.fusion.base import FusionBlock
+from fusionzoo.models.base import FusionModel, head
+from fusionzoo.models.decoders import build_decoder, used_levels
+from fusionzoo.models.stages import build_encoder, empty_like_level1, stage_runner
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.probes.point import Probe
+from fusionzoo.registry import fusions
+
+__all__ = ["Level", "TwoStream"]
+
+
+class Level(nn.Module):
+    """The probes of one encoder level and its fusion block, if it has one."""
+
+    def __init__(self, channels: int, fusion: FusionBlock | None) -> None:
+        super().__init__()
+        self.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB encoder's feature at this level")
+        self.x = Probe(channels, role="feature", modality="x", meaning="x encoder's feature at this level")
+        if fusion is not None:
+            self.fusion = fusion
+
+
+class TwoStream(FusionModel):
+    """A two-encoder fusion network.
+
+    Args:
+        fusion: a registered strategy (`fusionzoo.list_fusions()`).
+        encoder: an encoder name (`mobilenetv1-050`, smp's, or `tu-` and timm's), used for both streams.
+        decoder: one of `fusionzoo.models.DECODERS`.
+        num_classes: K of the logits.
+        x_channels: Cx of the second input.
+        fusion_args, decoder_args: options of the strategy's and the decoder's constructor.
+        preprocess: normalisation that belongs to the weights.
+
+    Raises:
+        UnknownNameError: unknown strategy, encoder or decoder.
+        InputError: an encoder that cannot run stage by stage beside a strategy whose streams interact.
+
+    >>> import torch
+    >>> model = TwoStream("concat", "mobilenetv1-025", "fpn", num_classes=5)
+    >>> model(torch.zeros(1, 3, 65, 70), torch.zeros(1, 1, 65, 70)).shape
+    torch.Size([1, 5, 65, 70])
+    """
+
+    def __init__(
+        self,
+        fusion: str = "concat",
+        encoder: str = "mobilenetv1-050",
+        decoder: str = "fpn",
+        *,
+        num_classes: int = 13,
+        x_channels: int = 1,
+        fusion_args: dict[str, Any] | None = None,
+        decoder_args: dict[str, Any] | None = None,
+        preprocess: Preprocess | None = None,
+    ) -> None:
+        super().__init__(num_classes, x_channels, preprocess)
+        self.model_args = {
+            "fusion": fusion,
+            "encoder": encoder,
+            "decoder": decoder,
+            "num_classes": num_classes,
+            "x_channels": x_channels,
+            "fusion_args": dict(fusion_args or {}),
+            "decoder_args": dict(decoder_args or {}),
+        }
+        strategy: type[FusionBlock] = fusions.get(fusion)
+        self.interaction = strategy.interaction
+        self.rgb_encoder = build_encoder(encoder, 3)
+        self.x_encoder = build_encoder(encoder, x_channels)
+        self._runners = (stage_runner(self.rgb_encoder), stage_runner(self.x_encoder))
+        if self._runners[0] is None and self.interaction != "none":
+            raise InputError(
+                f"encoder {encoder!r} cannot run stage by stage, which {fusion!r} (interaction {self.interaction!r}) needs;"
+                " take a resnet, mit, mobilenet or convnext encoder, or a strategy with interaction 'none'"
+            )
+        channels = list(self.rgb_encoder.out_channels)
+        used = used_levels(decoder, channels)
+        last = max(used)
+        fused = {i for i in range(1, last) if channels[i] > 0} | set(used) if self.interaction != "none" else set(used)
+        self.depth = len(channels) - 1
+        self.fused_levels = tuple(sorted(fused))
+        for i in range(1, self.depth + 1):
+            block = None
+            if i in fused:
+                block = strategy(channels[i], level=i, depth=self.depth, **(fusion_args or {}))
+            setattr(self, f"stage{i}", Level(channels[i], block))
+        self.decoder = build_decoder(decoder, channels, decoder_args)
+        self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
+        self.logits_probe = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
+
+    @property
+    def levels(self) -> dict[int, dict[str, str]]:
+        return {
+            i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in self.fused_levels
+        }
+
+    def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """[rgb image, level 1, ..., level 5]: fused where a level is fused, else the RGB stream's own feature."""
+        run_rgb, run_x = self._runners
+        whole = None if run_rgb and run_x else (self.rgb_encoder(rgb), self.x_encoder(x))
+        out, r, d = [rgb], rgb, x
+        for i in range(1, self.depth + 1):
+            level: Level = getattr(self, f"stage{i}")
+            if whole is not None:
+                r, d = whole[0][i], whole[1][i]
+            else:
+                r, d = run_rgb(i, r), run_x(i, d)
+            if self.rgb_encoder.out_channels[i] == 0:
+                out.append(empty_like_level1(rgb))
+                continue
+            r, d = level.rgb(r), level.x(d)
+            if i not in self.fused_levels:
+                out.append(r)
+                continue
+            fused = level.fusion(r, d)
+            out.append(fused.fused)
+            if self.interaction == "exchange":
+                r, d = fused.rgb, fused.x
+            elif self.interaction == "inject":
+                r = fused.fused
+        return out
+
+    def logits(self, rgb: Tensor, x: Tensor) -> Tensor:
+        return self.logits_probe(self.head(self.decoder(self.features(rgb, x))))
+
+    def losses(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(logits, auxiliary losses): each loss name of the strategy, averaged over levels."""
+        blocks = {i: getattr(self, f"stage{i}").fusion for i in self.fused_levels}
+        seen: dict[int, dict[str, Tensor]] = {i: {} for i in blocks}
+        undo: list[tuple[Probe, Any]] = []
+        for i, block in blocks.items():
+            for name in block.loss_probes:
+                point: Probe = getattr(block, name)
+                undo.append((point, point.tap))
+                point.tap = _keep(seen[i], name, point.tap)
+        try:
+            logits = self(rgb, x)
+        finally:
+            for point, tap in undo:
+                point.tap = tap
+        by_level = [block.losses(seen[i]) for i, block in blocks.items()]
+        names = sorted({n for losses in by_level for n in losses})
+        return logits, {n: sum(v[n] for v in by_level if n in v) / sum(n in v for v in by_level) for n in names}
+
+
+def _keep(store: dict[str, Tensor], name: str, before: Any) -> Any:
+    def tap(value: Tensor) -> Tensor:
+        value = value if before is None else before(value)
+        store[name] = value
+        return value
+
+    return tap
