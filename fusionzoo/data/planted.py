@@ -1,0 +1,124 @@
+"""`planted`: small indoor-like RGB-D scenes with known truth: each class shows in colour, depth, both, or neither.
+
+A room (floor, walls, ceiling) holds blue boxes and yellow balls (visible in both), purple posters and teal rugs (flat:
+colour only), bumps and niches in the walls that wear the wall's own surface (depth only), red or green patches that
+bulge out or in (joint: `joint_a` is red and out or green and in, `joint_b` the other two, so that colour alone and depth
+alone both leave it open), and patches of wall or floor that are nothing but a label (`unseen`). Drawn by ray casting in
+NumPy; reads no file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fusionzoo.data.planted_layout import CLASSES, Layout, draw_layout
+from fusionzoo.data.planted_render import Rendered, render
+from fusionzoo.errors import InputError, unknown
+
+__all__ = ["Planted"]
+
+SPLITS = {"train": 2000, "val": 200, "test": 200}
+"""Split -> number of scenes by default."""
+
+
+class Planted(Dataset[dict[str, Any]]):
+    """The planted data set. Scene i depends on (seed, split, i) only: not on n, nor, but for pixel noise, on `size`.
+
+    Args:
+        split: "train", "val" or "test"; their scenes never coincide.
+        n: number of scenes; by default 2000, 200, 200.
+        size: (H, W), at least 32 each. Sizes of one aspect ratio show the same scenes.
+        seed: another seed, other scenes.
+
+    A sample is {"rgb": uint8 (3, H, W), "x": float32 (1, H, W) metres with 0 = missing, "label": int64 (H, W) in
+    0..11, "id": str}. There are no ignored pixels.
+
+    Raises:
+        InputError: a size, number or seed that cannot be used. UnknownNameError: an unknown split.
+
+    >>> data = Planted("test", n=2, size=(60, 80))
+    >>> sample = data[0]
+    >>> sample["rgb"].shape, sample["x"].shape, sample["label"].shape, sample["id"]
+    (torch.Size([3, 60, 80]), torch.Size([1, 60, 80]), torch.Size([60, 80]), 'planted-test-s0-00000')
+    >>> data.concepts["poster"], data.concepts["niche"], data.concepts["joint_a"], data.concepts["unseen"]
+    ('rgb', 'x', 'joint', 'none')
+    """
+
+    name = "planted"
+    ignore_index = 255
+    x_kind = "depth"
+    x_channels = 1
+
+    def __init__(
+        self, split: str = "test", n: int | None = None, size: tuple[int, int] = (120, 160), seed: int = 0
+    ) -> None:
+        if split not in SPLITS:
+            raise unknown("split of planted", split, SPLITS)
+        if n is not None and n < 1:
+            raise InputError(f"planted: n is {n}; give the number of scenes, at least 1")
+        if len(size) != 2 or min(size) < 32:
+            raise InputError(f"planted: size {tuple(size)} is not (height, width) with at least 32 each")
+        if seed < 0:
+            raise InputError(f"planted: seed {seed} is negative; give 0 or more")
+        self.split = split
+        self.size = (int(size[0]), int(size[1]))
+        self.seed = int(seed)
+        self.n = SPLITS[split] if n is None else int(n)
+        self.class_names = list(CLASSES)
+        self.num_classes = len(CLASSES)
+        self.concepts = dict(CLASSES)
+        self.ids = [f"planted-{split}-s{self.seed}-{i:05d}" for i in range(self.n)]
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        scene = self.render(index)
+        rgb: Tensor = torch.from_numpy(np.ascontiguousarray(scene.rgb.transpose(2, 0, 1)))
+        return {
+            "rgb": rgb,
+            "x": torch.from_numpy(scene.depth[None]),
+            "label": torch.from_numpy(scene.label),
+            "id": self.ids[index],
+        }
+
+    def layout(self, index: int) -> Layout:
+        """What is where in scene `index`, in metres."""
+        return draw_layout(self._generators(index)[0], self.size[0] / self.size[1])
+
+    def render(self, index: int) -> Rendered:
+        """Scene `index` as arrays, with the truth beside them: depth without noise, depth of the empty room."""
+        scene, pixels = self._generators(index)
+        return render(draw_layout(scene, self.size[0] / self.size[1]), self.size, pixels)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON values that name this data set and make it again."""
+        return {
+            "name": self.name,
+            "split": self.split,
+            "n": self.n,
+            "size": list(self.size),
+            "seed": self.seed,
+            "num_classes": self.num_classes,
+            "class_names": list(self.class_names),
+            "x_kind": self.x_kind,
+            "x_channels": self.x_channels,
+            "ignore_index": self.ignore_index,
+            "concepts": dict(self.concepts),
+        }
+
+    def _index(self, index: int) -> int:
+        if not -self.n <= index < self.n:
+            raise IndexError(f"planted has {self.n} scenes in {self.split}, no index {index}")
+        return int(index) % self.n
+
+    def _generators(self, index: int) -> tuple[np.random.Generator, np.random.Generator]:
+        """Two streams for a scene: what is where, and textures with noise."""
+        key = (list(SPLITS).index(self.split), self._index(index))
+        streams = np.random.SeedSequence(self.seed, spawn_key=key).spawn(2)
+        return np.random.default_rng(streams[0]), np.random.default_rng(streams[1])
