@@ -1,17 +1,36 @@
-"""Datasets, transforms and the embedded planted set."""
+"""Datasets, transforms and the embedded planted set.
+
+Every dataset yields `{"rgb": uint8 (3, H, W), "x": float32 (Cx, H, W), "label": int64 (H, W), "id": str}`; see `base`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusionzoo.data.base import WithTransform, collate
+from fusionzoo.data.base import SegmentationDataset, WithTransform, collate
+from fusionzoo.data.folder import Folder
+from fusionzoo.data.images import read_label, read_rgb, read_x
 from fusionzoo.data.nyuv2 import NYUv2
+from fusionzoo.data.spec import parse_spec
 from fusionzoo.data.transforms import eval_transform, train_transform
 
 if TYPE_CHECKING:
     from fusionzoo.data.planted import Planted
 
-__all__ = ["NYUv2", "Planted", "WithTransform", "collate", "eval_transform", "train_transform"]
+__all__ = [
+    "Folder",
+    "NYUv2",
+    "Planted",
+    "SegmentationDataset",
+    "WithTransform",
+    "collate",
+    "eval_transform",
+    "parse_spec",
+    "read_label",
+    "read_rgb",
+    "read_x",
+    "train_transform",
+]
 
 
 def __getattr__(name: str) -> Any:

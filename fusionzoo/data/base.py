@@ -102,7 +102,9 @@ class SegmentationDataset(Dataset[Sample]):
             raise InputError(f"label_size is {label_size!r}; give 'native' (full resolution) or 'input' (as rgb)")
         if cache_size is not None:
             if size is not None and tuple(size) != tuple(cache_size):
-                raise InputError("give size or cache_size, not two different ones: cache_size is the size of the samples")
+                raise InputError(
+                    "give size or cache_size, not two different ones: cache_size is the size of the samples"
+                )
             size, label_size, cache = cache_size, "input", True
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(f"size is {size!r}; give (height, width), both positive")
@@ -178,7 +180,9 @@ class SegmentationDataset(Dataset[Sample]):
                 f"{where}: label is {label.shape[1]}x{label.shape[0]} but rgb is {rgb.shape[2]}x{rgb.shape[1]}"
                 " (width x height); export them at one size"
             )
-        validate_pair(rgb, torch.from_numpy(raw if raw.dtype == np.float32 else raw.astype(np.float32)), self.x_kind, where)
+        validate_pair(
+            rgb, torch.from_numpy(raw if raw.dtype == np.float32 else raw.astype(np.float32)), self.x_kind, where
+        )
         if self.size is not None:
             rgb = resize_rgb(rgb, self.size)
             raw = _nearest(raw, self.size)
@@ -229,7 +233,9 @@ class _Store:
                         " give size=(H, W) with label_size='input', or cache=False"
                     )
             if raw.dtype != self.raw.dtype:
-                raise InputError(f"{where(index)}: x is {raw.dtype}, the first sample's is {self.raw.dtype}; use cache=False")
+                raise InputError(
+                    f"{where(index)}: x is {raw.dtype}, the first sample's is {self.raw.dtype}; use cache=False"
+                )
             self.rgb[index], self.raw[index], self.label[index], self.factor[index] = rgb.numpy(), raw, label, factor
             self.filled[index] = 1
         rgb = torch.from_numpy(self.rgb[index].copy())

@@ -25,7 +25,17 @@ __all__ += ["resize_nearest", "resize_rgb"]
 X_CHANNELS = {"depth": 1, "inverse_depth": 1, "hha": 3, "thermal": 1}
 """Channels of each kind of x."""
 
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError, IndexError, TypeError)
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    OverflowError,
+    IndexError,
+    TypeError,
+)
 
 
 def read_array(path: str | Path) -> np.ndarray:
@@ -48,6 +58,8 @@ def read_array(path: str | Path) -> np.ndarray:
                 with Image.open(path) as image:
                     image.load()
                     array = np.asarray(image)
+                    if image.format == "PNG" and image.mode == "I":  # how older Pillows open 16-bit grey
+                        array = array.astype(np.uint16)
             except Image.DecompressionBombError as error:
                 raise ValueError(error) from error
     except _DECODE_ERRORS as error:
@@ -56,7 +68,9 @@ def read_array(path: str | Path) -> np.ndarray:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputError(f"{path} holds {array.dtype} of shape {array.shape}, wanted numbers of shape (H, W) or (H, W, C)")
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {array.shape}, wanted numbers of shape (H, W) or (H, W, C)"
+        )
     return array
 
 
@@ -72,7 +86,9 @@ def read_rgb(path: str | Path) -> Tensor:
     else:
         array = read_array(path)
     if array.dtype != np.uint8:
-        raise InputError(f"{path} is {array.dtype}, not 8-bit colour; convert it to an 8-bit PNG or JPEG (is it the depth?)")
+        raise InputError(
+            f"{path} is {array.dtype}, not 8-bit colour; convert it to an 8-bit PNG or JPEG (is it the depth?)"
+        )
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.shape[2] not in (3, 4):
@@ -109,14 +125,16 @@ def default_scale(array: np.ndarray, x_kind: str, path: str | Path) -> float:
         raise InputError(f"{path} is 8-bit, so its depth unit is unknown; give the scale (metres for one step)")
     if array.dtype == np.uint8:
         return 1.0
-    raise InputError(f"{path} is {array.dtype}; {x_kind} is fed as 0..255, so give the scale that turns its values into that")
+    raise InputError(
+        f"{path} is {array.dtype}; {x_kind} is fed as 0..255, so give the scale that turns its values into that"
+    )
 
 
 def read_x_raw(path: str | Path, x_kind: str = "depth") -> np.ndarray:
     """The auxiliary image as stored, (Cx, H, W); integer or float32.
 
-    `depth`, `inverse_depth` and `thermal` have one channel, `hha` three. A 4-channel image of kind `thermal` is taken as
-    red, green, blue and thermal (the layout of the MFNet set): the fourth channel is x.
+    `depth`, `inverse_depth` and `thermal` have one channel, `hha` three. A 4-channel image of kind `thermal` is taken
+    as red, green, blue and thermal (the layout of the MFNet set): the fourth channel is x.
     """
     if x_kind not in X_KINDS:
         raise InputError(f"x_kind {x_kind!r} is not one of {', '.join(X_KINDS)}")
@@ -136,7 +154,7 @@ def read_x_raw(path: str | Path, x_kind: str = "depth") -> np.ndarray:
 
 
 def read_x(path: str | Path, x_kind: str = "depth", scale: float | None = None) -> Tensor:
-    """float32 (Cx, H, W): stored values times `scale` (None: `default_scale`). Depth comes out in metres, 0 = missing."""
+    """float32 (Cx, H, W): stored values times `scale` (None: `default_scale`). Depth is in metres, 0 = missing."""
     raw = read_x_raw(path, x_kind)
     factor = default_scale(raw, x_kind, path) if scale is None else float(scale)
     return torch.from_numpy(raw.astype(np.float32) * np.float32(factor))

@@ -1,7 +1,7 @@
 """NYU Depth v2, the 1449 labelled images (Silberman et al., ECCV 2012): 640 x 480, 40, 13 or 4 classes.
 
-Class names and the maps 40 -> 13 and 40 -> 4 are embedded. The 40 classes are of Gupta, Arbelaez and Malik (CVPR 2013), the
-13 of Couprie et al. (ICLR 2013) in the order of Handa et al. (SceneNet, 2015), the 4 of Silberman et al.
+Class names and the maps 40 -> 13 and 40 -> 4 are embedded. The 40 classes are of Gupta, Arbelaez and Malik (CVPR 2013),
+the 13 of Couprie et al. (ICLR 2013) in the order of Handa et al. (SceneNet, 2015), the 4 of Silberman et al.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ SPLITS = ("train", "val", "test", "trainval")
 CLASSES_40 = (
     "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf",
     "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat",
-    "clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard",
-    "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
+    "clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel", "shower curtain", "box",
+    "whiteboard", "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure",
+    "otherfurniture", "otherprop",
 )  # fmt: skip
 """Class i (0-based) is the file value i + 1. The spelling is the data set's."""
 
 CLASSES_13 = (
-    "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall", "window",
+    "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall",
+    "window",
 )  # fmt: skip
 CLASSES_4 = ("ground", "structure", "furniture", "props")
 
@@ -53,8 +55,8 @@ def validation_ids(train_ids: Iterable[int]) -> list[int]:
     """The ids that validation takes from the official train list.
 
     The official split is by scene and the ids of a scene are consecutive, so a run of consecutive train ids holds whole
-    scenes. Runs are gathered in order into blocks of at least 10 images, a run never being cut; of the blocks 0, 1, 2, ...
-    those numbered 2, 9, 16, ... are validation. Of the 795 ids: 114 (14 %), and no room is in both parts.
+    scenes. Runs are gathered in order into blocks of at least 10 images, a run never being cut; of the blocks 0, 1, 2,
+    ... those numbered 2, 9, 16, ... are validation. Of the 795 ids: 114 (14 %), with every class among them.
 
     >>> validation_ids([*range(1, 12), *range(20, 30), *range(40, 45), *range(50, 56), *range(70, 90)])
     [40, 41, 42, 43, 44, 50, 51, 52, 53, 54, 55]
@@ -80,16 +82,16 @@ class NYUv2(SegmentationDataset):
 
     Args:
         root: the folder or the `.mat` file.
-        split: "train" (official train less validation), "val" (see `validation_ids`), "trainval" (all 795 of the official
-            train), "test" (654).
+        split: "train" (official train less validation), "val" (see `validation_ids`), "trainval" (all 795 of the
+            official train), "test" (654).
         num_classes: 40, 13 or 4.
         size: (H, W) that rgb (bilinear, antialias) and depth (nearest) are resized to; None: 480 x 640.
         label_size: "native" (480 x 640) or "input" (as rgb, nearest).
         limit: only that many images, evenly spaced over the split.
         cache: keep the resized samples in memory (uint8, uint16, uint8: 6 bytes a pixel), so that each file is decoded
-            once. Forked workers share it: call `prepare_cache()` first, or let the dataset do it with `cache=True` here.
-        cache_size: (H, W); short for size=cache_size, label_size="input", cache=True. For training: store a bit more than
-            the crop, as in `NYUv2(root, cache_size=(240, 320), transform=train_transform((120, 160)))`.
+            once. The workers of a DataLoader share it where they are forked (Linux); spawned ones keep one each.
+        cache_size: (H, W); short for size=cache_size, label_size="input", cache=True. For training: store a bit more
+            than the crop, as in `NYUv2(root, cache_size=(240, 320), transform=train_transform((120, 160)))`.
         transform: called with each sample.
         class_map, splits: for the MATLAB file only, see `nyuv2_mat.MatSource`.
 
@@ -122,7 +124,9 @@ class NYUv2(SegmentationDataset):
         if num_classes not in _CLASSES:
             raise InputError(f"NYUv2 has 40, 13 or 4 classes, not {num_classes!r}")
         if not root.exists():
-            raise InputError(f"{root} does not exist; give the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat")
+            raise InputError(
+                f"{root} does not exist; give the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat"
+            )
         self.root = root
         self.split = split
         self.class_names = list(_CLASSES[num_classes])
@@ -155,8 +159,8 @@ class NYUv2(SegmentationDataset):
         rgb, depth, label, factor = self._source.read(int(self.ids[index]))
         if depth.shape[-2:] != tuple(rgb.shape[-2:]):
             raise InputError(
-                f"{self.where(index)}: depth is {depth.shape[-1]}x{depth.shape[-2]} but rgb is {rgb.shape[-1]}x{rgb.shape[-2]}"
-                " (width x height); copy the file again"
+                f"{self.where(index)}: depth is {depth.shape[-1]}x{depth.shape[-2]} but rgb is"
+                f" {rgb.shape[-1]}x{rgb.shape[-2]} (width x height); copy the file again"
             )
         wrong = label[(label < 0) | (label > 40)]
         if wrong.size:
@@ -170,17 +174,25 @@ class NYUv2(SegmentationDataset):
         return f"{self.root} image {self.ids[index]}"
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "native_size": [480, 640], "validation": "whole runs of train ids, blocks 2, 9, 16, ..."}
+        return {
+            **super().describe(),
+            "native_size": [480, 640],
+            "validation": "whole runs of train ids, blocks 2, 9, 16, ...",
+        }
 
 
 def _open(root: Path, class_map: str | Path | Sequence[int] | None, splits: str | Path | None) -> Any:
     mat = root / "nyu_depth_v2_labeled.mat" if root.is_dir() else root
     if root.is_dir() and (root / "rgb").is_dir():
         if class_map is not None or splits is not None:
-            raise InputError(f"{root} has a folder layout; class_map and splits belong to nyu_depth_v2_labeled.mat only")
+            raise InputError(
+                f"{root} has a folder layout; class_map and splits belong to nyu_depth_v2_labeled.mat only"
+            )
         return _FolderSource(root)
     if not mat.is_file():
-        raise InputError(f"{root} has neither rgb/ depth/ label40/ nor nyu_depth_v2_labeled.mat; give the folder with one of them")
+        raise InputError(
+            f"{root} has neither rgb/ depth/ label40/ nor nyu_depth_v2_labeled.mat; give the folder with one of them"
+        )
     from fusionzoo.data.nyuv2_mat import MatSource
 
     return MatSource(mat, class_map, splits)
@@ -200,7 +212,9 @@ class _FolderSource:
         words = path.read_text(encoding="utf-8", errors="replace").split()
         odd = next((w for w in words if not (w.isascii() and w.isdigit())), None)
         if odd is not None or not words:
-            raise InputError(f"{path} {'is empty' if odd is None else f'has {odd!r}'}; it needs one id a line, such as 0001")
+            raise InputError(
+                f"{path} {'is empty' if odd is None else f'has {odd!r}'}; it needs one id a line, such as 0001"
+            )
         return [int(w) for w in words]
 
     def read(self, number: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:

@@ -1,7 +1,7 @@
 """One transform set: what moves a pixel moves it in rgb, x and label alike; what changes colour changes rgb only.
 
-rgb is resampled bilinearly with antialiasing (torchvision.transforms.v2), x and label by nearest, so no depth between two
-objects and no class is ever invented. `as_tv` and `as_plain` carry a sample to any torchvision v2 transform and back.
+rgb is resampled bilinearly with antialiasing (torchvision.transforms.v2), x and label by nearest, so no depth between
+two objects and no class is ever invented. `as_tv` and `as_plain` carry a sample to any torchvision v2 transform and back.
 Random numbers come from the `generator` given, else from torch's global one (that DataLoader seeds in every worker).
 """
 
@@ -102,8 +102,8 @@ class TrainTransform:
         rgb, x, label = sample["rgb"], sample["x"], sample["label"]
         if rgb.shape[-2:] != x.shape[-2:] or rgb.shape[-2:] != label.shape[-2:]:
             raise InputError(
-                f"{sample.get('id', 'sample')}: rgb {tuple(rgb.shape)}, x {tuple(x.shape)} and label {tuple(label.shape)}"
-                " differ in size; train on a dataset with label_size='input'"
+                f"{sample.get('id', 'sample')}: rgb {tuple(rgb.shape)}, x {tuple(x.shape)} and label"
+                f" {tuple(label.shape)} differ in size; train on a dataset with label_size='input'"
             )
         if self.extra is not None:
             sample = as_plain(self.extra(as_tv(sample)))
@@ -119,7 +119,9 @@ class TrainTransform:
         if draw[3] < self.flip:
             rgb, x, label = rgb.flip(-1), x.flip(-1), label.flip(-1)
         if self.jitter > 0:
-            rgb = colour_jitter(rgb, *((1 + self.jitter * (2 * d - 1)) for d in draw[4:7]), self.jitter * (draw[7] - 0.5) / 5)
+            rgb = colour_jitter(
+                rgb, *((1 + self.jitter * (2 * d - 1)) for d in draw[4:7]), self.jitter * (draw[7] - 0.5) / 5
+            )
         if self.depth_scale:
             x = x / zoom
         if inner != self.size:

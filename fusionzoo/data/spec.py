@@ -1,0 +1,92 @@
+"""Data from one word of the command line: `planted`, `nyuv2:PATH`, `folder:PATH`."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.errors import InputError, unknown
+
+__all__ = ["KINDS", "parse_spec"]
+
+KINDS = ("planted", "nyuv2", "folder")
+_NEEDS = {
+    "nyuv2": "the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat",
+    "folder": "the folder with rgb/ x/ label/ and dataset.toml",
+}
+
+
+def parse_spec(
+    spec: str,
+    *,
+    split: str | None = None,
+    size: tuple[int, int] | None = None,
+    num_classes: int | None = None,
+    limit: int | None = None,
+    **options: Any,
+) -> Any:
+    """The dataset that `spec` names.
+
+    Args:
+        spec: "planted", "nyuv2:PATH" or "folder:PATH".
+        split: None: "test", for a folder without splits "all".
+        size: (H, W) of rgb and x; None: the dataset's own.
+        num_classes: None: the dataset's default (40 for nyuv2).
+        limit: at most that many samples.
+        options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...).
+
+    Raises:
+        UnknownNameError: an unknown kind, with the closest.
+        InputError: no path, a path that does not exist, an option that the dataset does not have.
+    """
+    kind, colon, rest = spec.partition(":")
+    if kind not in KINDS:
+        path = Path(spec).expanduser()
+        if path.exists():  # the kind was forgotten
+            guess = "folder" if (path / "dataset.toml").is_file() else "nyuv2"
+            raise InputError(f"{spec!r} does not say what kind of data it is; did you mean {guess}:{spec}?")
+        raise unknown("data", kind, KINDS, "planted | nyuv2:PATH | folder:PATH")
+    given = {"split": split, "size": size, "num_classes": num_classes, "limit": limit, **options}
+    given = {k: v for k, v in given.items() if v is not None}
+    if kind == "planted":
+        if colon:
+            raise InputError(f"{spec!r}: planted data is generated and takes no path; give just 'planted'")
+        from fusionzoo.data.planted import Planted
+
+        given.setdefault("split", "test")
+        if "limit" in given:
+            given["n"] = given.pop("limit")
+        if "num_classes" in given:
+            wanted = given.pop("num_classes")
+            data = _build(kind, Planted, given)
+            if data.num_classes != wanted:
+                raise InputError(f"planted data has {data.num_classes} classes, not {wanted}; leave num_classes out")
+            return data
+        return _build(kind, Planted, given)
+    if not rest:
+        raise InputError(f"{spec!r} has no path; give {kind}:PATH, {_NEEDS[kind]}")
+    path = Path(rest).expanduser()
+    if not path.exists():
+        raise InputError(f"{rest} does not exist; {kind}: needs {_NEEDS[kind]}")
+    if kind == "nyuv2":
+        from fusionzoo.data.nyuv2 import NYUv2
+
+        given.setdefault("split", "test")
+        return _build(kind, NYUv2, {"root": path, **given})
+    from fusionzoo.data.folder import Folder, read_settings
+
+    if "split" not in given:
+        splits = read_settings(path)["splits"]
+        if splits and "test" not in splits:
+            raise InputError(f"{rest} has no split 'test'; name one of its splits: {', '.join(splits)}")
+        given["split"] = "test" if splits else "all"
+    return _build(kind, Folder, {"root": path, **given})
+
+
+def _build(kind: str, cls: Any, given: dict[str, Any]) -> Any:
+    known = inspect.signature(cls).parameters
+    for name in given:
+        if name not in known:
+            raise unknown(f"option of {kind} data", name, known)
+    return cls(**given)
