@@ -2,8 +2,8 @@
 
 A room (floor, walls, ceiling) holds blue boxes and yellow balls (visible in both), purple posters and teal rugs (flat:
 colour only), bumps and niches in the walls that wear the wall's own surface (depth only), red or green patches that
-bulge out or in (joint: `joint_a` is red and out or green and in, `joint_b` the other two, so that colour alone and depth
-alone both leave it open), and patches of wall or floor that are nothing but a label (`unseen`). Drawn by ray casting in
+bulge out or in (joint: `joint_a` is red and out or green and in, `joint_b` the other two, so neither colour alone nor
+depth alone can tell), and patches of wall or floor that are nothing but a label (`unseen`). Drawn by ray casting in
 NumPy; reads no file.
 """
 

@@ -76,6 +76,15 @@ class Camera:
         return self.half_a / 80
 
 
+Colour = tuple[float, float, float]
+Bounds = tuple[float, float, float, float]
+"""a0, b0, a1, b1 on the screen."""
+Room = tuple[float, float, float, float, float, float]
+"""x0, x1, y0 (ceiling), y1 (floor), z0 (behind the camera), z1, in metres."""
+Place = tuple[int, float, float, float, float, bool, Bounds]
+"""face, u, v, half_u, half_v, round, bounds: a slot before it gets its concept."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """A flat patch of one face, centre and half sizes in the face's own (u, v) metres, with what it wears.
@@ -91,10 +100,10 @@ class Slot:
     half_u: float
     half_v: float
     round: bool
-    bounds: tuple[float, float, float, float]  # a0, b0, a1, b1 on the screen
+    bounds: Bounds
     relief: float = 0.0
     curved: bool = False
-    colours: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    colours: tuple[Colour, Colour] | None = None
     pattern: int = 0
     repeats: float = 2.0
 
@@ -105,8 +114,8 @@ class Ball:
 
     centre: tuple[float, float, float]
     radius: float
-    colour: tuple[float, float, float]
-    bounds: tuple[float, float, float, float]
+    colour: Colour
+    bounds: Bounds
 
 
 @dataclass(frozen=True)
@@ -116,25 +125,25 @@ class Box:
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
     yaw: float
-    colour: tuple[float, float, float]
-    bounds: tuple[float, float, float, float]
+    colour: Colour
+    bounds: Bounds
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything in a scene but noise. `room` is x0, x1, y0 (ceiling), y1 (floor), z0, z1."""
+    """Everything in a scene but texture and noise."""
 
     camera: Camera
-    room: tuple[float, float, float, float, float, float]
+    room: Room
     objects: tuple[Ball | Box, ...]
     slots: tuple[Slot, ...]
     light: tuple[float, float, float]
     ambient: float
     exposure: float
     cast: tuple[float, float, float]
-    floor_colour: tuple[float, float, float]
-    wall_colour: tuple[float, float, float]
-    ceiling_colour: tuple[float, float, float]
+    floor_colour: Colour
+    wall_colour: Colour
+    ceiling_colour: Colour
 
 
 def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
@@ -183,11 +192,11 @@ def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
 
 def _hsv(
     rng: np.random.Generator, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]
-) -> tuple[float, float, float]:
+) -> Colour:
     return colorsys.hsv_to_rgb(rng.uniform(*hue) % 1.0, rng.uniform(*saturation), rng.uniform(*value))
 
 
-def _cast(ray: tuple[float, float, float], room: tuple[float, ...]) -> tuple[float, int]:
+def _cast(ray: tuple[float, float, float], room: Room) -> tuple[float, int]:
     """Camera depth and face of the bare room along `ray`."""
     best, face = math.inf, -1
     for axis, (low, high) in enumerate(((LEFT, RIGHT), (UP, DOWN), (FRONT, BACK))):
@@ -203,7 +212,7 @@ def _overlap(one: tuple[float, ...], two: tuple[float, ...], gap: float) -> bool
     return one[0] < two[2] + gap and two[0] < one[2] + gap and one[1] < two[3] + gap and two[1] < one[3] + gap
 
 
-def _bounds(camera: Camera, corners: list[tuple[float, float, float]]) -> tuple[float, float, float, float] | None:
+def _bounds(camera: Camera, corners: list[tuple[float, float, float]]) -> Bounds | None:
     """Screen bounds of the corners; None when one is behind or too near the camera."""
     points = [camera.project(*c) for c in corners]
     if min(p[2] for p in points) < 0.4:
@@ -212,7 +221,7 @@ def _bounds(camera: Camera, corners: list[tuple[float, float, float]]) -> tuple[
 
 
 def _place_object(
-    rng: np.random.Generator, camera: Camera, room: tuple[float, ...], kind: int, others: list[Ball | Box]
+    rng: np.random.Generator, camera: Camera, room: Room, kind: int, others: list[Ball | Box]
 ) -> Ball | Box | None:
     pixel = camera.pixel
     for _ in range(60):
@@ -256,7 +265,7 @@ def _half(thing: Ball | Box) -> tuple[float, float, float]:
     return (thing.radius,) * 3 if isinstance(thing, Ball) else thing.half
 
 
-def _point(face: int, u: float, v: float, room: tuple[float, ...]) -> tuple[float, float, float]:
+def _point(face: int, u: float, v: float, room: Room) -> tuple[float, float, float]:
     """(u, v) of a face -> world: walls have v = y, u = z (left, right) or x (back); the floor has u = x, v = z."""
     if face == DOWN:
         return u, room[3], v
@@ -268,14 +277,14 @@ def _point(face: int, u: float, v: float, room: tuple[float, ...]) -> tuple[floa
 def _place_slots(
     rng: np.random.Generator,
     camera: Camera,
-    room: tuple[float, ...],
+    room: Room,
     objects: list[Ball | Box],
     on_floor: bool,
     count: int,
-) -> list[tuple[int, float, float, float, float, bool, tuple[float, float, float, float]]]:
+) -> list[Place]:
     """Up to `count` places that do not overlap, each wholly on one face and in the image."""
     pixel = camera.pixel
-    places: list[tuple[int, float, float, float, float, bool, tuple[float, float, float, float]]] = []
+    places: list[Place] = []
     for _ in range(140):
         if len(places) == count:
             break
@@ -316,15 +325,13 @@ def _place_slots(
     return places
 
 
-def _assign(
-    rng: np.random.Generator, places: list, concepts: list[int], room: tuple[float, ...] | None = None
-) -> list[Slot]:
+def _assign(rng: np.random.Generator, places: list[Place], concepts: list[int], room: Room | None = None) -> list[Slot]:
     """Gives the places, in random order, the first concepts of the list."""
     order = rng.permutation(len(places))
     return [_dress(rng, places[int(i)], concept, room) for i, concept in zip(order, concepts, strict=False)]
 
 
-def _dress(rng: np.random.Generator, place: tuple, concept: int, room: tuple[float, ...] | None) -> Slot:
+def _dress(rng: np.random.Generator, place: Place, concept: int, room: Room | None) -> Slot:
     face, u, v, half_u, half_v, outline, bounds = place
     relief, curved, hue = 0.0, False, None
     if concept in (BUMP, NICHE, JOINT_A, JOINT_B) and room is not None:

@@ -61,10 +61,58 @@ def depth_sigma(z: Array) -> Array:
     return np.float32(0.0012) + np.float32(0.0019) * np.square(z - np.float32(0.4))
 
 
+@dataclass(frozen=True)
+class _Room:
+    """The empty room as the camera sees it, all (H, W) float32 but `face`: rays of camera depth 1, the depth `bare`,
+    the face hit, world points and the (u, v) of each face; `planes`: distance from the camera to each face's plane."""
+
+    rays: tuple[Array, Array, Array]
+    bare: Array
+    face: Array
+    points: tuple[Array, Array, Array]
+    u: Array
+    v: Array
+    planes: Array
+
+
 def render(layout: Layout, size: tuple[int, int], rng: np.random.Generator) -> Rendered:
     """Ray casts the layout at `size` = (H, W). `rng` draws textures and noise only."""
+    room = _cast_room(layout, size)
+    face, bare = room.face, room.bare
+    base = np.array([WALL, WALL, WALL, FLOOR, CEILING, WALL], np.uint8)[face]
+    albedo = _surfaces(layout, rng, face, room.u, room.v)
+    lamp = np.asarray(layout.light, np.float32)
+    x0, x1, y0, y1, z0, z1 = (np.float32(v) for v in layout.room)
+    gap = np.array([lamp[0] - x0, x1 - lamp[0], z1 - lamp[2], y1 - lamp[1], lamp[1] - y0, lamp[2] - z0], np.float32)
+    squared = [np.square(p - lamp[i]) for i, p in enumerate(room.points)]
+    shade = _shade(layout, gap[face], squared[0] + squared[1] + squared[2])
+    risk = _risk(layout, room)
+    label, clean = base.copy(), bare.copy()
+    for slot in layout.slots:
+        _paint(slot, _window(slot.bounds, layout, size), room, albedo, clean, label)
+    for thing in layout.objects:
+        _contact(thing, layout, size, room, shade)
+    colour = albedo * shade[..., None]
+    for thing in layout.objects:
+        window = _window(thing.bounds, layout, size)
+        dx, dy, dz = (d[window] for d in room.rays)
+        hit, t, normal = _ball(thing, dx, dy, dz) if isinstance(thing, Ball) else _box(thing, dx, dy, dz)
+        hit &= t < clean[window]
+        clean[window][hit] = t[hit]
+        label[window][hit] = BALL if isinstance(thing, Ball) else BOX
+        risk[window][hit] = _dark(thing.colour)
+        wx, wy, wz = lamp[0] - dx * t, lamp[1] - dy * t, lamp[2] - dz * t
+        lit = _shade(layout, normal[0] * wx + normal[1] * wy + normal[2] * wz, wx * wx + wy * wy + wz * wz)
+        colour[window][hit] = (np.asarray(thing.colour, np.float32) * lit[..., None])[hit]
+    rgb = _camera(colour, layout, rng)
+    depth = _sensor(clean, risk, rng)
+    return Rendered(rgb, depth, label.astype(np.int64), clean, bare, base.astype(np.int64))
+
+
+def _cast_room(layout: Layout, size: tuple[int, int]) -> _Room:
+    """Where every ray meets the six faces; the camera is inside, so the nearest positive hit of each axis counts."""
     height, width = size
-    camera, room = layout.camera, layout.room
+    camera = layout.camera
     a = ((np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1) * np.float32(camera.half_a)
     b = ((np.arange(height, dtype=np.float32) + 0.5) / height * 2 - 1) * np.float32(camera.half_b)
     cy, sy, cp, sp = (np.float32(f(g)) for g in (camera.yaw, camera.pitch) for f in (math.cos, math.sin))
@@ -72,7 +120,7 @@ def render(layout: Layout, size: tuple[int, int], rng: np.random.Generator) -> R
     dx = (cy * a)[None] + sy * ahead
     dy = np.broadcast_to((cp * b + sp)[:, None], (height, width))
     dz = cy * ahead - (sy * a)[None]
-    x0, x1, y0, y1, z0, z1 = (np.float32(v) for v in room)
+    x0, x1, y0, y1, z0, z1 = (np.float32(v) for v in layout.room)
     with np.errstate(divide="ignore"):
         tx = np.maximum(x0 / dx, x1 / dx)
         ty = np.maximum(y0 / dy[:, :1], y1 / dy[:, :1])
@@ -84,44 +132,21 @@ def render(layout: Layout, size: tuple[int, int], rng: np.random.Generator) -> R
     face = np.where(level, np.where(dy > 0, np.uint8(DOWN), np.uint8(UP)), face)
     px, py, pz = dx * bare, dy * bare, dz * bare
     u, v = np.where(side & ~level, pz, px), np.where(level, pz, py)
-
-    base = np.array([WALL, WALL, WALL, FLOOR, CEILING, WALL], np.uint8)[face]
-    albedo = _surfaces(layout, rng, face, u, v)
-    light = [np.float32(c) for c in layout.light]
-    gap = np.array(
-        [light[0] - x0, x1 - light[0], z1 - light[2], y1 - light[1], light[1] - y0, light[2] - z0], np.float32
-    )
-    shade = _shade(layout, gap[face], np.square(px - light[0]) + np.square(py - light[1]) + np.square(pz - light[2]))
-    dark = np.array([0.02, 0.02, 0.02, 0.02, 0.02, 0.02], np.float32)
-    for i, colour in ((DOWN, layout.floor_colour), (UP, layout.ceiling_colour), (BACK, layout.wall_colour)):
-        dark[i] = _dark(colour)
-    dark[[LEFT, RIGHT, FRONT]] = dark[BACK]
-    # grazing angles return nothing: |n . d| / |d| = distance to the face's plane / distance to the point
     planes = np.array([-x0, x1, z1, y1, -y0, -z0], np.float32)
-    reach = bare * np.sqrt(np.square(dx) + np.square(dy) + np.square(dz))
-    facing = planes[face] / reach
-    risk = dark[face] + np.clip(np.float32(0.22) - facing, 0, 0.2) * np.float32(2.0)
+    return _Room((dx, dy, dz), bare, face, (px, py, pz), u, v, planes)
 
-    label, clean = base.copy(), bare.copy()
-    for slot in layout.slots:
-        _paint(slot, _window(slot.bounds, layout, size), planes, face, u, v, bare, albedo, clean, label)
-    for thing in layout.objects:
-        _contact(thing, layout, size, face, px, pz, shade)
-    colour = albedo * shade[..., None]
-    for thing in layout.objects:
-        window = _window(thing.bounds, layout, size)
-        rays = tuple(d[window] for d in (dx, dy, dz))
-        hit, t, normal = (_ball if isinstance(thing, Ball) else _box)(thing, *rays)  # type: ignore[arg-type]
-        hit &= t < clean[window]
-        clean[window][hit] = t[hit]
-        label[window][hit] = BALL if isinstance(thing, Ball) else BOX
-        risk[window][hit] = _dark(thing.colour)
-        away = [np.float32(light[i]) - d * t for i, d in enumerate(rays)]
-        lit = _shade(layout, sum(n * w for n, w in zip(normal, away, strict=True)), sum(w * w for w in away))
-        colour[window][hit] = (np.asarray(thing.colour, np.float32) * lit[..., None])[hit]
-    rgb = _camera(colour, layout, rng)
-    depth = _sensor(clean, risk, rng)
-    return Rendered(rgb, depth, label.astype(np.int64), clean, bare, base.astype(np.int64))
+
+def _risk(layout: Layout, room: _Room) -> Array:
+    """Chance of a hole at each pixel of the empty room: dark faces and grazing angles.
+
+    The cosine between ray and normal is the distance to the face's plane over the distance to the point.
+    """
+    wall = _dark(layout.wall_colour)
+    dark = np.array([wall, wall, wall, _dark(layout.floor_colour), _dark(layout.ceiling_colour), wall], np.float32)
+    dx, dy, dz = room.rays
+    reach = room.bare * np.sqrt(np.square(dx) + np.square(dy) + np.square(dz))
+    facing = room.planes[room.face] / reach
+    return dark[room.face] + np.clip(np.float32(0.22) - facing, 0, 0.2) * np.float32(2.0)
 
 
 def _window(bounds: tuple[float, float, float, float], layout: Layout, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -169,15 +194,12 @@ def _surfaces(layout: Layout, rng: np.random.Generator, face: Array, u: Array, v
     return atlas.take((material * TEXELS + row) * TEXELS + col, axis=0)
 
 
-def _paint(
-    slot: Slot, window: tuple[slice, slice], planes: Array, face: Array, u: Array, v: Array, bare: Array,
-    albedo: Array, clean: Array, label: Array,
-) -> None:  # fmt: skip
+def _paint(slot: Slot, window: tuple[slice, slice], room: _Room, albedo: Array, clean: Array, label: Array) -> None:
     """Writes the slot's label, its colours and its relief."""
-    lu = (u[window] - np.float32(slot.u)) / np.float32(slot.half_u)
-    lv = (v[window] - np.float32(slot.v)) / np.float32(slot.half_v)
+    lu = (room.u[window] - np.float32(slot.u)) / np.float32(slot.half_u)
+    lv = (room.v[window] - np.float32(slot.v)) / np.float32(slot.half_v)
     radius = np.square(lu) + np.square(lv) if slot.round else np.square(np.maximum(np.abs(lu), np.abs(lv)))
-    mask = (radius < 1) & (face[window] == slot.face)
+    mask = (radius < 1) & (room.face[window] == slot.face)
     label[window][mask] = slot.concept
     if slot.colours is not None:
         k = np.float32(slot.repeats)
@@ -192,24 +214,21 @@ def _paint(
         )
         albedo[window][mask] = wear[mask]
     if slot.relief:
-        amount = np.float32(slot.relief / planes[slot.face]) * (1 - radius if slot.curved else np.float32(1))
-        clean[window][mask] = (bare[window] * (1 - amount))[mask]
+        amount = np.float32(slot.relief / room.planes[slot.face]) * (1 - radius if slot.curved else np.float32(1))
+        clean[window][mask] = (room.bare[window] * (1 - amount))[mask]
 
 
-def _contact(
-    thing: Ball | Box, layout: Layout, size: tuple[int, int], face: Array, px: Array, pz: Array, shade: Array
-) -> None:
+def _contact(thing: Ball | Box, layout: Layout, size: tuple[int, int], room: _Room, shade: Array) -> None:
     """A soft dark ring on the floor under an object."""
     reach = thing.radius if isinstance(thing, Ball) else (thing.half[0] + thing.half[2]) / 2
     wide = (thing.bounds[2] - thing.bounds[0]) / 2
     bounds = (thing.bounds[0] - wide, thing.bounds[1], thing.bounds[2] + wide, thing.bounds[3] + wide)
     window = _window(bounds, layout, size)
     x, _, z = thing.centre
-    squared = (np.square(px[window] - np.float32(x)) + np.square(pz[window] - np.float32(z))) / np.float32(
-        (1.3 * reach) ** 2
-    )
+    from_x, from_z = room.points[0][window] - np.float32(x), room.points[2][window] - np.float32(z)
+    squared = (np.square(from_x) + np.square(from_z)) / np.float32((1.3 * reach) ** 2)
     dim = 1 - np.float32(0.45) * np.exp(-np.square(squared))
-    shade[window] *= np.where(face[window] == DOWN, dim, np.float32(1))
+    shade[window] *= np.where(room.face[window] == DOWN, dim, np.float32(1))
 
 
 def _ball(ball: Ball, dx: Array, dy: Array, dz: Array) -> tuple[Array, Array, tuple[Array, Array, Array]]:
