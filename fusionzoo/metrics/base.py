@@ -1,0 +1,166 @@
+"""What all metrics share: the self-description, and the accumulator whose fixed-size states merge.
+
+A metric is a pure function of sufficient statistics; an accumulator keeps those statistics. Its size never depends on the
+number of images, so batches, processes and machines merge to the same number as one pass.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+
+__all__ = ["VIEWS", "Accumulator", "MetricInfo", "accumulates", "as_samples"]
+
+VIEWS = ("gap", "pix")
+
+A = TypeVar("A", bound="Accumulator")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How to read a metric.
+
+    Attributes:
+        name: as results name it.
+        low, high: closed range of the values; None where unbounded.
+        larger_is: what a larger value means, in one or two words ("more similar", "better", ...).
+        invariant_to: transformations of either input that leave the value unchanged.
+        cost: state size and work, n samples, p and q channels, K concepts.
+        source: where the definition comes from.
+    """
+
+    name: str
+    low: float | None
+    high: float | None
+    larger_is: str
+    invariant_to: tuple[str, ...] = ()
+    cost: str = ""
+    source: str = ""
+
+
+def _first_tensor(values: Any) -> Tensor | None:
+    return next((v for v in values if isinstance(v, Tensor)), None)
+
+
+def accumulates(update: F) -> F:
+    """Decorator of `update`: no gradient, no autocast, states usable outside inference mode, states on the input's device."""
+
+    @functools.wraps(update)
+    def run(self: Accumulator, *args: Any, **kwargs: Any) -> Any:
+        first = _first_tensor((*args, *kwargs.values()))
+        device = first.device if first is not None else torch.device("cpu")
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+            self.to(device)
+            return update(self, *args, **kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+class Accumulator:
+    """Base of all accumulators: named fixed-size states that merge by addition.
+
+    Subclasses fill `self._state` and answer `_config()` with the constructor's choices; states of another kind than sums
+    override `_merge`. `state_dict` gives CPU copies, so a run can be stored, sent to another process and resumed.
+    """
+
+    info: ClassVar[MetricInfo]
+
+    def __init__(self) -> None:
+        self._state: dict[str, Tensor] = {}
+
+    def _config(self) -> dict[str, Any]:
+        """The choices that two accumulators must share before they can be merged."""
+        return {}
+
+    def _merge(self, other: dict[str, Tensor]) -> None:
+        for name, value in other.items():
+            self._state[name] = self._state[name] + value
+
+    def to(self: A, device: torch.device | str) -> A:
+        """Moves the states to `device`, in place."""
+        device = torch.device(device)
+        if any(value.device != device for value in self._state.values()):
+            self._state = {name: value.to(device) for name, value in self._state.items()}
+        return self
+
+    def merge(self: A, other: A) -> A:
+        """Adds the statistics of `other`, as if its samples had been seen here. Returns self.
+
+        Raises:
+            InputError: another class, or other constructor choices.
+        """
+        if type(self) is not type(other):
+            raise InputError(f"cannot merge {type(other).__name__} into {type(self).__name__}: use two of the same class")
+        mine, theirs = self._config(), other._config()
+        wrong = [key for key in mine if mine[key] != theirs.get(key)]
+        if wrong:
+            key = wrong[0]
+            raise InputError(
+                f"cannot merge two {type(self).__name__}: {key} is {mine[key]!r} here and {theirs.get(key)!r} there"
+            )
+        device = next((value.device for value in self._state.values()), torch.device("cpu"))
+        with torch.inference_mode(False), torch.no_grad():
+            self._merge({name: value.to(device) for name, value in other._state.items()})
+        return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """CPU copies of all states, enough to go on with `load_state_dict` in an accumulator built the same way."""
+        return {name: value.detach().to("cpu", copy=True) for name, value in self._state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replaces all states. Raises InputError when names, shapes or dtypes are not those of this accumulator."""
+        self._check_state(state)
+        self._state = {name: value.detach().clone() for name, value in state.items()}
+
+    def _check_state(self, state: dict[str, Tensor]) -> None:
+        if set(state) != set(self._state):
+            raise InputError(f"state of {type(self).__name__} needs {sorted(self._state)}, got {sorted(state)}")
+        for name, value in self._state.items():
+            if state[name].shape != value.shape or state[name].dtype != value.dtype:
+                raise InputError(
+                    f"state {name!r} of {type(self).__name__} is {state[name].dtype} {tuple(state[name].shape)}, "
+                    f"needed {value.dtype} {tuple(value.shape)}: build it with the same choices first"
+                )
+
+    def nbytes(self) -> int:
+        """Memory of all states in bytes."""
+        return sum(value.numel() * value.element_size() for value in self._state.values())
+
+
+def as_samples(feature: Tensor, view: str) -> Tensor:
+    """A feature as rows of samples, float64.
+
+    Args:
+        feature: (B, C, H, W) map, or (N, C) rows that are samples already.
+        view: "gap" (a sample is an image, its features the spatial means) or "pix" (a sample is a position of a map).
+
+    Returns:
+        (B, C) or (B H W, C) float64, contiguous for `pix`.
+
+    Raises:
+        InputError: unknown view, another number of dimensions, an empty or non-floating tensor.
+
+    >>> as_samples(torch.ones(2, 3, 4, 5), "gap").shape, as_samples(torch.ones(2, 3, 4, 5), "pix").shape
+    (torch.Size([2, 3]), torch.Size([40, 3]))
+    """
+    if view not in VIEWS:
+        raise InputError(f"unknown view {view!r}: use one of {', '.join(VIEWS)}")
+    if feature.ndim not in (2, 4):
+        raise InputError(f"a feature must be (B, C, H, W) or (N, C), got {tuple(feature.shape)}")
+    if not feature.is_floating_point():
+        raise InputError(f"a feature must be floating point, got {feature.dtype}")
+    if feature.numel() == 0:
+        raise InputError(f"a feature must not be empty, got {tuple(feature.shape)}")
+    if feature.ndim == 2:
+        return feature.double()
+    if view == "gap":
+        return feature.double().mean((2, 3))
+    return feature.permute(0, 2, 3, 1).reshape(-1, feature.shape[1]).double()

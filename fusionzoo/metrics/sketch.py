@@ -1,0 +1,154 @@
+"""Per-channel quantiles in one pass from a fixed-size histogram that merges exactly.
+
+Bins are 2^k wide and start at multiples of 2^k; k is the smallest for which the values seen fit in the bins. When the range
+grows, neighbouring bins join, which loses nothing: the counts are the same for any order of batches and any merging.
+The error of a quantile is at most one bin width, that is at most 2 / (bins - 1) of the range of the channel.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+
+__all__ = ["Quantiles"]
+
+FINEST = -149  # smallest exponent of a float32
+MANTISSA = 24
+
+
+class Quantiles(Accumulator):
+    """Upper quantile of each channel over all images and positions: P(value > threshold) = tau.
+
+    Args:
+        channels: C.
+        tau: upper share, between 0 and 1.
+        bins: bins per channel; state is C x bins integers.
+
+    >>> sketch = Quantiles(1, tau=0.25)
+    >>> sketch.update(torch.arange(1000.0).view(1, 1, 20, 50))
+    >>> abs(float(sketch.compute()) - 750) <= 1
+    True
+    """
+
+    info = MetricInfo(
+        name="upper quantile",
+        low=None,
+        high=None,
+        larger_is="",
+        invariant_to=("order of images", "spatial permutation"),
+        cost="state C x bins integers; O(n C)",
+        source="threshold of Net2Vec (Fong and Vedaldi 2018), tau = 0.005; sketch of ours",
+    )
+
+    def __init__(self, channels: int, tau: float = 0.005, bins: int = 2048) -> None:
+        super().__init__()
+        if channels < 1 or bins < 2:
+            raise InputError(f"channels must be at least 1 and bins at least 2, got {channels} and {bins}")
+        if not 0 < tau < 1:
+            raise InputError(f"tau must lie between 0 and 1, got {tau}")
+        self.channels, self.tau, self.bins = channels, tau, bins
+        self._state = {
+            "counts": torch.zeros(channels, bins, dtype=torch.int64),
+            "n": torch.zeros((), dtype=torch.int64),
+            "exponent": torch.full((channels,), FINEST, dtype=torch.int64),
+            "first": torch.zeros(channels, dtype=torch.int64),
+            "min": torch.full((channels,), float("inf"), dtype=torch.float64),
+            "max": torch.full((channels,), float("-inf"), dtype=torch.float64),
+        }
+
+    def _config(self) -> dict[str, object]:
+        return {"channels": self.channels, "tau": self.tau, "bins": self.bins}
+
+    @accumulates
+    def update(self, maps: Tensor) -> None:
+        """Adds a batch (B, C, h, w) or (N, C), floating point.
+
+        Raises:
+            InputError: another number of channels, an empty batch, or values that are not finite.
+        """
+        if maps.ndim not in (2, 4) or maps.shape[1] != self.channels or not maps.is_floating_point():
+            raise InputError(
+                f"maps must be floating (B, {self.channels}, h, w) or (N, {self.channels}), "
+                f"got {maps.dtype} {tuple(maps.shape)}"
+            )
+        if maps.numel() == 0:
+            raise InputError(f"maps must not be empty, got {tuple(maps.shape)}")
+        rows = maps.transpose(0, 1).reshape(self.channels, -1)
+        if rows.dtype in (torch.float16, torch.bfloat16):
+            rows = rows.float()
+        low, high = rows.aminmax(dim=1)
+        if not bool(torch.isfinite(low + high).all()):
+            raise InputError("maps have values that are not finite (NaN or infinity)")
+        self._widen(low.double(), high.double())
+        state = self._state
+        scale = torch.exp2(-state["exponent"].double()).to(rows.dtype)
+        place = torch.floor(rows * scale[:, None]).sub_(state["first"].to(rows.dtype)[:, None])
+        place = place.clamp_(0, self.bins - 1).long()
+        place += torch.arange(self.channels, device=rows.device)[:, None] * self.bins
+        counts = torch.bincount(place.flatten(), minlength=self.channels * self.bins)
+        state["counts"] += counts.view(self.channels, self.bins)
+        state["n"] += rows.shape[1]
+
+    def _widen(self, low: Tensor, high: Tensor) -> None:
+        """Makes room for values from `low` to `high`, both (C,)."""
+        state = self._state
+        low, high = torch.minimum(low, state["min"]), torch.maximum(high, state["max"])
+        exponent, first = _placement(low, high, self.bins)
+        if int(state["n"]) and not (torch.equal(exponent, state["exponent"]) and torch.equal(first, state["first"])):
+            state["counts"] = _rebin(state["counts"], state["exponent"], state["first"], exponent, first)
+        state["min"], state["max"], state["exponent"], state["first"] = low, high, exponent, first
+
+    def _merge(self, other: dict[str, Tensor]) -> None:
+        if int(other["n"]) == 0:
+            return
+        self._widen(other["min"], other["max"])
+        state = self._state
+        moved = _rebin(other["counts"], other["exponent"], other["first"], state["exponent"], state["first"])
+        state["counts"] = state["counts"] + moved
+        state["n"] = state["n"] + other["n"]
+
+    def compute(self) -> Tensor:
+        """(C,) float64 thresholds. Raises InputError when nothing was seen.
+
+        A channel whose values are all equal gets that value, so that nothing lies above it.
+        """
+        state, n = self._state, int(self._state["n"])
+        if n == 0:
+            raise InputError("no samples yet: call update first")
+        counts = state["counts"].double()
+        above = counts.flip(1).cumsum(1)  # values in the top bins, from the top
+        target = self.tau * n
+        position = (above < target).sum(1).clamp(max=self.bins - 1)  # bins from the top before the one that holds it
+        inside = counts.flip(1).gather(1, position[:, None])[:, 0]
+        before = above.gather(1, position[:, None])[:, 0] - inside
+        width = torch.exp2(state["exponent"].double())
+        upper = (state["first"] + self.bins - position).double() * width
+        threshold = upper - width * (target - before) / inside
+        return threshold.clamp(min=state["min"], max=state["max"]).cpu()
+
+
+def _placement(low: Tensor, high: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Smallest bin exponent for which [low, high] fits in `bins` bins, and the index of the bin that holds `low`."""
+    size = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent.long() - MANTISSA
+    size = torch.where(torch.maximum(low.abs(), high.abs()) > 0, size, FINEST)
+    span = torch.frexp((high - low) / bins).exponent.long() - 2
+    span = torch.where(high > low, span, FINEST)
+    exponent = torch.maximum(size, span).clamp(min=FINEST)
+    while True:
+        width = torch.exp2(exponent.double())
+        first, last = torch.floor(low / width), torch.floor(high / width)
+        tight = last - first >= bins
+        if not bool(tight.any()):
+            return exponent, first.long()
+        exponent = exponent + tight.long()
+
+
+def _rebin(counts: Tensor, exponent: Tensor, first: Tensor, to_exponent: Tensor, to_first: Tensor) -> Tensor:
+    bins = counts.shape[1]
+    place = first[:, None] + torch.arange(bins, device=counts.device)
+    # arithmetic shift right is floor division by a power of two, for negative indices too
+    place = (place >> (to_exponent - exponent)[:, None].clamp(max=62)) - to_first[:, None]
+    return torch.zeros_like(counts).scatter_add_(1, place.clamp(0, bins - 1), counts)
