@@ -1,7 +1,7 @@
 """fusionzoo: RGB-X fusion models in plain PyTorch, every fusion block open to probes, and an engine that dissects them.
 
 Importing this package does no work and loads no torch: public names are looked up on first use. `dissect` and
-`check` name both a function and the module it lives in; here they are the module, which can be called like the function.
+`check` name both a function and the module it lives in; here they are the module, callable like the function.
 """
 
 from __future__ import annotations

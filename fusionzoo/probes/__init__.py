@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
-from fusionzoo.probes.point import Probe, probe_points
+from fusionzoo.probes.intervene import Edit, edit, intervene, mean_ablate, swap, zero
+from fusionzoo.probes.point import Probe, assert_untapped, probe_points, select
+from fusionzoo.probes.tape import Listener, Tape, listen, probe
 
-__all__ = ["Probe", "probe_points"]
+__all__ = [
+    "Edit",
+    "Listener",
+    "Probe",
+    "Tape",
+    "assert_untapped",
+    "edit",
+    "intervene",
+    "listen",
+    "mean_ablate",
+    "probe",
+    "probe_points",
+    "select",
+    "swap",
+    "zero",
+]
