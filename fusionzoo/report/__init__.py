@@ -1,1 +1,11 @@
-"""Dissection -> terminal table, HTML page, model card."""
+"""Dissection -> terminal text, HTML page, model card. Needs no torch.
+
+`terminal(dissection, verification, findings)`, `html(...)` and `card(...)` return text; the caller writes it.
+"""
+
+from __future__ import annotations
+
+from fusionzoo.report.html import html
+from fusionzoo.report.terminal import terminal
+
+__all__ = ["html", "terminal"]

@@ -1,0 +1,137 @@
+"""Dissection -> text for a terminal: first the answer, then compact tables. At most 100 columns."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fusionzoo.report import tables
+from fusionzoo.report.tables import Table
+
+__all__ = ["comparison", "terminal", "text_table"]
+
+WIDTH = 100
+_STYLES = {"bold": "1", "good": "1;32", "bad": "1;31", "faint": "2"}
+
+
+def use_colour(stream: Any = None) -> bool:
+    """Whether to colour: the stream is a terminal, NO_COLOR is unset or empty, TERM is not dumb."""
+    stream = sys.stdout if stream is None else stream
+    is_tty = bool(getattr(stream, "isatty", lambda: False)())
+    return is_tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class _Pen:
+    def __init__(self, colour: bool) -> None:
+        self.colour = colour
+
+    def __call__(self, text: str, style: str) -> str:
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colour else text
+
+
+def _shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(width - 2, 1)] + ".."
+
+
+def text_table(table: Table, width: int = WIDTH, indent: int = 2) -> list[str]:
+    """Header, rule and rows as lines of at most `width`; text columns are cut when it does not fit.
+
+    >>> for line in text_table(Table("t", ("name", "mIoU"), (("both", "45.7"), ("none", "3.0")), "<>")):
+    ...     print(line)
+      name  mIoU
+      ----------
+      both  45.7
+      none   3.0
+    """
+    size = [max(len(row[i]) for row in (table.columns, *table.rows)) for i in range(len(table.columns))]
+    gap = 2
+    room = width - indent - gap * (len(size) - 1)
+    text = [i for i, a in enumerate(table.align) if a == "<"]
+    while sum(size) > room and text:
+        longest = max(text, key=lambda i: size[i])
+        if size[longest] <= 8:
+            break
+        size[longest] -= 1
+
+    def line(row: Sequence[str]) -> str:
+        cells = [f"{_shorten(c, s):{a}{s}}" for c, s, a in zip(row, size, table.align, strict=True)]
+        return (" " * indent + (" " * gap).join(cells)).rstrip()
+
+    rule = " " * indent + "-" * (sum(size) + gap * (len(size) - 1))
+    return [line(table.columns), rule, *(line(row) for row in table.rows)]
+
+
+def _wrap(text: str, width: int, first: str = "  ", rest: str = "  ") -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=rest) or [first.rstrip()]
+
+
+def terminal(
+    dissection: Any,
+    verification: Any = None,
+    findings: Iterable[str] = (),
+    *,
+    ok: bool | None = None,
+    colour: bool | None = None,
+    width: int = WIDTH,
+) -> str:
+    """The whole report as text that ends with a newline.
+
+    Args:
+        dissection: a Dissection or its dictionary.
+        verification: the file checks, or None when none were made.
+        findings: sentences, most important first.
+        ok: overrides the verdict drawn from the file checks and the planted truth.
+        colour: None asks the terminal (no colour in a pipe or with NO_COLOR).
+        width: columns of the text.
+    """
+    d = tables.as_dict(dissection)
+    pen = _Pen(use_colour() if colour is None else colour)
+    drawn, sentence = tables.verdict(d, verification)
+    good = drawn if ok is None else ok
+    lines = [
+        pen(_shorten(tables.heading(d), width), "bold"),
+        *_verdict_lines(sentence, good, width, pen),
+        "",
+        *_bullets(findings, width),
+    ]
+    failed = [r for r in tables.checks(verification) if not r["ok"]]
+    if failed:
+        lines += _section(tables.verification(failed), width, pen)
+    lines += _section(tables.segmentation(d), width, pen)
+    lines += _section(tables.levels(d), width, pen)
+    lines += _section(tables.concepts(d), width, pen)
+    truth = tables.planted(d)
+    if truth is not None:
+        lines += _section(truth, width, pen)
+    health = tables.probes(d, only_flagged=True)
+    if health.rows:
+        lines += _section(health, width, pen)
+    else:
+        lines += ["", pen(health.title, "bold"), *_wrap(health.note, width)]
+    return "\n".join(lines) + "\n"
+
+
+def _verdict_lines(sentence: str, good: bool, width: int, pen: _Pen) -> list[str]:
+    word = "OK" if good else "FAILED"
+    first, *rest = _wrap(sentence, width, f"{word}: ", "  ")
+    return [pen(word, "good" if good else "bad") + first[len(word) :], *rest]
+
+
+def _bullets(findings: Iterable[str], width: int) -> list[str]:
+    return [line for text in findings for line in _wrap(tables.clean(text), width, "  * ", "    ")]
+
+
+def _section(table: Table, width: int, pen: _Pen) -> list[str]:
+    head, rule, *rows = text_table(table, width)
+    note = [pen(line, "faint") for line in _wrap(table.note, width)] if table.note else []
+    return ["", pen(table.title, "bold"), head, pen(rule, "faint"), *rows, *note]
+
+
+def comparison(dissections: Sequence[Any], *, colour: bool | None = None, width: int = WIDTH) -> str:
+    """Several checkpoints side by side, one a row, as text that ends with a newline."""
+    pen = _Pen(use_colour() if colour is None else colour)
+    lines = _section(tables.comparison([tables.as_dict(d) for d in dissections]), width, pen)
+    return "\n".join(lines[1:]) + "\n"

@@ -1,0 +1,109 @@
+"""The page in a real browser: no sideways overflow on a phone, no request. Skipped where there is no Chromium."""
+
+from __future__ import annotations
+
+import html
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from fusionzoo.report import html as page
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+ --disable-component-update --disable-sync --hide-scrollbars --virtual-time-budget=3000""".split()
+
+# The page runs no script, so a wrapper holds it in a frame of a phone's width and measures from outside.
+WRAPPER = """<!doctype html><body style="margin:0">
+<iframe id="f" width="{width}" height="800" style="border:0" srcdoc="{page}"></iframe>
+<script>
+document.getElementById("f").onload = function () {{
+  const doc = this.contentDocument, wide = [];
+  doc.querySelectorAll("details").forEach(d => d.open = true);
+  for (const e of doc.body.querySelectorAll("*"))
+    if (!e.closest(".scroll > *") && e.getBoundingClientRect().right > {width} + 0.5) wide.push(e.tagName);
+  const out = document.createElement("pre");
+  out.id = "out";
+  out.textContent = JSON.stringify({{
+    scroll: doc.scrollingElement.scrollWidth, inner: this.contentWindow.innerWidth, wide: wide,
+    height: doc.scrollingElement.scrollHeight,
+    font: Math.min(...[...doc.querySelectorAll("svg text")].map(t => t.getBoundingClientRect().height)),
+    requests: this.contentWindow.performance.getEntriesByType("resource").map(r => r.name)
+  }});
+  document.body.append(out);
+}};
+</script>"""
+
+
+def measure(text: str, tmp_path: Path, width: int) -> dict[str, Any]:
+    assert CHROMIUM is not None
+    wrapper = tmp_path / "wrapper.html"
+    wrapper.write_text(WRAPPER.format(width=width, page=html.escape(text, quote=True)), encoding="utf-8")
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", wrapper.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    found = re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, (done.returncode, done.stderr[-500:])
+    result: dict[str, Any] = json.loads(html.unescape(found.group(1)))
+    return result
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_overflows_and_nothing_is_fetched(
+    example: dict[str, Any], checks: list[dict[str, Any]], findings: list[str], tmp_path: Path, width: int
+) -> None:
+    example["data"]["class_names"][0] = "a_class_with_a_name_that_has_no_space_to_break_the_line_at"
+    findings.append("https://example.org/" + "long" * 40)
+    seen = measure(page(example, checks, findings), tmp_path, width)
+    assert seen["inner"] == width
+    assert seen["wide"] == [] and seen["scroll"] == width, seen
+    assert seen["requests"] == []
+    assert seen["font"] >= 10, "plot labels stay readable"
+
+
+class Counter(http.server.BaseHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keeps the test's output clean."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """A server on this machine that remembers what it is asked for."""
+    Counter.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counter) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
+        httpd.shutdown()
+
+
+def test_the_measurement_sees_overflow_and_requests(example: dict[str, Any], tmp_path: Path, server: str) -> None:
+    broken = page(example).replace("<main>", f'<main><div style="width:600px">x</div><img src="{server}/a.png" alt="">')
+    broken = re.sub(r"<meta http-equiv[^>]*>", "", broken)
+    seen = measure(broken, tmp_path, 390)
+    assert seen["scroll"] > 390 and seen["wide"]
+    assert seen["requests"] == [f"{server}/a.png"]
+    assert Counter.asked == ["/a.png"]
+
+
+def test_the_policy_stops_a_request(example: dict[str, Any], tmp_path: Path, server: str) -> None:
+    sneaky = page(example).replace(
+        "<main>", f'<main><img src="{server}/a.png" alt=""><script src="{server}/s"></script>'
+    )
+    measure(sneaky, tmp_path, 390)
+    assert Counter.asked == []
