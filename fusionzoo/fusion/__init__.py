@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from fusionzoo.fusion import concat, cross_attention, gate, hybrid, sum
+from fusionzoo.fusion import acnet, cmx, concat, cross_attention, gate, hybrid, sagate, se_add, sum
 from fusionzoo.fusion.base import Fused, FusionBlock
 
-__all__ = ["Fused", "FusionBlock", "concat", "cross_attention", "gate", "hybrid", "sum"]
+__all__ = [
+    "Fused",
+    "FusionBlock",
+    "acnet",
+    "cmx",
+    "concat",
+    "cross_attention",
+    "gate",
+    "hybrid",
+    "sagate",
+    "se_add",
+    "sum",
+]

@@ -1,1 +1,63 @@
-"""Official checkpoint formats -> ours: one file a family of weights."""
+"""Official checkpoint formats -> ours: one file a family of weights.
+
+    block(kind, state_dict, ctor)   our fusion block, called with the original's inputs and returning its outputs
+
+`kind` is one of `original_kinds()`, `state_dict` maps the original's keys to tensors, `ctor` holds the arguments of the
+original's constructor. Quirks that official weights need are switched on here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from fusionzoo.errors import unknown
+
+__all__ = ["block", "original_kinds"]
+
+_BLOCKS = {
+    "acnet_acm": "acnet",
+    "cmx_ffm": "cmx",
+    "cmx_frm": "cmx",
+    "emsanet_se_add": "esanet",
+    "emsanet_se_add_uni_rgb": "esanet",
+    "esanet_seadd": "esanet",
+    "sagate": "sagate",
+}
+"""Kind of block -> the file of this folder whose `BLOCKS` holds its builder."""
+
+
+def original_kinds() -> list[str]:
+    """Every kind that `block` knows, sorted.
+
+    >>> "acnet_acm" in original_kinds()
+    True
+    """
+    return sorted(_BLOCKS)
+
+
+def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> nn.Module:
+    """Our module with the original's weights, in eval mode, called as the original is.
+
+    Args:
+        kind: a name of `original_kinds()`.
+        state_dict: the original's keys and tensors, complete.
+        ctor: the original's constructor arguments; sizes are taken from here, never guessed from the tensors.
+
+    Returns:
+        A module: the original's inputs in its order -> its outputs in its order (a tensor, or a tuple of tensors).
+        Inner values of the original are probes under `original.`, in its layout; our own probes under `module.`.
+
+    Raises:
+        UnknownNameError: no such kind.
+        InputError: `ctor` lacks an argument or holds one that is not supported.
+        CheckFailed: keys without a place, places without a key, or other shapes; all listed.
+    """
+    if kind not in _BLOCKS:
+        raise unknown("original block", kind, _BLOCKS, "fusionzoo.hub.originals.original_kinds()")
+    family = importlib.import_module(f"fusionzoo.hub.originals.{_BLOCKS[kind]}")
+    port: nn.Module = family.BLOCKS[kind](state_dict, ctor)
+    return port.eval()

@@ -1,0 +1,94 @@
+"""Small pieces that several published blocks share: layouts, squeeze-excitation, drop path, two-stream layer norms."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from fusionzoo.errors import InputError
+
+__all__ = ["PairNorm", "Squeeze", "drop_path", "gate_init_", "reduced", "require_divisible", "to_map", "to_tokens"]
+
+
+def to_tokens(feature: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, HW, C), a view wherever the strides allow it.
+
+    >>> import torch
+    >>> to_tokens(torch.zeros(2, 3, 4, 5)).shape
+    torch.Size([2, 20, 3])
+    """
+    return feature.flatten(2).transpose(1, 2)
+
+
+def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, HW, C) -> (B, C, H, W), a view: the inverse of `to_tokens`."""
+    return tokens.transpose(1, 2).unflatten(2, size)
+
+
+def reduced(channels: int, reduction: int, floor: int) -> int:
+    """channels // reduction, not below `floor`: with one or two hidden units a ReLU bottleneck can die at the start."""
+    return max(floor, channels // reduction)
+
+
+def require_divisible(channels: int, by: int, what: str) -> None:
+    """InputError unless `channels` is a positive multiple of `by`."""
+    if channels < 1 or by < 1 or channels % by:
+        raise InputError(f"{channels} channels cannot be split into {by} {what}; choose a divisor of {channels}")
+
+
+def drop_path(probability: float) -> nn.Module:
+    """Stochastic depth per sample; the identity at probability 0."""
+    return StochasticDepth(probability, "row") if probability > 0 else nn.Identity()
+
+
+def gate_init_(*layers: nn.Module, gain: float = 1.0) -> None:
+    """Weights N(0, gain^2 / fan_in) and zero bias: unit variance in, a pre-activation of about `gain` out.
+
+    What feeds a sigmoid or a softmax is initialised so; PyTorch's own default leaves such gates almost constant.
+    """
+    for layer in layers:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        nn.init.normal_(weight, std=gain * weight[0].numel() ** -0.5)
+        if isinstance(layer.bias, Tensor):
+            nn.init.zeros_(layer.bias)
+
+
+class Squeeze(nn.Module):
+    """W2 act(W1 v + b1) + b2 on pooled vectors (B, C_in, 1, 1) -> (B, C_out, 1, 1): the bottleneck of channel gates.
+
+    Args:
+        in_channels, hidden, out_channels: widths.
+        act: activation between the two 1x1 convolutions.
+        bias: whether both layers have one.
+    """
+
+    def __init__(
+        self, in_channels: int, hidden: int, out_channels: int, act: nn.Module | None = None, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(in_channels, hidden, 1, bias=bias)
+        self.act = act if act is not None else nn.ReLU()
+        self.expand = nn.Conv2d(hidden, out_channels, 1, bias=bias)
+        gate_init_(self.reduce, self.expand)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return self.expand(self.act(self.reduce(pooled)))
+
+
+class PairNorm(nn.Module):
+    """One LayerNorm over the last axis for each of two streams whose other weights are shared.
+
+    >>> import torch
+    >>> a, b = PairNorm(4)(torch.randn(2, 3, 4), torch.randn(2, 3, 4))
+    >>> a.shape, b.shape
+    (torch.Size([2, 3, 4]), torch.Size([2, 3, 4]))
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.rgb = nn.LayerNorm(channels, eps=eps)
+        self.x = nn.LayerNorm(channels, eps=eps)
+
+    def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.rgb(rgb), self.x(x)

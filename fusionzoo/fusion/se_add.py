@@ -1,0 +1,73 @@
+"""SE-add: squeeze-excitation on each modality, then the sum; ESANet's and EMSANet's fusion.
+
+Papers: Seichter et al., "Efficient RGB-D Semantic Segmentation for Indoor Scene Analysis" (ESANet), ICRA 2021, arXiv
+2011.06961; "Efficient Multi-Task RGB-D Scene Analysis for Indoor Environments" (EMSANet), IJCNN 2022, arXiv 2207.04526.
+Origin: github.com/TUI-NICR/ESANet and nicr-multitask-scene-analysis (Apache-2.0); written here from the equations.
+
+    g_m = sigmoid(W2 ReLU(W1 GAP(m))),  W1: C -> C/16, W2: C/16 -> C, own weights each
+    fused = g_rgb * rgb + g_x * x
+
+`se_add`: both streams carry on with `fused` (the library's bidirectional form: one and the same tensor).
+`se_add_uni_rgb`: only the RGB stream does, x stays pure; the form of ESANet and of EMSANet's default.
+Parameters at C >= 64: C^2 / 4 + 17 C / 8.
+Differs: at least 4 hidden units (only below C = 64; `min_hidden=1` is the original's).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fusionzoo.fusion._parts import Squeeze, reduced
+from fusionzoo.fusion.base import Fused, FusionBlock
+from fusionzoo.probes.point import Probe
+from fusionzoo.registry import fusions
+
+__all__ = ["SEAdd", "SEAddUniRGB"]
+
+
+@fusions.register("se_add")
+class SEAdd(FusionBlock):
+    """Gated sum that both streams carry on with.
+
+    >>> sum(p.numel() for p in SEAdd(64).parameters())
+    1160
+    """
+
+    interaction = "exchange"
+    family = "attention"
+    paper = "Seichter et al., ESANet (ICRA 2021), arXiv 2011.06961"
+    licence = "MIT (ours, from the equations); original: Apache-2.0"
+
+    def __init__(
+        self, channels: int, *, level: int = 1, depth: int = 5, reduction: int = 16, min_hidden: int = 4
+    ) -> None:
+        super().__init__(channels, level=level, depth=depth)
+        hidden = reduced(channels, reduction, min_hidden)
+        self.excite_rgb = Squeeze(channels, hidden, channels)
+        self.excite_x = Squeeze(channels, hidden, channels)
+        self.gate_rgb = Probe(channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0)
+        self.gate_x = Probe(channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0)
+        self.weighted_rgb = Probe(channels, role="weighted", modality="rgb", meaning="RGB times its gate")
+        self.weighted_x = Probe(channels, role="weighted", modality="x", meaning="x times its gate")
+
+    def add(self, rgb: Tensor, x: Tensor) -> Tensor:
+        """The fused feature alone, (B, C, H, W)."""
+        gate_rgb = self.gate_rgb(self.excite_rgb(rgb.mean((2, 3), keepdim=True)).sigmoid())  # (B, C, 1, 1)
+        gate_x = self.gate_x(self.excite_x(x.mean((2, 3), keepdim=True)).sigmoid())
+        return self.weighted_rgb(rgb * gate_rgb) + self.weighted_x(x * gate_x)
+
+    def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
+        fused = self.add(rgb, x)
+        return Fused(fused, fused, fused)
+
+
+@fusions.register("se_add_uni_rgb")
+class SEAddUniRGB(SEAdd):
+    """Gated sum that only the RGB stream carries on with."""
+
+    interaction = "inject"
+    paper = "Seichter et al., ESANet (ICRA 2021), arXiv 2011.06961; EMSANet (IJCNN 2022), arXiv 2207.04526"
+
+    def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
+        fused = self.add(rgb, x)
+        return Fused(fused, x, fused)

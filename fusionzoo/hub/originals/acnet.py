@@ -1,0 +1,28 @@
+"""ACNet's gate pair (github.com/anheidelonghu/ACNet; no licence stated): official keys to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fusionzoo.fusion.acnet import ACNet
+from fusionzoo.hub.originals.port import Port, View, load_mapped, take
+
+GATE_PAIR = {"atten_rgb.1": "excite_rgb", "atten_depth.1": "excite_x"}
+VIEWS = {"atten_rgb": View("gate_rgb"), "atten_depth": View("gate_x")}
+
+
+def acnet_acm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, depth, merged) -> merged + both gated."""
+    block = ACNet(take(ctor, "num_channel"))
+    load_mapped(block, state, GATE_PAIR, what="acnet_acm")
+    return Port(block, _call, VIEWS)
+
+
+def _call(block: ACNet, rgb: Tensor, depth: Tensor, merged: Tensor) -> Tensor:
+    return merged + block(rgb, depth).fused
+
+
+BLOCKS = {"acnet_acm": acnet_acm}

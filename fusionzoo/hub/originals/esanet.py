@@ -1,0 +1,61 @@
+"""ESANet's and EMSANet's SE-add (github.com/TUI-NICR, Apache-2.0): official keys to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
+from fusionzoo.hub.originals.port import Port, View, load_mapped, take
+
+ESANET = {
+    "se_rgb.fc.0": "excite_rgb.reduce",
+    "se_rgb.fc.2": "excite_rgb.expand",
+    "se_depth.fc.0": "excite_x.reduce",
+    "se_depth.fc.2": "excite_x.expand",
+}
+EMSANET = {
+    "weighting_rgb.layers.0": "excite_rgb.reduce",
+    "weighting_rgb.layers.2": "excite_rgb.expand",
+    "weighting_depth.layers.0": "excite_x.reduce",
+    "weighting_depth.layers.2": "excite_x.expand",
+}
+VIEWS = {
+    "se_rgb.fc": View("gate_rgb"),
+    "se_rgb": View("weighted_rgb"),
+    "se_depth.fc": View("gate_x"),
+    "se_depth": View("weighted_x"),
+}
+
+
+def esanet_seadd(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, depth) -> fused."""
+    block = SEAdd(take(ctor, "channels_in"), min_hidden=1)
+    load_mapped(block, state, ESANET, what="esanet_seadd")
+    return Port(block, _fused, VIEWS)
+
+
+def emsanet_se_add(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, depth) -> (rgb, depth), by `name`: "se-add" or "se-add-uni-rgb". The original's dictionaries, in order."""
+    forms = {"se-add": SEAdd, "se-add-uni-rgb": SEAddUniRGB}
+    name = take(ctor, "name")
+    if name not in forms:
+        raise InputError(f"EMSANet fusion {name!r} is not supported; known: {', '.join(forms)}")
+    block = forms[name](take(ctor, "n_channels_in"), min_hidden=1)
+    load_mapped(block, state, EMSANET, what="emsanet_se_add")
+    return Port(block, _both)
+
+
+def _fused(block: SEAdd, rgb: Tensor, depth: Tensor) -> Tensor:
+    return block(rgb, depth).fused
+
+
+def _both(block: SEAdd, rgb: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    out = block(rgb, depth)
+    return out.rgb, out.x
+
+
+BLOCKS = {"esanet_seadd": esanet_seadd, "emsanet_se_add": emsanet_se_add, "emsanet_se_add_uni_rgb": emsanet_se_add}

@@ -1,0 +1,81 @@
+"""Reads the parity files: values of the original modules, weights by rule. Format: the README beside them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference" / "parity"
+SCALED = ("weight", "in_proj_weight", "out_proj_weight", "x_proj_weight", "dt_projs_weight")
+
+
+def fill(key: str, shape: list[int] | tuple[int, ...]) -> Tensor:
+    """The value that the weight rule gives to `key`."""
+    normal = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(int(np.prod(shape)))
+    n = normal.astype(np.float32).reshape(shape)
+    leaf = key.rpartition(".")[2]
+    if leaf == "running_var":
+        n = 1 + 0.25 * np.tanh(n)
+    elif leaf == "running_mean" or (leaf == "bias" and len(shape) == 1):
+        n = 0.1 * n
+    elif leaf == "weight" and len(shape) == 1:
+        n = 1 + 0.1 * n
+    elif leaf in SCALED and len(shape) >= 2:
+        n = n / np.sqrt(np.prod(shape[1:]))
+    else:
+        n = 0.3 * n
+    return torch.from_numpy(np.asarray(n, dtype=np.float32).reshape(shape))
+
+
+@dataclass
+class Parity:
+    """One file pair. Where only the JSON exists, `state` follows the rule and inputs and outputs are empty."""
+
+    name: str
+    meta: dict[str, Any]
+    state: dict[str, Tensor]
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    probes: dict[str, Tensor] = field(default_factory=dict)
+    grads: dict[str, Tensor] = field(default_factory=dict)
+
+
+def read(name: str) -> Parity:
+    meta = json.loads((FOLDER / f"{name}.json").read_text())
+    path = FOLDER / f"{name}.safetensors"
+    tensors = load_file(path) if path.exists() else {}
+    state = {}
+    for key, (shape, dtype) in meta["state_dict"].items():
+        if f"state_dict.{key}" in tensors:
+            state[key] = tensors[f"state_dict.{key}"]
+        elif dtype.startswith("torch.float"):
+            state[key] = fill(key, shape)
+        elif not tensors:
+            state[key] = torch.zeros(shape, dtype=torch.int64)
+    state |= {k.removeprefix("explicit."): v for k, v in tensors.items() if k.startswith("explicit.")}
+    state |= {second: state[first] for second, first in meta.get("aliases", {}).items()}
+    out = Parity(name, meta, state)
+    if tensors:
+        out.inputs = {k: tensors[f"input.{k}"] for k in meta["inputs"]}
+        out.outputs = {k: tensors[f"output.{k}"] for k in meta["outputs"]}
+        out.probes = {k.removeprefix("probe."): v for k, v in tensors.items() if k.startswith("probe.")}
+        out.grads = {k.removeprefix("grad."): v for k, v in tensors.items() if k.startswith("grad.")}
+    return out
+
+
+def names() -> list[str]:
+    """The block files, not the whole models; empty where the folder is absent."""
+    return sorted(p.stem for p in FOLDER.glob("*.json") if not p.stem.startswith("full_"))
+
+
+def kind_of(name: str, kinds: list[str]) -> str:
+    """The longest kind that begins the file name: what is left over are sizes and variants."""
+    return max((k for k in kinds if name == k or name.startswith(f"{k}_")), key=len)

@@ -1,0 +1,128 @@
+"""Every published block against the values of its original: outputs, inner values, input gradients, parameters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
+from fusionzoo.hub.originals import block, original_kinds
+from fusionzoo.probes.point import Probe, probe_points
+from tests.parity.reader import FOLDER, fill, kind_of, names, read
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
+
+NAMES = names()
+WITH_VALUES = [n for n in NAMES if (FOLDER / f"{n}.safetensors").exists()]
+
+
+def build(parity) -> nn.Module:
+    module = block(kind_of(parity.name, original_kinds()), parity.state, parity.meta["ctor"])
+    return module.train(parity.meta["mode"] == "train")
+
+
+def as_tuple(out: object) -> tuple[Tensor, ...]:
+    return (out,) if isinstance(out, Tensor) else tuple(out)  # type: ignore[arg-type]
+
+
+def assert_near(got: Tensor, want: Tensor, what: str) -> None:
+    assert got.shape == want.shape, what
+    limit = 1e-5 * max(1.0, float(want.abs().max()))
+    worst = float((got - want).detach().abs().max())
+    assert worst <= limit, f"{what}: {worst:.3g} > {limit:.3g}"
+
+
+class Capture:
+    """Keeps what passes every probe."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.points = probe_points(module)
+        self.seen: dict[str, Tensor] = {}
+        for name, point in self.points.items():
+            point.tap = self._keep(name)
+
+    def _keep(self, name: str):
+        def tap(value: Tensor) -> Tensor:
+            self.seen[name] = value.detach().clone()
+            return value
+
+        return tap
+
+
+@pytest.mark.parametrize("name", WITH_VALUES)
+def test_outputs_inner_values_and_gradients(name: str) -> None:
+    parity = read(name)
+    module = build(parity)
+    capture = Capture(module)
+    inputs = {k: v.clone().requires_grad_(k in parity.grads) for k, v in parity.inputs.items()}
+    out = as_tuple(module(*inputs.values()))
+    assert len(out) == len(parity.outputs)
+    for got, (key, want) in zip(out, parity.outputs.items(), strict=True):
+        assert_near(got, want, f"{name} output {key}")
+    for key, want in parity.probes.items():
+        assert_near(capture.seen[f"original.{key}"], want, f"{name} probe {key}")
+    never = set(capture.points) - set(capture.seen)
+    assert not never, f"probes that never fired: {never}"
+    if parity.grads:
+        loss = sum((o * fill(f"lossw.{k}", tuple(o.shape))).sum() for k, o in zip(parity.outputs, out, strict=True))
+        loss.backward()
+        for key, want in parity.grads.items():
+            got = inputs[key].grad
+            assert got is not None
+            worst = float((got - want).detach().abs().max() / want.abs().max())
+            assert worst <= 1e-5, f"{name} gradient of {key}: {worst:.3g}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_and_shapes(name: str) -> None:
+    parity = read(name)
+    module = build(parity)
+    assert sum(p.numel() for p in module.parameters()) == parity.meta["params"]
+    assert sum(p.numel() for p in module.parameters() if p.requires_grad) == parity.meta["params_trainable"]
+    if name not in WITH_VALUES:  # no values of the original: its shapes and the size of its outputs
+        generator = torch.Generator().manual_seed(0)
+        inputs = [torch.randn(shape, generator=generator) for shape in parity.meta["inputs"].values()]
+        with torch.no_grad():
+            out = as_tuple(module(*inputs))
+        for got, want in zip(out, parity.meta["outputs"].values(), strict=True):
+            assert list(got.shape) == want["shape"]
+            assert float(got.std()) == pytest.approx(want["std"], rel=0.25)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_keys_are_refused(name: str) -> None:
+    parity = read(name)
+    kind = kind_of(name, original_kinds())
+    with pytest.raises(CheckFailed, match="unmapped: surplus.weight"):
+        block(kind, {**parity.state, "surplus.weight": torch.zeros(1)}, parity.meta["ctor"])
+    if parity.state:
+        gone = sorted(parity.state)[0]
+        with pytest.raises(CheckFailed, match=f"missing: {gone}"):
+            block(kind, {k: v for k, v in parity.state.items() if k != gone}, parity.meta["ctor"])
+        longer = {**parity.state, gone: torch.zeros(*parity.state[gone].shape, 2)}
+        with pytest.raises(CheckFailed, match=gone):
+            block(kind, longer, parity.meta["ctor"])
+    if parity.meta["ctor"]:
+        with pytest.raises(InputError, match="constructor arguments lack"):
+            block(kind, parity.state, {})
+
+
+def test_unknown_kind_names_the_closest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'acnet_acm'"):
+        block("acnet_acn", {}, {})
+
+
+def test_views_follow_edits_of_our_own_probes() -> None:
+    parity = read("acnet_acm_64")
+    module = build(parity)
+    ours, view = module.get_submodule("module.gate_rgb"), module.get_submodule("original.atten_rgb")
+    assert isinstance(ours, Probe) and isinstance(view, Probe)
+    seen = []
+    ours.tap = torch.zeros_like
+    view.tap = lambda v: seen.append(v) or v
+    out = module(*parity.inputs.values())
+    assert float(seen[0].abs().max()) == 0.0
+    assert ours.tap is torch.zeros_like  # put back as it was
+    x, merged = parity.inputs["depth"], parity.inputs["merged"]
+    assert torch.allclose(out, merged + x * parity.probes["atten_depth"], atol=1e-6)
