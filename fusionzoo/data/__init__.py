@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusionzoo.data.base import SegmentationDataset, WithTransform, collate
+from fusionzoo.data.base import Cached, SegmentationDataset, WithTransform, collate
 from fusionzoo.data.folder import Folder
 from fusionzoo.data.images import read_label, read_rgb, read_x
 from fusionzoo.data.nyuv2 import NYUv2
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fusionzoo.data.planted import Planted
 
 __all__ = [
+    "Cached",
     "Folder",
     "NYUv2",
     "Planted",

@@ -19,7 +19,7 @@ from fusionzoo.data.images import resize_nearest, resize_rgb
 from fusionzoo.errors import InputError
 from fusionzoo.preprocess import validate_pair
 
-__all__ = ["IGNORE", "Sample", "SegmentationDataset", "WithTransform", "collate", "spread"]
+__all__ = ["IGNORE", "Cached", "Sample", "SegmentationDataset", "WithTransform", "collate", "spread"]
 
 IGNORE = 255
 """The label value that no loss and no metric counts."""
@@ -127,9 +127,9 @@ class SegmentationDataset(Dataset[Sample]):
         """(rgb uint8 (3, H, W), raw x (Cx, H, W), label uint8 (H, W) of 0..K-1 and 255, factor raw x -> unit)."""
         raise NotImplementedError
 
-    def where(self, index: int) -> str:
-        """Names sample `index` in error messages."""
-        return f"{self.name} {self.ids[index]}"
+    def where(self, index: int, part: str = "rgb") -> str:
+        """Names the `part` ("rgb", "x" or "label") of sample `index` in error messages: its file."""
+        return f"{self.name} {self.ids[index]} {part}"
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values: name, split, n, size, ..."""
@@ -174,15 +174,13 @@ class SegmentationDataset(Dataset[Sample]):
     def _sized(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         """`load`, checked and resized."""
         rgb, raw, label, factor = self.load(index)
-        where = self.where(index)
         if label.shape != tuple(rgb.shape[-2:]):
             raise InputError(
-                f"{where}: label is {label.shape[1]}x{label.shape[0]} but rgb is {rgb.shape[2]}x{rgb.shape[1]}"
-                " (width x height); export them at one size"
+                f"{self.where(index, 'label')}: label is {label.shape[1]}x{label.shape[0]} but rgb is"
+                f" {rgb.shape[2]}x{rgb.shape[1]} (width x height); export them at one size"
             )
-        validate_pair(
-            rgb, torch.from_numpy(raw if raw.dtype == np.float32 else raw.astype(np.float32)), self.x_kind, where
-        )
+        x = torch.from_numpy(raw.astype(np.float32, copy=False))
+        validate_pair(rgb, x, self.x_kind, self.where(index, "x"))
         if self.size is not None:
             rgb = resize_rgb(rgb, self.size)
             raw = _nearest(raw, self.size)
@@ -247,20 +245,58 @@ def _shared(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize)), dtype, count).reshape(shape)
 
 
-class WithTransform(Dataset[Sample]):
+class _Wrapper(Dataset[Sample]):
+    """Around a dataset; attributes that are not its own are the dataset's."""
+
+    dataset: Any
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":  # while unpickling, `dataset` is not there yet
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+class WithTransform(_Wrapper):
     """`dataset` with `fn` called on each sample; every other attribute is the dataset's own."""
 
     def __init__(self, dataset: Any, fn: Callable[[Sample], Sample]) -> None:
         self.dataset = dataset
         self.fn = fn
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def __getitem__(self, index: int) -> Sample:
         return self.fn(self.dataset[index])
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":  # while unpickling, `dataset` is not there yet
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
+
+class Cached(_Wrapper):
+    """Any `dataset` of samples of one size, each made once and then kept (rgb and label uint8, x as float32).
+
+    For datasets that have no `cache=` of their own, such as `Planted`.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self._store: _Store | None = _Store(len(dataset), self._make(0)) if len(dataset) else None
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        if self._store is None:
+            self._store = _Store(len(self), self._make(0))
+        rgb, x, label, _ = self._store.get(index, self._make, lambda i: str(self.dataset.ids[i]))
+        return {
+            "rgb": rgb,
+            "x": torch.from_numpy(x.copy()),
+            "label": torch.from_numpy(label.astype(np.int64)),
+            "id": self.dataset.ids[index],
+        }
+
+    def _make(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
+        sample = self.dataset[index]
+        return sample["rgb"], sample["x"].float().numpy(), sample["label"].numpy().astype(np.uint8), 1.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None}

@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
 from fusionzoo.data.images import X_CHANNELS, default_scale, read_label, read_rgb, read_x_raw
 from fusionzoo.errors import InputError, closest, unknown
-from fusionzoo.preprocess import X_KINDS, validate_pair
+from fusionzoo.preprocess import X_KINDS
 
 __all__ = ["Folder", "read_settings"]
 
@@ -111,12 +110,11 @@ class Folder(SegmentationDataset):
         stem = self.ids[index]
         rgb_path, x_path, label_path = (self._files[part][stem] for part in ("rgb", "x", "label"))
         rgb, raw = read_rgb(rgb_path), read_x_raw(x_path, self.x_kind)
-        validate_pair(rgb, torch.from_numpy(raw.astype(np.float32)), self.x_kind, str(x_path))
         scale = default_scale(raw, self.x_kind, x_path) if self._scale is None else self._scale
         return rgb, raw, self._classes(label_path), scale
 
-    def where(self, index: int) -> str:
-        return str(self._files["label"][self.ids[index]])
+    def where(self, index: int, part: str = "rgb") -> str:
+        return str(self._files[part][self.ids[index]])
 
     def describe(self) -> dict[str, Any]:
         return {

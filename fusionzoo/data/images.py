@@ -57,7 +57,7 @@ def read_array(path: str | Path) -> np.ndarray:
             try:
                 with Image.open(path) as image:
                     image.load()
-                    array = np.asarray(image)
+                    array = np.array(image)
                     if image.format == "PNG" and image.mode == "I":  # how older Pillows open 16-bit grey
                         array = array.astype(np.uint16)
             except Image.DecompressionBombError as error:
@@ -103,7 +103,7 @@ def _palette_to_rgb(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode in ("P", "PA", "CMYK", "YCbCr", "LA", "LAB", "HSV"):
-                return np.asarray(image.convert("RGB"))
+                return np.array(image.convert("RGB"))
     except (*_DECODE_ERRORS, Image.DecompressionBombError):
         pass  # read_array meets the same error and words it
     return read_array(path)

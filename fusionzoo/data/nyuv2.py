@@ -157,21 +157,16 @@ class NYUv2(SegmentationDataset):
 
     def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         rgb, depth, label, factor = self._source.read(int(self.ids[index]))
-        if depth.shape[-2:] != tuple(rgb.shape[-2:]):
-            raise InputError(
-                f"{self.where(index)}: depth is {depth.shape[-1]}x{depth.shape[-2]} but rgb is"
-                f" {rgb.shape[-1]}x{rgb.shape[-2]} (width x height); copy the file again"
-            )
         wrong = label[(label < 0) | (label > 40)]
         if wrong.size:
             raise InputError(
-                f"{self._source.label_name(int(self.ids[index]))} has the value {int(wrong[0])} in {wrong.size} pixels;"
+                f"{self.where(index, 'label')} has the value {int(wrong[0])} in {wrong.size} pixels;"
                 " labels are 0 (unlabelled) to 40. Is it another label set, such as the 894 classes?"
             )
         return rgb, depth, self._lut[label.astype(np.uint8)], factor
 
-    def where(self, index: int) -> str:
-        return f"{self.root} image {self.ids[index]}"
+    def where(self, index: int, part: str = "rgb") -> str:
+        return str(self._source.where(int(self.ids[index]), part))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -219,14 +214,14 @@ class _FolderSource:
 
     def read(self, number: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         """(rgb, depth as stored (1, H, W), label as stored (H, W), metres for one depth step)."""
-        path = self.root / "depth" / f"{number:04d}.png"
-        depth = read_x_raw(path, "depth")
+        depth = read_x_raw(self.where(number, "x"), "depth")
         if depth.dtype != np.uint16:
-            raise InputError(f"{path} is {depth.dtype}; depth is a 16-bit PNG in millimetres, convert it")
-        return read_rgb(self.root / "rgb" / f"{number:04d}.jpg"), depth, read_label(self._label(number)), 0.001
+            raise InputError(
+                f"{self.where(number, 'x')} is {depth.dtype}; depth is a 16-bit PNG in millimetres, convert it"
+            )
+        return read_rgb(self.where(number, "rgb")), depth, read_label(self.where(number, "label")), 0.001
 
-    def _label(self, number: int) -> Path:
-        return self.root / "label40" / f"{number:04d}.png"
-
-    def label_name(self, number: int) -> str:
-        return str(self._label(number))
+    def where(self, number: int, part: str) -> Path:
+        """The file of one `part` ("rgb", "x", "label")."""
+        folder, ending = {"rgb": ("rgb", "jpg"), "x": ("depth", "png"), "label": ("label40", "png")}[part]
+        return self.root / folder / f"{number:04d}.{ending}"

@@ -25,8 +25,9 @@ class MatSource:
 
     Two things are not in that file and are looked for beside it:
 
-    * the classes: `classMapping40.mat` with `mapClass`, 894 numbers of 1..40 (Gupta et al., CVPR 2013), or `labels40.mat`
-      with `labels40`, the finished label images of all N; or pass `class_map`: the path of either, or the 894 numbers.
+    * the classes: `classMapping40.mat` with `mapClass`, 894 numbers of 1..40 (Gupta et al., CVPR 2013), or
+      `labels40.mat` with `labels40`, the finished label images of all N; or pass `class_map`: the path of either, or
+      the 894 numbers.
     * the split: `splits.mat` with `trainNdxs` and `testNdxs` (from the data set's page), or `train.txt` and `test.txt`
       with one id a line; or pass `splits`: the path of a `splits.mat`.
 
@@ -76,15 +77,17 @@ class MatSource:
             assert self._labels40 is not None
             label = self._labels40[number - 1]
         else:
-            if int(fine.max()) >= len(self._lut):
+            top = int(fine.max())
+            if top >= len(self._lut):
                 raise InputError(
-                    f"{self.label_name(number)} has class {int(fine.max())}, the class map only {len(self._lut) - 1}"
+                    f"{self.where(number, 'label')} has class {top}, but the class map only {len(self._lut) - 1}"
                 )
             label = self._lut[fine]
         return torch.from_numpy(np.ascontiguousarray(rgb)), np.ascontiguousarray(depth), label, 1.0
 
-    def label_name(self, number: int) -> str:
-        return f"{self.path} label {number}"
+    def where(self, number: int, part: str) -> str:
+        """Names one `part` ("rgb", "x", "label") of image `number`."""
+        return f"{self.path} {part} {number}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None, "_pid": -1}

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from fusionzoo.data.base import Cached, WithTransform
 from fusionzoo.errors import InputError, unknown
 
 __all__ = ["KINDS", "parse_spec"]
@@ -43,7 +44,7 @@ def parse_spec(
     kind, colon, rest = spec.partition(":")
     if kind not in KINDS:
         path = Path(spec).expanduser()
-        if path.exists():  # the kind was forgotten
+        if spec and path.exists():  # the kind was forgotten
             guess = "folder" if (path / "dataset.toml").is_file() else "nyuv2"
             raise InputError(f"{spec!r} does not say what kind of data it is; did you mean {guess}:{spec}?")
         raise unknown("data", kind, KINDS, "planted | nyuv2:PATH | folder:PATH")
@@ -55,15 +56,17 @@ def parse_spec(
         from fusionzoo.data.planted import Planted
 
         given.setdefault("split", "test")
-        if "limit" in given:
-            given["n"] = given.pop("limit")
-        if "num_classes" in given:
-            wanted = given.pop("num_classes")
-            data = _build(kind, Planted, given)
-            if data.num_classes != wanted:
-                raise InputError(f"planted data has {data.num_classes} classes, not {wanted}; leave num_classes out")
-            return data
-        return _build(kind, Planted, given)
+        wanted, most = given.pop("num_classes", None), given.pop("limit", None)
+        label_size, cache, transform = (given.pop(k, None) for k in ("label_size", "cache", "transform"))
+        if label_size not in (None, "native", "input"):
+            raise InputError(f"label_size is {label_size!r}; give 'native' or 'input'")  # planted: one and the same
+        data = _build(kind, Planted, given)
+        if most is not None and most < len(data):
+            data = _build(kind, Planted, {**given, "n": most})
+        if wanted not in (None, data.num_classes):
+            raise InputError(f"planted data has {data.num_classes} classes, not {wanted}; leave num_classes out")
+        data = Cached(data) if cache else data
+        return data if transform is None else WithTransform(data, transform)
     if not rest:
         raise InputError(f"{spec!r} has no path; give {kind}:PATH, {_NEEDS[kind]}")
     path = Path(rest).expanduser()

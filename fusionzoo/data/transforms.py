@@ -1,8 +1,8 @@
 """One transform set: what moves a pixel moves it in rgb, x and label alike; what changes colour changes rgb only.
 
 rgb is resampled bilinearly with antialiasing (torchvision.transforms.v2), x and label by nearest, so no depth between
-two objects and no class is ever invented. `as_tv` and `as_plain` carry a sample to any torchvision v2 transform and back.
-Random numbers come from the `generator` given, else from torch's global one (that DataLoader seeds in every worker).
+two objects and no class is ever invented. `as_tv` and `as_plain` carry a sample to any torchvision v2 transform and
+back. Random numbers come from the `generator` given, else from torch's global one, which DataLoader seeds per worker.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ MEAN_COLOUR = (124, 116, 104)
 def as_tv(sample: Sample) -> Sample:
     """The sample with rgb as tv_tensors.Image and x, label as Mask: ready for any torchvision.transforms.v2 transform.
 
-    A Mask is resampled by nearest and never touched by a colour transform.
+    A Mask is resampled by nearest and never touched by a colour transform. Labels are moved up by one (255 becomes 0,
+    k becomes k + 1), because 0 is what those transforms put where the image ends; `as_plain` moves them back.
     """
     out = dict(sample)
     out["rgb"] = tv_tensors.Image(sample["rgb"])
     out["x"] = tv_tensors.Mask(sample["x"])
-    out["label"] = tv_tensors.Mask(sample["label"])
+    out["label"] = tv_tensors.Mask((sample["label"] + 1) % 256)
     return out
 
 
 def as_plain(sample: Sample) -> Sample:
-    """Inverse of `as_tv`: plain tensors."""
-    return {k: v.as_subclass(Tensor) if isinstance(v, Tensor) else v for k, v in sample.items()}
+    """Inverse of `as_tv`: plain tensors, labels moved back, new pixels 255 (ignored) in them and 0 (missing) in x."""
+    out = {k: v.as_subclass(Tensor) if isinstance(v, Tensor) else v for k, v in sample.items()}
+    if isinstance(sample["label"], tv_tensors.Mask):
+        out["label"] = (out["label"] - 1) % 256
+    return out
 
 
 def train_transform(
@@ -74,7 +78,7 @@ def train_transform(
     >>> out["rgb"].shape, out["x"].shape, out["label"].shape
     (torch.Size([3, 24, 32]), torch.Size([1, 24, 32]), torch.Size([24, 32]))
     """
-    return TrainTransform(tuple(size), tuple(base or size), tuple(scale), flip, jitter, depth_scale, extra, generator)
+    return TrainTransform(size, base or size, scale, flip, jitter, depth_scale, extra, generator)
 
 
 @dataclass
@@ -91,6 +95,7 @@ class TrainTransform:
     generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
+        self.size, self.base = (self.size[0], self.size[1]), (self.base[0], self.base[1])  # lists from JSON are welcome
         if min(*self.size, *self.base) < 1:
             raise InputError(f"size {self.size} and base {self.base}: give (height, width), both positive")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -119,9 +124,8 @@ class TrainTransform:
         if draw[3] < self.flip:
             rgb, x, label = rgb.flip(-1), x.flip(-1), label.flip(-1)
         if self.jitter > 0:
-            rgb = colour_jitter(
-                rgb, *((1 + self.jitter * (2 * d - 1)) for d in draw[4:7]), self.jitter * (draw[7] - 0.5) / 5
-            )
+            brightness, contrast, saturation = (1 + self.jitter * (2 * d - 1) for d in draw[4:7])
+            rgb = colour_jitter(rgb, brightness, contrast, saturation, self.jitter / 10 * (2 * draw[7] - 1))
         if self.depth_scale:
             x = x / zoom
         if inner != self.size:
@@ -198,7 +202,7 @@ def eval_transform(size: tuple[int, int], *, label: str = "native") -> EvalTrans
         size: (H, W).
         label: "native", or "input" to resize the label too (nearest).
     """
-    return EvalTransform(tuple(size), label)
+    return EvalTransform(size, label)
 
 
 @dataclass
@@ -213,6 +217,7 @@ class EvalTransform:
             raise InputError(f"label is {self.label!r}; give 'native' or 'input'")
         if len(self.size) != 2 or min(self.size) < 1:
             raise InputError(f"size is {self.size!r}; give (height, width), both positive")
+        self.size = (self.size[0], self.size[1])
 
     def __call__(self, sample: Sample) -> Sample:
         out = {**sample, "rgb": resize_rgb(sample["rgb"], self.size), "x": resize_nearest(sample["x"], self.size)}
