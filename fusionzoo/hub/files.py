@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,11 @@ __all__ = [
     "atomic_path",
     "atomic_write",
     "dump_json",
+    "git_sha1",
     "inside",
+    "parse_header",
+    "parse_json",
+    "read_hashed",
     "read_header",
     "read_json",
     "sha256_file",
@@ -44,8 +49,10 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
 MAX_JSON = 4 << 20
 """Largest JSON file that is read, in bytes: a config or record of ours has a few KiB."""
 
-MAX_HEADER = 16 << 20
+MAX_HEADER = 4 << 20
 """Largest safetensors header that is read, in bytes (a hundred bytes a tensor is usual)."""
+
+_PIECE = 4 << 20
 
 ITEM_SIZE = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -172,6 +179,33 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def read_hashed(path: str | os.PathLike[str], size: int) -> tuple[bytearray, str]:
+    """The `size` bytes of a file and their SHA-256, from one pass: what was hashed is what will be used.
+
+    A second thread hashes one piece while the next is read. InputError when the file is not `size` bytes long.
+    """
+    data, digest, at = bytearray(size), hashlib.sha256(), 0
+    view = memoryview(data)
+    try:
+        with open(path, "rb", buffering=0) as handle, ThreadPoolExecutor(1) as pool:
+            jobs = []
+            while count := handle.readinto(view[at : at + _PIECE]):
+                jobs.append(pool.submit(digest.update, view[at : at + count]))
+                at += count
+            for job in jobs:
+                job.result()
+            if at != size or handle.read(1):
+                raise InputError(f"{path} changed while it was read")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return data, digest.hexdigest()
+
+
+def git_sha1(data: bytes) -> str:
+    """The name git (and the Hub, for small files) gives to a file with this content: 40 hex digits."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 def inside(folder: str | os.PathLike[str], name: object) -> Path:
     """`folder / name`, where `name` is a relative path (with `/`) that stays inside; InputError otherwise.
 
@@ -217,28 +251,34 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as handle:
-            length = int.from_bytes(handle.read(8), "little")
-            if size < 8 or length > min(size - 8, MAX_HEADER):
+            start = handle.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > min(size - 8, MAX_HEADER):
                 raise InputError(f"{path} is truncated or not safetensors: header of {length} bytes, file of {size}")
             header = handle.read(length)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    entries = parse_json(header, f"the header of {path}")
+    return parse_header(header, size - 8 - length, str(path))
+
+
+def parse_header(header: bytes, room: int, where: str) -> dict[str, TensorInfo]:
+    """The tensors that a safetensors `header` names, in a file with `room` bytes after it; byte ranges count from there."""
+    entries = parse_json(header, f"the header of {where}")
     entries.pop("__metadata__", None)
-    tensors = {name: _tensor_info(path, name, entry) for name, entry in entries.items()}
+    tensors = {name: _tensor_info(where, name, entry) for name, entry in entries.items()}
     at = 0
     for name, info in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
         if info.start != at:
-            raise InputError(f"{path}: tensor {name!r} starts at byte {info.start}, wanted {at} (gap or overlap)")
+            raise InputError(f"{where}: tensor {name[:80]!r} starts at byte {info.start}, wanted {at} (gap or overlap)")
         at = info.stop
-    if at != size - 8 - length:
-        kind = "truncated" if at > size - 8 - length else "too long"
-        raise InputError(f"{path} is {kind}: its header names {at} bytes of tensors, it holds {size - 8 - length}")
+    if at != room:
+        kind = "truncated" if at > room else "too long"
+        raise InputError(f"{where} is {kind}: its header names {at} bytes of tensors, it holds {room}")
     return tensors
 
 
-def _tensor_info(path: Path, name: str, entry: Any) -> TensorInfo:
-    bad = InputError(f"{path}: the header's entry of tensor {name[:80]!r} is malformed")
+def _tensor_info(where: str, name: str, entry: Any) -> TensorInfo:
+    bad = InputError(f"{where}: the header's entry of tensor {name[:80]!r} is malformed")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise bad
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]

@@ -25,6 +25,8 @@ _BLOCKS = {
     "emsanet_se_add": "esanet",
     "emsanet_se_add_uni_rgb": "esanet",
     "esanet_seadd": "esanet",
+    "gemini_attn": "gemini",
+    "gemini_block": "gemini",
     "sagate": "sagate",
 }
 """Kind of block -> the file of this folder whose `BLOCKS` holds its builder."""

@@ -16,7 +16,18 @@ from torch import Tensor, nn
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.probes.point import Probe
 
-__all__ = ["Layout", "Port", "View", "as_tokens", "channels_last", "expand_table", "load_mapped", "same", "take"]
+__all__ = [
+    "Layout",
+    "Port",
+    "View",
+    "as_tokens",
+    "channels_last",
+    "expand_table",
+    "inferred_size",
+    "load_mapped",
+    "same",
+    "take",
+]
 
 Layout = Callable[[Tensor], Tensor]
 
@@ -110,6 +121,23 @@ def _squeezed(shape: torch.Size) -> tuple[int, ...]:
     while len(sizes) > 2 and sizes[-1] == 1:
         sizes.pop()
     return tuple(sizes)
+
+
+def inferred_size(tokens: int, multiple: int = 1) -> tuple[int, int]:
+    """(H, W) with H W = tokens, H <= W, both multiples of `multiple`, as square as can be.
+
+    For originals that were given the size beside their tokens; where the constructor arguments name it, that counts.
+
+    Raises:
+        InputError: no such pair.
+
+    >>> inferred_size(384, 8)
+    (16, 24)
+    """
+    for height in range(int(tokens**0.5), 0, -1):
+        if tokens % height == 0 and height % multiple == 0 and (tokens // height) % multiple == 0:
+            return height, tokens // height
+    raise InputError(f"{tokens} tokens are no H x W with both sides multiples of {multiple}; name 'H' and 'W'")
 
 
 _MISSING = object()

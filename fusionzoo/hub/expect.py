@@ -1,0 +1,110 @@
+"""What a config.json implies, found without allocating its weights: names, shapes and types of every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from fusionzoo.errors import FusionZooError, InputError
+from fusionzoo.models import FusionModel, build
+
+__all__ = ["DTYPES", "Expected", "build_checked", "expected"]
+
+MAX_NUMBER = 16384
+"""Largest number in a config: no width, count or size of a real model is above it."""
+
+MAX_ITEMS = 4096
+"""Longest list, object or text in a config; so also the most classes."""
+
+MAX_DEPTH = 8
+MAX_TENSORS = 20000
+"""Most tensors that building a model may ask for."""
+
+DTYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
+    "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
+}  # fmt: skip
+"""safetensors' names of the types that are read."""
+
+_BUILD_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, NotImplementedError,
+    OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What the libraries below raise for arguments that make no sense; a wrong config must not end in a traceback."""
+
+_NAMES = {v: k for k, v in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Tensors of the state dict by name: (safetensors type, shape); and the count of learnable numbers."""
+
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+    num_params: int
+
+
+class _Abstract(TorchFunctionMode):
+    """Makes tensors that hold weights on the meta device, which has shapes and no storage.
+
+    Not `torch.device("meta")`: that also moves the little schedules (linspace) whose values some encoders read.
+    """
+
+    FACTORIES = frozenset(
+        {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.empty_strided}
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self.FACTORIES and kwargs.get("device") is None:
+            self.made += 1
+            if self.made > MAX_TENSORS:
+                raise InputError(f"config.json implies more than {MAX_TENSORS} tensors")
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+def expected(config: dict[str, Any]) -> Expected:
+    """Names, shapes and types of the state dict that `config` implies. Allocates no weights.
+
+    Raises:
+        InputError: unknown key, wrong type, another format version, numbers out of bounds, arguments that make no model.
+    """
+    _bounded(config, "config.json", 0)
+    with _Abstract():
+        model = build_checked(config)
+    state = model.state_dict()
+    tensors = {name: (_NAMES.get(value.dtype, str(value.dtype)), tuple(value.shape)) for name, value in state.items()}
+    return Expected(tensors, sum(p.numel() for p in model.parameters()))
+
+
+def build_checked(config: dict[str, Any]) -> FusionModel:
+    """`fusionzoo.models.build(config)`, where whatever a library below raises becomes one InputError."""
+    try:
+        return build(config)
+    except FusionZooError:
+        raise
+    except _BUILD_ERRORS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"config.json does not describe a model: {reason}") from error
+
+
+def _bounded(value: Any, where: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InputError(f"{where[:80]} is nested more than {MAX_DEPTH} deep")
+    if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
+        raise InputError(f"{where[:80]} is {str(value)[:40]}; no number above {MAX_NUMBER} is accepted")
+    if isinstance(value, str | list | dict) and len(value) > MAX_ITEMS:
+        raise InputError(f"{where[:80]} has {len(value)} items; at most {MAX_ITEMS} are accepted")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _bounded(item, f"{where}: {key}", depth + 1)

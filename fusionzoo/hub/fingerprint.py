@@ -1,0 +1,97 @@
+"""Forward fingerprint: what a model answers to an input that integer arithmetic makes, the same on every machine.
+
+The raw input (blocks of colour and depth, with holes) goes through the checkpoint's own preprocessing, so that a changed
+normalisation shows as much as a changed weight or a changed line of model code. Not a checksum: SHA-256 finds a
+flipped bit, this finds a model that no longer computes what it did when it was saved.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fusionzoo.hub.records import Fingerprint
+from fusionzoo.preprocess import Preprocess
+
+__all__ = ["compare", "fingerprint", "integers", "raw_input"]
+
+SIZE = (64, 96)
+SAMPLES = 16
+_MASK = (1 << 32) - 1
+
+
+def integers(count: int, seed: int) -> Tensor:
+    """(count,) int64 in [0, 2^32): the 32-bit finaliser of MurmurHash3 over a counter, in integer arithmetic only.
+
+    >>> integers(3, 0).tolist()
+    [0, 1364076727, 821347078]
+    """
+    v = (torch.arange(count, dtype=torch.int64) + seed * 0x9E3779B1) & _MASK
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        v = v ^ (v >> shift)
+        # 32 x 32 bits do not fit into int64: multiply the halves of v apart
+        v = ((v & 0xFFFF) * factor + ((((v >> 16) * factor) & 0xFFFF) << 16)) & _MASK
+    return v ^ (v >> 16)
+
+
+def raw_input(preprocess: Preprocess, size: tuple[int, int] = SIZE, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Raw rgb uint8 (1, 3, H, W) and x float (1, Cx, H, W): metres with one block in eight missing, or 0..255.
+
+    Blocks of 8 x 8 pixels of one value, plus an eighth of the range of noise.
+    """
+    height, width = size
+    channels = 3 + preprocess.x_channels
+    rows, columns = math.ceil(height / 8), math.ceil(width / 8)
+    blocks = integers(channels * rows * columns, seed).view(channels, rows, columns) >> 24  # 0..255
+    blocks = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, :height, :width]  # (C, H, W)
+    noise = integers(channels * height * width, seed + 1).view(channels, height, width) >> 27  # 0..31
+    image = (blocks * 7 // 8 + noise).clamp(max=255)[None]  # (1, C, H, W)
+    rgb, x = image[:, :3].to(torch.uint8), image[:, 3:].float()
+    if preprocess.x_kind in ("depth", "inverse_depth"):
+        missing = (blocks[3:] < 32)[None]
+        x = ((x + 16) / 32).masked_fill(missing, 0.0)  # 0.5 m to 8.5 m in steps of 1/32 m, exact in binary
+    return rgb, x
+
+
+@torch.no_grad()
+def fingerprint(model: nn.Module, seed: int = 0, size: tuple[int, int] = SIZE, tolerance: float = 1e-3) -> Fingerprint:
+    """Mean and spread of each class's logits, and `SAMPLES` single logits, on the CPU in float32, eval mode.
+
+    The model is left in the mode it was in; its parameters must be float32 on the CPU.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        rgb, x = model.preprocess(*raw_input(model.preprocess, size, seed))  # type: ignore[operator,arg-type]
+        logits = model(rgb, x)[0].double()  # (K, H, W)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    flat = logits.flatten()
+    where = integers(SAMPLES, seed + 2) % flat.numel()
+    return Fingerprint(
+        seed=seed,
+        size=size,
+        mean=_rounded(logits.mean((1, 2))),
+        std=_rounded(logits.std((1, 2), correction=0)),
+        samples=_rounded(flat[where]),
+        tolerance=tolerance,
+    )
+
+
+def compare(wanted: Fingerprint, found: Fingerprint) -> float:
+    """Largest difference of any number of the two, in units of the spread of all logits; infinite when sizes differ."""
+    pairs = [(wanted.mean, found.mean), (wanted.std, found.std), (wanted.samples, found.samples)]
+    if any(len(a) != len(b) for a, b in pairs):
+        return math.inf
+    between = torch.tensor(wanted.mean).double()
+    within = torch.tensor(wanted.std).double()
+    spread = float((within.square().mean() + between.var(correction=0)).sqrt())
+    worst = max((abs(p - q) for a, b in pairs for p, q in zip(a, b, strict=True)), default=math.inf)
+    return worst / max(spread, 1e-12) if math.isfinite(worst) else math.inf
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [float(f"{v:.7g}") for v in values.tolist()]

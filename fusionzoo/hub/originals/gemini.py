@@ -1,0 +1,85 @@
+"""GeminiFusion's attention and block (github.com/JiaDingCN/GeminiFusion): official keys to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionzoo.fusion._mit import Tokens
+from fusionzoo.fusion.gemini import GeminiAttention, GeminiBlock
+from fusionzoo.hub.originals.port import Port, inferred_size, load_mapped, take
+
+ATTENTION = {
+    "q.module": "query",
+    "kv.module": "key_value",
+    "proj.module": "project",
+    "sr.module": "reduce",
+    "norm.ln_0": "norm.rgb",
+    "norm.ln_1": "norm.x",
+    "cross_attn_0_to_1.in_proj_weight": "fusion.attend_rgb.in_proj.weight",
+    "cross_attn_0_to_1.in_proj_bias": "fusion.attend_rgb.in_proj.bias",
+    "cross_attn_0_to_1.out_proj": "fusion.attend_rgb.out_proj",
+    "cross_attn_1_to_0.in_proj_weight": "fusion.attend_x.in_proj.weight",
+    "cross_attn_1_to_0.in_proj_bias": "fusion.attend_x.in_proj.bias",
+    "cross_attn_1_to_0.out_proj": "fusion.attend_x.out_proj",
+    "relation_judger.0.fc1": "fusion.judge.0",
+    "relation_judger.0.fc2": "fusion.judge.2",
+    "k_noise.weight": "fusion.key_offset",
+    "v_noise.weight": "fusion.value_offset",
+}
+BODY = {
+    "norm1.ln_0": "norm1.rgb",
+    "norm1.ln_1": "norm1.x",
+    "norm2.ln_0": "norm2.rgb",
+    "norm2.ln_1": "norm2.x",
+    "mlp.fc1.module": "mlp.widen",
+    "mlp.dwconv.dwconv": "mlp.depthwise",
+    "mlp.fc2.module": "mlp.narrow",
+}
+"""The Mix-Transformer block round the attention; TokenFusion's has the same names."""
+
+BLOCK = BODY | {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
+
+
+class _Sized:
+    """Calls a module of (rgb, x, size) with tokens alone; the size is the constructor's H and W, or `inferred_size`."""
+
+    def __init__(self, ctor: Mapping[str, Any]) -> None:
+        self.size = (ctor["H"], ctor["W"]) if "H" in ctor and "W" in ctor else None
+        self.multiple = int(ctor.get("sr_ratio", 1))
+
+    def __call__(self, block: torch.nn.Module, x0: Tensor, x1: Tensor, *extra: Tensor) -> Tokens:
+        return block(x0, x1, self.size or inferred_size(x0.shape[1], self.multiple), *extra)
+
+
+def _arguments(ctor: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "channels": take(ctor, "dim"),
+        "heads": take(ctor, "num_heads", default=8),
+        "sr_ratio": take(ctor, "sr_ratio", default=1),
+        "qkv_bias": take(ctor, "qkv_bias", default=False),
+    }
+
+
+def gemini_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(x0, x1), tokens -> (x0, x1)."""
+    block = GeminiAttention(**_arguments(ctor), fusion_heads=take(ctor, "n_heads", default=8))
+    load_mapped(block, state, ATTENTION, what="gemini_attn")
+    return Port(block, _Sized(ctor))
+
+
+def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(x0, x1), tokens -> (x0, x1)."""
+    block = GeminiBlock(
+        **_arguments(ctor),
+        mlp_ratio=take(ctor, "mlp_ratio", default=4),
+        fusion_heads=take(ctor, "n_heads", default=8),
+    )
+    load_mapped(block, state, BLOCK, what="gemini_block")
+    return Port(block, _Sized(ctor))
+
+
+BLOCKS = {"gemini_attn": gemini_attn, "gemini_block": gemini_block}

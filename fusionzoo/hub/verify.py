@@ -1,0 +1,299 @@
+"""Is this checkpoint what its record says? Named checks, each one line; nothing is unpickled, nothing unbounded allocated.
+
+In order: the record, the files and their sizes, the config, the weights' header, keys, shapes, types (all from the header,
+against a model without storage), SHA-256, finite values, forward fingerprint. Only then is there a model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import CheckFailed, FusionZooError, InputError, closest
+from fusionzoo.hub.expect import DTYPES, Expected, build_checked, expected
+from fusionzoo.hub.files import (
+    CONFIG,
+    PICKLES,
+    RECORD,
+    WEIGHTS,
+    TensorInfo,
+    git_sha1,
+    inside,
+    read_hashed,
+    read_header,
+    read_json,
+    sha256_file,
+)
+from fusionzoo.hub.fingerprint import compare, fingerprint
+from fusionzoo.hub.records import Record, index_sha256, read_record, weights_root
+from fusionzoo.models import FusionModel
+
+__all__ = ["Verification", "inspect", "verify"]
+
+T = TypeVar("T")
+
+_RUN_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError, MemoryError)
+"""What a forward pass of a model with senseless arguments may raise."""
+
+
+class Verification(list[dict[str, Any]]):
+    """The checks in order, each `{"check": str, "ok": bool, "detail": str}`; a list, so it is JSON as it is."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed (and there was one)."""
+        return bool(self) and all(c["ok"] for c in self)
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each failed check."""
+        return [f"{c['check']}: {c['detail']}" for c in self if not c["ok"]]
+
+    def require(self, source: str) -> None:
+        """Raises CheckFailed with the first failure, naming `source`, unless all passed."""
+        if not self.ok:
+            more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+            raise CheckFailed(f"{source} failed verification: {(self.failures or ['nothing was checked'])[0]}{more}")
+
+    def run(self, check: str, work: Callable[[], tuple[T, str]]) -> T | None:
+        """Does `work() -> (value, detail)` and writes it down; a FusionZooError is a failed check and gives None."""
+        try:
+            value, detail = work()
+        except FusionZooError as error:
+            self.append({"check": check, "ok": False, "detail": str(error)})
+            return None
+        self.append({"check": check, "ok": True, "detail": detail})
+        return value
+
+
+def verify(
+    folder: str | os.PathLike[str], record: Record | None = None, checksums: Mapping[str, str] | None = None
+) -> Verification:
+    """Checks the checkpoint in `folder`; never raises for what is wrong inside it.
+
+    Args:
+        folder: holds config.json and model.safetensors, and a record.json unless `record` is given.
+        record: what the files are held against; by default the folder's own record.json.
+        checksums: the Hub's own, name -> SHA-256 (64 hex) or git SHA-1 (40 hex); used beside a record or without one.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    return inspect(folder, record, checksums)[0]
+
+
+def inspect(
+    folder: str | os.PathLike[str], record: Record | None = None, checksums: Mapping[str, str] | None = None
+) -> tuple[Verification, FusionModel | None]:
+    """As `verify`, and the loaded model (eval mode, float32, CPU) when every check passed."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give a checkpoint's folder, a bundled name or hf-hub:org/name")
+    done = Verification()
+    given = record
+    known = done.run("record", lambda: _record(folder, given))
+    record = known[0] if known else None
+    if done.run("files", lambda: _files(folder, record)) is None:
+        return done, None
+
+    config = done.run("config", lambda: _config(folder, record))
+    header = done.run("header", lambda: _header(folder))
+    fits = False
+    if config and header is not None:
+        wanted = config[1]
+        # no short cut: each of the three is written down
+        fits = all([done.run(name, lambda check=check: check(wanted, header)) for name, check in _HEADER_CHECKS])
+    if not fits or config is None or header is None:
+        done.run("sha256", lambda: _sha256(folder, record, checksums, None))
+        return done, None
+
+    size = (folder / WEIGHTS).stat().st_size
+    loaded = done.run("sha256", lambda: _sha256(folder, record, checksums, size))
+    if not done.ok or loaded is None:
+        return done, None
+    model = done.run("finite", lambda: _model(config[0], loaded, header))
+    if model is not None:
+        done.run("fingerprint", lambda: _fingerprint(model, record))
+    return done, model if done.ok else None
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
+
+
+def _record(folder: Path, record: Record | None) -> tuple[tuple[Record | None], str]:
+    if record is not None:
+        return (record,), f"{record.name}, given"
+    if not (folder / RECORD).is_file():
+        return (None,), f"no {RECORD}: nothing of ours states checksums or results"
+    record = read_record(folder)
+    root = weights_root()
+    if root is not None and folder.resolve().parent == root.resolve():
+        stated = index_sha256(record.name)
+        if stated is not None and stated != sha256_file(folder / RECORD):
+            raise CheckFailed(f"{RECORD} differs from the SHA-256 in the bundled index: reinstall fusionzoo")
+    return (record,), record.name
+
+
+def _files(folder: Path, record: Record | None) -> tuple[bool, str]:
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckFailed(missing_file(name, (p.name for p in folder.iterdir())))
+    for name, info in record.files.items() if record is not None else ():
+        path = inside(folder, name)
+        if not path.is_file():
+            raise CheckFailed(f"{name}, which the record lists, is not there")
+        if path.stat().st_size != info.size:
+            raise CheckFailed(f"{name} has {path.stat().st_size} bytes, the record says {info.size}: truncated or changed")
+    return True, f"{CONFIG}, {WEIGHTS}" + (" with the record's sizes" if record is not None else "")
+
+
+def missing_file(name: str, present: Iterable[str]) -> str:
+    """One line for a checkpoint without the file `name`, when `present` are there; pickles get the convert command."""
+    present = sorted(present)
+    pickles = [p for p in present if p.endswith(PICKLES)]
+    if name == WEIGHTS and pickles:
+        return (
+            f"no {WEIGHTS}; {pickles[0]} is a pickle, which could run code and is never loaded."
+            f" Download it and convert it with: fusionzoo convert state_dict FOLDER OUT"
+        )
+    if name == WEIGHTS:
+        return f"no {WEIGHTS} among {len(present)} files"
+    return f"no {name}: not a fusionzoo checkpoint (its architecture and preprocessing are unknown)"
+
+
+def _config(folder: Path, record: Record | None) -> tuple[tuple[dict[str, Any], Expected], str]:
+    config = read_json(folder / CONFIG)
+    wanted = expected(config)
+    if record is not None:
+        pairs = {
+            "architecture": (config["architecture"], record.architecture),
+            "classes": (config.get("class_names"), record.classes or config.get("class_names")),
+            "number of parameters": (wanted.num_params, record.num_params),
+        }
+        for what, (ours, theirs) in pairs.items():
+            if ours != theirs:
+                raise CheckFailed(f"{CONFIG} and the record disagree on the {what}: {_short(ours)} and {_short(theirs)}")
+    return (config, wanted), f"{config['architecture']}, format version {config['format_version']}"
+
+
+def _header(folder: Path) -> tuple[dict[str, TensorInfo], str]:
+    header = read_header(folder / WEIGHTS)
+    return header, f"{len(header)} tensors, {sum(i.numel for i in header.values()):,} numbers"
+
+
+def _keys(wanted: Expected, header: Mapping[str, TensorInfo]) -> tuple[bool, str]:
+    missing = [k for k in wanted.tensors if k not in header]
+    extra = [k for k in header if k not in wanted.tensors]
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} missing, first {missing[0]!r}")
+    if extra:
+        near = closest(extra[0], wanted.tensors, 1)
+        parts.append(f"{len(extra)} unknown, first {extra[0][:80]!r}" + (f" (closest known {near[0]!r})" if near else ""))
+    if parts:
+        raise CheckFailed(f"{WEIGHTS} is not of the model in {CONFIG}: keys {'; '.join(parts)}")
+    return True, f"{len(header)} as the config implies"
+
+
+def _shapes(wanted: Expected, header: Mapping[str, TensorInfo]) -> tuple[bool, str]:
+    for key, (_, shape) in wanted.tensors.items():
+        if key in header and header[key].shape != shape:
+            raise CheckFailed(f"{key} has shape {header[key].shape}, the config implies {shape}")
+    return True, "all as the config implies"
+
+
+def _dtypes(wanted: Expected, header: Mapping[str, TensorInfo]) -> tuple[bool, str]:
+    for key, (dtype, _) in wanted.tensors.items():
+        accepted = ("F32", "F16", "BF16") if dtype == "F32" else (dtype,)
+        if key in header and header[key].dtype not in accepted:
+            raise CheckFailed(f"{key} is {header[key].dtype}, wanted {' or '.join(accepted)}")
+    return True, ", ".join(sorted({i.dtype for i in header.values()}))
+
+
+_HEADER_CHECKS: tuple[tuple[str, Callable[[Expected, Mapping[str, TensorInfo]], tuple[bool, str]]], ...] = (
+    ("keys", _keys),
+    ("shapes", _shapes),
+    ("dtypes", _dtypes),
+)
+
+
+def _sha256(
+    folder: Path, record: Record | None, checksums: Mapping[str, str] | None, size: int | None
+) -> tuple[bytearray, str]:
+    """Hashes; with `size`, also returns the bytes of the weights that were hashed."""
+    checksums = checksums or {}
+    stated = {name: info.sha256 for name, info in record.files.items()} if record is not None else {}
+    data = bytearray()
+    for name in dict.fromkeys([CONFIG, WEIGHTS, *stated, *checksums]):
+        path = inside(folder, name)
+        if name == WEIGHTS and size is not None:
+            data, found = read_hashed(path, size)
+        elif name in stated or name in checksums:
+            found = sha256_file(path)
+        else:
+            continue
+        if stated.get(name, found) != found:
+            raise CheckFailed(f"{name} differs from the record: SHA-256 {found[:12]}..., wanted {stated[name][:12]}...")
+        hub = checksums.get(name, "")
+        here = git_sha1(path.read_bytes()) if len(hub) == 40 else found
+        if hub and hub != here:
+            raise CheckFailed(f"{name} differs from the Hub's own checksum {hub[:12]}...: damaged on the way or on disk")
+    if stated:
+        return data, f"{len(stated)} files equal the record's" + (" and the Hub's" if checksums else "")
+    if checksums:
+        return data, f"{len(checksums)} files equal the Hub's own checksums (no record states any)"
+    return data, "not compared: neither a record nor the Hub states any"
+
+
+def _model(config: dict[str, Any], data: bytearray, header: Mapping[str, TensorInfo]) -> tuple[FusionModel, str]:
+    model = build_checked(config)
+    model.load_state_dict(tensors(data, header), strict=True)
+    for key, value in model.state_dict().items():
+        # the sum is finite only if every value is, unless it overflows: then look at each
+        if value.is_floating_point() and not (bool(value.sum().isfinite()) or bool(value.isfinite().all())):
+            count = int((~value.isfinite()).sum())
+            raise CheckFailed(f"{key} holds {count} NaN or infinite values")
+    return model.eval(), "every weight"
+
+
+def tensors(data: bytearray, header: Mapping[str, TensorInfo]) -> dict[str, Tensor]:
+    """Views of a safetensors file's bytes, by name. The header has been checked against the file before."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    out = {}
+    for key, info in header.items():
+        dtype = DTYPES[info.dtype]
+        flat = torch.frombuffer(data, dtype=dtype, count=info.numel, offset=start + info.start) if info.numel else None
+        out[key] = torch.empty(info.shape, dtype=dtype) if flat is None else flat.view(info.shape)
+    return out
+
+
+def _fingerprint(model: FusionModel, record: Record | None) -> tuple[bool, str]:
+    stated = record.fingerprint if record is not None else None
+    try:
+        found = fingerprint(model, stated.seed, stated.size) if stated else fingerprint(model)
+    except FusionZooError:
+        raise
+    except _RUN_ERRORS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckFailed(f"the model does not run: {reason}") from error
+    if not all(abs(v) < float("inf") for v in [*found.mean, *found.std]):
+        raise CheckFailed("the model's logits are not finite on the seeded input")
+    if stated is None:
+        return True, "not compared: no record states one (the forward pass gives finite logits)"
+    worst = compare(stated, found)
+    if not worst <= stated.tolerance:
+        raise CheckFailed(
+            f"logits on the seeded input differ from the record by {worst:.2g} of their spread (at most"
+            f" {stated.tolerance:g}): this fusionzoo computes something else with these weights"
+        )
+    return True, f"differs by {worst:.1g} of the logits' spread (at most {stated.tolerance:g})"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
