@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion.gemini import GeminiAttention, GeminiBlock
-from fusionzoo.hub.originals.port import Port, inferred_size, load_mapped, take
+from fusionzoo.hub.originals.port import Port, Sized, load_mapped, take
 
 ATTENTION = {
     "q.module": "query",
@@ -44,17 +42,6 @@ BODY = {
 BLOCK = BODY | {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
 
 
-class _Sized:
-    """Calls a module of (rgb, x, size) with tokens alone; the size is the constructor's H and W, or `inferred_size`."""
-
-    def __init__(self, ctor: Mapping[str, Any]) -> None:
-        self.size = (ctor["H"], ctor["W"]) if "H" in ctor and "W" in ctor else None
-        self.multiple = int(ctor.get("sr_ratio", 1))
-
-    def __call__(self, block: torch.nn.Module, x0: Tensor, x1: Tensor, *extra: Tensor) -> Tokens:
-        return block(x0, x1, self.size or inferred_size(x0.shape[1], self.multiple), *extra)
-
-
 def _arguments(ctor: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "channels": take(ctor, "dim"),
@@ -68,7 +55,7 @@ def gemini_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x0, x1), tokens -> (x0, x1)."""
     block = GeminiAttention(**_arguments(ctor), fusion_heads=take(ctor, "n_heads", default=8))
     load_mapped(block, state, ATTENTION, what="gemini_attn")
-    return Port(block, _Sized(ctor))
+    return Port(block, Sized(ctor))
 
 
 def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -79,7 +66,7 @@ def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
         fusion_heads=take(ctor, "n_heads", default=8),
     )
     load_mapped(block, state, BLOCK, what="gemini_block")
-    return Port(block, _Sized(ctor))
+    return Port(block, Sized(ctor))
 
 
 BLOCKS = {"gemini_attn": gemini_attn, "gemini_block": gemini_block}

@@ -140,6 +140,17 @@ def inferred_size(tokens: int, multiple: int = 1) -> tuple[int, int]:
     raise InputError(f"{tokens} tokens are no H x W with both sides multiples of {multiple}; name 'H' and 'W'")
 
 
+class Sized:
+    """Calls a module of (rgb, x, size, ...) with tokens alone: the size is the constructor's H and W, else inferred."""
+
+    def __init__(self, ctor: Mapping[str, Any]) -> None:
+        self.size = (int(ctor["H"]), int(ctor["W"])) if "H" in ctor and "W" in ctor else None
+        self.multiple = int(ctor.get("sr_ratio", 1))
+
+    def __call__(self, module: nn.Module, x0: Tensor, x1: Tensor, *extra: Tensor) -> Any:
+        return module(x0, x1, self.size or inferred_size(x0.shape[1], self.multiple), *extra)
+
+
 _MISSING = object()
 
 
