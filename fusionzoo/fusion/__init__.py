@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from fusionzoo.fusion import acnet, cmx, concat, cross_attention, gate, hybrid, sagate, se_add, sum
+from fusionzoo.fusion import (
+    acnet,
+    cmx,
+    concat,
+    cross_attention,
+    gate,
+    gemini,
+    hybrid,
+    sagate,
+    se_add,
+    sum,
+    token_exchange,
+)
 from fusionzoo.fusion.base import Fused, FusionBlock
 
 __all__ = [
@@ -13,8 +25,10 @@ __all__ = [
     "concat",
     "cross_attention",
     "gate",
+    "gemini",
     "hybrid",
     "sagate",
     "se_add",
     "sum",
+    "token_exchange",
 ]

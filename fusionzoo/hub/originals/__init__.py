@@ -28,6 +28,9 @@ _BLOCKS = {
     "gemini_attn": "gemini",
     "gemini_block": "gemini",
     "sagate": "sagate",
+    "tokenfusion_block": "tokenfusion",
+    "tokenfusion_exchange": "tokenfusion",
+    "tokenfusion_predictor": "tokenfusion",
 }
 """Kind of block -> the file of this folder whose `BLOCKS` holds its builder."""
 

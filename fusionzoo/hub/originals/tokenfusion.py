@@ -1,0 +1,72 @@
+"""TokenFusion's exchange, score nets and block (github.com/yikaiw/TokenFusion): official keys to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from fusionzoo.fusion._mit import Tokens
+from fusionzoo.fusion.token_exchange import ScoreNet, TokenFusionBlock, exchange_tokens
+from fusionzoo.hub.originals.gemini import BODY
+from fusionzoo.hub.originals.port import Port, Sized, load_mapped, take
+
+ATTENTION = {
+    "q.module": "query",
+    "kv.module": "key_value",
+    "proj.module": "project",
+    "sr.module": "reduce",
+    "norm.ln_0": "norm.rgb",
+    "norm.ln_1": "norm.x",
+}
+BLOCK = BODY | {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
+SCORES = {f"score_nets.{i}.{j}": f"{i}.net.{j}" for i in (0, 1) for j in (0, 1, 3, 5, 7)}
+
+
+def tokenfusion_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(x0, x1, m0, m1): tokens (B, N, C) and masks (B, N) -> (x0, x1)."""
+    block = TokenFusionBlock(
+        take(ctor, "dim"),
+        take(ctor, "num_heads"),
+        sr_ratio=take(ctor, "sr_ratio", default=1),
+        qkv_bias=take(ctor, "qkv_bias", default=False),
+        mlp_ratio=take(ctor, "mlp_ratio", default=4),
+    )
+    load_mapped(block, state, BLOCK, what="tokenfusion_block")
+    return Port(block, Sized(ctor))
+
+
+def tokenfusion_predictor(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(x0, x1), tokens -> (logp0, logp1), each (B, N, 2)."""
+    channels = take(ctor, "embed_dim")
+    block = nn.ModuleList([ScoreNet(channels), ScoreNet(channels)])
+    load_mapped(block, state, SCORES, what="tokenfusion_predictor")
+    return Port(block, _scores)
+
+
+def tokenfusion_exchange(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(x0, x1, m0, m1) -> (x0, x1); no parameters."""
+    block = nn.Module()
+    load_mapped(block, state, {}, what="tokenfusion_exchange")
+    threshold = take(ctor, "mask_threshold", "threshold", default=0.02)
+    return Port(block, _Exchange(threshold))
+
+
+class _Exchange:
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def __call__(self, block: nn.Module, x0: Tensor, x1: Tensor, m0: Tensor, m1: Tensor) -> Tokens:
+        return exchange_tokens(x0, x1, m0, m1, self.threshold)
+
+
+def _scores(block: nn.ModuleList, x0: Tensor, x1: Tensor) -> Tokens:
+    return block[0](x0), block[1](x1)
+
+
+BLOCKS = {
+    "tokenfusion_block": tokenfusion_block,
+    "tokenfusion_exchange": tokenfusion_exchange,
+    "tokenfusion_predictor": tokenfusion_predictor,
+}
