@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fusionzoo.fusion import (
     acnet,
+    channel_exchange,
     cmx,
     concat,
     cross_attention,
+    eaef,
     gate,
     gemini,
     hybrid,
@@ -21,9 +23,11 @@ __all__ = [
     "Fused",
     "FusionBlock",
     "acnet",
+    "channel_exchange",
     "cmx",
     "concat",
     "cross_attention",
+    "eaef",
     "gate",
     "gemini",
     "hybrid",

@@ -20,8 +20,11 @@ __all__ = ["block", "original_kinds"]
 
 _BLOCKS = {
     "acnet_acm": "acnet",
+    "cen_bn_exchange": "cen",
+    "cen_bottleneck": "cen",
     "cmx_ffm": "cmx",
     "cmx_frm": "cmx",
+    "eaef": "eaef",
     "emsanet_se_add": "esanet",
     "emsanet_se_add_uni_rgb": "esanet",
     "esanet_seadd": "esanet",
