@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from fusionzoo.report.card import card
 from fusionzoo.report.html import html
 from fusionzoo.report.terminal import terminal
 
-__all__ = ["html", "terminal"]
+__all__ = ["card", "html", "terminal"]

@@ -1,0 +1,33 @@
+"""`fusionzoo convert METHOD SOURCE OUT`: foreign weights in, safetensors and JSON out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fusionzoo.cli.output import json_option, print_json, say
+
+__all__ = ["command"]
+
+
+@click.command(name="convert")
+@click.argument("method")
+@click.argument("source", type=click.Path())
+@click.argument("out", type=click.Path())
+@json_option
+def command(method: str, source: str, out: str, as_json_: bool) -> None:
+    """Turn foreign weights into safetensors and JSON.
+
+    METHOD names the form of SOURCE, a downloaded file or folder; a wrong name lists the known ones. OUT is the folder
+    to write. Nothing is unpickled freely.
+    """
+    from fusionzoo.hub import convert
+
+    config = convert.run(method, source, out)
+    if as_json_:
+        print_json(config)
+        return
+    size = sum(file.stat().st_size for file in Path(out).iterdir() if file.is_file())
+    licence = config.get("licence", "not stated")
+    say(f"{out}: {config.get('num_params', 0):,} parameters, {size / 1e6:.1f} MB, licence {licence}")

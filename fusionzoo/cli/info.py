@@ -1,0 +1,92 @@
+"""`fusionzoo info NAME`: the record of a checkpoint, or the facts of a strategy or architecture. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fusionzoo.cli.output import json_option, print_json, say
+
+__all__ = ["command", "composed"]
+
+
+@click.command(name="info")
+@click.argument("name")
+@click.option("--index", type=click.Path(dir_okay=False), help="Look for NAME in this index file as well.")
+@json_option
+def command(name: str, index: str | None, as_json_: bool) -> None:
+    """Show what is known of a checkpoint, strategy or architecture.
+
+    NAME is a bundled checkpoint, a checkpoint folder, a fusion strategy or an architecture.
+    """
+    facts = look_up(name, index)
+    if as_json_:
+        print_json(facts)
+        return
+    for key, value in _flat(facts):
+        say(f"{key:<28} {value}")
+
+
+def composed() -> dict[str, dict[str, str]]:
+    """Names of the composed architectures -> their parts."""
+    from fusionzoo.cli.index import BASELINES, DECODERS, ENCODERS, FUSIONS
+
+    return {
+        f"{f}_{e}_{d}": {"fusion": f, "encoder": e, "decoder": d}
+        for f in [*FUSIONS, *BASELINES]
+        for e in ENCODERS
+        for d in DECODERS
+    }
+
+
+def look_up(name: str, index: str | None = None) -> dict[str, Any]:
+    """The facts of whatever `name` names.
+
+    Raises:
+        UnknownNameError: nothing is called that; the closest names are given.
+    """
+    from fusionzoo.cli.index import BASELINES, FUSIONS, PUBLISHED
+    from fusionzoo.errors import unknown
+    from fusionzoo.hub import records
+
+    if Path(name).is_dir():
+        return records.read_record(name).to_dict()
+    if name in FUSIONS:
+        return {"strategy": name, **FUSIONS[name]}
+    if name in BASELINES:
+        return {"strategy": name, "family": "baseline"}
+    if name in PUBLISHED:
+        return {"architecture": name}
+    known = {**records.bundled(), **(records.load_index(index) if index else {})}
+    if name in known:
+        return known[name].to_dict()
+    names = composed()
+    if name in names:
+        parts = names[name]
+        return {"architecture": name, **parts, "strategy": FUSIONS.get(parts["fusion"], {"family": "baseline"})}
+    raise unknown(
+        "checkpoint, strategy or architecture",
+        name,
+        [*known, *FUSIONS, *BASELINES, *PUBLISHED, *names],
+        "fusionzoo list",
+    )
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Nested values as dotted keys with one line each."""
+    from fusionzoo.report.tables import clean
+
+    if isinstance(value, Mapping) and value:
+        for k, v in value.items():
+            yield from _flat(v, f"{key}.{k}" if key else str(k))
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for i, v in enumerate(value):
+            yield from _flat(v, f"{key}[{i}]")
+    elif isinstance(value, list):
+        shown = ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in value[:45])
+        yield clean(key), clean(shown + (", ..." if len(value) > 45 else ""))
+    else:
+        yield clean(key), clean("-" if value is None else value)

@@ -1,0 +1,110 @@
+"""`fusionzoo list`: bundled checkpoints, fusion strategies, architectures. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fusionzoo.cli.output import json_option, print_json, say
+
+__all__ = ["command"]
+
+
+@click.command(name="list")
+@click.argument("patterns", nargs=-1)
+@click.option("--fusions", is_flag=True, help="Fusion strategies and the baselines.")
+@click.option("--architectures", is_flag=True, help="Architectures: published, and strategy_encoder_decoder.")
+@click.option("--index", type=click.Path(dir_okay=False), help="List the records of this index file as well.")
+@json_option
+def command(patterns: tuple[str, ...], fusions: bool, architectures: bool, index: str | None, as_json_: bool) -> None:
+    """List checkpoints, fusion strategies or architectures.
+
+    PATTERNS such as 'hybrid_*' keep the names that match any of them. Quote them.
+    """
+    if fusions and architectures:
+        raise click.UsageError("give --fusions or --architectures, not both")
+    if fusions:
+        rows = _fusions(patterns or ("*",))
+    elif architectures:
+        rows = _architectures(patterns or ("*",))
+    else:
+        rows = _checkpoints(patterns or ("*",), index)
+    if as_json_:
+        print_json(rows)
+        return
+    if not rows:
+        kind = "fusion strategy" if fusions else "architecture" if architectures else "checkpoint"
+        raise _nothing(kind, patterns)
+    from fusionzoo.report.tables import Table
+    from fusionzoo.report.terminal import text_table
+
+    columns = tuple(rows[0])
+    cells = tuple(tuple(_cell(row[c]) for c in columns) for row in rows)
+    align = "".join("<" if isinstance(rows[0][c], str) else ">" for c in columns)
+    for line in text_table(Table("", columns, cells, align), width=160, indent=0):
+        say(line)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _checkpoints(patterns: tuple[str, ...], index: str | None) -> list[dict[str, Any]]:
+    from fusionzoo.hub import records
+    from fusionzoo.registry import match
+    from fusionzoo.report.summary import summary
+
+    known = {**records.bundled(), **(records.load_index(index) if index else {})}
+    return [summary(known[name].to_dict()) for name in match(known, patterns)]
+
+
+def _fusions(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
+    from fusionzoo.cli.index import BASELINES, FUSIONS
+    from fusionzoo.registry import match
+
+    facts: dict[str, dict[str, Any]] = {
+        **FUSIONS,
+        **{
+            name: {"family": "baseline", "interaction": "-", "params": None, "paper": "", "licence": ""}
+            for name in BASELINES
+        },
+    }
+    rows = []
+    for name in match([*FUSIONS, *BASELINES], patterns):
+        row = facts[name]
+        rows.append(
+            {
+                "strategy": name,
+                "family": row["family"],
+                "interaction": row["interaction"],
+                "params at C=64": row["params"],
+                "paper": row["paper"],
+            }
+        )
+    return rows
+
+
+def _architectures(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
+    from fusionzoo.cli.index import PUBLISHED
+    from fusionzoo.cli.info import composed
+    from fusionzoo.registry import match
+
+    names = composed()
+    rows = []
+    for name in match([*PUBLISHED, *names], patterns):
+        parts = names.get(name, {"fusion": "published", "encoder": "-", "decoder": "-"})
+        rows.append({"architecture": name, **parts})
+    return rows
+
+
+def _nothing(kind: str, patterns: tuple[str, ...]) -> Exception:
+    from fusionzoo.errors import InputError, UnknownNameError
+
+    if not patterns:
+        return InputError(
+            f"there is no {kind} to list; a checkpoint folder or Hub name works with: fusionzoo check NAME"
+        )
+    return UnknownNameError(f"no {kind} matches {' '.join(map(repr, patterns))} (see: fusionzoo list --help)")

@@ -1,0 +1,44 @@
+"""What the commands share: writing results to stdout, JSON, and reports to a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+__all__ = ["as_json", "json_option", "note", "print_json", "say"]
+
+json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON, and nothing else, on stdout.")
+
+
+def as_json(values: Any) -> str:
+    """JSON text; NaN and infinities, which JSON lacks, become null."""
+    return json.dumps(_finite(values), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def say(text: str) -> None:
+    """A result, on stdout. What the terminal's encoding lacks becomes `?` instead of an error."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "replace").decode(encoding))
+
+
+def print_json(values: Any) -> None:
+    """JSON on stdout."""
+    say(as_json(values))
+
+
+def note(text: str) -> None:
+    """Progress and remarks, on stderr."""
+    click.echo(text, err=True)
