@@ -1,6 +1,6 @@
 """Hub and weights: records, load, save, verify, push, convert. Names load on first use; records need no torch.
 
-`save` and `verify` name a function and the file it lives in: here they are the function.
+`push`, `save` and `verify` name a function and the file it lives in: here they are the function.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fusionzoo.hub.load import Checkpoint as Checkpoint
     from fusionzoo.hub.load import from_pretrained as from_pretrained
     from fusionzoo.hub.load import resolve as resolve
+    from fusionzoo.hub.push import push as push
     from fusionzoo.hub.records import Record as Record
-    from fusionzoo.hub.remote import push as push
     from fusionzoo.hub.save import save as save
     from fusionzoo.hub.verify import Verification as Verification
     from fusionzoo.hub.verify import verify as verify
@@ -25,7 +25,7 @@ _HOMES = {
     "Record": "records",
     "Verification": "verify",
     "from_pretrained": "load",
-    "push": "remote",
+    "push": "push",
     "resolve": "load",
     "save": "save",
     "verify": "verify",

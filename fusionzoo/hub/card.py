@@ -46,7 +46,7 @@ def card_metadata(record: Record) -> str:
 
 
 def minimal_card(record: Record, config: dict[str, Any]) -> str:
-    """Model card in Markdown: what it is, preprocessing, results with protocol, licence, how to load, how it was made."""
+    """Model card in Markdown: what it is, how to load it, preprocessing, results with protocol, origin, licence."""
     p = config["preprocess"]
     lines = [
         "---",

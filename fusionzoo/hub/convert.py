@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.hub.files import CONFIG, WEIGHTS, atomic_files, dump_json, read_header, read_json
 from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
+from fusionzoo.hub.originals.state_dict import load_pickled
+from fusionzoo.hub.save import save as save_checkpoint
+from fusionzoo.hub.schema import refuse_unknown
 
 __all__ = ["ENCODER_FORMAT", "METHODS", "encoder_state", "mobilenet_v1", "mobilenet_v1_state", "run"]
 
@@ -51,8 +55,6 @@ def mobilenet_v1(source: Path, out: Path) -> dict[str, Any]:
 
     `model.safetensors` holds the encoder's keys, and the ImageNet head under `classifier.*`.
     """
-    import hashlib
-
     encoder, classifier, width = mobilenet_v1_state(source)
     tensors = {**encoder, **{f"classifier.{k}": v for k, v in classifier.items()}}
     data = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"format": "pt"})
@@ -78,7 +80,15 @@ def mobilenet_v1(source: Path, out: Path) -> dict[str, Any]:
     return config
 
 
-METHODS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1}
+def state_dict(source: Path, out: Path) -> dict[str, Any]:
+    """A pickled state dict with our keys and its config.json (see `fusionzoo.hub.originals.state_dict`)."""
+    model = load_pickled(source)
+    conversion = {"method": "state_dict", "max_difference": 0, "note": f"from {source.name}, values unchanged"}
+    save_checkpoint(model, out, record_fields={"conversion": conversion})
+    return model.config()
+
+
+METHODS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1, "state_dict": state_dict}
 """Name -> converter (source, out folder) -> config."""
 
 
@@ -88,18 +98,12 @@ def encoder_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
     Raises:
         InputError: missing file, another format, a checksum that differs, values that are not finite.
     """
-    import hashlib
-
     folder = Path(folder)
     config = read_json(folder / CONFIG)
     if config.get("format") != ENCODER_FORMAT or config.get("format_version") != 1:
         raise InputError(f"{folder} holds no converted encoder; make one with: fusionzoo convert METHOD SOURCE OUT")
+    refuse_unknown(config, _ENCODER_KEYS, str(folder / CONFIG))
     for key, value in config.items():
-        if key not in _ENCODER_KEYS:
-            near = closest(key, _ENCODER_KEYS, 1)
-            raise InputError(
-                f"{folder / CONFIG}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
         if not isinstance(value, _ENCODER_KEYS[key]):
             raise InputError(f"{folder / CONFIG}: {key!r} is {value!r}, wanted {_ENCODER_KEYS[key].__name__}")
     read_header(folder / WEIGHTS)

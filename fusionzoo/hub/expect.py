@@ -77,7 +77,7 @@ def expected(config: dict[str, Any]) -> Expected:
     """Names, shapes and types of the state dict that `config` implies. Allocates no weights.
 
     Raises:
-        InputError: unknown key, wrong type, another format version, numbers out of bounds, arguments that make no model.
+        InputError: unknown key, wrong type, another format version, numbers out of bounds, no such model.
     """
     _bounded(config, "config.json", 0)
     with _Abstract():

@@ -110,7 +110,7 @@ def atomic_files(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> 
     """
     with contextlib.ExitStack() as stack:
         # ExitStack unwinds backwards, so enter in reverse to rename in the given order
-        for name, data in reversed(files.items()):
+        for name, data in reversed(list(files.items())):
             stack.enter_context(atomic_path(Path(folder) / name)).write_bytes(data)
 
 
@@ -179,18 +179,23 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def read_hashed(path: str | os.PathLike[str], size: int) -> tuple[bytearray, str]:
+def read_hashed(path: str | os.PathLike[str], size: int, method: str | None = "sha256") -> tuple[bytearray, str]:
     """The `size` bytes of a file and their SHA-256, from one pass: what was hashed is what will be used.
 
-    A second thread hashes one piece while the next is read. InputError when the file is not `size` bytes long.
+    A second thread hashes one piece while the next is read. With `method=None` nothing is hashed.
+
+    Raises:
+        InputError: the file is not `size` bytes long, or cannot be read.
     """
-    data, digest, at = bytearray(size), hashlib.sha256(), 0
+    data, at = bytearray(size), 0
+    digest = hashlib.new(method) if method else None
     view = memoryview(data)
     try:
         with open(path, "rb", buffering=0) as handle, ThreadPoolExecutor(1) as pool:
             jobs = []
             while count := handle.readinto(view[at : at + _PIECE]):
-                jobs.append(pool.submit(digest.update, view[at : at + count]))
+                if digest is not None:
+                    jobs.append(pool.submit(digest.update, view[at : at + count]))
                 at += count
             for job in jobs:
                 job.result()
@@ -198,7 +203,7 @@ def read_hashed(path: str | os.PathLike[str], size: int) -> tuple[bytearray, str
                 raise InputError(f"{path} changed while it was read")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return data, digest.hexdigest()
+    return data, digest.hexdigest() if digest is not None else ""
 
 
 def git_sha1(data: bytes) -> str:
@@ -262,7 +267,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:
 
 
 def parse_header(header: bytes, room: int, where: str) -> dict[str, TensorInfo]:
-    """The tensors that a safetensors `header` names, in a file with `room` bytes after it; byte ranges count from there."""
+    """The tensors that a safetensors `header` names, in a file with `room` bytes after it (ranges count from there)."""
     entries = parse_json(header, f"the header of {where}")
     entries.pop("__metadata__", None)
     tensors = {name: _tensor_info(where, name, entry) for name, entry in entries.items()}

@@ -1,8 +1,8 @@
 """Forward fingerprint: what a model answers to an input that integer arithmetic makes, the same on every machine.
 
-The raw input (blocks of colour and depth, with holes) goes through the checkpoint's own preprocessing, so that a changed
-normalisation shows as much as a changed weight or a changed line of model code. Not a checksum: SHA-256 finds a
-flipped bit, this finds a model that no longer computes what it did when it was saved.
+The raw input (blocks of colour and depth, with holes) goes through the checkpoint's own preprocessing, so that a
+changed normalisation shows as much as a changed weight or a changed line of model code. Not a checksum: SHA-256 finds
+a flipped bit, this finds a model that no longer computes what it did when it was saved.
 """
 
 from __future__ import annotations

@@ -6,18 +6,15 @@ An *index* is a JSON file with many records, for checkpoints that live on the Hu
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import os
 import re
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.hub.files import (
     RECORD,
     atomic_write,
@@ -26,6 +23,7 @@ from fusionzoo.hub.files import (
     read_json,
     sha256_file,
 )
+from fusionzoo.hub.schema import decode, need, plain, refuse_unknown, schema
 from fusionzoo.registry import natural_key
 
 __all__ = [
@@ -43,6 +41,7 @@ __all__ = [
     "json_schema",
     "load_index",
     "read_record",
+    "update",
     "write_index",
 ]
 
@@ -63,8 +62,8 @@ class FileInfo:
     size: int
 
     def __post_init__(self) -> None:
-        _need(bool(HEX64.fullmatch(self.sha256)), "sha256 is not 64 lower-case hex digits")
-        _need(0 <= self.size < 1 << 48, "size is not a number of bytes")
+        need(bool(HEX64.fullmatch(self.sha256)), "sha256 is not 64 lower-case hex digits")
+        need(0 <= self.size < 1 << 48, "size is not a number of bytes")
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Metric:
 
     def __post_init__(self) -> None:
         for value in (self.miou, self.pixel_accuracy):
-            _need(value is None or 0 <= value <= 1, "a metric is not a fraction in [0, 1]")
+            need(value is None or 0 <= value <= 1, "a metric is not a fraction in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -122,9 +121,9 @@ class Fingerprint:
     """Largest accepted difference, relative to the spread of all logits."""
 
     def __post_init__(self) -> None:
-        _need(0 < self.tolerance <= 0.1, "fingerprint tolerance is not in (0, 0.1]")
-        _need(all(8 <= n <= 1024 for n in self.size), "fingerprint size is not between 8 and 1024")
-        _need(len(self.mean) == len(self.std) <= 65536, "fingerprint mean and std differ in length")
+        need(0 < self.tolerance <= 0.1, "fingerprint tolerance is not in (0, 0.1]")
+        need(all(8 <= n <= 1024 for n in self.size), "fingerprint size is not between 8 and 1024")
+        need(len(self.mean) == len(self.std) <= 65536, "fingerprint mean and std differ in length")
 
 
 @dataclass(frozen=True)
@@ -175,13 +174,13 @@ class Record:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        _need(self.format_version == FORMAT_VERSION, f"format_version {self.format_version}, this is {FORMAT_VERSION}")
-        _need(len(self.name) <= 120 and bool(NAME.fullmatch(self.name)), f"name {self.name!r} is not architecture.tag")
-        _need(self.name.partition(".")[0] == self.architecture, f"name {self.name!r} is not of {self.architecture!r}")
-        _need(0 <= self.num_params < 1 << 40, "num_params is not a count")
-        _need(self.dtype in ("float32", "float16"), f"dtype {self.dtype!r} is neither float32 nor float16")
-        _need(bool(self.repo_id) == bool(self.revision), "repo_id and revision go together")
-        _need(not self.revision or bool(HEX40.fullmatch(self.revision)), "revision is not a commit of 40 hex digits")
+        need(self.format_version == FORMAT_VERSION, f"format_version {self.format_version}, this is {FORMAT_VERSION}")
+        need(len(self.name) <= 120 and bool(NAME.fullmatch(self.name)), f"name {self.name!r} is not architecture.tag")
+        need(self.name.partition(".")[0] == self.architecture, f"name {self.name!r} is not of {self.architecture!r}")
+        need(0 <= self.num_params < 1 << 40, "num_params is not a count")
+        need(self.dtype in ("float32", "float16"), f"dtype {self.dtype!r} is neither float32 nor float16")
+        need(bool(self.repo_id) == bool(self.revision), "repo_id and revision go together")
+        need(not self.revision or bool(HEX40.fullmatch(self.revision)), "revision is not a commit of 40 hex digits")
         for name in self.files:
             inside(".", name)
 
@@ -192,12 +191,12 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without fields that say nothing (empty, None)."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "record") -> Record:
         """Strict inverse of `to_dict`. InputError names the field; an unknown one gets the closest known."""
-        record: Record = _decode(cls, values, where)
+        record: Record = decode(cls, values, where)
         return record
 
     def write(self, folder: str | os.PathLike[str]) -> None:
@@ -254,7 +253,7 @@ def load_index(path: str | os.PathLike[str]) -> dict[str, Record]:
     Every record says where its files lie: `repo_id` and `revision`. InputError otherwise.
     """
     values = read_json(path, limit=64 << 20)
-    _refuse_unknown(values, ("format_version", "records"), str(path))
+    refuse_unknown(values, ("format_version", "records"), str(path))
     if values.get("format_version") != FORMAT_VERSION or not isinstance(values.get("records"), list):
         raise InputError(f"{path} is no index: wanted format_version {FORMAT_VERSION} and a list of records")
     found: dict[str, Record] = {}
@@ -299,105 +298,23 @@ def index_sha256(name: str, root: str | os.PathLike[str] | None = None) -> str |
     if place is None or not (place / INDEX).is_file():
         return None
     value = read_json(place / INDEX).get("checkpoints", {})
-    return value.get(name) if isinstance(value, dict) else None
+    stated = value.get(name) if isinstance(value, dict) else None
+    return stated if isinstance(stated, str) else None
 
 
-# ------------------------------------------------------------------------------- dataclasses <-> JSON, strict both ways
+def update(folder: str | os.PathLike[str], fields: Mapping[str, Any]) -> Record:
+    """Replaces fields of a folder's record (say, `metrics` after an evaluation) and writes it, all or nothing.
 
-
-def _need(condition: bool, text: str) -> None:
-    if not condition:
-        raise InputError(text)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {k: v for k, v in items.items() if v is not None and v != "" and v != [] and v != {}}
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value
-
-
-def _refuse_unknown(values: Iterable[str], known: Iterable[str], where: str) -> None:
-    known = list(known)
-    for key in values:
-        if key not in known:
-            near = closest(key, known, 1)
-            tail = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-            raise InputError(f"{where}: unknown field {key[:80]!r}{tail}")
-
-
-def _decode(cls: type, values: Any, where: str) -> Any:
-    """`values` as the dataclass `cls`: every field known, of its type, and the required ones there."""
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where} is a {type(values).__name__}, wanted an object")
-    specs = {f.name: f for f in dataclasses.fields(cls)}
-    _refuse_unknown(values, specs, where)
-    hints = typing.get_type_hints(cls)
-    for name, spec in specs.items():
-        needed = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
-        if needed and name not in values:
-            raise InputError(f"{where}: field {name!r} is missing")
-    decoded = {name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()}
-    try:
-        return cls(**decoded)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # T | None
-        return None if value is None else _value(args[0], value, where)
-    if dataclasses.is_dataclass(hint):
-        return _decode(typing.cast(type, hint), value, where)
-    if origin is list and isinstance(value, list):
-        return [_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
-    if origin is tuple and isinstance(value, list) and len(value) == len(args):
-        return tuple(_value(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
-    if origin is dict and isinstance(value, Mapping):
-        return {k: _value(args[1], v, f"{where}[{k!r}]") for k, v in value.items()}
-    if hint is float and type(value) in (int, float) and abs(value) < 1e300:
-        return float(value)
-    if hint in (int, str) and type(value) is hint:
-        return value
-    raise InputError(f"{where} is {str(value)[:60]!r}, wanted {_wanted(hint)}")
-
-
-def _wanted(hint: Any) -> str:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        return f"a list of {len(args)}"
-    return {list: "a list", dict: "an object"}.get(origin) or getattr(hint, "__name__", str(hint))
+    Raises:
+        InputError: an unknown field or a wrong type; the old record is whole.
+    """
+    old = read_record(folder)
+    record = Record.from_dict({**old.to_dict(), **fields}, "record fields")
+    record.write(folder)
+    return record
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a record, from the dataclasses; `weights/record.schema.json` is a copy."""
-    schema = _schema(Record)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fusionzoo checkpoint record"}
-    return {**head, **schema}
-
-
-def _schema(hint: Any) -> dict[str, Any]:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return {"anyOf": [_schema(args[0]), {"type": "null"}]}
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        required = [
-            f.name
-            for f in dataclasses.fields(hint)
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        ]
-        properties = {f.name: _schema(hints[f.name]) for f in dataclasses.fields(hint)}
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    if origin is list:
-        return {"type": "array", "items": _schema(args[0])}
-    if origin is tuple:
-        return {"type": "array", "items": _schema(args[0]), "minItems": len(args), "maxItems": len(args)}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _schema(args[1])}
-    return {"type": {int: "integer", float: "number", str: "string"}[hint]}
+    return {**head, **schema(Record)}

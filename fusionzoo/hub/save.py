@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -78,8 +78,6 @@ def save(
 
 
 def _with_fingerprint(record: Record, copy: FusionModel) -> Record:
-    from dataclasses import replace
-
     print_ = fingerprint(copy.eval())
     if not all(abs(v) < float("inf") for v in [*print_.mean, *print_.std]):
         raise CheckFailed("the model's logits are not finite on the seeded input; nothing was written")
@@ -87,7 +85,7 @@ def _with_fingerprint(record: Record, copy: FusionModel) -> Record:
 
 
 def stored_state(model: torch.nn.Module, half: bool = False) -> dict[str, Tensor]:
-    """The state dict as it is stored: on the CPU, contiguous, float32 (matrices float16 with `half`), each its own memory.
+    """The state dict as it is stored: on the CPU, contiguous, float32 (matrices float16 with `half`), nothing shared.
 
     Raises:
         InputError: NaN or infinite values, also after rounding to float16.

@@ -1,13 +1,14 @@
-"""Is this checkpoint what its record says? Named checks, each one line; nothing is unpickled, nothing unbounded allocated.
+"""Is this checkpoint what its record says? Named checks, each one line; nothing unpickled, nothing unbounded allocated.
 
-In order: the record, the files and their sizes, the config, the weights' header, keys, shapes, types (all from the header,
-against a model without storage), SHA-256, finite values, forward fingerprint. Only then is there a model.
+In order: the record, the files and their sizes, the config, the weights' header, keys, shapes, types (all from the
+header, against a model without storage), SHA-256, finite values, forward fingerprint. Only then is there a model.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,9 +89,16 @@ def verify(
 
 
 def inspect(
-    folder: str | os.PathLike[str], record: Record | None = None, checksums: Mapping[str, str] | None = None
+    folder: str | os.PathLike[str],
+    record: Record | None = None,
+    checksums: Mapping[str, str] | None = None,
+    *,
+    quick: bool = False,
 ) -> tuple[Verification, FusionModel | None]:
-    """As `verify`, and the loaded model (eval mode, float32, CPU) when every check passed."""
+    """As `verify`, and the loaded model (eval mode, float32, CPU) when every check passed.
+
+    `quick` leaves out SHA-256 and the fingerprint.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a checkpoint's folder, a bundled name or hf-hub:org/name")
@@ -106,18 +114,21 @@ def inspect(
     fits = False
     if config and header is not None:
         wanted = config[1]
-        # no short cut: each of the three is written down
-        fits = all([done.run(name, lambda check=check: check(wanted, header)) for name, check in _HEADER_CHECKS])
+        results = [done.run(name, partial(check, wanted, header)) for name, check in _HEADER_CHECKS]
+        fits = all(results)
     if not fits or config is None or header is None:
         done.run("sha256", lambda: _sha256(folder, record, checksums, None))
         return done, None
 
     size = (folder / WEIGHTS).stat().st_size
-    loaded = done.run("sha256", lambda: _sha256(folder, record, checksums, size))
+    if quick:
+        loaded: bytearray | None = read_hashed(folder / WEIGHTS, size, None)[0]
+    else:
+        loaded = done.run("sha256", lambda: _sha256(folder, record, checksums, size))
     if not done.ok or loaded is None:
         return done, None
     model = done.run("finite", lambda: _model(config[0], loaded, header))
-    if model is not None:
+    if model is not None and not quick:
         done.run("fingerprint", lambda: _fingerprint(model, record))
     return done, model if done.ok else None
 
@@ -148,7 +159,9 @@ def _files(folder: Path, record: Record | None) -> tuple[bool, str]:
         if not path.is_file():
             raise CheckFailed(f"{name}, which the record lists, is not there")
         if path.stat().st_size != info.size:
-            raise CheckFailed(f"{name} has {path.stat().st_size} bytes, the record says {info.size}: truncated or changed")
+            raise CheckFailed(
+                f"{name} has {path.stat().st_size} bytes, the record says {info.size}: truncated or changed"
+            )
     return True, f"{CONFIG}, {WEIGHTS}" + (" with the record's sizes" if record is not None else "")
 
 
@@ -177,7 +190,9 @@ def _config(folder: Path, record: Record | None) -> tuple[tuple[dict[str, Any], 
         }
         for what, (ours, theirs) in pairs.items():
             if ours != theirs:
-                raise CheckFailed(f"{CONFIG} and the record disagree on the {what}: {_short(ours)} and {_short(theirs)}")
+                raise CheckFailed(
+                    f"{CONFIG} and the record disagree on the {what}: {_short(ours)} and {_short(theirs)}"
+                )
     return (config, wanted), f"{config['architecture']}, format version {config['format_version']}"
 
 
@@ -194,7 +209,9 @@ def _keys(wanted: Expected, header: Mapping[str, TensorInfo]) -> tuple[bool, str
         parts.append(f"{len(missing)} missing, first {missing[0]!r}")
     if extra:
         near = closest(extra[0], wanted.tensors, 1)
-        parts.append(f"{len(extra)} unknown, first {extra[0][:80]!r}" + (f" (closest known {near[0]!r})" if near else ""))
+        parts.append(
+            f"{len(extra)} unknown, first {extra[0][:80]!r}" + (f" (closest known {near[0]!r})" if near else "")
+        )
     if parts:
         raise CheckFailed(f"{WEIGHTS} is not of the model in {CONFIG}: keys {'; '.join(parts)}")
     return True, f"{len(header)} as the config implies"
@@ -242,7 +259,9 @@ def _sha256(
         hub = checksums.get(name, "")
         here = git_sha1(path.read_bytes()) if len(hub) == 40 else found
         if hub and hub != here:
-            raise CheckFailed(f"{name} differs from the Hub's own checksum {hub[:12]}...: damaged on the way or on disk")
+            raise CheckFailed(
+                f"{name} differs from the Hub's own checksum {hub[:12]}...: damaged on the way or on disk"
+            )
     if stated:
         return data, f"{len(stated)} files equal the record's" + (" and the Hub's" if checksums else "")
     if checksums:

@@ -1,4 +1,4 @@
-"""MobileNet v1 layer files -> our keys: every element's place, malformed folders, and what the classifier sees on NYU images."""
+"""MobileNet v1 layer files -> our keys: every element, malformed folders, and what the classifier sees on NYU images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ needs_shared = pytest.mark.skipif(
 SEEN = {
     "0507": (34, "washbasin"), "0663": (34, "washbasin"), "0664": (34, "washbasin"), "0660": (34, "washbasin"),
     "1073": (23, "bookcase"), "0549": (23, "bookcase"), "1303": (6, "studio couch"), "1298": (6, "studio couch"),
-    "0748": (7, "dining table"), "1355": (5, "dining table"), "0039": (13, "window shade"), "0040": (13, "window shade"),
+    "0748": (7, "dining table"), "1355": (5, "dining table"),
+    "0039": (13, "window shade"), "0040": (13, "window shade"),
     "0652": (28, "shower curtain"), "1053": (14, "desk"), "0177": (25, "entertainment center"),
 }  # fmt: skip
 

@@ -1,0 +1,149 @@
+"""A name, a folder or a Hub repository -> a model that passed its checks."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fusionzoo.errors import CheckFailed, InputError, unknown
+from fusionzoo.hub import remote
+from fusionzoo.hub.files import CONFIG, RECORD
+from fusionzoo.hub.records import NAME, Record, bundled, bundled_folder, load_index, read_record
+from fusionzoo.hub.verify import Verification, inspect
+from fusionzoo.models import FusionModel
+
+__all__ = ["Checkpoint", "from_pretrained", "resolve"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's files on this disk, found and not yet opened.
+
+    `source` says where they came from: `bundled`, `folder PATH` or `hf-hub:org/name@commit`. `record` is the authority
+    (bundled or of an index); None means that of the folder, if it has one.
+    """
+
+    name: str
+    source: str
+    folder: Path
+    record: Record | None = None
+    pulled: remote.Pulled | None = field(default=None, repr=False)
+
+    def verify(self) -> Verification:
+        """All checks; does not raise for what they find."""
+        return self._inspect(False)[0]
+
+    def load(self, verify: bool = True) -> tuple[FusionModel, Verification]:
+        """The model (eval mode, float32, CPU) and the checks it passed.
+
+        Args:
+            verify: False leaves out the SHA-256 and the fingerprint; structure, keys, shapes, types and finite values
+                are always checked.
+
+        Raises:
+            CheckFailed: a check failed; damaged files of the Hub's cache are removed, so that a next call fetches them.
+        """
+        done, model = self._inspect(not verify)
+        if model is None:
+            gone = remote.discard_damaged(self.pulled) if self.pulled is not None else []
+            try:
+                done.require(self.name)
+            except CheckFailed as error:
+                tail = f"; removed {', '.join(gone)} from the cache, try again" if gone else ""
+                raise CheckFailed(f"{error}{tail}") from None
+            raise CheckFailed(f"{self.name}: no model")
+        return model, done
+
+    def _inspect(self, quick: bool) -> tuple[Verification, FusionModel | None]:
+        return inspect(
+            self.folder, self.record, self.pulled.checksums if self.pulled is not None else None, quick=quick
+        )
+
+
+def resolve(
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    token: str | bool | None = None,
+    *,
+    index: str | os.PathLike[str] | None = None,
+) -> Checkpoint:
+    """Finds a checkpoint, and fetches it when it is on the Hub.
+
+    In this order: a folder that exists, `hf-hub:org/name`, a name of `index`, a bundled `architecture.tag`, `org/name`.
+
+    Raises:
+        UnknownNameError: no such name; the closest are given.
+        InputError: a missing folder, a revision for something that has none, or what `remote.pull` raises.
+    """
+    text = os.fspath(name)
+    hub = remote.parse(text) if text.startswith(remote.PREFIX) else None
+    if hub is None and os.path.isdir(text):
+        _no_revision(text, revision)
+        return Checkpoint(_folder_name(Path(text)), f"folder {text}", Path(text))
+    listed = load_index(index) if index is not None else {}
+    if text in listed:
+        record = listed[text]
+        return _remote(record.repo_id, revision or record.revision, token, text, None if revision else record)
+    if hub is None and NAME.fullmatch(text):
+        if text not in bundled():
+            raise unknown("checkpoint", text, [*bundled(), *listed], "fusionzoo list; on the Hub: hf-hub:org/name")
+        _no_revision(text, revision)
+        return Checkpoint(text, "bundled", bundled_folder(text))
+    hub = hub or remote.parse(text)
+    if hub is None:
+        looks_like_path = "/" in text or os.sep in text or text.startswith((".", "~"))
+        if looks_like_path or os.path.exists(text):
+            raise InputError(
+                f"no checkpoint folder {text!r} (a folder with {CONFIG} and model.safetensors);"
+                " a Hub repository is written hf-hub:org/name"
+            )
+        raise unknown("checkpoint", text, [*bundled(), *listed], "fusionzoo list; on the Hub: hf-hub:org/name")
+    if hub[1] is not None and revision is not None and hub[1] != revision:
+        raise InputError(f"two revisions: {hub[1]!r} in the name and {revision!r} beside it")
+    return _remote(hub[0], revision or hub[1], token, text, None)
+
+
+def from_pretrained(
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    token: str | bool | None = None,
+    verify: bool = True,
+    *,
+    index: str | os.PathLike[str] | None = None,
+) -> FusionModel:
+    """The trained model called `name`, in eval mode, float32, on the CPU. Its `preprocess` belongs to the weights.
+
+    Args:
+        name: a bundled `architecture.tag`, a folder, `hf-hub:org/name[@revision]` or `org/name`.
+        revision: branch, tag or commit of a Hub repository; a commit makes later loads offline and exact.
+        token: for private repositories; by default the one that is logged in.
+        verify: False leaves out checksums and the fingerprint, never strict keys, shapes, types and finite values.
+        index: file with records of further names (`fusionzoo.hub.records.load_index`).
+
+    Raises:
+        UnknownNameError, InputError: nothing usable by that name; the message says what to do.
+        CheckFailed: the files do not pass (`fusionzoo.hub.verify` names the checks).
+    """
+    return resolve(name, revision, token, index=index).load(verify)[0]
+
+
+def _remote(
+    repo_id: str, revision: str | None, token: str | bool | None, name: str, record: Record | None
+) -> Checkpoint:
+    pulled = remote.pull(repo_id, revision, token, record=record)
+    source = f"{remote.PREFIX}{repo_id}@{pulled.commit}"
+    return Checkpoint(name, source, pulled.folder, record, pulled)
+
+
+def _folder_name(folder: Path) -> str:
+    """The name in the folder's record, or the folder's own."""
+    try:
+        return read_record(folder).name if (folder / RECORD).is_file() else folder.resolve().name
+    except InputError:
+        return folder.resolve().name  # the check called "record" will say what is wrong with it
+
+
+def _no_revision(name: str, revision: str | None) -> None:
+    if revision is not None:
+        raise InputError(f"{name} is on this disk and has no revisions; leave out revision={revision!r}")
