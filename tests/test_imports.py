@@ -1,0 +1,158 @@
+"""Who may import whom (DESIGN.md section 2), read from every file; and what importing loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fusionzoo
+
+PACKAGE = Path(fusionzoo.__file__).parent
+
+ALLOWED: dict[str, set[str]] = {
+    "cli": {"check", "report", "dissect", "train", "hub", "data", "models"},
+    "check": {"hub", "dissect", "data"},
+    "dissect": {"models", "probes", "metrics", "data"},
+    "report": {"dissect", "metrics"},
+    "train": {"models", "metrics", "data", "hub"},
+    "hub": {"models", "registry", "preprocess"},
+    "models": {"fusion", "probes", "registry", "preprocess"},
+    "fusion": {"probes", "registry"},
+    "data": {"preprocess"},
+    "metrics": set(),
+    "probes": set(),
+    "registry": set(),
+    "preprocess": set(),
+    "errors": set(),
+}
+"""Room -> rooms it may import. Beside these, every room may import `errors` and the version."""
+
+HOMES = {**fusionzoo._HOMES, **{name: f"fusionzoo.{name}" for name in fusionzoo._CALLABLE}}
+
+
+def imported(source: str, module: str, is_package: bool) -> set[str]:
+    """Names under `fusionzoo` that `source` imports anywhere: at the top, in functions, by importlib, relatively."""
+    found: set[str] = set()
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                found.add(HOMES.get(alias.name, name) if base == "fusionzoo" else name)
+        elif isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in ("import_module", "__import__"):
+                found |= {a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)}
+    return {name for name in found if name == "fusionzoo" or name.startswith("fusionzoo.")}
+
+
+def breaches(room: str, names: set[str]) -> list[str]:
+    """What of `names` a file of `room` may not import."""
+    bad = []
+    for name in sorted(names - {"fusionzoo.__version__"}):
+        other = name.split(".")[1] if "." in name else "the whole package"
+        allowed = other in ALLOWED[room] | {room, "errors"}
+        if room == "report" and other == "dissect":  # the result types only, not the engine
+            allowed = name.startswith("fusionzoo.dissect.results")
+        if not allowed:
+            bad.append(name)
+    return bad
+
+
+def files() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_import_rules(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    room = parts[0]
+    assert room in ALLOWED, f"a new room {room!r}: give it a line in DESIGN.md section 2 and here"
+    is_package = parts[-1] == "__init__"
+    module = ".".join(["fusionzoo", *(parts[:-1] if is_package else parts)])
+    bad = breaches(room, imported(path.read_text(encoding="utf-8"), module, is_package))
+    assert not bad, f"{room} may not import {', '.join(bad)}"
+
+
+def test_the_reader_finds_every_spelling():
+    source = """
+import fusionzoo.models.base, torch
+from fusionzoo import create_model, dissect, __version__
+from fusionzoo.data import planted
+from . import sibling
+from .. import cli
+from ..hub.files import load
+def later():
+    import importlib
+    importlib.import_module("fusionzoo.check")
+    from fusionzoo.train import loop
+"""
+    assert imported(source, "fusionzoo.metrics.cka", False) == {
+        "fusionzoo.models.base",
+        "fusionzoo.models",
+        "fusionzoo.dissect",
+        "fusionzoo.__version__",
+        "fusionzoo.data.planted",
+        "fusionzoo.metrics.sibling",
+        "fusionzoo.cli",
+        "fusionzoo.hub.files.load",
+        "fusionzoo.check",
+        "fusionzoo.train.loop",
+    }
+
+
+@pytest.mark.parametrize(
+    ("room", "name"),
+    [
+        ("metrics", "fusionzoo.models"),
+        ("fusion", "fusionzoo.models.base"),
+        ("models", "fusionzoo.data"),
+        ("data", "fusionzoo.models"),
+        ("check", "fusionzoo.cli"),
+        ("report", "fusionzoo.dissect.engine"),
+        ("report", "fusionzoo.dissect"),
+        ("hub", "fusionzoo"),
+    ],
+)
+def test_the_rules_refuse_what_must_never_be(room, name):
+    assert breaches(room, {name}) == [name]
+    assert breaches(room, {"fusionzoo.errors.InputError", f"fusionzoo.{room}.other", "fusionzoo.__version__"}) == []
+
+
+def run(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_import_loads_no_torch_and_no_room():
+    run(
+        "import sys, fusionzoo\n"
+        "loaded = [m for m in sys.modules if m.split('.')[0] in ('torch', 'numpy') or m.startswith('fusionzoo.')]\n"
+        "assert not loaded, loaded\n"
+        "assert fusionzoo.__version__ and 'create_model' in dir(fusionzoo)\n"
+    )
+
+
+def test_help_of_every_command_loads_no_torch():
+    run(
+        "import sys, click\n"
+        "from fusionzoo.cli import main\n"
+        "names = main.list_commands(click.Context(main))\n"
+        "assert {'list', 'info', 'check', 'predict', 'finetune', 'convert'} <= set(names), names\n"
+        "for args in [['--help'], ['--version'], *([name, '--help'] for name in names)]:\n"
+        "    try:\n"
+        "        main(args)\n"
+        "    except SystemExit as done:\n"
+        "        assert not done.code, (args, done.code)\n"
+        "    assert 'torch' not in sys.modules, args\n"
+    )

@@ -1,0 +1,180 @@
+"""What is installed: the list of packages, package data, dependencies, the wheel; and the test-command runner."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import fusionzoo
+
+ROOT = Path(__file__).resolve().parent.parent
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Import name -> distribution, where they are not the same but for '_' and '-'."""
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[,\n]", text) if part.strip()]
+
+
+def test_every_package_is_listed(setup):
+    """A folder that is not listed is not installed, and nothing says so."""
+    on_disk = {
+        ".".join(p.parent.relative_to(ROOT).parts)
+        for p in (ROOT / "fusionzoo").rglob("__init__.py")
+        if "__pycache__" not in p.parts
+    }
+    packages = listed(setup["options"]["packages"])
+    assert set(packages) == on_disk | {"fusionzoo.weights"}
+    assert len(packages) == len(set(packages))
+    assert listed(setup["options"]["package_dir"]) == ["fusionzoo.weights = weights"]
+    assert (ROOT / "weights" / "__init__.py").is_file()
+
+
+def test_no_folder_with_python_files_lacks_an_init():
+    bare = {p.parent for p in (ROOT / "fusionzoo").rglob("*.py") if not (p.parent / "__init__.py").is_file()}
+    assert not bare
+
+
+def test_every_other_file_is_package_data(setup):
+    folders = {"fusionzoo.weights": ROOT / "weights"}
+    folders |= {p: ROOT.joinpath(*p.split(".")) for p in listed(setup["options"]["packages"]) if p not in folders}
+    covered = {
+        path
+        for package, patterns in setup["options.package_data"].items()
+        for pattern in listed(patterns)
+        for path in folders[package].glob(pattern)
+    }
+    files = {p for top in ("fusionzoo", "weights") for p in (ROOT / top).rglob("*") if p.is_file()}
+    files = {p for p in files if p.suffix not in (".py", ".pyc") and "__pycache__" not in p.parts}
+    files = {p for p in files if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)}
+    missing = sorted(str(p.relative_to(ROOT)) for p in files - covered)
+    assert not missing, f"not installed: {missing}; add them to package_data in setup.cfg"
+    assert ROOT / "fusionzoo" / "py.typed" in covered
+
+
+def test_metadata_has_one_home(project, setup):
+    assert "metadata" not in setup and "install_requires" not in setup["options"]
+    assert project["dynamic"] == ["version"] and re.fullmatch(r"\d+\.\d+\.\d+", fusionzoo.__version__)
+    assert project["license"] == "MIT"
+    assert "Copyright (c) 2026 the fusionzoo authors" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert project["scripts"] == {"fusionzoo": "fusionzoo.cli:main"}
+    assert set(project["optional-dependencies"]) == {"report", "train", "export", "test"}
+    assert project["requires-python"] == ">=3.11"
+
+
+def third_party(folder: Path) -> set[str]:
+    """Distributions that the files under `folder` import, at the top or in functions."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names.add(node.module.split(".")[0])
+    names -= set(sys.stdlib_module_names) | {"fusionzoo", "tests", "benchmarks"}
+    return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in names}
+
+
+def requirements(lines: list[str]) -> set[str]:
+    return {re.split(r"[<>=!~ \[]", line)[0] for line in lines}
+
+
+def test_everything_imported_is_a_dependency(project):
+    core, extras = requirements(project["dependencies"]), project["optional-dependencies"]
+    declared = core.union(*(requirements(extras[name]) for name in ("report", "train", "export")))
+    optional = {"timm", "h5py"}  # timm comes with segmentation-models-pytorch; h5py opens the original NYUv2 file only
+    assert third_party(ROOT / "fusionzoo") <= declared | optional
+    assert third_party(ROOT / "tests") <= declared | optional | requirements(extras["test"])
+
+
+@pytest.mark.slow
+def test_the_wheel(tmp_path):
+    """Built from a copy: every module and weights file is inside, tests and benchmarks are not."""
+    source = tmp_path / "source"
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("fusionzoo", "weights"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
+    for name in ("pyproject.toml", "setup.cfg", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, source / name)
+    (source / "weights" / "made.up").mkdir()
+    (source / "weights" / "made.up" / "model.safetensors").write_bytes(b"x")
+    build = f"from setuptools import build_meta; print(build_meta.build_wheel({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {str(p.relative_to(ROOT)) for p in (ROOT / "fusionzoo").rglob("*.py")}
+    kept = [p for p in (ROOT / "weights").rglob("*") if p.suffix in (".py", ".json", ".md", ".safetensors")]
+    wanted |= {f"fusionzoo/{p.relative_to(ROOT)}" for p in kept}
+    wanted |= {"fusionzoo/py.typed", "fusionzoo/weights/made.up/model.safetensors"}
+    assert wanted <= inside, sorted(wanted - inside)
+    strangers = [n for n in inside if not fnmatch.fnmatch(n, "fusionzoo/*") and ".dist-info/" not in n]
+    assert not strangers
+
+
+# The README's test command, and what runs it.
+
+
+def blocks(readme: str) -> dict[int, str]:
+    """{1: ..., 2: ...}: the sh blocks after `<!-- command N -->`."""
+    found = re.findall(r"^<!-- command (\d) -->\n+```sh\n(.*?)^```", readme, flags=re.M | re.S)
+    return {int(number): text.strip() for number, text in found}
+
+
+def test_the_readme_has_its_two_commands():
+    commands = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert set(commands) == {1, 2}
+    assert "pip install" in commands[1] and "fusionzoo check" in commands[1]
+    assert "pip install" in commands[2] and "pytest" in commands[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "status", "says"),
+    [
+        ("python -c 'import sys; print(sys.prefix)'\npip --version", 0, "pip"),
+        ("echo before\nfalse\necho after", 1, "before"),
+        (None, 2, "has no ```sh block"),
+    ],
+)
+def test_the_runner(tmp_path, command, status, says):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    readme = "# x\n\n```sh\nexit 9\n```\n\n<!-- command 1 -->\n```sh\nexit 8\n```\n"
+    if command is not None:
+        readme += f"\n<!-- command 2 -->\n```sh\n{command}\n```\n\n```sh\nexit 7\n```\n"
+    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+    (tmp_path / "scratch").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch"), "PYTHON": sys.executable}
+    done = subprocess.run(
+        [tmp_path / ".ci" / "run"], cwd="/", env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert says in done.stdout + done.stderr and "after\n" not in done.stdout.replace(command or "", "")
+    if status == 0:
+        prefix = done.stdout.splitlines()[-2]
+        assert prefix.startswith(str(tmp_path / "scratch")) and not Path(prefix).exists()
+    assert not list((tmp_path / "scratch").iterdir())

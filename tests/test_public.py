@@ -1,0 +1,71 @@
+"""The public names of `fusionzoo`: the list is API, found lazily; `dissect` and `check` are callable modules."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pydoc
+import subprocess
+import sys
+
+import pytest
+
+import fusionzoo
+
+PUBLIC = {
+    "list_models",
+    "list_fusions",
+    "create_model",
+    "from_pretrained",
+    "probe",
+    "intervene",
+    "listen",
+    "dissect",
+    "check",
+}
+
+
+def test_the_list_is_api():
+    assert set(fusionzoo.__all__) == PUBLIC | {"__version__"}
+    assert set(dir(fusionzoo)) >= PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_there_and_documented(name):
+    thing = getattr(fusionzoo, name)
+    assert callable(thing)
+    assert inspect.getdoc(getattr(thing, name, thing))
+
+
+def test_an_unknown_name_lists_the_public_ones():
+    with pytest.raises(AttributeError, match="no attribute 'create_modle'; public names: .*create_model"):
+        fusionzoo.create_modle  # noqa: B018
+    with pytest.raises(ImportError):
+        from fusionzoo import create_modle  # noqa: F401
+
+
+@pytest.mark.parametrize("name", ["dissect", "check"])
+def test_module_and_function_at_once(name, monkeypatch):
+    module = importlib.import_module(f"fusionzoo.{name}")
+    assert getattr(fusionzoo, name) is module
+    function = getattr(module, name)
+    assert inspect.signature(module) == inspect.signature(function)
+    assert name in pydoc.render_doc(module)
+    monkeypatch.setattr(module, name, lambda *args, **kwargs: (args, kwargs))
+    assert getattr(fusionzoo, name)(1, b=2) == ((1,), {"b": 2})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import fusionzoo.dissect.results as r; import fusionzoo; f = fusionzoo.dissect",
+        "import fusionzoo; f = fusionzoo.dissect; import fusionzoo.dissect.results as r",
+        "from fusionzoo import dissect as f; import fusionzoo.dissect.results as r",
+        "import fusionzoo.dissect.results as r; from fusionzoo import dissect as f",
+        "import fusionzoo.dissect.results; from fusionzoo.dissect import dissect as f, results as r",
+    ],
+)
+def test_the_function_wins_in_any_order_of_imports(code):
+    code += "; assert callable(f), f; assert r.__name__ == 'fusionzoo.dissect.results'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

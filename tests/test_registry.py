@@ -1,0 +1,66 @@
+"""Registry: patterns, natural order, duplicates, malformed and unknown names."""
+
+from __future__ import annotations
+
+import pytest
+
+from fusionzoo.errors import UnknownNameError
+from fusionzoo.registry import Registry, architectures, fusions, match, natural_key
+
+
+@pytest.fixture
+def beasts() -> Registry[object]:
+    registry: Registry[object] = Registry("beast", "fusionzoo list")
+    for name in ("yak-10", "yak-9", "gnu", "emu_2"):
+        registry.add(name, name.upper())
+    return registry
+
+
+def test_order_is_natural(beasts):
+    assert beasts.names() == list(beasts) == ["emu_2", "gnu", "yak-9", "yak-10"]
+    assert len(beasts) == 4 and "gnu" in beasts and "gnus" not in beasts
+    names = ["b2", "a10b1", "a9b10", "a9b9", "10", "9"]
+    assert sorted(names, key=natural_key) == ["9", "10", "a9b9", "a9b10", "a10b1", "b2"]
+
+
+def test_patterns(beasts):
+    assert beasts.names("yak-*") == ["yak-9", "yak-10"]
+    assert beasts.names(["*u", "*_2"]) == ["emu_2", "gnu"]
+    assert beasts.names("*", exclude=["yak*", "gnu"]) == ["emu_2"]
+    assert beasts.names("Gnu") == []  # matching does not depend on the platform's file names
+    assert match([], "*") == []
+
+
+def test_register_returns_the_thing_itself(beasts):
+    @beasts.register("ox")
+    class Ox:
+        pass
+
+    assert beasts.get("ox") is Ox
+
+
+def test_a_duplicate_raises_and_names_the_owner(beasts):
+    with pytest.raises(ValueError, match="beast 'gnu' is registered already, by 'GNU'"):
+        beasts.add("gnu", 1)
+    assert beasts.get("gnu") == "GNU"
+
+
+@pytest.mark.parametrize("name", ["", "Gnu", "a b", "a/b", "-a", "a.b", "gnü"])
+def test_malformed_names(beasts, name):
+    with pytest.raises(ValueError, match="lower-case"):
+        beasts.add(name, 1)
+
+
+def test_unknown(beasts):
+    with pytest.raises(UnknownNameError, match=r"beast 'yak-11'; did you mean 'yak-10'.*\(see: fusionzoo list\)"):
+        beasts.get("yak-11")
+
+
+def test_the_zoo_is_registered_by_its_packages():
+    import fusionzoo
+
+    assert "hybrid_mobilenetv1-025_fpn" in fusionzoo.list_models()
+    assert {"sum", "concat", "gate", "cross_attention", "hybrid"} <= set(fusions) & set(fusionzoo.list_fusions())
+    assert set(architectures) <= set(fusionzoo.list_models())
+    with pytest.raises(UnknownNameError, match="did you mean 'concat'"):
+        fusions.get("concta")
