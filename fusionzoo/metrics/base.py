@@ -1,7 +1,8 @@
 """What all metrics share: the self-description, and the accumulator whose fixed-size states merge.
 
-A metric is a pure function of sufficient statistics; an accumulator keeps those statistics. Its size never depends on the
-number of images, so batches, processes and machines merge to the same number as one pass.
+A metric is a pure function of sufficient statistics; an accumulator keeps those statistics. Its size never depends on
+the number of images, so batches, processes and machines merge to the same number as one pass. An empty batch adds
+nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _first_tensor(values: Any) -> Tensor | None:
 
 
 def accumulates(update: F) -> F:
-    """Decorator of `update`: no gradient, no autocast, states usable outside inference mode, states on the input's device."""
+    """Decorator of `update`: no gradient, no autocast, no inference tensors, states on the input's device."""
 
     @functools.wraps(update)
     def run(self: Accumulator, *args: Any, **kwargs: Any) -> Any:
@@ -67,8 +68,8 @@ def accumulates(update: F) -> F:
 class Accumulator:
     """Base of all accumulators: named fixed-size states that merge by addition.
 
-    Subclasses fill `self._state` and answer `_config()` with the constructor's choices; states of another kind than sums
-    override `_merge`. `state_dict` gives CPU copies, so a run can be stored, sent to another process and resumed.
+    Subclasses fill `self._state` and answer `_config()` with the constructor's choices; states that are not sums need
+    their own `_merge`. `state_dict` gives CPU copies, so a run can be stored, sent to another process and resumed.
     """
 
     info: ClassVar[MetricInfo]
@@ -98,7 +99,7 @@ class Accumulator:
             InputError: another class, or other constructor choices.
         """
         if type(self) is not type(other):
-            raise InputError(f"cannot merge {type(other).__name__} into {type(self).__name__}: use two of the same class")
+            raise InputError(f"cannot merge {type(other).__name__} into {type(self).__name__}: classes differ")
         mine, theirs = self._config(), other._config()
         wrong = [key for key in mine if mine[key] != theirs.get(key)]
         if wrong:
@@ -146,7 +147,7 @@ def as_samples(feature: Tensor, view: str) -> Tensor:
         (B, C) or (B H W, C) float64, contiguous for `pix`.
 
     Raises:
-        InputError: unknown view, another number of dimensions, an empty or non-floating tensor.
+        InputError: unknown view, another number of dimensions, no channels or positions, or not floating point.
 
     >>> as_samples(torch.ones(2, 3, 4, 5), "gap").shape, as_samples(torch.ones(2, 3, 4, 5), "pix").shape
     (torch.Size([2, 3]), torch.Size([40, 3]))
@@ -157,7 +158,7 @@ def as_samples(feature: Tensor, view: str) -> Tensor:
         raise InputError(f"a feature must be (B, C, H, W) or (N, C), got {tuple(feature.shape)}")
     if not feature.is_floating_point():
         raise InputError(f"a feature must be floating point, got {feature.dtype}")
-    if feature.numel() == 0:
+    if 0 in feature.shape[1:]:
         raise InputError(f"a feature must not be empty, got {tuple(feature.shape)}")
     if feature.ndim == 2:
         return feature.double()

@@ -5,7 +5,7 @@ features |Xc' Yc|_F^2 / (n - 1)^2. Unbiased (Song et al. 2012; Nguyen et al. 202
 HSIC1 = [tr(K~ L~) + (1' K~ 1)(1' L~ 1) / ((n-1)(n-2)) - 2 / (n-2) 1' K~ L~ 1] / (n (n-3)).
 CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)). The unbiased value can be negative; it is not clamped.
 
-From the moments about the mean (HSIC1 does not change when either set is translated), with G = Xc' Yc, r = |x|^2, s = |y|^2:
+From the moments about the mean (HSIC1 is invariant to translation), with G = Xc' Yc, r = |x|^2, s = |y|^2:
 tr(K~ L~) = |G|_F^2 - sum r s;  1' K~ 1 = - sum r;  1' K~ L~ 1 = sum r s.
 
 What a sample is belongs to the number: `gap` compares images by their spatial means; `pix` compares positions and is

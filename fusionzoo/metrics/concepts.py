@@ -1,23 +1,25 @@
 """Concept set IoU of a probe point, fast: quantiles, one ridge solve for all concepts, a calibrated threshold.
 
-After Net2Vec (Fong and Vedaldi 2018): a concept is encoded where a weighted sum of thresholded channels marks its pixels.
-Three passes with fixed-size states; memory does not depend on the number of images:
+After Net2Vec (Fong and Vedaldi 2018): a concept is encoded where a weighted sum of thresholded channels marks its
+pixels. Three passes with fixed-size states; memory does not depend on the number of images:
 
-1. `Quantiles` (sketch.py): a threshold per channel, P(A > T) = tau.
-2. `ConceptStatistics`, images of the train half: X'X and X'T of the channels (binarised, or raw) and all concept masks, at
-   the map's own resolution, with masks given as area fractions; then one ridge solve for all concepts at once.
-3. `ConceptCurve`: histograms of the scores inside and outside each concept. They give the set IoU for every threshold, so
-   the threshold is chosen on the train half and the set IoU is read off the other half.
+1. `Quantiles` (sketch.py): a threshold per channel, P(A > T) = tau. Not needed for raw channels.
+2. `ConceptStatistics`, images of the train half: X'X and X'T of the channels (binarised, or raw) and all concept masks,
+   at the map's own resolution, with masks given as area shares; then one ridge solve for all concepts at once.
+3. `ConceptCurve` (curve.py): histograms of the scores inside and outside each concept give the set IoU for every
+   threshold, so the threshold is chosen on the train half and the set IoU is read off the other half.
 
 Set IoU(c) = sum |M_c and L_c| / sum |M_c or L_c|, sums over the images that contain c (as in Net2Vec) unless told
 otherwise. Scores are upsampled bilinearly to ONE evaluation grid, the same for all probe points, since their IoUs are
 compared; masks come to that grid by the label at the cell's centre (`concept_masks(..., mode="nearest")`). A quarter of
 the input's height and width is fine enough for every level and cheap.
+
+Whether to binarise: binary channels are what Net2Vec weighs, and what its numbers compare with. Raw channels need one
+pass less and keep what a threshold throws away; their set IoU is higher wherever a concept is coded by degree.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +28,9 @@ from torch.nn import functional
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.curve import ConceptCurve, ConceptScores
+from fusionzoo.metrics.masks import concept_masks
 from fusionzoo.metrics.net2vec import Net2VecResult, net2vec_2018
-from fusionzoo.metrics.resample import jackknife
 from fusionzoo.metrics.sketch import Quantiles
 
 __all__ = [
@@ -41,68 +44,15 @@ __all__ = [
     "net2vec_2018",
 ]
 
-SCORE_LIMIT = 1000.0  # standard deviations; histogram bins are even in asinh(score)
-
-
-def concept_masks(
-    labels: Tensor, num_classes: int, size: tuple[int, int], ignore_index: int = 255, mode: str = "area"
-) -> tuple[Tensor, Tensor]:
-    """Concept masks on a grid from a label map.
-
-    Args:
-        labels: (B, H, W) integers, 0 .. K-1 or `ignore_index`.
-        num_classes: K.
-        size: (h, w) of the grid.
-        mode: "area" (share of the cell's pixels, for the statistics; the grid must not be finer than the labels) or
-            "nearest" (the label of the pixel at the cell's centre, for the curve).
-
-    Returns:
-        masks (B, K, h, w) and valid (B, h, w): float32 shares of the cell for "area", bool for "nearest".
-
-    Raises:
-        InputError: not integers, out of range, unknown mode, or a grid finer than the labels in "area".
-
-    >>> masks, valid = concept_masks(torch.tensor([[[0, 1], [1, 255]]]), 2, (1, 1))
-    >>> masks.flatten().tolist(), valid.flatten().tolist()
-    ([0.25, 0.5], [0.75])
-    """
-    if labels.ndim != 3 or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(f"labels must be integers (B, H, W), got {labels.dtype} {tuple(labels.shape)}")
-    labels = labels.long()
-    b, (height, width), (h, w) = labels.shape[0], labels.shape[1:], size
-    known = labels != ignore_index
-    wrong = labels[known & ((labels < 0) | (labels >= num_classes))]
-    if wrong.numel():
-        raise InputError(
-            f"labels out of range: {int(wrong[0])} with {num_classes} classes "
-            f"(valid 0 .. {num_classes - 1}, ignore {ignore_index})"
-        )
-    labels = torch.where(known, labels, num_classes)
-    rows, columns = torch.arange(height, device=labels.device), torch.arange(width, device=labels.device)
-    if mode == "nearest":
-        y = ((torch.arange(h, device=labels.device) + 0.5) * height / h).long()
-        x = ((torch.arange(w, device=labels.device) + 0.5) * width / w).long()
-        small = labels[:, y[:, None], x]
-        masks = small[:, None] == torch.arange(num_classes, device=labels.device)[:, None, None]
-        return masks, small < num_classes
-    if mode != "area":
-        raise InputError(f"unknown mode {mode!r}: use 'area' or 'nearest'")
-    if h > height or w > width:
-        raise InputError(f"grid {h}x{w} is finer than the labels {height}x{width}: use mode 'nearest'")
-    cell = (rows * h // height)[:, None] * w + columns * w // width
-    k = num_classes + 1
-    place = (torch.arange(b, device=labels.device)[:, None, None] * (h * w) + cell) * k + labels
-    counts = torch.bincount(place.flatten(), minlength=b * h * w * k).view(b, h, w, k).float()
-    share = counts / counts.sum(-1, keepdim=True)
-    return share[..., :num_classes].permute(0, 3, 1, 2).contiguous(), 1 - share[..., num_classes]
+SPARSE = 0.05  # share of active binary channels below which sums run over the active ones only
 
 
 @dataclass(frozen=True)
 class ConceptWeights:
     """A linear detector per concept.
 
-    Scores are standardised over the positions of the train half: mean 0, standard deviation 1 (0 everywhere for concepts
-    that are absent or that no channel correlates with).
+    Scores are standardised over the positions of the train half: mean 0, standard deviation 1 (0 everywhere for
+    concepts that are absent or that no channel correlates with).
 
     Attributes:
         weight: (K, C) float32.
@@ -122,10 +72,11 @@ class ConceptWeights:
         """(B, K, H, W) float32 scores of maps (B, C, h, w), upsampled bilinearly to `size` where given."""
         maps = maps.detach()
         with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
-            weight, bias = self.weight.to(maps.device), self.bias.to(maps.device)
             if self.thresholds is not None:
                 maps = maps > self.thresholds.to(maps.device)[:, None, None]
-            scores = functional.conv2d(maps.float(), weight[:, :, None, None], bias)
+            flat = maps.flatten(2).to(self.weight.dtype)
+            scores = self.weight.to(maps.device) @ flat + self.bias.to(maps.device)[:, None]
+            scores = scores.unflatten(2, maps.shape[2:])
             if size is not None and tuple(size) != tuple(scores.shape[2:]):
                 scores = functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return scores
@@ -193,29 +144,52 @@ class ConceptStatistics(Accumulator):
             InputError: shapes do not fit, or values are not finite.
         """
         maps, masks, valid = self._checked(maps, masks, valid)
-        b, c = maps.shape[:2]
+        if not len(maps):
+            return
         if self.thresholds is not None:
             maps = maps > self.thresholds.to(maps.device)[:, None, None]
-        # counts of binary maps are exact in float32 within a batch; raw values need float64
-        kind = torch.float32 if maps.dtype == torch.bool and b * maps[0, 0].numel() < 1 << 23 else torch.float64
-        x = maps.to(kind).flatten(2)
-        v = valid.to(kind).flatten(1)
-        t = torch.minimum(masks.to(kind).flatten(2), v[:, None])
-        xv = x * v[:, None]
+        v = valid.flatten(1)
+        t = torch.minimum(masks.flatten(2).double(), v.double()[:, None])
         images = t.amax(2) > 0
-        per_image = xv.sum(2)
-        flat = lambda m: m.transpose(0, 1).reshape(m.shape[1], -1)  # noqa: E731
-        x, xv, t = flat(x), flat(xv), flat(t)
         state = self._state
         state["weight"] += v.double().sum()
-        state["sum_x"] += per_image.double().sum(0)
-        state["gram"] += (xv @ x.T).double()
-        state["sum_t"] += t.double().sum(1)
-        state["cross"] += (x @ t.T).double()
-        state["area"] += per_image.double().T @ images.double()
+        state["sum_t"] += t.sum((0, 2))
         state["images"] += images.sum(0)
+        t = t.transpose(1, 2).reshape(-1, self.concepts)
+        if maps.dtype == torch.bool and maps.count_nonzero() < SPARSE * maps.numel():
+            per_image = self._add_sparse(maps.flatten(2), v, t)
+        else:
+            per_image = self._add_dense(maps.flatten(2), v, t)
+        state["sum_x"] += per_image.sum(0)
+        state["area"] += per_image.T @ images.double()
         if not bool(torch.isfinite(state["sum_x"]).all()):
             raise InputError("maps have values that are not finite (NaN or infinity)")
+
+    def _add_dense(self, maps: Tensor, valid: Tensor, t: Tensor) -> Tensor:
+        """Adds X'VX and X'T of maps (B, C, n), valid (B, n), t (B n, K); returns X'V per image, (B, C)."""
+        x = maps.transpose(1, 2).reshape(-1, self.channels).double()
+        xv = x * valid.reshape(-1, 1).double()
+        self._state["gram"] += xv.T @ x
+        self._state["cross"] += x.T @ t
+        return xv.view(len(maps), -1, self.channels).sum(1)
+
+    def _add_sparse(self, maps: Tensor, valid: Tensor, t: Tensor) -> Tensor:
+        """The same for bool maps of which few are true: sums over the true ones only."""
+        b, c, n = maps.shape
+        image, channel, position = maps.nonzero(as_tuple=True)
+        position = image * n + position
+        v = valid.flatten().double()
+        # within a batch float32 is exact for whole numbers, and half the work
+        kind = torch.float32 if torch.equal(v, v.round()) and b * n < 1 << 24 else torch.float64
+        rows, compact = position.unique(return_inverse=True)  # positions with anything active
+        v = v[position]
+        x = torch.zeros(len(rows), c, dtype=kind, device=maps.device)
+        x[compact, channel] = v.to(kind)
+        gram = torch.zeros(c, c, dtype=kind, device=maps.device)
+        self._state["gram"] += gram.index_add_(0, channel, x[compact])
+        self._state["cross"].index_add_(0, channel, t[position])
+        per_image = torch.zeros(b * c, dtype=torch.float64, device=maps.device)
+        return per_image.index_add_(0, image * c + channel, v).view(b, c)
 
     def _checked(self, maps: Tensor, masks: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         if maps.ndim != 4 or maps.shape[1] != self.channels:
@@ -276,158 +250,3 @@ class ConceptStatistics(Accumulator):
         union = state["area"].T + state["sum_t"][:, None] - hit
         iou = torch.where(union > 0, hit / union, 0.0)
         return torch.where((state["images"] > 0)[:, None], iou, torch.nan).cpu()
-
-
-@dataclass(frozen=True)
-class ConceptScores:
-    """Set IoU of each concept at one probe point; NaN where the concept is absent from either half.
-
-    Attributes:
-        iou: (K,) float64 on the evaluation half, at the threshold chosen on the train half.
-        iou_se: (K,) block jackknife standard error of `iou` with that threshold; NaN with fewer than two groups.
-        train_iou: (K,) on the train half at the same threshold.
-        threshold: (K,) score above which a position is marked.
-        curve: (K, bins) set IoU on the evaluation half over `edges`.
-        edges: (bins,) the thresholds of the curve.
-        n_train, n_eval: (K,) images that contain the concept.
-    """
-
-    iou: Tensor
-    iou_se: Tensor
-    train_iou: Tensor
-    threshold: Tensor
-    curve: Tensor
-    edges: Tensor
-    n_train: Tensor
-    n_eval: Tensor
-
-
-class ConceptCurve(Accumulator):
-    """Histograms of scores inside and outside each concept, for the train half and for groups of the other half.
-
-    Args:
-        concepts: K.
-        bins: score bins, even in asinh(score) up to 1000 standard deviations either way.
-        groups: groups of evaluation images kept apart for the block jackknife; state is (1 + groups) x K x 2 x bins.
-        images: "containing" counts only images that contain the concept (Net2Vec), "all" counts every image.
-    """
-
-    info = MetricInfo(
-        name="concept set IoU",
-        low=0.0,
-        high=1.0,
-        larger_is="better encoded",
-        invariant_to=("order of images", "scaling and shift of the scores"),
-        cost="state (1 + groups) x 2 K bins integers; O(n K)",
-        source="set IoU: Fong and Vedaldi 2018 (Net2Vec)",
-    )
-
-    def __init__(self, concepts: int, bins: int = 512, groups: int = 1, images: str = "containing") -> None:
-        super().__init__()
-        if concepts < 1 or bins < 2 or groups < 1:
-            raise InputError(f"concepts, bins, groups out of range: {concepts}, {bins}, {groups}")
-        if images not in ("containing", "all"):
-            raise InputError(f"unknown images {images!r}: use 'containing' or 'all'")
-        self.concepts, self.bins, self.groups, self.images = concepts, bins, groups, images
-        self._state = {
-            "counts": torch.zeros(1 + groups, concepts, 2, bins, dtype=torch.int64),
-            "images": torch.zeros(1 + groups, concepts, dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        return {"concepts": self.concepts, "bins": self.bins, "groups": self.groups, "images": self.images}
-
-    @property
-    def edges(self) -> Tensor:
-        """(bins,) float64 lower edges of the bins: score > edge is marked. The first is minus infinity."""
-        top = math.asinh(SCORE_LIMIT)
-        edges = torch.sinh(torch.linspace(-top, top, self.bins + 1, dtype=torch.float64)[:-1])
-        edges[0] = float("-inf")
-        return edges
-
-    @accumulates
-    def update(
-        self,
-        scores: Tensor,
-        masks: Tensor,
-        valid: Tensor | None = None,
-        *,
-        train: bool | Tensor = False,
-        group: int | Tensor = 0,
-    ) -> None:
-        """Adds a batch.
-
-        Args:
-            scores: (B, K, H, W) from `ConceptWeights.score` on the evaluation grid.
-            masks: (B, K, H, W) bool (floating masks count from 0.5).
-            valid: (B, H, W) bool, positions that are labelled; all when None.
-            train: whether the images belong to the train half; bool or (B,) bool.
-            group: evaluation group of the images, 0 .. groups-1; int or (B,) integers. Ignored for train images.
-
-        Raises:
-            InputError: shapes do not fit, group out of range, or scores are not finite.
-        """
-        b, k = scores.shape[0], self.concepts
-        if scores.ndim != 4 or scores.shape[1] != k:
-            raise InputError(f"scores must be (B, {k}, H, W), got {tuple(scores.shape)}")
-        if masks.shape != scores.shape:
-            raise InputError(f"masks must be {tuple(scores.shape)} like the scores, got {tuple(masks.shape)}")
-        masks = masks if masks.dtype == torch.bool else masks >= 0.5
-        if valid is not None:
-            if tuple(valid.shape) != (b, *scores.shape[2:]):
-                raise InputError(f"valid must be {(b, *scores.shape[2:])}, got {tuple(valid.shape)}")
-            valid = valid if valid.dtype == torch.bool else valid >= 0.5
-            masks = masks & valid[:, None]
-        device = scores.device
-        in_train = torch.as_tensor(train, dtype=torch.bool, device=device).expand(b)
-        groups = torch.as_tensor(group, dtype=torch.int64, device=device).expand(b)
-        if bool(((groups < 0) | (groups >= self.groups)).any()):
-            raise InputError(f"group out of range: this curve keeps {self.groups} groups (0 .. {self.groups - 1})")
-        slot = torch.where(in_train, 0, groups + 1)
-        holds = masks.flatten(2).any(2)
-        self._state["images"].index_add_(0, slot, holds.long())
-        image, concept = (holds if self.images == "containing" else torch.ones_like(holds)).nonzero(as_tuple=True)
-        if not len(image):
-            return
-        score = scores[image, concept].flatten(1)
-        if not bool(torch.isfinite(score.sum())):
-            raise InputError("scores have values that are not finite (NaN or infinity)")
-        top = math.asinh(SCORE_LIMIT)
-        place = score.float().asinh().add_(top).mul_(self.bins / (2 * top)).clamp_(0, self.bins - 1).long()
-        place += masks[image, concept].flatten(1).long() * self.bins
-        place += ((slot[image] * k + concept) * (2 * self.bins))[:, None]
-        if valid is not None:
-            place = place[valid[image].flatten(1)]
-        counts = torch.bincount(place.flatten(), minlength=self._state["counts"].numel())
-        self._state["counts"] += counts.view_as(self._state["counts"])
-
-    def compute(self) -> ConceptScores:
-        """Calibrates on the train half and scores the evaluation half."""
-        counts, images = self._state["counts"].cpu(), self._state["images"].cpu()
-        n_train, n_eval = images[0], images[1:].sum(0)
-        train = _iou_curve(counts[0])
-        curve = _iou_curve(counts[1:].sum(0))
-        absent = (n_train == 0) | (n_eval == 0)
-        best = train.nan_to_num(-1).argmax(1)
-        at_best = lambda c: _iou_curve(c).gather(1, best[:, None])[:, 0]  # noqa: E731
-        _, se = jackknife(at_best, [counts[1:]])
-        hide = lambda value: torch.where(absent, torch.nan, value)  # noqa: E731
-        edges = self.edges
-        return ConceptScores(
-            iou=hide(curve.gather(1, best[:, None])[:, 0]),
-            iou_se=hide(se),
-            train_iou=hide(train.gather(1, best[:, None])[:, 0]),
-            threshold=hide(edges[best]),
-            curve=torch.where(absent[:, None], torch.nan, curve),
-            edges=edges,
-            n_train=n_train,
-            n_eval=n_eval,
-        )
-
-
-def _iou_curve(counts: Tensor) -> Tensor:
-    """(K, bins) set IoU above each lower edge from (K, 2, bins) counts (0 outside, 1 inside); NaN without positives."""
-    above = counts.double().flip(-1).cumsum(-1).flip(-1)
-    positives = counts[:, 1].sum(-1, keepdim=True).double()
-    iou = above[:, 1] / (positives + above[:, 0])
-    return torch.where(positives > 0, iou, torch.nan)

@@ -111,6 +111,8 @@ class ChannelHealth(Accumulator):
         rows = as_samples(values, "pix")
         if rows.shape[1] != self.channels:
             raise InputError(f"expected {self.channels} channels, got {rows.shape[1]}")
+        if not len(rows):
+            return
         low, high = rows.amin(0), rows.amax(0)
         if not bool(torch.isfinite(low + high).all()):
             raise InputError("a feature has values that are not finite (NaN or infinity)")

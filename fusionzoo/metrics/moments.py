@@ -1,8 +1,8 @@
 """Second moments of several feature sets in one pass: everything linear between all pairs comes from them.
 
 With z = [x_1 .. x_P] the features of P probe points for one sample, shifted by a constant, and r_p = |x_p|^2:
-n, S = sum z, G = sum z z', R = sum r, M = sum z r', Q = sum r r'. These suffice for the exact unbiased HSIC of the whole
-data set (cka.py), and G alone for Procrustes, CCA, linear predictivity and commonality.
+n, S = sum z, G = sum z z', R = sum r, M = sum z r', Q = sum r r'. These suffice for the exact unbiased HSIC of the
+whole data set (cka.py), and G alone for Procrustes, CCA, linear predictivity and commonality.
 
 The shift is the mean of the first batch, which keeps float64 exact for features whose mean dwarfs their spread. It is
 part of the state: merging re-bases the other sums to this shift, an identity in exact arithmetic.
@@ -120,6 +120,8 @@ class Moments(Accumulator):
         if "widths" in self._state and not torch.equal(self._state["widths"].cpu(), widths):
             raise InputError(f"channels changed from {self._state['widths'].tolist()} to {widths.tolist()}")
         joined = torch.cat(rows, 1)
+        if not len(joined):
+            return
         first = joined.mean(0)
         if not bool(torch.isfinite(first).all()):
             raise InputError("a feature has values that are not finite (NaN or infinity)")
@@ -188,7 +190,7 @@ class Moments(Accumulator):
 
 def _slices(widths: Tensor) -> list[slice]:
     ends = widths.cumsum(0).tolist()
-    return [slice(a, b) for a, b in zip([0, *ends], ends)]
+    return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _empty(shift: Tensor, widths: Tensor) -> dict[str, Tensor]:

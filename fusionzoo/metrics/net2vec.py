@@ -1,8 +1,8 @@
 """Net2Vec segmentation probes as the official 2018 code computes them: the reference recipe for concept set IoU.
 
 Per concept c, on the train images that contain c, in fixed order (Fong and Vedaldi 2018, official code):
-B_k = 1[A_k > T_k], P(A_k > T_k) = 0.005; p = sigmoid(up(sum_k w_k B_k)), up = bilinear with aligned corners, applied to the
-logit map; no bias; loss without logarithms
+B_k = 1[A_k > T_k], P(A_k > T_k) = 0.005; p = sigmoid(up(sum_k w_k B_k)), up = bilinear with aligned corners, applied to
+the logit map; no bias; loss without logarithms
 L = -(1/N) sum_images sum_pixels [alpha L_c p + (1 - alpha)(1 - L_c)(1 - p)], alpha = 1 - mean area share of c;
 SGD, learning rate 1e-4, momentum 0.9, 30 epochs, batch 16. Marked: p > 0.5. Set IoU over images that contain c.
 """
@@ -112,7 +112,8 @@ def net2vec_2018(
         generator = torch.Generator().manual_seed(seed)
         init = (2 * torch.rand(k, c, generator=generator) - 1) / c**0.5
     if tuple(init.shape) != (k, c) or tuple(thresholds.shape) != (c,):
-        raise InputError(f"init must be {(k, c)} and thresholds {(c,)}, got {tuple(init.shape)}, {tuple(thresholds.shape)}")
+        shapes = f"{tuple(init.shape)} and {tuple(thresholds.shape)}"
+        raise InputError(f"init must be {(k, c)} and thresholds {(c,)}, got {shapes}")
     binary = (maps > thresholds[:, None, None]).float()
     up_y, up_x = upsample_matrix(maps.shape[2], masks.shape[2]), upsample_matrix(maps.shape[3], masks.shape[3])
     holds = masks.flatten(2).any(2)

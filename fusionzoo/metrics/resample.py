@@ -1,6 +1,7 @@
 """Error bars from per-group sums: the delete-one-group jackknife.
 
-Images are dealt into groups (contiguous blocks where neighbours are alike, as video frames are); sums are kept per group.
+Images are dealt into groups (contiguous blocks where neighbours are alike, as video frames are); sums are kept per
+group.
 Leaving out one group at a time costs one subtraction, no second pass:
 se = sqrt((g - 1) / g * sum_i (theta_i - mean theta)^2) (Tukey 1958; Efron and Stein 1981).
 """
@@ -48,6 +49,6 @@ def jackknife(statistic: Callable[..., Tensor], tallies: Sequence[Tensor]) -> tu
     used = torch.stack([t.reshape(len(t), -1).ne(0).any(1) for t in tallies]).any(0).nonzero().flatten().tolist()
     if len(used) < 2:
         return value, torch.full_like(value, float("nan"))
-    without = torch.stack([statistic(*(total - t[i] for total, t in zip(totals, tallies))) for i in used])
+    without = torch.stack([statistic(*(total - t[i] for total, t in zip(totals, tallies, strict=True))) for i in used])
     g = len(used)
     return value, ((g - 1) / g * (without - without.mean(0)).square().sum(0)).sqrt()

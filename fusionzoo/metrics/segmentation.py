@@ -1,7 +1,8 @@
 """Segmentation scores from one confusion matrix of exact integer counts.
 
 IoU_k = TP_k / (TP_k + FP_k + FN_k); accuracy_k = TP_k / (TP_k + FN_k). A class that occurs neither in the labels nor in
-the predictions has no IoU: NaN, left out of the mean. A class that is predicted but never labelled has IoU 0 and counts.
+the predictions has no IoU: NaN, left out of the mean. A class that is predicted but never labelled has IoU 0 and
+counts.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class ConfusionMatrix(Accumulator):
             if value.is_floating_point() or value.dtype == torch.bool:
                 raise InputError(f"{name} must be integer class indices, got {value.dtype}")
         if not 0 <= group < self.groups:
-            raise InputError(f"group {group} is out of range: this matrix keeps {self.groups} groups (0 .. {self.groups - 1})")
+            raise InputError(f"group {group} is out of range: this matrix keeps groups 0 .. {self.groups - 1}")
         k, n_images = self.num_classes, target.shape[0]
         target, pred = target.long().flatten(), pred.long().flatten()
         keep = target != self.ignore_index
@@ -131,7 +132,8 @@ class ConfusionMatrix(Accumulator):
                 if low < 0 or high >= k:
                     wrong = low if low < 0 else high
                     raise InputError(
-                        f"{name} out of range: {wrong} with {k} classes (valid 0 .. {k - 1}, ignore {self.ignore_index})"
+                        f"{name} out of range: {wrong} with {k} classes "
+                        f"(valid 0 .. {k - 1}, ignore {self.ignore_index})"
                     )
         self._state["counts"][group] += torch.bincount(target * k + pred, minlength=k * k).view(k, k)
         self._state["images"] += n_images

@@ -37,7 +37,7 @@ INFO = MetricInfo(
     larger_is="more different",
     invariant_to=("order of concepts",),
     cost="O(K)",
-    source="our reading of Chen et al. 2023, arXiv 2308.10019: mean |IoU_c(u) - IoU_c(v)|; range of the default reducer",
+    source="our reading of Chen et al. 2023, arXiv 2308.10019: mean |IoU_c(u) - IoU_c(v)|; range: the default reducer",
 )
 
 

@@ -1,8 +1,8 @@
 """Per-channel quantiles in one pass from a fixed-size histogram that merges exactly.
 
-Bins are 2^k wide and start at multiples of 2^k; k is the smallest for which the values seen fit in the bins. When the range
-grows, neighbouring bins join, which loses nothing: the counts are the same for any order of batches and any merging.
-The error of a quantile is at most one bin width, that is at most 2 / (bins - 1) of the range of the channel.
+Bins are 2^k wide and start at multiples of 2^k; k is the smallest for which the values seen fit in the bins. When the
+range grows, neighbouring bins join: the counts are the same for any order of batches and any merging. The error of a
+quantile is at most one bin width, that is about 2 / bins of the channel's range at most.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
 
 __all__ = ["Quantiles"]
 
-FINEST = -149  # smallest exponent of a float32
+FINEST = -126  # smallest normal exponent of a float32; 2^126 is finite too, so a channel of zeros gives no 0 * inf
 MANTISSA = 24
+CHUNK = 1 << 17  # values placed at once
 
 
 class Quantiles(Accumulator):
@@ -67,7 +68,7 @@ class Quantiles(Accumulator):
         """Adds a batch (B, C, h, w) or (N, C), floating point.
 
         Raises:
-            InputError: another number of channels, an empty batch, or values that are not finite.
+            InputError: another number of channels, or values that are not finite.
         """
         if maps.ndim not in (2, 4) or maps.shape[1] != self.channels or not maps.is_floating_point():
             raise InputError(
@@ -75,22 +76,28 @@ class Quantiles(Accumulator):
                 f"got {maps.dtype} {tuple(maps.shape)}"
             )
         if maps.numel() == 0:
-            raise InputError(f"maps must not be empty, got {tuple(maps.shape)}")
-        rows = maps.transpose(0, 1).reshape(self.channels, -1)
-        if rows.dtype in (torch.float16, torch.bfloat16):
-            rows = rows.float()
-        low, high = rows.aminmax(dim=1)
+            return
+        if maps.dtype in (torch.float16, torch.bfloat16):
+            maps = maps.float()
+        dims = [d for d in range(maps.ndim) if d != 1]
+        low, high = maps.amin(dims), maps.amax(dims)
         if not bool(torch.isfinite(low + high).all()):
             raise InputError("maps have values that are not finite (NaN or infinity)")
         self._widen(low.double(), high.double())
-        state = self._state
-        scale = torch.exp2(-state["exponent"].double()).to(rows.dtype)
-        place = torch.floor(rows * scale[:, None]).sub_(state["first"].to(rows.dtype)[:, None])
-        place = place.clamp_(0, self.bins - 1).long()
-        place += torch.arange(self.channels, device=rows.device)[:, None] * self.bins
-        counts = torch.bincount(place.flatten(), minlength=self.channels * self.bins)
-        state["counts"] += counts.view(self.channels, self.bins)
-        state["n"] += rows.shape[1]
+        state, bins = self._state, self.bins
+        scale = torch.exp2(-state["exponent"].double()).to(maps.dtype)
+        first = state["first"].to(maps.dtype)
+        n = maps.numel() // self.channels
+        step = max(1, CHUNK // n)  # channels at a time, to stay in the processor's cache
+        row = torch.arange(min(step, self.channels), dtype=torch.int32, device=maps.device)[:, None] * bins
+        for c in range(0, self.channels, step):
+            part = slice(c, c + step)
+            place = maps[:, part].transpose(0, 1).flatten(1) * scale[part, None]
+            place = place.floor_().sub_(first[part, None]).clamp_(0, bins - 1).int()
+            place += row[: len(place)]
+            counts = torch.bincount(place.flatten(), minlength=len(place) * bins)
+            state["counts"][part] += counts.view(-1, bins)
+        state["n"] += n
 
     def _widen(self, low: Tensor, high: Tensor) -> None:
         """Makes room for values from `low` to `high`, both (C,)."""
