@@ -41,6 +41,13 @@ FACES = ("left", "right", "back", "floor", "ceiling", "front")
 LEFT, RIGHT, BACK, DOWN, UP, FRONT = range(6)
 MARGIN = 0.65  # metres between objects and walls; more than the largest relief, so no relief hides an object
 
+# what a candidate place is drawn from: screen place as shares of the half extents, then sizes in pixels (see above)
+OBJECT_RANGES = ((-0.9, 0.9), (0.1, 0.97), (8.0, 13.0), (0.7, 1.2), (15.0, 30.0), (0.0, math.pi))
+"""a, b, half width, depth / width, height, turn."""
+FLOOR_RANGES = ((-0.95, 0.95), (0.0, 0.95), (12.0, 22.0), (6.0, 11.0), (0.0, 1.0))
+WALL_RANGES = ((-0.95, 0.95), (-0.95, 0.95), (8.5, 15.0), (8.5, 15.0), (0.0, 1.0))
+"""a, b, half width, half height, round below 1/2."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -167,7 +174,8 @@ def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
         if thing is not None:
             objects.append(thing)
     places = _place_slots(rng, camera, room, objects, on_floor=True, count=3)
-    floor_slots = _assign(rng, places, [RUG, UNSEEN, RUG])
+    # rarely unseen: the floor is small, and what is likely anywhere on it could be guessed without being seen
+    floor_slots = _assign(rng, places, [RUG] + [RUG if rng.uniform() < 0.6 else UNSEEN for _ in range(2)], room)
     places = _place_slots(rng, camera, room, objects, on_floor=False, count=9)
     first = [POSTER, BUMP, NICHE, JOINT_A, JOINT_B, UNSEEN]
     wall_slots = _assign(rng, places, [int(c) for _ in range(2) for c in rng.permutation(first)], room)
@@ -220,13 +228,19 @@ def _bounds(camera: Camera, corners: list[tuple[float, float, float]]) -> Bounds
     return (min(p[0] for p in points), min(p[1] for p in points), max(p[0] for p in points), max(p[1] for p in points))
 
 
+def _candidates(rng: np.random.Generator, ranges: tuple[tuple[float, float], ...], count: int) -> list[list[float]]:
+    """`count` rows of one uniform number from each range."""
+    low, high = np.transpose(ranges)
+    drawn: list[list[float]] = rng.uniform(low, high, (count, len(ranges))).tolist()
+    return drawn
+
+
 def _place_object(
     rng: np.random.Generator, camera: Camera, room: Room, kind: int, others: list[Ball | Box]
 ) -> Ball | Box | None:
     pixel = camera.pixel
-    for _ in range(60):
-        a, b = rng.uniform(-0.9, 0.9) * camera.half_a, rng.uniform(0.1, 0.97) * camera.half_b
-        w, d, h, yaw = rng.uniform(8, 13), rng.uniform(0.7, 1.2), rng.uniform(15, 30), rng.uniform(0, math.pi)
+    for a, b, w, d, h, yaw in _candidates(rng, OBJECT_RANGES, 60):
+        a, b = a * camera.half_a, b * camera.half_b
         ray = camera.ray(a, b)
         depth, face = _cast(ray, room)
         if face != DOWN or not 1.3 < depth < 4.5:
@@ -285,15 +299,13 @@ def _place_slots(
     """Up to `count` places that do not overlap, each wholly on one face and in the image."""
     pixel = camera.pixel
     places: list[Place] = []
-    for _ in range(140):
+    ranges = FLOOR_RANGES if on_floor else WALL_RANGES
+    for a, b, wide, high, coin in _candidates(rng, ranges, 140):
         if len(places) == count:
             break
-        a, b = rng.uniform(-0.95, 0.95) * camera.half_a, rng.uniform(-0.95, 0.95) * camera.half_b
-        if on_floor:
-            b, wide, high = abs(b), rng.uniform(12, 22), rng.uniform(6, 11)
-        else:
-            wide, high = rng.uniform(8.5, 15), rng.uniform(8.5, 15)
-        outline = bool(rng.uniform() < 0.5)
+        a, b = a * camera.half_a, b * camera.half_b
+        if any(_overlap((a, b, a, b), p[-1], 0.0) for p in places):
+            continue
         ray = camera.ray(a, b)
         depth, face = _cast(ray, room)
         if face not in ((DOWN,) if on_floor else (LEFT, RIGHT, BACK)):
@@ -321,20 +333,21 @@ def _place_slots(
             continue
         if any(_overlap((a, b, a, b), o.bounds, 0.0) for o in objects):
             continue
-        places.append((face, u, v, half_u, half_v, outline, bounds))
+        places.append((face, u, v, half_u, half_v, coin < 0.5, bounds))
     return places
 
 
-def _assign(rng: np.random.Generator, places: list[Place], concepts: list[int], room: Room | None = None) -> list[Slot]:
+def _assign(rng: np.random.Generator, places: list[Place], concepts: list[int], room: Room) -> list[Slot]:
     """Gives the places, in random order, the first concepts of the list."""
     order = rng.permutation(len(places))
     return [_dress(rng, places[int(i)], concept, room) for i, concept in zip(order, concepts, strict=False)]
 
 
-def _dress(rng: np.random.Generator, place: Place, concept: int, room: Room | None) -> Slot:
+def _dress(rng: np.random.Generator, place: Place, concept: int, room: Room) -> Slot:
+    """Gives a place its concept's relief and colours; size, pattern and brightness are drawn alike for all of them."""
     face, u, v, half_u, half_v, outline, bounds = place
     relief, curved, hue = 0.0, False, None
-    if concept in (BUMP, NICHE, JOINT_A, JOINT_B) and room is not None:
+    if concept in (BUMP, NICHE, JOINT_A, JOINT_B):
         distance = {LEFT: -room[0], RIGHT: room[1], BACK: room[5]}[face]
         size = min(rng.uniform(0.3, 0.55), 0.25 * distance)
         raised, curved = concept == BUMP, concept in (JOINT_A, JOINT_B)

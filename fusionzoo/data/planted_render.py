@@ -262,12 +262,19 @@ def _box(box: Box, dx: Array, dy: Array, dz: Array) -> tuple[Array, Array, tuple
 def _camera(colour: Array, layout: Layout, rng: np.random.Generator) -> Array:
     """Linear colour (H, W, 3) -> uint8: cast, exposure, a lens 3 pixels wide, noise."""
     colour *= (np.asarray(layout.cast) * layout.exposure).astype(np.float32)
-    soft = colour.copy()
-    soft[1:-1, 1:-1] = np.float32(0.6) * colour[1:-1, 1:-1] + np.float32(0.1) * (
-        colour[:-2, 1:-1] + colour[2:, 1:-1] + colour[1:-1, :-2] + colour[1:-1, 2:]
-    )
-    soft += rng.standard_normal(soft.shape, np.float32) * np.float32(0.015)
-    return (np.clip(soft, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
+    around = colour[:-2, 1:-1] + colour[2:, 1:-1]
+    around += colour[1:-1, :-2]
+    around += colour[1:-1, 2:]
+    around *= np.float32(0.1)
+    colour[1:-1, 1:-1] *= np.float32(0.6)
+    colour[1:-1, 1:-1] += around
+    noise = rng.standard_normal(colour.shape, np.float32)
+    noise *= np.float32(0.015)
+    colour += noise
+    np.clip(colour, 0, 1, out=colour)
+    colour *= np.float32(255)
+    colour += np.float32(0.5)
+    return colour.astype(np.uint8)
 
 
 def _sensor(clean: Array, risk: Array, rng: np.random.Generator) -> Array:
