@@ -14,6 +14,7 @@ from fusionzoo.fusion import (
     hybrid,
     sagate,
     se_add,
+    spnet,
     sum,
     token_exchange,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "hybrid",
     "sagate",
     "se_add",
+    "spnet",
     "sum",
     "token_exchange",
 ]

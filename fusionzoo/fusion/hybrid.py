@@ -10,9 +10,9 @@ equation is not available to us; THIS BLOCK IS OURS, built from the rule alone:
     e_m = n_m - U s_m                               what the shared space cannot express (U shared as well)
     k_m = sigmoid(conf_m(e_m))                      the modality's own confidence, with a 3x3 neighbourhood
     p_m = k_m * (1 - l a') * V_m e_m                the specific part; a' = mean of a over groups, l in (0, 1) per level
-    fused = ReLU(BN(W [c; p_rgb; p_x] + W_0 [n_rgb; n_x]))
+    fused = ReLU(BN(W [c; p_rgb; p_x] + w_rgb * n_rgb + w_x * n_x))
 
-`W_0` is a plain linear path; without it gradients reach the encoders only through gates. Auxiliary losses (`losses`): s_rgb
+The last two terms are a plain path, one weight per channel; without it gradients reach the encoders only through gates. Auxiliary losses (`losses`): s_rgb
 and s_x are pulled together where both are confident; specific is decorrelated from shared, and specific from specific.
 l is learned per level, so that levels can weigh the two differently; it starts at 0.5.
 """
@@ -36,7 +36,7 @@ class Hybrid(FusionBlock):
 
     Args:
         channels: C.
-        shared: width of the shared space, C // 2 by default.
+        shared: width S of the shared space, a multiple of groups; min(C // 2, 160) by default.
         groups: channel groups of the agreement.
 
     >>> block = Hybrid(16)
@@ -52,7 +52,7 @@ class Hybrid(FusionBlock):
         self, channels: int, *, level: int = 1, depth: int = 5, shared: int | None = None, groups: int = 4
     ) -> None:
         super().__init__(channels, level=level, depth=depth)
-        width = shared or max(groups, channels // 2 // groups * groups)
+        width = shared or max(groups, min(channels // 2, 160) // groups * groups)
         self.groups = groups
         self.norm_rgb = nn.BatchNorm2d(channels)
         self.norm_x = nn.BatchNorm2d(channels)
@@ -64,7 +64,8 @@ class Hybrid(FusionBlock):
         self.specify_x = nn.Conv2d(channels, width, 1, bias=False)
         self.lean = nn.Parameter(torch.zeros(()))  # l = sigmoid(lean)
         self.join = nn.Conv2d(3 * width, channels, 1, bias=False)
-        self.plain = nn.Conv2d(2 * channels, channels, 1, bias=False)
+        self.plain_rgb = nn.Parameter(torch.full((channels, 1, 1), 0.5))
+        self.plain_x = nn.Parameter(torch.full((channels, 1, 1), 0.5))
         self.norm = nn.BatchNorm2d(channels)
 
         both = "candidate in the space both modalities share"
@@ -93,7 +94,7 @@ class Hybrid(FusionBlock):
         p_r = self.specific_rgb(self.specify_rgb(e_r)) * (k_r * leave)
         p_d = self.specific_x(self.specify_x(e_d)) * (k_d * leave)
 
-        fused = self.join(torch.cat([consistent, p_r, p_d], dim=1)) + self.plain(torch.cat([r, d], dim=1))
+        fused = self.join(torch.cat([consistent, p_r, p_d], dim=1)) + self.plain_rgb * r + self.plain_x * d
         return Fused(rgb, x, self.norm(fused).relu())
 
     def _agreement(self, s_r: Tensor, s_d: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class Hybrid(FusionBlock):
 
 
 def _confidence(channels: int) -> nn.Sequential:
-    hidden = max(8, channels // 8)
+    hidden = max(8, min(channels // 8, 32))
     return nn.Sequential(
         nn.Conv2d(channels, hidden, 1, bias=False),
         nn.BatchNorm2d(hidden),
