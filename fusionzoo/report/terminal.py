@@ -94,9 +94,9 @@ def terminal(
     lines = [
         pen(_shorten(tables.heading(d), width), "bold"),
         *_verdict_lines(sentence, good, width, pen),
-        "",
-        *_bullets(findings, width),
     ]
+    said = _bullets(findings, width)
+    lines += ["", *said] if said else []
     failed = [r for r in tables.checks(verification) if not r["ok"]]
     if failed:
         lines += _section(tables.verification(failed), width, pen)
