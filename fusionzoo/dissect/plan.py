@@ -101,7 +101,6 @@ class Split:
     Args:
         n: images in all.
         block: neighbours that stay together.
-        groups: jackknife groups.
 
     >>> split = Split.of(8)
     >>> [split.role(i) for i in range(5)]
@@ -110,20 +109,19 @@ class Split:
 
     n: int
     block: int
-    groups: int
 
     @classmethod
-    def of(cls, n: int, block: int = 8, groups: int = 16) -> Split:
+    def of(cls, n: int, block: int = 8) -> Split:
         """Blocks shrink for small data, so that each role gets at least four blocks from 16 images on."""
-        return cls(n, max(1, min(block, n // 16)), groups)
+        return cls(n, max(1, min(block, n // 16)))
 
     def role(self, index: int) -> str:
         """ "held" (concept IoU is measured there), or the training half "half0" or "half1"."""
         return ("half0", "held", "half1", "held")[index // self.block % 4]
 
-    def group(self, index: int) -> int:
-        """Jackknife group 0..groups-1. Held-out blocks alone, and all blocks together, fill all groups evenly."""
-        return index // self.block // 2 % self.groups
+    def group(self, index: int, groups: int) -> int:
+        """Jackknife group 0..groups-1. Held-out blocks alone, and all blocks together, fill the groups evenly."""
+        return index // self.block // 2 % groups
 
     def indices(self, roles: Iterable[str]) -> list[int]:
         """Images with one of `roles`, ascending."""

@@ -8,7 +8,6 @@ model lacks) is None, in JSON null; NaN never stands in a file. `Dissection.to_d
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 import os
@@ -298,16 +297,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{value!r} has no JSON form")
 
 
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
 def _build(cls: type[T], values: Any, where: str) -> T:
     """A dataclass from plain values, strictly: every key known, every key without default there, every type right."""
     if not isinstance(values, dict):
         raise InputError(f"{where}: wanted an object, got {type(values).__name__}")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
     for key in values:
         if key not in fields:
             near = closest(key, fields, 1)
@@ -315,7 +310,7 @@ def _build(cls: type[T], values: Any, where: str) -> T:
     for name, f in fields.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise InputError(f"{where}: key {name!r} is missing")
-    return cls(**{k: _convert(_hints(cls)[k], v, f"{where}.{k}") for k, v in values.items()})
+    return cls(**{k: _convert(hints[k], v, f"{where}.{k}") for k, v in values.items()})
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:

@@ -1,0 +1,470 @@
+"""The engine against planted truth, plain loops, kills, merges and bad input."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fusionzoo.dissect import dissect, engine, feed
+from fusionzoo.dissect.plan import Split, make_plan
+from fusionzoo.dissect.tally import PointInfo, Settings, Tally
+from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
+from fusionzoo.models import create_model
+from fusionzoo.probes import probe_points
+from tests.dissect.toy import CELL, Toy, ToyData
+
+
+def plain(dissection):
+    """to_dict without what differs from run to run."""
+    values = dissection.to_dict()
+    values["protocol"].pop("seconds")
+    return values
+
+
+def close(a, b, tolerance=1e-9):
+    """Equal structure, numbers within tolerance."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[k], b[k], tolerance) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(close(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return dissect(Toy(), ToyData(), tau=None, progress=False)
+
+
+def loop_scores(model, data, condition):
+    """mIoU and pixel accuracy by plain loops over pixels of every image."""
+    hit, union, right, n = [0] * 3, [0] * 3, 0, 0
+    for i in range(len(data)):
+        sample = data[i]
+        rgb = (sample["rgb"] - 0.5) / 0.25
+        x = (sample["x"] - 2.0) / 1.0
+        if condition == "no_rgb":
+            rgb = torch.zeros_like(rgb)
+        if condition == "no_x":
+            x = torch.zeros_like(x)
+        with torch.no_grad():
+            logits = model(rgb[None], x[None])
+        up = F.interpolate(logits, sample["label"].shape, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        for scores, target in zip(up.reshape(-1, 3).tolist(), sample["label"].flatten().tolist(), strict=True):
+            if target == 255:
+                continue
+            guess = scores.index(max(scores))
+            n += 1
+            right += guess == target
+            for k in range(3):
+                hit[k] += guess == k == target
+                union[k] += guess == k or target == k
+    iou = [h / u if u else None for h, u in zip(hit, union, strict=True)]
+    there = [v for v in iou if v is not None]
+    return sum(there) / len(there), right / n, iou
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_scores_of_every_condition_equal_plain_loops(scale):
+    data = ToyData(5, label_scale=scale)
+    model = Toy()
+    found = dissect(model, data, metrics=["segmentation"], progress=False, batch_size=2)
+    for condition in ("both", "no_rgb", "no_x"):
+        miou, accuracy, iou = loop_scores(model, data, condition)
+        part = found.segmentation[condition]
+        assert part.miou == pytest.approx(miou, abs=1e-12) and part.pixel_accuracy == pytest.approx(accuracy, abs=1e-12)
+        assert part.iou == pytest.approx(iou, abs=1e-12)
+    both, without = found.segmentation["both"], found.segmentation["no_x"]
+    assert without.drop.miou == pytest.approx(both.miou - without.miou, abs=1e-12)
+    assert without.drop.iou[2] == pytest.approx(both.iou[2] - without.iou[2], abs=1e-12) and without.drop.iou[2] > 0.5
+    assert found.protocol.passes == 1 and found.levels[0].concept_iou == {} and found.probes == []
+
+
+def test_drop_error_is_the_jackknife_over_image_groups():
+    data = ToyData(12)
+    model = Toy()
+    found = dissect(model, data, metrics=["segmentation"], progress=False)
+    split = Split.of(12)
+    members = {}
+    for i in range(12):
+        members.setdefault(split.group(i, 16), []).append(i)
+
+    class Part:
+        def __init__(self, kept):
+            self.kept = kept
+
+        def __len__(self):
+            return len(self.kept)
+
+        def __getitem__(self, i):
+            return data[self.kept[i]]
+
+    drops = []
+    for left_out in members.values():
+        part = Part([i for i in range(12) if i not in left_out])
+        drops.append(loop_scores(model, part, "both")[0] - loop_scores(model, part, "no_x")[0])
+    g = len(drops)
+    mean = sum(drops) / g
+    error = math.sqrt((g - 1) / g * sum((d - mean) ** 2 for d in drops))
+    assert g > 2 and found.segmentation["no_x"].drop.miou_error == pytest.approx(error, rel=1e-9)
+
+
+def test_planted_truth_is_found(toy):
+    (level,) = toy.levels
+    rgb, x, fused = (level.concept_iou[s] for s in ("rgb", "x", "fused"))
+    assert rgb[1] == 1.0 and x[2] == 1.0  # red alone marks paint exactly, depth alone dents
+    assert fused[1] == 1.0 and fused[2] == 1.0
+    # colour knows of dents only that they are not paint: marking all that is not paint is its best, and the reverse
+    assert rgb[2] == pytest.approx(share(2, among=(0, 2)), abs=1e-12)
+    assert x[1] == pytest.approx(share(1, among=(0, 1)), abs=1e-12)
+    assert level.semantic_variance["rgb_x"].signal
+    assert level.semantic_variance["rgb_x"].value == pytest.approx(
+        sum(abs(a - b) for a, b in zip(rgb, x, strict=True)) / 3, abs=1e-12
+    )
+    assert toy.planted.found and [r.found for r in toy.planted.rows] == [True] * 3
+    assert [r.level for r in toy.planted.rows] == [1, 1, 1]
+
+
+def share(cls, among):
+    """Share of class `cls` in the grid cells of classes `among`, over held-out images that contain it."""
+    data, split = ToyData(), Split.of(24)
+    inside = total = 0
+    for i in split.indices(["held"]):
+        label = data[i]["label"][CELL // 2 :: CELL, CELL // 2 :: CELL]
+        if bool((label == cls).any()):
+            inside += int((label == cls).sum())
+            total += sum(int((label == k).sum()) for k in among)
+    return inside / total
+
+
+def test_swapped_streams_are_not_found():
+    model = Toy()
+    levels = {1: {"rgb": "x_at", "x": "rgb_at", "fused": "fused_at"}}
+    model.__class__ = type("Swapped", (Toy,), {"levels": property(lambda self: levels)})
+    found = dissect(model, ToyData(), tau=None, progress=False, metrics=["concepts"])
+    assert not found.planted.found and [r.found for r in found.planted.rows][1:] == [False, False]
+
+
+def test_the_same_representation_shows_no_signal():
+    found = dissect(Toy(same=True), ToyData(), tau=None, progress=False)
+    variance = found.levels[0].semantic_variance["rgb_x"]
+    assert variance.value == 0.0 and variance.floor >= 0 and not variance.signal
+    assert found.levels[0].cka.pix.unbiased == pytest.approx(1.0, abs=1e-9)
+    assert not found.planted.found
+
+
+def test_binarised_concepts_take_one_pass_more_and_find_the_truth_too():
+    found = dissect(Toy(), ToyData(), tau=0.2, progress=False, metrics=["concepts"])
+    assert found.protocol.passes == 3 and found.planted.found
+    assert found.levels[0].concept_iou["rgb"][1] > 0.7
+
+
+def test_health(toy):
+    rows = {p.name: p for p in toy.probes}
+    assert list(rows) == list(probe_points(Toy()))
+    assert rows["rgb_at"].dead == 1 and rows["rgb_at"].channels == 2  # the constant channel
+    assert rows["gate"].dead == 2 and rows["gate"].saturated == 0.5 and rows["gate"].effective_rank is None
+    assert rows["gate"].mean == pytest.approx(0.75) and rows["x_at"].saturated is None
+
+
+def test_data_is_read_once_for_each_pass_and_held_images_not_when_solving():
+    data = ToyData(16)
+    dissect(Toy(), data, progress=False)
+    assert data.read == 1 + 16 + 8 + 16  # one image to learn shapes, then passes 1, 2 (training images only), 3
+
+
+def test_solving_passes_end_the_forward_pass_at_the_last_probe():
+    model, calls = Toy(), []
+    model.register_forward_hook(lambda *_: calls.append(1))  # fires on completed forward passes
+    dissect(model, ToyData(16), progress=False, batch_size=8)
+    assert len(calls) == 1 + 3 * 2
+
+
+def test_nothing_stays_behind():
+    model = Toy()
+    model.train()
+    model.rgb_at.eval()
+    dissect(model, ToyData(4), progress=False)
+    assert model.training and not model.rgb_at.training
+    assert all(p.tap is None for p in probe_points(model).values())
+
+
+def test_points_keep_to_a_part_of_the_model():
+    found = dissect(Toy(), ToyData(8), points="x_*", progress=False)
+    assert found.levels[0].points == {"x": "x_at"} and list(found.levels[0].concept_iou) == ["x"]
+    assert [p.name for p in found.probes] == ["x_at"] and found.planted is None and found.levels[0].cka.gap is None
+    with pytest.raises(UnknownNameError, match="unknown probe 'y_at'; did you mean"):
+        dissect(Toy(), ToyData(8), points="y_at", progress=False)
+
+
+def test_batch_size_does_not_change_the_numbers(toy):
+    for batch_size in (1, 5):
+        other = dissect(Toy(), ToyData(), tau=None, progress=False, batch_size=batch_size)
+        assert close(plain(toy), plain(other), 1e-6)
+
+
+# ------------------------------------------------------------------------------------------------- resume and merge
+
+
+class Killed(BaseException):
+    pass
+
+
+class Dying(ToyData):
+    """Dies when the `last`-th sample is read."""
+
+    last = 0
+
+    def __getitem__(self, index):
+        if self.read == self.last:
+            raise Killed
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("last", [9, 30, 40])  # in passes 1, 2, 3
+def test_a_killed_run_goes_on_to_equal_numbers(tmp_path, monkeypatch, last):
+    monkeypatch.setattr(engine, "SAVE_EVERY", 2)
+    whole = dissect(Toy(), ToyData(20), progress=False, batch_size=2)
+    state = tmp_path / "state"
+    data = Dying(20)
+    data.last = last
+    with pytest.raises(Killed):
+        dissect(Toy(), data, progress=False, batch_size=2, state=state)
+    rest = ToyData(20)
+    again = dissect(Toy(), rest, progress=False, batch_size=2, state=state)
+    assert plain(again) == plain(whole)
+    assert rest.read < 1 + 20 + 10 + 20 - (last - 5)  # at most two batches are done again
+    done = ToyData(20)
+    assert plain(dissect(Toy(), done, progress=False, batch_size=2, state=state)) == plain(whole) and done.read == 1
+
+
+def test_states_of_other_runs_are_refused(tmp_path):
+    state = tmp_path / "state"
+    dissect(Toy(), ToyData(8), progress=False, state=state)
+    with pytest.raises(InputError, match=r"state of another run \(tau differ\)"):
+        dissect(Toy(), ToyData(8), progress=False, state=state, tau=0.1)
+    other = Toy()
+    with torch.no_grad():
+        other.scale += 1
+    with pytest.raises(InputError, match=r"state of another run \(model differ\)"):
+        dissect(other, ToyData(8), progress=False, state=state)
+    with pytest.raises(InputError, match=r"state of another run \(data, images differ\)"):
+        dissect(Toy(), ToyData(9), progress=False, state=state)
+    state.write_bytes(state.read_bytes()[:-7])
+    with pytest.raises(InputError, match="is no saved state of a dissection"):
+        dissect(Toy(), ToyData(8), progress=False, state=state)
+
+
+def tally_for(metrics=None):
+    plan = make_plan(metrics, Toy().levels, ["rgb_at", "gate"])
+    points = {"rgb_at": 2, "x_at": 2, "fused_at": 4}
+    info = {**{p: PointInfo(c) for p, c in points.items()}, "gate": PointInfo(2, 0.0, 1.0)}
+    return Tally(plan, Settings(3, info))
+
+
+def fill(tally, batches, data, split):
+    for places in batches:
+        feed.feed_samples(model := Toy().eval(), tally, [data[i] for i in places], places, split, (6, 8), data)
+        assert not model.training
+
+
+def test_merged_halves_equal_one_run():
+    data, split = ToyData(22), Split.of(22)
+    one, left, right = tally_for(), tally_for(), tally_for()
+    with torch.no_grad():
+        while not one.finished:
+            places = split.indices(one.current.roles)
+            batches = [places[i : i + 3] for i in range(0, len(places), 3)]
+            fill(one, batches, data, split)
+            fill(left, batches[0::2], data, split)
+            fill(right, batches[1::2], data, split)
+            before = copy.deepcopy(right)
+            left.merge(right)  # both go on from the joined sums
+            right.merge_states([left.state_dict(current_only=True)])
+            assert not same_bits(before, right)
+            for tally in (one, left, right):
+                tally.advance()
+    states = [t.state_dict() for t in (one, left, right)]
+    for key, value in states[0].items():
+        for other in states[1:]:
+            # the shift is the first batch's mean, and sums about it are moved when shifts differ
+            same = torch.allclose(value.double(), other[key].double(), rtol=1e-9, atol=1e-9, equal_nan=True)
+            assert same or key.startswith(("cka", "health")), key
+    tables = [engine.summary.levels(t, Toy().levels) for t in (one, left, right)]
+    health = [engine.summary.health(t, probe_points(Toy())) for t in (one, left, right)]
+    scores = [engine.summary.segmentation(t) for t in (one, left, right)]
+    for kind in (tables, health, scores):
+        assert repr(kind[1]) == repr(kind[2])
+    for a, b in zip(tables[0], tables[1], strict=True):
+        assert close(engine_dict(a), engine_dict(b)) and a.cka.gap.n == 22
+    assert all(close(engine_dict(a), engine_dict(b)) for a, b in zip(health[0], health[1], strict=True))
+    assert scores[0] == scores[1]
+
+
+def same_bits(a, b):
+    x, y = a.state_dict(), b.state_dict()
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+def engine_dict(value):
+    from dataclasses import asdict
+
+    return asdict(value)
+
+
+def test_tallies_of_other_plans_or_passes_do_not_merge():
+    with pytest.raises(InputError, match="different plans or settings"):
+        tally_for().merge(tally_for(["cka"]))
+    ahead = tally_for(["segmentation"])
+    ahead.advance()
+    with pytest.raises(InputError, match="pass 1 here, pass 2 there"):
+        tally_for(["segmentation"]).merge(ahead)
+
+
+def work(rank, world, folder):
+    torch.set_num_threads(1)
+    init = f"file://{folder}/meet"
+    torch.distributed.init_process_group("gloo", init_method=init, rank=rank, world_size=world)
+    dissect(Toy(), ToyData(37), progress=False, batch_size=4, state=f"{folder}/state").save(f"{folder}/{rank}.json")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_count_every_image_once(tmp_path):
+    import torch.multiprocessing as mp
+
+    from fusionzoo.dissect.results import Dissection
+
+    mp.spawn(work, (2, str(tmp_path)), nprocs=2)
+    first, second = (plain(Dissection.load(tmp_path / f"{r}.json")) for r in (0, 1))
+    assert first == second
+    whole = plain(dissect(Toy(), ToyData(37), progress=False, batch_size=4))
+    assert first["segmentation"] == whole["segmentation"]  # counts are equal bit for bit
+    assert close(first, whole) and first["levels"][0]["cka"]["gap"]["n"] == 37
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"label": torch.full((24, 32), 3)}, "toy toy-2: label 3 is out of range; wanted 0..2 or 255"),
+        ({"label": torch.full((24, 32), -1)}, "toy toy-2: label -1 is out of range"),
+        ({"x": torch.full((1, 24, 32), math.nan)}, "toy toy-2: x has 768 NaN or infinite values"),
+        ({"x": torch.zeros(1, 24, 32)}, "toy toy-2: depth is zero everywhere"),
+        ({"x": torch.ones(1, 12, 32)}, "toy toy-2: x is 32x12 but rgb is 32x24"),
+    ],
+)
+def test_unusable_samples_are_named(edit, message):
+    data = ToyData(6)
+    data.edits[2] = edit
+    with pytest.raises(InputError, match=message):
+        dissect(Toy(), data, progress=False)
+
+
+def test_models_that_compute_nonsense_fail_the_check():
+    model = Toy()
+    with torch.no_grad():
+        model.scale.fill_(math.nan)
+    with pytest.raises(CheckFailed, match=r"output \(both\) is not finite for toy-0, toy-1, toy-2 and 3 more"):
+        dissect(model, ToyData(6), progress=False, metrics=["segmentation"])
+    with pytest.raises(CheckFailed, match="rgb_at, images toy-0.*not finite"):
+        bad = Toy()
+        bad.rgb_at.register_forward_pre_hook(lambda _m, args: (args[0] * math.inf,))
+        dissect(bad, ToyData(6), progress=False, metrics=["health"])
+
+
+def test_data_and_model_must_fit():
+    data = ToyData(6)
+    data.num_classes = 13
+    with pytest.raises(InputError, match="the model predicts 3 classes, toy has 13"):
+        dissect(Toy(), data, progress=False)
+    data = ToyData(6)
+    data.x_kind, data.x_channels = "hha", 3
+    with pytest.raises(InputError, match="takes 1-channel depth, toy gives 3-channel hha"):
+        dissect(Toy(), data, progress=False)
+    with pytest.raises(InputError, match="concepts need at least 4 images, here are 3"):
+        dissect(Toy(), ToyData(3), progress=False)
+    with pytest.raises(InputError, match="Linear is no FusionModel"):
+        dissect(torch.nn.Linear(1, 1), ToyData(6), progress=False)
+    with pytest.raises(UnknownNameError, match="unknown absence policy 'men'; did you mean 'mean'"):
+        dissect(Toy(), ToyData(6), absence="men", progress=False)
+    with pytest.raises(UnknownNameError, match="reducer 'mean_bas'; did you mean 'mean_abs'"):
+        dissect(Toy(), ToyData(6), reducer="mean_bas", progress=False)
+    with pytest.raises(InputError, match="limit is 0"):
+        dissect(Toy(), ToyData(6), limit=0, progress=False)
+
+
+def test_limit_takes_images_from_all_over():
+    data = ToyData(40)
+    found = dissect(Toy(), data, limit=10, metrics=["segmentation"], progress=False)
+    assert found.data.n == 10
+
+    class Sparse(ToyData):
+        def __getitem__(self, index):
+            return super().__getitem__(4 * index)
+
+    every_fourth = dissect(Toy(), Sparse(10), metrics=["segmentation"], progress=False)
+    assert plain(found)["segmentation"] == plain(every_fourth)["segmentation"]
+
+
+def test_images_of_different_sizes_share_a_run():
+    class Mixed(ToyData):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            if index % 2:
+                sample["label"] = sample["label"].repeat_interleave(2, 0).repeat_interleave(2, 1)
+            return sample
+
+    model, mixed = Toy(), Mixed(6)
+    found = dissect(model, mixed, progress=False)
+    assert found.segmentation["both"].miou == pytest.approx(loop_scores(model, mixed, "both")[0], abs=1e-12)
+
+
+# --------------------------------------------------------------------------------------------------- zoo's own models
+
+
+@pytest.mark.parametrize(
+    ("name", "streams"),
+    [
+        ("rgb_only_mobilenetv1-025_fpn", {"rgb"}),
+        ("x_only_mobilenetv1-025_fpn", {"x"}),
+        ("early_mobilenetv1-025_fpn", {"fused"}),
+        ("late_mobilenetv1-025_fpn", {"rgb", "x"}),
+        ("concat_mobilenetv1-025_fpn", {"rgb", "x", "fused"}),
+    ],
+)
+def test_every_kind_of_model(name, streams):
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3)
+    found = dissect(model, ToyData(4), progress=False, tau=None)
+    assert all(set(level.concept_iou) == streams for level in found.levels)
+    assert (found.planted is not None) == ({"rgb", "x"} <= streams)
+    pairs = {f"{a}_{b}" for a, b in (("rgb", "x"), ("rgb", "fused"), ("x", "fused")) if {a, b} <= streams}
+    assert all(set(level.semantic_variance) == pairs for level in found.levels)
+    if name.startswith("rgb_only"):
+        assert found.segmentation["no_x"].drop.miou == 0.0
+    if name.startswith("x_only"):
+        assert found.segmentation["no_rgb"].drop.miou == 0.0
+    assert found.model.architecture == name and found.model.modalities == ["rgb", "depth"]
+    type(found).from_dict(found.to_dict())
+
+
+@pytest.mark.parametrize("size", [(7, 9), (30, 41), (61, 80)])
+@pytest.mark.parametrize("classes", [2, 40])
+def test_predicted_labels_equal_the_whole_computation(size, classes):
+    g = torch.Generator().manual_seed(classes)
+    for scale in (0.1, 3.0):
+        logits = F.avg_pool2d(torch.randn(1, classes, 34, 44, generator=g), 5, 1) * scale
+        logits = logits + torch.randn(1, classes, 1, 1, generator=g)
+        whole = F.interpolate(logits, size, mode="bilinear", align_corners=False).argmax(1)
+        assert torch.equal(feed.predict_labels(logits, size), whole)
+    thin = torch.randn(1, classes, 1, 5, generator=g)
+    whole = F.interpolate(thin, size, mode="bilinear", align_corners=False).argmax(1)
+    assert torch.equal(feed.predict_labels(thin, size), whole)
