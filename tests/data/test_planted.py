@@ -118,7 +118,58 @@ def test_size_changes_resolution_only() -> None:
         assert np.abs(coarse.rgb - mean).mean() < 8
 
 
-GOLDEN = {0: None, 1: None, 2: None}
+def figures(sample: dict) -> dict[str, list[float]]:
+    """What a stored sample is recognised by: means, shares; insensitive to a changed last bit."""
+    rgb, x, label = sample["rgb"].double(), sample["x"].double(), sample["label"]
+    blocks = torch.nn.functional.adaptive_avg_pool2d(x, (2, 2)).flatten()
+    return {
+        "rgb_mean": [round(float(v), 1) for v in rgb.mean((1, 2))],
+        "rgb_std": [round(float(v), 1) for v in rgb.std((1, 2))],
+        "x_blocks": [round(float(v), 2) for v in blocks],
+        "holes": [round(float((x == 0).double().mean() * 100), 2)],
+        "label": torch.bincount(label.flatten(), minlength=K).tolist(),
+    }
+
+
+GOLDEN: dict[tuple[str, int, int], dict[str, list[float]]] = {
+    ("train", 0, 0): {
+        "rgb_mean": [117.0, 113.5, 105.9],
+        "rgb_std": [37.1, 42.5, 42.5],
+        "x_blocks": [3.0, 3.15, 3.0, 3.02],
+        "holes": [1.72],
+        "label": [2077, 10314, 1138, 0, 556, 740, 313, 357, 572, 1198, 273, 1662],
+    },
+    ("val", 0, 3): {
+        "rgb_mean": [144.5, 127.2, 141.8],
+        "rgb_std": [65.4, 49.7, 64.7],
+        "x_blocks": [3.11, 2.98, 2.85, 2.58],
+        "holes": [1.88],
+        "label": [3142, 10876, 1466, 709, 317, 360, 1001, 0, 0, 432, 476, 421],
+    },
+    ("test", 0, 0): {
+        "rgb_mean": [146.3, 141.9, 146.7],
+        "rgb_std": [59.0, 54.9, 51.9],
+        "x_blocks": [3.51, 3.22, 2.97, 2.91],
+        "holes": [2.83],
+        "label": [1983, 10796, 472, 1257, 610, 563, 688, 684, 753, 352, 502, 540],
+    },
+    ("test", 7, 11): {
+        "rgb_mean": [129.0, 116.0, 103.5],
+        "rgb_std": [33.9, 30.5, 33.7],
+        "x_blocks": [2.91, 3.22, 3.05, 3.29],
+        "holes": [0.7],
+        "label": [2120, 12642, 2370, 0, 0, 341, 0, 296, 0, 359, 528, 544],
+    },
+}
+
+
+@pytest.mark.parametrize("key", GOLDEN)
+def test_scenes_stay_what_they_were(key: tuple[str, int, int]) -> None:
+    """Trained checkpoints and recorded numbers rest on these very scenes."""
+    split, seed, index = key
+    now = figures(Planted(split, n=index + 1, seed=seed)[index])
+    for name, slack in (("rgb_mean", 0.2), ("rgb_std", 0.2), ("x_blocks", 0.02), ("holes", 0.15), ("label", 25)):
+        assert np.allclose(now[name], GOLDEN[key][name], rtol=0, atol=slack), name
 
 
 # ---- geometry ---------------------------------------------------------------------------------------------------
@@ -250,6 +301,8 @@ def test_place_size_and_outline_do_not_tell_the_concept(layouts: list[lay.Layout
             lambda s: s.bounds[0] + s.bounds[2],
             lambda s: s.bounds[1] + s.bounds[3],
             lambda s: (s.bounds[2] - s.bounds[0]) * (s.bounds[3] - s.bounds[1]),
+            lambda s: s.half_u,
+            lambda s: s.half_v,
             lambda s: float(s.round),
             lambda s: float(s.face),
             lambda s: float(s.pattern),
