@@ -1,4 +1,4 @@
-"""A data set and a model whose truth is known by construction: class "paint" is in colour only, "dent" in depth only."""
+"""A data set and a model whose truth is known by construction: "paint" is in colour only, "dent" in depth only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,234 @@
+"""The main job: is this checkpoint what it says it is, and does the model use both modalities, where, and for what?
+
+`check` verifies the files (hub), dissects the model on data (dissect) and says what came out in plain words. It writes
+`report.json`; the page and the terminal text are made from the result by `fusionzoo.report`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.data import parse_spec
+from fusionzoo.dissect import Dissection, dissect
+from fusionzoo.dissect.findings import Finding, findings
+from fusionzoo.dissect.results import write_atomic
+from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.hub.files import RECORD
+from fusionzoo.hub.load import Checkpoint, resolve
+from fusionzoo.hub.records import Record, read_record
+from fusionzoo.hub.verify import Verification
+
+__all__ = ["CheckResult", "Finding", "check", "measured", "report_path"]
+
+FORMAT_VERSION = 1
+TOLERANCE = 0.001
+"""Largest accepted difference between a measured mIoU and the record's: 0.1 point."""
+
+
+@dataclass
+class CheckResult:
+    """What `check` found.
+
+    Attributes:
+        name, source: the checkpoint, and where its files came from.
+        verification: the file checks, each {"check", "ok", "detail"}.
+        dissection: None when the verification failed, or the model's output is not finite.
+        findings: sentences, the answer first.
+        ok: False when a file check failed, the planted truth is not found, or the mIoU is not what the record says.
+    """
+
+    name: str
+    source: str
+    verification: Verification
+    dissection: Dissection | None
+    findings: list[Finding]
+
+    @property
+    def ok(self) -> bool:
+        return self.verification.ok and not any(f.level == "fail" for f in self.findings)
+
+    @property
+    def exit_status(self) -> int:
+        """0 or 1, for the command line."""
+        return 0 if self.ok else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: the content of report.json."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "ok": self.ok,
+            "checkpoint": {"name": self.name, "source": self.source},
+            "findings": [f.to_dict() for f in self.findings],
+            "verification": [dict(c) for c in self.verification],
+            "dissection": None if self.dissection is None else self.dissection.to_dict(),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes report.json, all or nothing."""
+        write_atomic(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
+
+
+def check(
+    name: str | os.PathLike[str],
+    data: str | Any = "planted",
+    out: str | os.PathLike[str] | None = "report",
+    limit: int | None = None,
+    *,
+    split: str | None = None,
+    size: tuple[int, int] | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    index: str | os.PathLike[str] | None = None,
+    points: str | Sequence[str] | None = None,
+    batch_size: int = 8,
+    progress: bool = True,
+    state: str | os.PathLike[str] | None = None,
+) -> CheckResult:
+    """Verifies a checkpoint, dissects it on data, and says what came out.
+
+    Args:
+        name: a bundled `architecture.tag`, a folder, or `hf-hub:org/name`.
+        data: "planted", "nyuv2:PATH", "folder:PATH", or a dataset.
+        out: where report.json goes: "report" writes report.json, a folder gets a report.json inside; None: nowhere.
+        limit: at most that many images.
+        split: of the data; by default "test".
+        size: (H, W) that the model sees; by default that of the record's result on this data, else the config's.
+        revision, token, index: as for `fusionzoo.from_pretrained`.
+        points, batch_size, progress, state: as for `fusionzoo.dissect`.
+
+    Returns:
+        CheckResult; `.ok` and `.exit_status` say how it went.
+
+    Raises:
+        UnknownNameError, InputError: no such checkpoint or data, or data of other classes than the checkpoint's.
+    """
+    checkpoint = resolve(name, revision, token, index=index)
+    verification = checkpoint.verify()
+    result = CheckResult(checkpoint.name, checkpoint.source, verification, None, [])
+    if not verification.ok:
+        result.findings = [Finding("fail", f"The checkpoint failed its verification: {_why(checkpoint, verification)}")]
+    else:
+        record = _record(checkpoint)
+        model, _ = checkpoint.load(verify=False)
+        dataset = _dataset(data, split, size, limit, model, record) if isinstance(data, str) else data
+        _same_classes(model, dataset, record)
+        try:
+            result.dissection = dissect(
+                model,
+                dataset,
+                points=points,
+                batch_size=batch_size,
+                limit=limit,
+                progress=progress,
+                state=state,
+                name=checkpoint.name,
+                source=checkpoint.source,
+            )
+        except CheckFailed as error:
+            result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
+        else:
+            said = findings(result.dissection)
+            result.findings = [*said[:1], *_against_record(result.dissection, record, limit is None), *said[1:]]
+    if out is not None:
+        result.save(report_path(out))
+    return result
+
+
+def report_path(out: str | os.PathLike[str], suffix: str = ".json") -> Path:
+    """The file that `out` means: a folder gets `report` + suffix inside, anything else the suffix.
+
+    >>> report_path("report").as_posix(), report_path("a/b.json", ".html").as_posix(), report_path("runs/").as_posix()
+    ('report.json', 'a/b.html', 'runs/report.json')
+    """
+    path = Path(out)
+    if path.is_dir() or os.fspath(out).endswith(("/", os.sep)):
+        return path / f"report{suffix}"
+    return path.with_suffix(suffix) if path.suffix in (".json", ".html") else path.with_name(path.name + suffix)
+
+
+def measured(d: Dissection) -> dict[str, Any]:
+    """The dissection's result with both modalities as a record states results (`metrics` of record.json).
+
+    `protocol` names all that the number depends on and the data and split do not say: one forward pass of each image at
+    the given height x width, logits upsampled to the labels' own size.
+    """
+    both = d.segmentation["both"]
+    return {
+        "data": d.data.name,
+        "split": d.data.split,
+        "protocol": f"single scale, {d.data.size[0]}x{d.data.size[1]}",
+        "miou": both.miou,
+        "pixel_accuracy": both.pixel_accuracy,
+        "n": d.data.n,
+    }
+
+
+def _why(checkpoint: Checkpoint, verification: Verification) -> str:
+    """The failures in one line; damaged files of the Hub's cache are removed on the way, and the line says so."""
+    try:
+        checkpoint.load()
+    except CheckFailed as error:
+        return str(error)
+    return "; ".join(verification.failures)
+
+
+def _record(checkpoint: Checkpoint) -> Record | None:
+    if checkpoint.record is not None:
+        return checkpoint.record
+    return read_record(checkpoint.folder) if (checkpoint.folder / RECORD).is_file() else None
+
+
+def _dataset(
+    spec: str, split: str | None, size: tuple[int, int] | None, limit: int | None, model: Any, record: Record | None
+) -> Any:
+    """The data that `spec` names, at the size of the record's result on it, or else of the config."""
+    kind = spec.partition(":")[0]
+    if size is None:
+        size = _stated_size(record, kind, split or "test") or model.input_size
+    options: dict[str, Any] = {} if kind == "folder" else {"cache": True}
+    if kind == "nyuv2":
+        options["num_classes"] = len(model.class_names)
+    return parse_spec(spec, split=split, size=size, limit=limit, **options)
+
+
+def _stated_size(record: Record | None, data: str, split: str) -> tuple[int, int] | None:
+    for metric in record.metrics if record is not None else ():
+        height, cross, width = metric.protocol.rpartition(" ")[2].partition("x")
+        if (metric.data, metric.split) == (data, split) and cross and height.isdecimal() and width.isdecimal():
+            return int(height), int(width)
+    return None
+
+
+def _same_classes(model: Any, data: Any, record: Record | None) -> None:
+    ours, theirs = list(model.class_names), list(data.class_names)
+    if ours == theirs:
+        return
+    trained = ", ".join(d.name for d in record.data) if record is not None else ""
+    hint = f"; it was trained on {trained}: give --data for that" if trained else ""
+    odd = next(((a, b) for a, b in zip(ours, theirs, strict=False) if a != b), None)
+    first = f", the first that differs is {odd[0]!r} and {odd[1]!r}" if odd is not None else ""
+    raise InputError(f"the checkpoint has {len(ours)} classes and {data.name} {len(theirs)}{first}{hint}")
+
+
+def _against_record(d: Dissection, record: Record | None, whole: bool) -> list[Finding]:
+    """The measured mIoU against the record's result on the same data. `whole`: no limit was asked for."""
+    now = measured(d)
+    same = [m for m in (record.metrics if record else ()) if (m.data, m.split) == (now["data"], now["split"])]
+    if not same or now["miou"] is None:
+        return []
+    exact = [m for m in same if m.protocol == now["protocol"] and (m.n == now["n"] or (m.n is None and whole))]
+    stated = (exact or same)[0]
+    text = f"mIoU {100 * now['miou']:.2f}, the record says {100 * stated.miou:.2f}"
+    if not exact:
+        images = f", {stated.n} images" if stated.n is not None else ""
+        here = f"{now['protocol']}, {now['n']} images"
+        return [Finding("info", f"{text} by another protocol ({stated.protocol}{images}; here {here}): not compared")]
+    difference = abs(now["miou"] - stated.miou)
+    if difference > TOLERANCE:
+        return [Finding("fail", f"{text}: {100 * difference:.2f} points apart, more than 0.1")]
+    return [Finding("info", f"{text}: as stated")]

@@ -1,0 +1,318 @@
+"""A Dissection in plain words: first the answer (does the model use both modalities?), then the evidence.
+
+Every rule that turns a number into a word stands here as a named constant. Nothing within its own error or below its
+noise floor is called a difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from fusionzoo.dissect.results import Dissection, Drop, Level
+
+__all__ = ["Finding", "findings", "words"]
+
+ERRORS = 3.0
+"""A difference counts when it is larger than this many standard errors ..."""
+LEAST = 0.005
+"""... and larger than this (half a point of mIoU)."""
+ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8
+"""A class comes from one modality alone when it keeps 90 % of its IoU without the other and loses 80 % without it."""
+LEARNT = 0.1
+"""Classes and concepts with a lower IoU are not worth a word."""
+ONLY = 3.0
+"""Only one stream encodes a concept when its IoU there is three times that of the other stream."""
+SATURATED = 0.5
+"""Share of values at the declared bounds from which a probe is called saturated."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence. `level`: "info", "warn" (look at this) or "fail" (the check failed)."""
+
+    level: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.level not in ("info", "warn", "fail"):
+            raise ValueError(f"level {self.level!r} is not info, warn or fail")
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def findings(d: Dissection) -> list[Finding]:
+    """What the dissection says, most important first."""
+    parts: Iterable[list[Finding]] = (
+        _answer(d),
+        _planted(d),
+        _adds(d),
+        _streams(d),
+        _classes(d),
+        _encoded(d),
+        _fused(d),
+        _health(d),
+    )
+    return [finding for part in parts for finding in part]
+
+
+def words(names: Iterable[str], most: int = 6) -> str:
+    """A list for a sentence.
+
+    >>> words(["a", "b", "c"]), words("abcdefgh", 3)
+    ('a, b and c', 'a, b, c and 5 more')
+    """
+    items = list(names)
+    if len(items) > most:
+        return ", ".join(items[:most]) + f" and {len(items) - most} more"
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + f" and {items[-1]}"
+
+
+def points(value: float) -> str:
+    """A fraction in points with one decimal."""
+    return f"{100 * value:.1f}".replace("-0.0", "0.0")
+
+
+def modality(d: Dissection, stream: str) -> str:
+    """How a modality is called in a sentence."""
+    return "colour" if stream == "rgb" else (d.model.modalities[1] if len(d.model.modalities) > 1 else "x")
+
+
+def _real(value: float | None, error: float | None, least: float = LEAST) -> bool:
+    """Whether a difference is above its error; without a known error nothing is."""
+    return value is not None and error is not None and value > max(ERRORS * error, least)
+
+
+def _at_stages(levels: Sequence[int]) -> str:
+    return ("stage " if len(levels) == 1 else "stages ") + words(map(str, levels))
+
+
+# ---------------------------------------------------------------------------------------------------------- the answer
+
+
+def _drops(d: Dissection) -> dict[str, Drop]:
+    """Stream -> what is lost without it."""
+    parts = {stream: d.segmentation.get(f"no_{stream}") for stream in ("rgb", "x")}
+    return {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
+
+
+def _unread(d: Dissection, drop: Drop, stream: str) -> bool:
+    """A model without that stream, whose output does not change at all: it does not read the modality."""
+    has = any(stream in level.points or "fused" in level.points for level in d.levels)
+    return not has and drop.miou == 0 and not any(drop.iou)
+
+
+def _answer(d: Dissection) -> list[Finding]:
+    drops = _drops(d)
+    if len(drops) < 2:
+        return []
+    name = {s: modality(d, s) for s in drops}
+    unread = [s for s, drop in drops.items() if _unread(d, drop, s)]
+    used = [s for s, drop in drops.items() if _real(drop.miou, drop.miou_error)]
+    if unread:
+        reads = next(s for s in drops if s not in unread) if len(unread) == 1 else None
+        text = f"The model reads {name[reads]} only." if reads else "The model reads neither modality."
+        return [Finding("info" if reads else "warn", text)]
+    if len(used) == 2:
+        lost = ", ".join(f"without {name[s]} it loses {_loss(drops[s])}" for s in ("rgb", "x"))
+        return [Finding("info", f"The model uses both modalities: {lost}.")]
+    if len(used) == 1:
+        idle = next(s for s in drops if s != used[0])
+        loss = _loss(drops[idle])
+        text = f"The model does not measurably use {name[idle]}: without it the mIoU changes by {loss}"
+        return [Finding("warn", f"{text}, without {name[used[0]]} it loses {_loss(drops[used[0]])}.")]
+    return [
+        Finding(
+            "warn", "The model does not measurably use either modality: the mIoU hardly changes without one of them."
+        )
+    ]
+
+
+def _loss(drop: Drop) -> str:
+    assert drop.miou is not None
+    error = "" if drop.miou_error is None else f" +- {points(drop.miou_error)}"
+    return f"{points(drop.miou)}{error} points"
+
+
+def _adds(d: Dissection) -> list[Finding]:
+    both = d.segmentation.get("both")
+    if both is None or both.miou is None:
+        return []
+    found = []
+    for stream, drop in _drops(d).items():
+        without, name = d.segmentation[f"no_{stream}"].miou, modality(d, stream)
+        if without is None or drop.miou is None or _unread(d, drop, stream):
+            continue
+        verb = "adds" if drop.miou >= 0 else "takes away"
+        text = (
+            f"{name} {verb} {points(abs(drop.miou))} points (both {points(both.miou)}, without {name} {points(without)}"
+        )
+        level = "info" if drop.miou >= 0 or not _real(-drop.miou, drop.miou_error) else "warn"
+        found.append(Finding(level, f"{text}; an absent modality is replaced by its {d.protocol.absence})"))
+    return found or [Finding("info", f"mIoU {points(both.miou)}")]
+
+
+def _planted(d: Dissection) -> list[Finding]:
+    if d.planted is None:
+        return []
+    judged = {kind: [r for r in d.planted.rows if r.kind == kind] for kind in ("rgb", "x", "both")}
+    right = sum(r.found for kind in ("rgb", "x") for r in judged[kind])
+    total = sum(len(judged[kind]) for kind in ("rgb", "x"))
+    gaps = {
+        kind: [abs(r.rgb - r.x) for r in rows if r.rgb is not None and r.x is not None] for kind, rows in judged.items()
+    }
+    mean = {kind: sum(g) / len(g) for kind, g in gaps.items() if g}
+    shared = ", ".join(f"{points(mean[k])} ({t})" for k, t in _KINDS.items() if k in mean)
+    text = (
+        f"{right} of {total} one-modality concepts are encoded better by the right stream;"
+        f" mean difference between the streams: {shared}"
+    )
+    if d.planted.found:
+        return [Finding("info", f"The planted truth is found: {text}.")]
+    wrong = [repr(r.concept) for kind in ("rgb", "x") for r in judged[kind] if not r.found]
+    tail = f"; not {words(wrong)}" if wrong else ""
+    return [Finding("fail", f"The planted truth is NOT found: {text}{tail}.")]
+
+
+_KINDS = {"rgb": "colour-only concepts", "x": "depth-only", "both": "visible in both"}
+
+# ------------------------------------------------------------------------------------------------------------ evidence
+
+
+def _streams(d: Dissection) -> list[Finding]:
+    """Where the streams encode the same concepts and where not."""
+    rows = [(row.level, row.semantic_variance["rgb_x"]) for row in d.levels if "rgb_x" in row.semantic_variance]
+    known = [(level, v) for level, v in rows if v.value is not None and v.floor is not None]
+    same = [level for level, v in known if not v.signal]
+    apart = [(level, v) for level, v in known if v.signal]
+    found = []
+    if same:
+        text = "the streams encode the same concepts (semantic variance at its noise floor)"
+        found.append(Finding("info", f"at {_at_stages(same)} {text}"))
+    if apart:
+        values = words([points(v.value or 0) for _, v in apart])
+        floors = words([points(v.floor or 0) for _, v in apart])
+        text = f"the streams encode concepts differently: semantic variance {values} points, noise floor {floors}"
+        found.append(Finding("info", f"at {_at_stages([level for level, _ in apart])} {text}"))
+    cka = [(row.level, row.cka.gap.unbiased) for row in d.levels if row.cka.gap and row.cka.gap.unbiased is not None]
+    if len(cka) > 1:
+        (first, a), (last, b) = cka[0], cka[-1]
+        text = f"colour and {modality(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
+        found.append(Finding("info", f"{text} (unbiased, images as samples)"))
+    return found
+
+
+def _classes(d: Dissection) -> list[Finding]:
+    """Classes that come from one modality alone, that need both, and what gains most."""
+    both, drops = d.segmentation.get("both"), _drops(d)
+    if both is None or len(drops) < 2 or any(_unread(d, drop, s) for s, drop in drops.items()):
+        return []
+    alone: dict[str, list[str]] = {"rgb": [], "x": []}
+    needed: list[str] = []
+    for k, name in enumerate(d.data.class_names):
+        iou = both.iou[k]
+        lost = {s: _class_loss(drops[s], k) for s in ("rgb", "x")}
+        if iou is None or iou < LEARNT or any(v is None for v in lost.values()):
+            continue
+        share = {s: (v or (0.0, False))[0] / iou for s, v in lost.items()}
+        real = {s: bool(v and v[1]) for s, v in lost.items()}
+        for s, other in (("rgb", "x"), ("x", "rgb")):
+            if share[s] >= ALONE_LOSES and real[s] and share[other] <= 1 - ALONE_KEEPS:
+                alone[s].append(repr(name))
+        if min(share.values()) >= ALONE_LOSES and all(real.values()):
+            needed.append(repr(name))
+    found = []
+    for s, names in alone.items():
+        if names:
+            verb = "come" if len(names) > 1 else "comes"
+            found.append(Finding("info", f"{words(names)} {verb} from {modality(d, s)} alone"))
+    if needed:
+        text = f"{words(needed)} need{'' if len(needed) > 1 else 's'} both: gone without either modality"
+        found.append(Finding("info", text))
+    return found + _gains(d, drops["x"])
+
+
+def _class_loss(drop: Drop, k: int) -> tuple[float, bool] | None:
+    value, error = drop.iou[k], drop.iou_error[k]
+    return None if value is None else (value, _real(value, error))
+
+
+def _gains(d: Dissection, drop: Drop) -> list[Finding]:
+    sure = [(v, d.data.class_names[k]) for k, v in enumerate(drop.iou) if v is not None and _real(v, drop.iou_error[k])]
+    best = sorted(sure, reverse=True)[:3]
+    if not best:
+        return []
+    listed = words(f"{name!r} ({points(value)})" for value, name in best)
+    return [Finding("info", f"{modality(d, 'x')} helps most with {listed} (points of class IoU)")]
+
+
+def _best(levels: Sequence[Level], stream: str, k: int) -> tuple[float, float] | None:
+    """(IoU, margin) of concept k at the stream's best level; the margin is what error and noise floor allow."""
+    best: tuple[float, float] | None = None
+    for row in levels:
+        iou = row.concept_iou.get(stream, [])
+        value = iou[k] if k < len(iou) else None
+        if value is None or (best is not None and value <= best[0]):
+            continue
+        error, floor = row.concept_error[stream][k], row.concept_floor[stream][k]
+        best = (value, math.inf if error is None or floor is None else max(ERRORS * error, floor))
+    return best
+
+
+def _encoded(d: Dissection) -> list[Finding]:
+    """Concepts that only one stream encodes, each stream at its best level."""
+    only: dict[str, list[str]] = {"rgb": [], "x": []}
+    for k, name in enumerate(d.data.class_names):
+        best = {s: _best(d.levels, s, k) for s in only}
+        for s, other in (("rgb", "x"), ("x", "rgb")):
+            mine, theirs = best[s], best[other]
+            if mine is None or theirs is None or mine[0] < LEARNT or mine[0] < ONLY * theirs[0]:
+                continue
+            if mine[0] - theirs[0] > math.hypot(mine[1], theirs[1]):
+                only[s].append(f"{name!r} ({points(mine[0])} against {points(theirs[0])})")
+    return [
+        Finding(
+            "info", f"only the {modality(d, s)} stream encodes {words(names)}: concept IoU, best level of each stream"
+        )
+        for s, names in only.items()
+        if names
+    ]
+
+
+def _fused(d: Dissection) -> list[Finding]:
+    """Which stream the fused features encode concepts like."""
+    near: dict[str, list[int]] = {"rgb": [], "x": []}
+    for row in d.levels:
+        to = {s: row.semantic_variance.get(f"{s}_fused") for s in near}
+        values = {s: v.value for s, v in to.items() if v is not None and v.value is not None and v.floor is not None}
+        if len(values) == 2:
+            floor = max(v.floor for v in to.values() if v is not None and v.floor is not None)
+            if abs(values["rgb"] - values["x"]) > floor:
+                near[min(values, key=lambda s: values[s])].append(row.level)
+    return [
+        Finding("info", f"at {_at_stages(at)} the fused features encode concepts more like {modality(d, s)}")
+        for s, at in near.items()
+        if at
+    ]
+
+
+def _health(d: Dissection) -> list[Finding]:
+    dead = [p for p in d.probes if p.channels and p.dead == p.channels]
+    some = [p for p in d.probes if 0 < p.dead < p.channels]
+    full = [p for p in d.probes if p not in dead and p.saturated is not None and p.saturated >= SATURATED]
+    found = []
+    if dead:
+        text = f"dead: {words(p.name for p in dead)} (no channel ever varies)"
+        found.append(Finding("warn", text))
+    if full:
+        listed = words(f"{p.name} ({100 * (p.saturated or 0):.0f} %)" for p in full)
+        found.append(Finding("warn", f"saturated: {listed} of the values at an end of the range"))
+    if some:
+        most = max(some, key=lambda p: p.dead / p.channels)
+        text = f"{len(some)} of {len(d.probes)} probe points have channels that never vary"
+        found.append(Finding("info", f"{text}; most: {most.name}, {most.dead} of {most.channels}"))
+    if d.probes and not dead and not full and not some:
+        found.append(Finding("info", f"no dead channel and no saturated probe among {len(d.probes)} probe points"))
+    return found

@@ -1,0 +1,170 @@
+"""Words: the answer comes first, and nothing below its error or floor is called a difference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fusionzoo.dissect import dissect
+from fusionzoo.dissect import results as r
+from fusionzoo.dissect.findings import Finding, findings
+from fusionzoo.models import create_model
+from tests.dissect.toy import Toy, ToyData
+
+CLASSES = ["window", "sofa", "door", "lamp"]
+
+
+def drop(miou, error, iou=None, iou_error=None):
+    return r.Drop(miou, error, iou or [0.0] * 4, iou_error or [0.01] * 4)
+
+
+def scored(both, no_rgb, no_x, **more):
+    """A dissection with mIoU 0.31 and the given drops."""
+    segmentation = {
+        "both": r.Segmentation(0.31, 0.7, both),
+        "no_rgb": r.Segmentation(0.31 - no_rgb.miou, 0.5, both, no_rgb),
+        "no_x": r.Segmentation(0.31 - no_x.miou, 0.6, both, no_x),
+    }
+    levels = more.pop("levels", [r.Level(4, {"rgb": "a", "x": "b"})])
+    return r.Dissection(
+        r.ModelInfo("m", "m", 1, ["rgb", "depth"]),
+        r.DataInfo("nyuv2", "test", 100, CLASSES, [120, 160]),
+        r.Protocol("mean", "fast", 0.005),
+        segmentation,
+        levels,
+        **more,
+    )
+
+
+def texts(d, level=None):
+    return [f.text for f in findings(d) if level in (None, f.level)]
+
+
+def test_both_modalities_are_used():
+    said = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.061, 0.01)))
+    assert said[0] == (
+        "The model uses both modalities: without colour it loses 20.0 +- 1.0 points, without depth it loses 6.1 +- 1.0"
+        " points."
+    )
+    assert (
+        "depth adds 6.1 points (both 31.0, without depth 24.9; an absent modality is replaced by its mean)" in said[1:3]
+    )
+
+
+@pytest.mark.parametrize(("miou", "error"), [(0.061, 0.03), (0.004, 0.0001), (-0.05, 0.001), (0.061, None)])
+def test_a_drop_within_its_error_is_no_use(miou, error):
+    d = scored([0.5] * 4, drop(0.2, 0.01), drop(miou, error))
+    assert texts(d, "warn")[0].startswith("The model does not measurably use depth")
+
+
+def test_a_modality_that_hurts_is_a_warning():
+    assert (
+        "depth takes away 5.0 points (both 31.0, without depth 36.0"
+        in texts(scored([0.5] * 4, drop(0.2, 0.01), drop(-0.05, 0.001)), "warn")[1]
+    )
+
+
+def test_neither_is_used():
+    said = findings(scored([0.5] * 4, drop(0.001, 0.01), drop(0.001, 0.01)))
+    assert said[0].level == "warn" and "either modality" in said[0].text
+
+
+def test_classes_of_one_modality_and_of_both():
+    no_rgb = drop(0.2, 0.01, [0.5, 0.1, 0.5, 0.05], [0.01, 0.01, 0.01, 0.01])
+    no_x = drop(0.1, 0.01, [0.01, 0.3, 0.49, 0.0], [0.01, 0.01, 0.01, 0.01])
+    said = texts(scored([0.5, 0.5, 0.5, 0.05], no_rgb, no_x))
+    assert "'window' comes from colour alone" in said
+    assert "'door' needs both: gone without either modality" in said
+    assert "depth helps most with 'door' (49.0) and 'sofa' (30.0) (points of class IoU)" in said
+    assert not any("lamp" in t for t in said)  # never learnt
+    unsure = drop(0.2, 0.01, [0.5, 0.1, 0.5, 0.05], [0.3, 0.01, 0.3, 0.01])
+    assert not any("alone" in t or "needs both" in t for t in texts(scored([0.5, 0.5, 0.5, 0.05], unsure, no_x)))
+
+
+def level(number, value, floor, rgb=None, x=None, error=0.01):
+    row = r.Level(number, {"rgb": "a", "x": "b"}, semantic_variance={"rgb_x": r.Variance(value, "mean_abs", floor)})
+    if rgb:
+        row.concept_iou = {"rgb": rgb, "x": x}
+        row.concept_error = {s: [error] * 4 for s in ("rgb", "x")}
+        row.concept_floor = {s: [error] * 4 for s in ("rgb", "x")}
+    return row
+
+
+def test_levels_at_and_above_the_noise_floor():
+    rows = [level(2, 0.07, 0.01), level(3, 0.06, 0.02), level(4, 0.02, 0.02), level(5, 0.01, 0.03)]
+    said = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=rows))
+    assert "at stages 4 and 5 the streams encode the same concepts (semantic variance at its noise floor)" in said
+    assert (
+        "at stages 2 and 3 the streams encode concepts differently: semantic variance 7.0 and 6.0 points,"
+        " noise floor 1.0 and 2.0" in said
+    )
+    unknown = [level(2, 0.07, None)]
+    assert not any("stage 2" in t for t in texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=unknown)))
+
+
+def test_concepts_that_only_one_stream_encodes():
+    rows = [
+        level(2, 0.07, 0.01, [0.45, 0.02, 0.3, 0.09], [0.06, 0.01, 0.2, 0.01]),
+        level(3, 0.07, 0.01, [0.3, 0.05, 0.3, 0.09], [0.1, 0.6, 0.2, 0.01]),
+    ]
+    said = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=rows))
+    tail = ": concept IoU, best level of each stream"
+    assert f"only the colour stream encodes 'window' (45.0 against 10.0){tail}" in said
+    assert f"only the depth stream encodes 'sofa' (60.0 against 5.0){tail}" in said
+    noisy = [level(2, 0.07, 0.01, [0.45, 0.02, 0.3, 0.09], [0.06, 0.01, 0.2, 0.01], error=0.2)]
+    assert not any("only the" in t for t in texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=noisy)))
+
+
+def test_dead_and_saturated_probes():
+    health = [
+        r.ProbeHealth("stage5.x", 8, 8, 0.0, 0.0, None),
+        r.ProbeHealth("stage5.fusion.gate", 8, 0, 1.0, 0.0, 1.0, 0.97),
+        r.ProbeHealth("stage1.rgb", 8, 3, 0.0, 1.0, 2.0),
+        r.ProbeHealth("stage2.rgb", 8, 0, 0.0, 1.0, 2.0, 0.3),
+    ]
+    d = scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), probes=health)
+    assert texts(d, "warn") == [
+        "dead: stage5.x (no channel ever varies)",
+        "saturated: stage5.fusion.gate (97 %) of the values at an end of the range",
+    ]
+    assert "1 of 4 probe points have channels that never vary; most: stage1.rgb, 3 of 8" in texts(d)
+    well = scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), probes=health[3:])
+    assert "no dead channel and no saturated probe among 1 probe points" in texts(well)
+
+
+def test_planted_truth_that_is_not_found_fails():
+    rows = [
+        r.PlantedRow("window", "rgb", 0.2, 0.3, 0.3, 2, False),
+        r.PlantedRow("sofa", "x", 0.1, 0.3, 0.3, 2, True),
+        r.PlantedRow("door", "both", 0.3, 0.31, 0.3, 2, True),
+        r.PlantedRow("lamp", "none", None, None, None, None, False),
+    ]
+    said = findings(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), planted=r.Planted(rows, False)))
+    assert said[1] == Finding(
+        "fail",
+        "The planted truth is NOT found: 1 of 2 one-modality concepts are encoded better by the right stream; mean"
+        " difference between the streams: 10.0 (colour-only concepts), 20.0 (depth-only), 1.0 (visible in both); not"
+        " 'window'.",
+    )
+
+
+def test_a_whole_run_in_words():
+    said = texts(dissect(Toy(), ToyData(), tau=None, progress=False))
+    assert said[0].startswith("The model uses both modalities")
+    assert said[1].startswith("The planted truth is found: 2 of 2")
+    assert "'paint' comes from colour alone" in said and "'dent' comes from depth alone" in said
+    assert "only the colour stream encodes 'paint' (100.0 against 2" in " ".join(said)
+    assert "dead: gate (no channel ever varies)" in said
+
+
+def test_models_of_one_modality():
+    torch.manual_seed(0)
+    found = findings(dissect(create_model("x_only_mobilenetv1-025_fpn", num_classes=3), ToyData(4), progress=False))
+    assert found[0] == Finding("info", "The model reads depth only.")
+    assert not any("colour" in f.text for f in found)
+
+
+def test_swapped_modalities_swap_the_words():
+    d = scored([0.5] * 4, drop(0.2, 0.01), drop(0.0, 0.01))
+    d.segmentation["no_rgb"], d.segmentation["no_x"] = d.segmentation["no_x"], d.segmentation["no_rgb"]
+    assert findings(d)[0].text.startswith("The model does not measurably use colour")
