@@ -37,7 +37,7 @@ def fill(key: str, shape: list[int] | tuple[int, ...]) -> Tensor:
 
 @dataclass
 class Parity:
-    """One file pair. Where only the JSON exists, `state` follows the rule and inputs and outputs are empty."""
+    """One file pair. Where only the JSON exists, `state` and inputs are made by rule, and `outputs` is empty."""
 
     name: str
     meta: dict[str, Any]
@@ -68,7 +68,20 @@ def read(name: str) -> Parity:
         out.outputs = {k: tensors[f"output.{k}"] for k in meta["outputs"]}
         out.probes = {k.removeprefix("probe."): v for k, v in tensors.items() if k.startswith("probe.")}
         out.grads = {k.removeprefix("grad."): v for k, v in tensors.items() if k.startswith("grad.")}
+    else:
+        out.inputs = {k: made_input(k, shape) for k, shape in meta["inputs"].items()}
     return out
+
+
+MADE_FROM = {"rgb": "rgb", "x0": "rgb", "x1": "x", "depth": "x", "x": "x", "prev": "prev"}
+"""Name of an input -> what its values were made from: normal numbers of the key `input.<that>`, unscaled."""
+
+
+def made_input(name: str, shape: list[int]) -> Tensor:
+    """The input of a file that has none stored. Stored ones show the rule: `test_stored_inputs_follow_the_rule`."""
+    seed = zlib.crc32(f"input.{MADE_FROM[name]}".encode())
+    n = np.random.RandomState(seed).standard_normal(int(np.prod(shape))).astype(np.float32)
+    return torch.from_numpy(n.reshape(shape))
 
 
 def names() -> list[str]:

@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.hub.originals import block, original_kinds
 from fusionzoo.probes.point import Probe, probe_points
-from tests.parity.reader import FOLDER, fill, kind_of, names, read
+from tests.parity.reader import FOLDER, fill, kind_of, made_input, names, read
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
 
 NAMES = names()
+NOT_BY_RULE = {"cen_bottleneck_256"}
+"""No tensor is stored and some weights (small batch-norm scales) deviate from the rule: counts and shapes only here; its
+values are tested in tests/fusion/test_details.py."""
 WITH_VALUES = [n for n in NAMES if (FOLDER / f"{n}.safetensors").exists()]
 
 
@@ -75,19 +78,40 @@ def test_outputs_inner_values_and_gradients(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_and_shapes(name: str) -> None:
+def test_parameters_outputs_and_parameter_gradients(name: str) -> None:
+    """Counts; size, mean and spread of the outputs; the norm of every parameter's gradient. This needs no stored
+    tensor, so it also covers the sizes of which only the JSON is there."""
     parity = read(name)
     module = build(parity)
     assert sum(p.numel() for p in module.parameters()) == parity.meta["params"]
     assert sum(p.numel() for p in module.parameters() if p.requires_grad) == parity.meta["params_trainable"]
-    if name not in WITH_VALUES:  # no values of the original: its shapes and the size of its outputs
-        generator = torch.Generator().manual_seed(0)
-        inputs = [torch.randn(shape, generator=generator) for shape in parity.meta["inputs"].values()]
-        with torch.no_grad():
-            out = as_tuple(module(*inputs))
-        for got, want in zip(out, parity.meta["outputs"].values(), strict=True):
-            assert list(got.shape) == want["shape"]
-            assert float(got.std()) == pytest.approx(want["std"], rel=0.25)
+    out = as_tuple(module(*parity.inputs.values()))
+    for got, want in zip(out, parity.meta["outputs"].values(), strict=True):
+        assert list(got.shape) == want["shape"]
+        if name in NOT_BY_RULE:
+            continue
+        scale = max(1.0, want["absmax"])
+        assert float(got.detach().abs().max()) == pytest.approx(want["absmax"], abs=1e-5 * scale)
+        assert float(got.detach().double().mean()) == pytest.approx(want["mean"], abs=1e-6 * scale)
+        assert float(got.detach().double().std()) == pytest.approx(want["std"], abs=1e-6 * scale)
+    norms = parity.meta.get("param_grad_norms")
+    if norms and name not in NOT_BY_RULE:
+        keys = parity.meta["outputs"]
+        loss = sum((o * fill(f"lossw.{k}", tuple(o.shape))).sum() for k, o in zip(keys, out, strict=True))
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        ours = dict(module.get_submodule("module").named_parameters())
+        for key, want in norms.items():
+            grad = ours[module.keys[key]].grad
+            got = None if grad is None else float(grad.norm())
+            assert got == (want if want is None else pytest.approx(want, rel=1e-4, abs=1e-4)), key
+
+
+@pytest.mark.parametrize("name", ["sagate_256", "cen_bn_exchange_64", "spnet_cim0_64"])
+def test_stored_inputs_follow_the_rule(name: str) -> None:
+    for key, value in read(name).inputs.items():
+        if key != "hha":
+            assert torch.equal(value, made_input(key, list(value.shape))), key
 
 
 @pytest.mark.parametrize("name", NAMES)

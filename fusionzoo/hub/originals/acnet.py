@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.fusion.acnet import ACNet
-from fusionzoo.hub.originals.port import Port, View, load_mapped, take
+from fusionzoo.hub.originals.port import Port, View, port, take
 
 GATE_PAIR = {"atten_rgb.1": "excite_rgb", "atten_depth.1": "excite_x"}
 VIEWS = {"atten_rgb": View("gate_rgb"), "atten_depth": View("gate_x")}
@@ -17,8 +17,7 @@ VIEWS = {"atten_rgb": View("gate_rgb"), "atten_depth": View("gate_x")}
 def acnet_acm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(rgb, depth, merged) -> merged + both gated."""
     block = ACNet(take(ctor, "num_channel"))
-    load_mapped(block, state, GATE_PAIR, what="acnet_acm")
-    return Port(block, _call, VIEWS)
+    return port(block, state, GATE_PAIR, _call, VIEWS, what="acnet_acm")
 
 
 def _call(block: ACNet, rgb: Tensor, depth: Tensor, merged: Tensor) -> Tensor:

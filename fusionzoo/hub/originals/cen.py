@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.channel_exchange import CENBottleneck, ExchangeNorm
-from fusionzoo.hub.originals.port import Port, load_mapped, take
+from fusionzoo.hub.originals.port import Port, port, take
 
 EXCHANGE = {"bn_0": "rgb", "bn_1": "x"}
 BOTTLENECK = {f"conv{i}.module": f"conv{i}" for i in (1, 2, 3)}
@@ -21,8 +21,7 @@ BOTTLENECK |= {f"downsample.1.{official}": f"shortcut_norm.{ours}" for official,
 def cen_bn_exchange(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x0, x1) -> (x0, x1)."""
     block = ExchangeNorm(take(ctor, "C"), take(ctor, "bn_threshold", default=0.02))
-    load_mapped(block, state, EXCHANGE, what="cen_bn_exchange")
-    return Port(block, _plain)
+    return port(block, state, EXCHANGE, _plain, what="cen_bn_exchange")
 
 
 def cen_bottleneck(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -35,8 +34,7 @@ def cen_bottleneck(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port
         stride=take(ctor, "stride", default=1),
         threshold=take(ctor, "bn_threshold", default=0.02),
     )
-    load_mapped(block, state, BOTTLENECK, what="cen_bottleneck")
-    return Port(block, _plain)
+    return port(block, state, BOTTLENECK, _plain, what="cen_bottleneck")
 
 
 def _plain(block: ExchangeNorm | CENBottleneck, x0: Tensor, x1: Tensor) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify
-from fusionzoo.hub.originals.port import Port, View, as_tokens, load_mapped, take
+from fusionzoo.hub.originals.port import Port, View, as_tokens, port, take
 
 FRM = {
     "channel_weights.mlp.0": "channel.0",
@@ -56,16 +56,14 @@ def cmx_frm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x1, x2) -> (x1, x2)."""
     lambdas = {k: ctor[k] for k in ("lambda_c", "lambda_s") if k in ctor}
     block = FeatureRectify(take(ctor, "dim"), take(ctor, "reduction", default=1), **lambdas)
-    load_mapped(block, state, FRM, what="cmx_frm")
-    return Port(block, _plain, FRM_VIEWS)
+    return port(block, state, FRM, _plain, FRM_VIEWS, what="cmx_frm")
 
 
 def cmx_ffm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x1, x2) -> fused."""
     heads, reduction = take(ctor, "num_heads"), take(ctor, "reduction", default=1)
     block = FeatureFusion(take(ctor, "dim"), heads, reduction)
-    load_mapped(block, state, FFM, what="cmx_ffm")
-    return Port(block, _plain, FFM_VIEWS)
+    return port(block, state, FFM, _plain, FFM_VIEWS, what="cmx_ffm")
 
 
 def _plain(block: FeatureRectify | FeatureFusion, x1: Tensor, x2: Tensor) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.fusion.eaef import EAEF
-from fusionzoo.hub.originals.port import Port, load_mapped, take
+from fusionzoo.hub.originals.port import Port, port, take
 
 BLOCK = {
     "T_c": "temperature",
@@ -26,8 +26,7 @@ BLOCK = {
 def eaef(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """[rgb; thermal] (B, 2C, H, W) -> [rgb'; thermal'] (B, 2C, H, W)."""
     block = EAEF(take(ctor, "dim"), min_hidden=1, official_diagonal=True)
-    load_mapped(block, state, BLOCK, what="eaef", reshape=True)
-    return Port(block, _stacked)
+    return port(block, state, BLOCK, _stacked, what="eaef", reshape=True)
 
 
 def _stacked(block: EAEF, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
-from fusionzoo.hub.originals.port import Port, View, load_mapped, take
+from fusionzoo.hub.originals.port import Port, View, port, take
 
 ESANET = {
     "se_rgb.fc.0": "excite_rgb.reduce",
@@ -34,8 +34,7 @@ VIEWS = {
 def esanet_seadd(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(rgb, depth) -> fused."""
     block = SEAdd(take(ctor, "channels_in"), min_hidden=1)
-    load_mapped(block, state, ESANET, what="esanet_seadd")
-    return Port(block, _fused, VIEWS)
+    return port(block, state, ESANET, _fused, VIEWS, what="esanet_seadd")
 
 
 def emsanet_se_add(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -45,8 +44,7 @@ def emsanet_se_add(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port
     if name not in forms:
         raise InputError(f"EMSANet fusion {name!r} is not supported; known: {', '.join(forms)}")
     block = forms[name](take(ctor, "n_channels_in"), min_hidden=1)
-    load_mapped(block, state, EMSANET, what="emsanet_se_add")
-    return Port(block, _both)
+    return port(block, state, EMSANET, _both, what="emsanet_se_add")
 
 
 def _fused(block: SEAdd, rgb: Tensor, depth: Tensor) -> Tensor:

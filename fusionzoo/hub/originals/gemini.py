@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.fusion.gemini import GeminiAttention, GeminiBlock
-from fusionzoo.hub.originals.port import Port, Sized, load_mapped, take
+from fusionzoo.hub.originals.port import Port, Sized, port, take
 
 ATTENTION = {
     "q.module": "query",
@@ -54,8 +54,7 @@ def _arguments(ctor: Mapping[str, Any]) -> dict[str, Any]:
 def gemini_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x0, x1), tokens -> (x0, x1)."""
     block = GeminiAttention(**_arguments(ctor), fusion_heads=take(ctor, "n_heads", default=8))
-    load_mapped(block, state, ATTENTION, what="gemini_attn")
-    return Port(block, Sized(ctor))
+    return port(block, state, ATTENTION, Sized(ctor), what="gemini_attn")
 
 
 def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -65,8 +64,7 @@ def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
         mlp_ratio=take(ctor, "mlp_ratio", default=4),
         fusion_heads=take(ctor, "n_heads", default=8),
     )
-    load_mapped(block, state, BLOCK, what="gemini_block")
-    return Port(block, Sized(ctor))
+    return port(block, state, BLOCK, Sized(ctor), what="gemini_block")
 
 
 BLOCKS = {"gemini_attn": gemini_attn, "gemini_block": gemini_block}

@@ -81,7 +81,7 @@ def expand_table(table: Mapping[str, str], module: nn.Module) -> dict[str, str]:
 
 def load_mapped(
     module: nn.Module, state: Mapping[str, Tensor], table: Mapping[str, str], *, what: str, reshape: bool = False
-) -> None:
+) -> dict[str, str]:
     """Loads the official `state` into `module`, strictly, through `table`.
 
     Args:
@@ -90,6 +90,9 @@ def load_mapped(
         table: official prefix -> our prefix (see `expand_table`).
         what: the kind, for the message.
         reshape: let a linear layer's (O, I) stand for a 1x1 convolution's (O, I, 1, 1), and the reverse.
+
+    Returns:
+        Official key -> our key, complete.
 
     Raises:
         CheckFailed: official keys without a place, places without an official key, or shapes that differ; all listed.
@@ -114,6 +117,7 @@ def load_mapped(
     if trouble:
         raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {'; '.join(trouble)}")
     module.load_state_dict(values, strict=True)
+    return full
 
 
 def _squeezed(shape: torch.Size) -> tuple[int, ...]:
@@ -177,14 +181,19 @@ class Port(nn.Module):
         views: official submodule path -> View. Each appears as a probe `original.<path>` that shows the value in the
             original's layout. It shows only: an edit made there is without effect, edit our own probe for that.
 
+        keys: official key -> our key in `module`.
+
     The module's own probes stay reachable under `module.`.
     """
 
-    def __init__(self, module: nn.Module, call: Callable[..., Any], views: Mapping[str, View] | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, call: Callable[..., Any], views: Mapping[str, View], keys: Mapping[str, str]
+    ) -> None:
         super().__init__()
         self.module = module
+        self.keys = dict(keys)
         self._call = call
-        self._views = dict(views or {})
+        self._views = dict(views)
         self.original = nn.Module()
         self._shown: dict[str, Probe] = {}
         for name in sorted(self._views):  # parents before children
@@ -233,3 +242,17 @@ class Port(nn.Module):
         for name, view in watched.items():
             self._shown[name](view.layout(seen[view.probe]))
         return out
+
+
+def port(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    table: Mapping[str, str],
+    call: Callable[..., Any],
+    views: Mapping[str, View] | None = None,
+    *,
+    what: str,
+    reshape: bool = False,
+) -> Port:
+    """Loads `state` into `module` through `table` (see `load_mapped`) and puts the original's call round it."""
+    return Port(module, call, views or {}, load_mapped(module, state, table, what=what, reshape=reshape))

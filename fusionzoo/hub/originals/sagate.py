@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.sagate import SAGate
-from fusionzoo.hub.originals.port import Port, View, load_mapped, take
+from fusionzoo.hub.originals.port import Port, View, port, take
 
 GATE = {
     "fsp_rgb.filter.fc.0": "separate_rgb.excite.reduce",
@@ -40,8 +40,7 @@ def sagate(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
             f"sagate: in_planes {channels} and out_planes {ctor['out_planes']} differ; only equal is defined"
         )
     block = SAGate(channels, reduction=take(ctor, "reduction", default=16), min_hidden=1)
-    load_mapped(block, state, GATE, what="sagate", reshape=True)
-    return Port(block, _call, VIEWS)
+    return port(block, state, GATE, _call, VIEWS, what="sagate", reshape=True)
 
 
 def _call(block: SAGate, rgb: Tensor, hha: Tensor) -> tuple[Tensor, Tensor, Tensor]:

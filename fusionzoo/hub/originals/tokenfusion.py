@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion.token_exchange import ScoreNet, TokenFusionBlock, exchange_tokens
 from fusionzoo.hub.originals.gemini import BODY
-from fusionzoo.hub.originals.port import Port, Sized, load_mapped, take
+from fusionzoo.hub.originals.port import Port, Sized, port, take
 
 ATTENTION = {
     "q.module": "query",
@@ -33,24 +33,21 @@ def tokenfusion_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> P
         qkv_bias=take(ctor, "qkv_bias", default=False),
         mlp_ratio=take(ctor, "mlp_ratio", default=4),
     )
-    load_mapped(block, state, BLOCK, what="tokenfusion_block")
-    return Port(block, Sized(ctor))
+    return port(block, state, BLOCK, Sized(ctor), what="tokenfusion_block")
 
 
 def tokenfusion_predictor(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x0, x1), tokens -> (logp0, logp1), each (B, N, 2)."""
     channels = take(ctor, "embed_dim")
     block = nn.ModuleList([ScoreNet(channels), ScoreNet(channels)])
-    load_mapped(block, state, SCORES, what="tokenfusion_predictor")
-    return Port(block, _scores)
+    return port(block, state, SCORES, _scores, what="tokenfusion_predictor")
 
 
 def tokenfusion_exchange(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x0, x1, m0, m1) -> (x0, x1); no parameters."""
     block = nn.Module()
-    load_mapped(block, state, {}, what="tokenfusion_exchange")
     threshold = take(ctor, "mask_threshold", "threshold", default=0.02)
-    return Port(block, _Exchange(threshold))
+    return port(block, state, {}, _Exchange(threshold), what="tokenfusion_exchange")
 
 
 class _Exchange:
