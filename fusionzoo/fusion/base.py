@@ -1,7 +1,8 @@
 """The contract of a fusion strategy: two feature maps in, `Fused(rgb, x, fused)` out, probes at the seams.
 
-To add a strategy: one file in this folder, a subclass of FusionBlock with `fuse`, registered under a name, and a line in
-`fusionzoo/fusion/__init__.py`. The base class puts the standard probes round `fuse`; declare your own in `__init__`.
+To add a strategy: one file in this folder, a subclass of FusionBlock with `fuse`, registered under a name, and a line
+in `fusionzoo/fusion/__init__.py`. The base class puts the standard probes round `fuse`; declare your own in
+`__init__`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Fused(NamedTuple):
 class FusionBlock(nn.Module):
     """Base class of all strategies.
 
-    `interaction` says what the streams receive for their next stage: "none" (unchanged features), "inject" (fused goes into
-    the RGB stream), "exchange" (both rectified). `family` is one of concat, attention, cross-modal, exchange, hybrid.
+    `interaction` says what the streams receive for their next stage: "none" (unchanged features), "inject" (fused goes
+    into the RGB stream), "exchange" (both rectified). `family` is one of concat, attention, cross-modal, exchange, hybrid.
 
     Args:
         channels: C of both inputs and of the three outputs.

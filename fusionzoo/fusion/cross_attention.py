@@ -45,7 +45,9 @@ class EfficientCrossAttention(nn.Module):
             high=1.0,
             sums_to_one=-1,
         )
-        self.context = Probe(None, role="context", modality=modality, meaning="(B, heads, d, d) digest of the other stream")
+        self.context = Probe(
+            None, role="context", modality=modality, meaning="(B, heads, d, d) digest of the other stream"
+        )
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
         b, _, h, w = here.shape

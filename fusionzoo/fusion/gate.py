@@ -1,8 +1,8 @@
 """Gate: squeeze-excitation per modality, then add.
 
 g_m = sigmoid(W2 ReLU(W1 GAP(m))), fused = g_rgb * rgb + g_x * x; separate weights per modality. The gate is Hu et al.'s
-squeeze-and-excitation (CVPR 2018); ESANet's published form is `se_add`, which this one differs from in its reduction floor
-(at least 8 hidden channels, so that narrow encoders keep an informative gate).
+squeeze-and-excitation (CVPR 2018); ESANet's published form is `se_add`, which this one differs from in its reduction
+floor (at least 8 hidden channels, so that narrow encoders keep an informative gate).
 """
 
 from __future__ import annotations

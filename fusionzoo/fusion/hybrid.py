@@ -1,7 +1,7 @@
 """Hybrid: specificity-driven inference under consistency constraints, as a block.
 
-The rule is that of Chen et al., "Interpretation on Multi-modal Visual Fusion" (arXiv 2308.10019). The authors' own block
-equation is not available to us; THIS BLOCK IS OURS, built from the rule alone:
+The rule is that of Chen et al., "Interpretation on Multi-modal Visual Fusion" (arXiv 2308.10019). The authors' own
+block equation is not available to us; THIS BLOCK IS OURS, built from the rule alone:
 
     n_m = BN_m(m)                                   modalities brought to one scale, m in {rgb, x}
     s_m = P n_m                                     one projection P shared by both: consistent candidates
@@ -12,9 +12,10 @@ equation is not available to us; THIS BLOCK IS OURS, built from the rule alone:
     p_m = k_m * (1 - l a') * V_m e_m                the specific part; a' = mean of a over groups, l in (0, 1) per level
     fused = ReLU(BN(W [c; p_rgb; p_x] + w_rgb * n_rgb + w_x * n_x))
 
-The last two terms are a plain path, one weight per channel; without it gradients reach the encoders only through gates. Auxiliary losses (`losses`): s_rgb
-and s_x are pulled together where both are confident; specific is decorrelated from shared, and specific from specific.
-l is learned per level, so that levels can weigh the two differently; it starts at 0.5.
+The last two terms are a plain path, one weight per channel; without it gradients reach the encoders only through
+gates. Auxiliary losses (`losses`): s_rgb and s_x are pulled together where both are confident; specific is
+decorrelated from shared, and specific from specific. l is learned per level, so that levels can weigh the two
+differently; it starts at 0.5.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Hybrid(FusionBlock):
         own = "the modality's own confidence in its specific part"
         self.shared_rgb = Probe(width, role="shared", modality="rgb", meaning=both)
         self.shared_x = Probe(width, role="shared", modality="x", meaning=both)
-        self.agreement = Probe(groups, role="agreement", meaning="cosine of the candidates per group", low=0.0, high=1.0)
+        self.agreement = Probe(
+            groups, role="agreement", meaning="cosine of the candidates per group", low=0.0, high=1.0
+        )
         self.consistent = Probe(width, role="consistent", modality="fused", meaning="what both modalities say")
         self.specific_rgb = Probe(width, role="specific", modality="rgb", meaning=alone)
         self.specific_x = Probe(width, role="specific", modality="x", meaning=alone)

@@ -23,8 +23,8 @@ FORMAT_VERSION = 1
 class FusionModel(nn.Module):
     """Base of all models: `model(rgb, x) -> logits (B, K, H, W)` at the input size, for any H and W.
 
-    Inputs are normalised by `model.preprocess`. A modality given as None is replaced by zeros, that is by its mean after
-    normalisation: the model's declared substitute. Both None is an error.
+    Inputs are normalised by `model.preprocess`. A modality given as None is replaced by zeros, that is by its mean
+    after normalisation: the model's declared substitute. Both None is an error.
 
     Subclasses implement `logits(rgb, x)` on inputs whose sides are multiples of `stride` and set `model_args`.
     """
@@ -44,7 +44,9 @@ class FusionModel(nn.Module):
         self.x_channels = x_channels
         self.preprocess = preprocess or _default_preprocess(x_channels)
         if self.preprocess.x_channels != x_channels:
-            raise InputError(f"the preprocessing is for {self.preprocess.x_channels} x channels, the model for {x_channels}")
+            raise InputError(
+                f"the preprocessing is for {self.preprocess.x_channels} x channels, the model for {x_channels}"
+            )
         self.class_names: list[str] = [f"class {i}" for i in range(num_classes)]
         self.input_size: tuple[int, int] | None = None
 
@@ -158,7 +160,8 @@ def _default_preprocess(x_channels: int) -> Preprocess:
 
 
 def init_x_from_rgb(rgb_state: dict[str, Tensor], x_state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """An x encoder's state from RGB weights: equal where shapes are, the first convolution summed over its input channels.
+    """An x encoder's state from RGB weights: equal where shapes are, the first convolution summed over its input
+    channels.
 
     The kernel sum keeps the response to a grey image of equal values in every channel; it is divided over Cx channels.
     """

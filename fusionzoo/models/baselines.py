@@ -1,4 +1,5 @@
-"""The baselines every comparison needs: RGB alone, x alone, early fusion (input concatenation), late fusion (logit average).
+"""The baselines every comparison needs: RGB alone, x alone, early fusion (input concatenation), late fusion (logit
+average).
 
 Same encoders, decoders and heads as TwoStream. `rgb_only` and `x_only` ignore the other input, so that one training
 command and one dissection serve them all.
@@ -94,7 +95,9 @@ class Baseline(FusionModel):
         for name in _STREAMS[fusion]:
             stream = Stream(encoder, decoder, channels[name], num_classes, name, dict(decoder_args or {}))
             self.add_module(f"{name}_stream", stream)
-        self.logits_probe = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
+        self.logits_probe = Probe(
+            num_classes, role="logits", modality="fused", meaning="class scores before upsampling"
+        )
 
     @property
     def levels(self) -> dict[int, dict[str, str]]:

@@ -53,7 +53,8 @@ DECODERS: dict[str, _Kind] = {
     "pspnet": _Kind("pspnet", "PSPDecoder", (5,), {"out_channels": 512, "dropout": 0.2},
                     lambda c, o: o["out_channels"], 3, depth=False),
     "deeplabv3": _Kind("deeplabv3", "DeepLabV3Decoder", (5,),
-                       {"out_channels": 256, "atrous_rates": (12, 24, 36), "aspp_separable": False, "aspp_dropout": 0.5},
+                       {"out_channels": 256, "atrous_rates": (12, 24, 36), "aspp_separable": False,
+                        "aspp_dropout": 0.5},
                        lambda c, o: o["out_channels"], 1, channels_only=True, depth=False),
 }  # fmt: skip
 
@@ -83,7 +84,10 @@ class Decoder(nn.Module):
             given["encoder_depth"] = len(channels) - 1
         if name == "segformer" and channels[1] > 0:  # give it the four levels that its paper uses
             first, given["encoder_depth"] = [channels[0], *channels[2:]], len(channels) - 2
-        self.net = cls(first, **given)
+        try:
+            self.net = cls(first, **given)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"decoder {name!r} cannot be built with {options}: {error}") from error
         self.skip_level_1 = name == "segformer" and channels[1] > 0
         self.out_channels = kind.out(channels, given)
         self.head_kernel = kind.head_kernel

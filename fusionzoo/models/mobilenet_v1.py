@@ -1,8 +1,9 @@
 """MobileNet v1 encoder at any width (Howard et al., arXiv 1704.04861).
 
-Laid out so that Google's ImageNet weights (TensorFlow.js layer files, converted by `fusionzoo convert mobilenet_v1`) give
-equal values: batch-norm epsilon 1e-3, no convolution bias, ReLU6, and stride-2 convolutions that pad only right and bottom
-(TensorFlow's "same" on even sizes, after Keras' explicit zero padding). Input convention of those weights: rgb / 127.5 - 1.
+Laid out so that Google's ImageNet weights (TensorFlow.js layer files, converted by `fusionzoo convert mobilenet_v1`)
+give equal values: batch-norm epsilon 1e-3, no convolution bias, ReLU6, and stride-2 convolutions that pad only right
+and bottom (TensorFlow's "same" on even sizes, after Keras' explicit zero padding). Input convention of those weights:
+rgb / 127.5 - 1.
 """
 
 from __future__ import annotations

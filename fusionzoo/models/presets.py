@@ -1,4 +1,4 @@
-"""Names -> models. `strategy_encoder_decoder` is built from its parts; published architectures have names of their own."""
+"""Names -> models: `strategy_encoder_decoder` from its parts; published architectures have names of their own."""
 
 from __future__ import annotations
 
@@ -66,7 +66,13 @@ def create_model(
     >>> create_model("hybrid_mobilenetv1-025_fpn", num_classes=4).num_classes
     4
     """
-    given = {"encoder": encoder, "decoder": decoder, "fusion": fusion, "num_classes": num_classes, "x_channels": x_channels}
+    given = {
+        "encoder": encoder,
+        "decoder": decoder,
+        "fusion": fusion,
+        "num_classes": num_classes,
+        "x_channels": x_channels,
+    }
     given = {k: v for k, v in given.items() if v is not None} | options
     if "." in name or "/" in name:
         raise InputError(
@@ -116,7 +122,9 @@ def build(config: dict[str, Any]) -> FusionModel:
         if key not in config:
             raise InputError(f"config.json lacks {key!r}: it was not written by fusionzoo, or is damaged")
     if config["format_version"] != FORMAT_VERSION:
-        raise InputError(f"config.json has format version {config['format_version']!r}; this fusionzoo reads {FORMAT_VERSION}")
+        raise InputError(
+            f"config.json has format version {config['format_version']!r}; this fusionzoo reads {FORMAT_VERSION}"
+        )
     name, args = config["architecture"], config["model_args"]
     if not isinstance(name, str) or not isinstance(args, dict) or not isinstance(config["preprocess"], dict):
         raise InputError("config.json: architecture must be text, model_args and preprocess objects")
@@ -127,7 +135,9 @@ def build(config: dict[str, Any]) -> FusionModel:
         else:
             model = _compose(args | {"preprocess": preprocess})
             if model.architecture != name:
-                raise InputError(f"config.json names architecture {name!r}, but its model_args make {model.architecture!r}")
+                raise InputError(
+                    f"config.json names architecture {name!r}, but its model_args make {model.architecture!r}"
+                )
         if config.get("class_names") is not None:
             model.set_classes(config["class_names"])
         if config.get("input_size") is not None:
@@ -145,5 +155,6 @@ def _refuse_unknown(given: dict[str, Any], known: Sequence[str], where: str) -> 
         if key not in known:
             near = closest(key, known, 1)
             raise InputError(
-                f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+                f"{where}: unknown key {key!r}"
+                + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
             )

@@ -1,9 +1,9 @@
 """Encoders run stage by stage, so that a fusion block can sit between two stages and feed the next one.
 
-`build_encoder(name, in_channels)` gives smp's encoders, timm's through smp (`tu-NAME`) and `mobilenetv1-WWW` (WWW = width
-in hundredths). `stage_runner(encoder)` gives a function `(level, previous feature) -> feature`; smp has no such thing, so
-the families are taken apart here, each the way its own `forward` runs. A family that is not known runs as a whole
-(`run_whole`), which serves interaction "none" only.
+`build_encoder(name, in_channels)` gives smp's encoders, timm's through smp (`tu-NAME`) and `mobilenetv1-WWW` (WWW =
+width in hundredths). `stage_runner(encoder)` gives a function `(level, previous feature) -> feature`; smp has no such
+thing, so the families are taken apart here, each the way its own `forward` runs. A family that is not known runs as a
+whole (`run_whole`), which serves interaction "none" only.
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ def stage_runner(encoder: nn.Module) -> StageRunner | None:
     if hasattr(encoder, "layer4") and hasattr(encoder, "maxpool"):  # ResNet, ResNeXt, SKNet
         act = "relu" if hasattr(encoder, "relu") else "act1"
         return lambda level, x: _run(encoder, (("conv1", "bn1", act), ("maxpool", "layer1"), *_LAYERS)[level - 1], x)
-    if hasattr(encoder, "features") and hasattr(encoder, "_out_indexes") and isinstance(encoder.features, nn.Sequential):
+    if (
+        hasattr(encoder, "features")
+        and hasattr(encoder, "_out_indexes")
+        and isinstance(encoder.features, nn.Sequential)
+    ):
         ends = [0, *(i + 1 for i in encoder._out_indexes)]  # MobileNet v2
         return lambda level, x: encoder.features[ends[level - 1] : ends[level]](x)
     inner = getattr(encoder, "model", None)

@@ -88,8 +88,8 @@ class TwoStream(FusionModel):
         self._runners = (stage_runner(self.rgb_encoder), stage_runner(self.x_encoder))
         if self._runners[0] is None and self.interaction != "none":
             raise InputError(
-                f"encoder {encoder!r} cannot run stage by stage, which {fusion!r} (interaction {self.interaction!r}) needs;"
-                " take a resnet, mit, mobilenet or convnext encoder, or a strategy with interaction 'none'"
+                f"encoder {encoder!r} cannot run stage by stage, which {fusion!r} (interaction {self.interaction!r})"
+                " needs; take a resnet, mit, mobilenet or convnext encoder, or a strategy with interaction 'none'"
             )
         channels = list(self.rgb_encoder.out_channels)
         used = used_levels(decoder, channels)
@@ -104,12 +104,15 @@ class TwoStream(FusionModel):
             setattr(self, f"stage{i}", Level(channels[i], block))
         self.decoder = build_decoder(decoder, channels, decoder_args)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
-        self.logits_probe = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
+        self.logits_probe = Probe(
+            num_classes, role="logits", modality="fused", meaning="class scores before upsampling"
+        )
 
     @property
     def levels(self) -> dict[int, dict[str, str]]:
         return {
-            i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in self.fused_levels
+            i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"}
+            for i in self.fused_levels
         }
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:

@@ -19,7 +19,8 @@ __all__ = ["evaluate"]
 def evaluate(model: FusionModel, data: Any, *, batch_size: int = 16, amp: bool = False) -> SegmentationScores:
     """Scores of `model` on `data` (samples as fusionzoo.data gives them), in eval mode; the mode is put back.
 
-    Labels keep their own size: logits (B, K, h, w) are resized to (H, W) bilinearly (align_corners False) before argmax.
+    Labels keep their own size: logits (B, K, h, w) are resized to (H, W) bilinearly (align_corners False) before
+    argmax.
     """
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(model.num_classes, data.ignore_index)

@@ -1,7 +1,7 @@
 """finetune: train a model on a data set, validate, keep the best, resume after a kill.
 
-One process, CPU or one GPU. `out/` becomes a checkpoint folder; beside it lie `settings.json`, `log.jsonl` (a line an epoch) and
-`state.pt` (everything needed to go on, replaced atomically after each epoch, removed at the end).
+One process, CPU or one GPU. `out/` becomes a checkpoint folder; beside it lie `settings.json`, `log.jsonl` (a line an
+epoch) and `state.pt` (everything needed to go on, replaced atomically after each epoch, removed at the end).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,8 @@ def finetune(
         progress: called with each epoch's log line.
 
     Returns:
-        The last log line: {"epoch", "loss", "miou", "best_miou", "seconds", ...}; miou is a fraction, None without validation.
+        The last log line: {"epoch", "loss", "miou", "best_miou", "seconds", ...}; miou is a fraction, None without
+        validation.
 
     Raises:
         InputError: settings that do not fit the data or the model, `out` in use, a state of other settings.
@@ -112,7 +114,8 @@ def finetune(
             progress(line)
     average.load_state_dict(kept)
     recipe = {"command": command(settings, out), "seed": settings.seed, "epochs": settings.epochs,
-              "resolution": list(settings.size), "init": _init_note(settings), "seconds": round(seconds, 1)}  # fmt: skip
+              "resolution": list(settings.size), "init": _init_note(settings),
+              "seconds": round(seconds, 1)}  # fmt: skip
     fields = {"recipe": recipe, "data": [{"name": train.name, "split": settings.train_split, "n": len(train)}]}
     save(average.cpu().eval(), out, half=settings.half, record_fields={**fields, **(record_fields or {})})
     state_file.unlink(missing_ok=True)
@@ -243,7 +246,9 @@ def _epoch(model: FusionModel, average: FusionModel, train: Any, settings: Setti
         main = segmentation_loss(half, batch["label"].to(device), weight)
         loss = total(main, auxiliary, settings.auxiliary)
         if not bool(torch.isfinite(loss)):
-            raise InputError(f"the loss is {float(loss.detach())} in epoch {epoch + 1}, step {i + 1}; lower --lr or drop --amp")
+            raise InputError(
+                f"the loss is {float(loss.detach())} in epoch {epoch + 1}, step {i + 1}; lower --lr or drop --amp"
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -299,8 +304,9 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 def _read_state(path: Path, settings: Settings) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0][:120]
+        raise InputError(f"{path} cannot be read ({reason}); delete it and begin again") from error
     for key, value in settings.to_dict().items():
         if state["settings"].get(key) != value:
             raise InputError(f"{path} is of a run with {key} = {state['settings'].get(key)!r}, not {value!r}")

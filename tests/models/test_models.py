@@ -1,0 +1,203 @@
+"""The shared tester of all composed models and baselines, and what is particular to TwoStream."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fusionzoo.errors import InputError, UnknownNameError
+from fusionzoo.models import BASELINES, DECODERS, build, build_encoder, create_model, list_fusions, list_models
+from fusionzoo.models.stages import stage_runner
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.probes.point import probe_points
+
+OURS = ("sum", "concat", "gate", "cross_attention", "hybrid")
+NAMES = [f"{f}_mobilenetv1-025_fpn" for f in (*OURS, *BASELINES)]
+
+
+def images(height: int, width: int, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(batch, 3, height, width, generator=generator), torch.randn(
+        batch, 1, height, width, generator=generator
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_determinism_batch_independence(name: str) -> None:
+    model = create_model(name, num_classes=5)
+    rgb, x = images(65, 90)
+    with torch.no_grad():
+        both = model(rgb, x)
+        assert both.shape == (2, 5, 65, 90)
+        torch.testing.assert_close(both, model(rgb, x), rtol=0, atol=0)
+        torch.testing.assert_close(both[1:], model(rgb[1:], x[1:]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_and_input_matters(name: str) -> None:
+    model = create_model(name, num_classes=5).train()
+    rgb, x = images(64, 64)
+    rgb.requires_grad_()
+    x.requires_grad_()
+    logits, losses = model.losses(rgb, x)
+    (logits.square().mean() + sum(losses.values(), torch.zeros(()))).backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), key
+    used = {"rgb_only": ("rgb",), "x_only": ("x",)}.get(name.rsplit("_", 2)[0], ("rgb", "x"))
+    assert (rgb.grad is not None and float(rgb.grad.abs().sum()) > 0) == ("rgb" in used)
+    assert (x.grad is not None and float(x.grad.abs().sum()) > 0) == ("x" in used)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_makes_the_same_model(name: str) -> None:
+    model = create_model(name, num_classes=5, preprocess=Preprocess(x_mean=(3.0,), x_std=(2.0,)))
+    model.set_classes(list("abcde"))
+    model.input_size = (64, 96)
+    twin = build(model.config())
+    twin.load_state_dict(model.state_dict(), strict=True)
+    rgb, x = images(64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(model(rgb, x), twin(rgb, x), rtol=0, atol=0)
+    assert twin.config() == model.config()
+    assert twin.architecture == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_meta_device_and_probe_names_of_levels(name: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    assert all(p.is_meta for p in model.parameters())
+    points = probe_points(model)
+    assert model.levels and all(n in points for level in model.levels.values() for n in level.values())
+
+
+def test_late_is_the_mean_of_its_streams() -> None:
+    model = create_model("late_mobilenetv1-025_fpn", num_classes=3)
+    rgb, x = images(64, 64)
+    with torch.no_grad():
+        small = (model.rgb_stream(rgb) + model.x_stream(x)) / 2
+        torch.testing.assert_close(model.logits(rgb, x), small)
+
+
+def test_a_missing_modality_is_its_mean() -> None:
+    model = create_model("concat_mobilenetv1-025_fpn", num_classes=3)
+    rgb, x = images(64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(rgb, None), model(rgb, torch.zeros_like(x)), rtol=0, atol=0)
+        torch.testing.assert_close(model(None, x), model(torch.zeros_like(rgb), x), rtol=0, atol=0)
+    with pytest.raises(InputError, match="both modalities are None"):
+        model(None, None)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "x", "said"),
+    [((1, 4, 32, 32), (1, 1, 32, 32), "rgb has shape"), ((1, 3, 32, 32), (1, 3, 32, 32), "x has shape"),
+     ((1, 3, 32, 32), (1, 1, 32, 64), "differ"), ((2, 3, 32, 32), (1, 1, 32, 32), "differ")],
+)  # fmt: skip
+def test_wrong_shapes_are_refused(rgb: tuple[int, ...], x: tuple[int, ...], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        create_model("sum_mobilenetv1-025_fpn")(torch.zeros(rgb), torch.zeros(x))
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+@pytest.mark.parametrize("encoder", ["mobilenetv1-025", "resnet18", "mit-b0"])
+def test_every_decoder_takes_fused_features_at_odd_sizes(encoder: str, decoder: str) -> None:
+    options = {"unetplusplus": {}, "pspnet": {"out_channels": 64}, "fpn": {"pyramid_channels": 32}}.get(decoder, {})
+    model = create_model(f"sum_{encoder}_{decoder}", num_classes=2, decoder_args=options)
+    with torch.no_grad():
+        assert model(*images(70, 97, batch=1)).shape == (1, 2, 70, 97)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv1-050", "resnet18", "mit_b0", "mobilenet_v2", "se_resnet50",
+                                  "timm-skresnet18", "tu-convnext_atto", "tu-resnet18"])  # fmt: skip
+def test_stage_by_stage_equals_the_encoders_own_forward(name: str) -> None:
+    encoder = build_encoder(name, 3).eval()
+    run = stage_runner(encoder)
+    assert run is not None
+    image = images(64, 96)[0]
+    with torch.no_grad():
+        wanted = encoder(image)
+        feature = image
+        for level in range(1, 6):
+            feature = run(level, feature)
+            if encoder.out_channels[level] > 0:
+                torch.testing.assert_close(feature, wanted[level], rtol=1e-5, atol=1e-5)
+
+
+def test_interaction_decides_what_the_streams_carry_on_with() -> None:
+    """`inject` feeds fused into RGB's next stage and `exchange` both outputs; seen at the next level's probes."""
+    import fusionzoo.models.two_stream as module
+    from fusionzoo.fusion.base import Fused, FusionBlock
+    from fusionzoo.registry import Registry
+
+    class Marked(FusionBlock):
+        def fuse(self, rgb: torch.Tensor, x: torch.Tensor) -> Fused:
+            return Fused(rgb + 1, x + 2, rgb * 0 + 3)
+
+    seen = {}
+    for interaction in ("none", "inject", "exchange"):
+        registry: Registry = Registry("fusion strategy")
+        registry.add("marked", type("M", (Marked,), {"interaction": interaction}))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "fusions", registry)
+            torch.manual_seed(0)
+            model = module.TwoStream("marked", "mobilenetv1-025", "fpn").eval()
+        points, inputs = probe_points(model), {}
+        for point, key in (("stage3.rgb", "rgb"), ("stage3.x", "x")):
+            points[point].tap = lambda v, key=key, inputs=inputs: inputs.setdefault(key, v)
+        with torch.no_grad():
+            rgb, x = images(64, 64)
+            model(rgb, x)
+            run_rgb, run_x = stage_runner(model.rgb_encoder), stage_runner(model.x_encoder)
+            r, d = rgb, x
+            for level in (1, 2):
+                r, d = run_rgb(level, r), run_x(level, d)
+                if interaction != "none":
+                    r, d = (r * 0 + 3, d) if interaction == "inject" else (r + 1, d + 2)
+            torch.testing.assert_close(inputs["rgb"], run_rgb(3, r))
+            torch.testing.assert_close(inputs["x"], run_x(3, d))
+        seen[interaction] = inputs["rgb"]
+    assert not torch.equal(seen["none"], seen["inject"])
+
+
+def test_names_and_overrides() -> None:
+    model = create_model("concat_mobilenetv1-025_fpn", encoder="resnet18", decoder="unet", fusion="gate", num_classes=7,
+                         x_channels=3)  # fmt: skip
+    assert model.architecture == "gate_resnet18_unet"
+    assert model(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)).shape == (1, 7, 32, 32)
+    assert list_fusions("conc*") == ["concat"] and "late" in list_fusions()
+    assert "hybrid_mit-b0_segformer" in list_models("hybrid_*")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("hybird_resnet18_fpn", "did you mean 'hybrid'"), ("hybrid_resnet19_fpn", "resnet18"),
+     ("hybrid_resnet18_fnp", "'fpn'"), ("nonsense", "unknown model")],
+)  # fmt: skip
+def test_unknown_names_give_the_closest(name: str, said: str) -> None:
+    with pytest.raises(UnknownNameError, match=said):
+        create_model(name)
+
+
+def test_a_checkpoint_name_is_not_an_architecture() -> None:
+    with pytest.raises(InputError, match="from_pretrained"):
+        create_model("hybrid_mobilenetv1-025_fpn.planted")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"colour": 1}, "unknown key 'colour'"), ({"format_version": 9}, "format version 9"),
+     ({"architecture": "sum_resnet18_fpn"}, "model_args make"), ({"class_names": ["a"]}, "class names for"),
+     ({"model_args": {"fusoin": "sum"}}, "fus")],
+)  # fmt: skip
+def test_foreign_configs_are_refused(change: dict[str, object], said: str) -> None:
+    config = create_model("sum_mobilenetv1-025_fpn").config() | change
+    with pytest.raises((InputError, UnknownNameError), match=said):
+        build(config)
+
+
+def test_decoder_options_are_checked() -> None:
+    with pytest.raises(InputError, match="divisible"):
+        create_model("sum_mobilenetv1-025_fpn", decoder_args={"segmentation_channels": 16})
+    with pytest.raises(InputError, match="did you mean 'pyramid_channels'"):
+        create_model("sum_mobilenetv1-025_fpn", decoder_args={"pyramid_chanels": 8})
