@@ -1,0 +1,102 @@
+"""Commonality analysis: what the fused feature takes from each modality alone, and what either could give.
+
+R2(S) is the share of the fused feature's variance that a linear map of the features in S explains (Newton and Spurrell
+1967; Nimon and Oswald 2013 for its use): unique rgb = R2(rgb, x) - R2(x), unique x = R2(rgb, x) - R2(rgb),
+redundant = R2(rgb) + R2(x) - R2(rgb, x), rest = 1 - R2(rgb, x). The four add up to 1. Redundant can be negative: then
+the modalities explain more together than the sum of what each explains alone (suppression).
+
+In view `pix` samples are plentiful. In view `gap` they are images; with few, R2 is inflated by fitting, and the
+adjusted value R2a = 1 - (1 - R2)(n - 1) / (n - 1 - p) (Ezekiel 1930) is the one to read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.base import MetricInfo
+from fusionzoo.metrics.cka import constant
+from fusionzoo.metrics.moments import CentredMoments
+from fusionzoo.metrics.similarity import ridge_r2
+
+__all__ = ["INFO", "Commonality", "commonality"]
+
+INFO = MetricInfo(
+    name="commonality (unique rgb, unique x, redundant)",
+    low=None,
+    high=1.0,
+    larger_is="more of the fused variance",
+    invariant_to=("rotation of any set", "translation", "rotation of the fused feature"),
+    cost="O((C_rgb + C_x)^3) after one pass; state (C_rgb + C_x + C_fused)^2",
+    source="Newton and Spurrell 1967",
+)
+
+
+@dataclass(frozen=True)
+class Commonality:
+    """Shares of the fused feature's variance; they add up to 1. NaN where samples do not outnumber the channels.
+
+    Attributes:
+        unique_rgb, unique_x, redundant, rest: the four shares.
+        r2_rgb, r2_x, r2_both: the R2 they are made of.
+        n: samples. view: "gap" or "pix". adjusted: whether the R2 are corrected for the number of channels.
+    """
+
+    unique_rgb: float
+    unique_x: float
+    redundant: float
+    rest: float
+    r2_rgb: float
+    r2_x: float
+    r2_both: float
+    n: int
+    view: str
+    adjusted: bool
+
+
+def commonality(
+    moments: CentredMoments,
+    rgb: int | str = "rgb",
+    x: int | str = "x",
+    fused: int | str = "fused",
+    *,
+    ridge: float = 1e-6,
+    adjusted: bool = True,
+) -> Commonality:
+    """Commonality analysis of `fused` on `rgb` and `x`, three points of the same moments.
+
+    Args:
+        ridge: added to the diagonal of the channels' correlation matrix, for numerical rank only.
+        adjusted: correct R2 for the number of channels (counted as they are, alive or not).
+
+    >>> from fusionzoo.metrics.moments import Moments
+    >>> g = torch.Generator().manual_seed(0)
+    >>> rgb, x = torch.randn(500, 2, generator=g), torch.randn(500, 2, generator=g)
+    >>> moments = Moments(("rgb", "x", "fused"))
+    >>> moments.update(rgb, x, 2 * rgb + x)
+    >>> shares = commonality(moments.centred())
+    >>> round(shares.unique_rgb, 1), round(shares.unique_x, 1), abs(round(shares.redundant, 1))
+    (0.8, 0.2, 0.0)
+    """
+    r, d, f = moments.index(rgb), moments.index(x), moments.index(fused)
+    if len({r, d, f}) != 3:
+        raise InputError(f"rgb, x and fused must be three different points, got {rgb}, {x}, {fused}")
+    sr, sd, sf = (moments.slices[i] for i in (r, d, f))
+    gram, n = moments.gram, moments.n
+    if bool(constant(moments)[f]):
+        nan = float("nan")
+        return Commonality(nan, nan, nan, nan, nan, nan, nan, n, moments.view, adjusted)
+    place = torch.arange(len(gram), device=gram.device)
+
+    def r2(*parts: slice) -> float:
+        index = torch.cat([place[s] for s in parts])
+        p = len(index)
+        if n <= p + 1:
+            return float("nan")
+        value = float(ridge_r2(gram[index[:, None], index], gram[index, sf], moments.norm[f], ridge))
+        return 1 - (1 - value) * (n - 1) / (n - 1 - p) if adjusted else value
+
+    one, two, both = r2(sr), r2(sd), r2(sr, sd)
+    return Commonality(both - two, both - one, one + two - both, 1 - both, one, two, both, n, moments.view, adjusted)

@@ -1,0 +1,132 @@
+"""Contribution of modalities to a score, from the score with every subset of modalities present.
+
+V(S) is the score (mIoU, per-class IoU, ...) with the modalities S present; what "absent" means is a choice that belongs
+to the result. Shapley value of modality i among M (Shapley 1953):
+phi_i = sum over S without i of |S|! (M - |S| - 1)! / M! (V(S + i) - V(S)); the phi add up to V(all) - V(none).
+Interaction of two modalities (Grabisch and Roubens 1999): V(both) - V(rgb) - V(x) + V(none); above 0 they help each
+other (synergy), below 0 they give the same thing (redundancy). The perceptual score (Gat et al. 2021) is the drop when
+one modality is permuted across samples, as a share of the unpermuted score.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.base import MetricInfo
+
+__all__ = ["INFO", "Cooperation", "cooperation", "perceptual_score", "shapley"]
+
+INFO = MetricInfo(
+    name="Shapley contribution",
+    low=-1.0,
+    high=1.0,
+    larger_is="more of the score comes from the modality",
+    invariant_to=("adding a constant to all scores",),
+    cost="2^M evaluations of the model; O(M 2^M) after them",
+    source="Shapley 1953; interaction: Grabisch and Roubens 1999; perceptual score: Gat et al. 2021",
+)
+
+Score = float | Tensor
+Scores = Mapping[tuple[str, ...], Score] | Mapping[frozenset[str], Score] | Mapping[str, Score]
+
+
+def _checked(values: Scores) -> tuple[list[str], dict[frozenset[str], Tensor]]:
+    table = {
+        frozenset([key] if isinstance(key, str) else key): torch.as_tensor(value, dtype=torch.float64)
+        for key, value in values.items()
+    }
+    names = sorted(frozenset().union(*table))
+    subsets = [frozenset(c) for size in range(len(names) + 1) for c in itertools.combinations(names, size)]
+    missing = [s for s in subsets if s not in table]
+    if not names or missing or len(table) != len(subsets):
+        lacking = ", ".join("{" + ", ".join(sorted(s)) + "}" for s in missing) or "none"
+        raise InputError(f"need a score for every subset of the modalities {names}; missing: {lacking}")
+    return names, table
+
+
+def shapley(values: Scores) -> dict[str, Tensor]:
+    """Shapley value of every modality.
+
+    Args:
+        values: subset of modality names (a tuple or frozenset; the empty one included) -> score, a number or a tensor
+            such as per-class IoU. All 2^M subsets are needed.
+
+    Returns:
+        Name -> float64 tensor shaped like the scores.
+
+    Raises:
+        InputError: a subset is missing.
+
+    >>> v = {(): 0.0, ("rgb",): 0.3, ("x",): 0.2, ("rgb", "x"): 0.6}
+    >>> {name: round(float(value), 3) for name, value in shapley(v).items()}
+    {'rgb': 0.35, 'x': 0.25}
+    """
+    names, table = _checked(values)
+    m = len(names)
+    result = {}
+    for name in names:
+        others = [other for other in names if other != name]
+        total = torch.zeros_like(table[frozenset()])
+        for size in range(m):
+            weight = math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)
+            for chosen in itertools.combinations(others, size):
+                total = total + weight * (table[frozenset((*chosen, name))] - table[frozenset(chosen)])
+        result[name] = total
+    return result
+
+
+@dataclass(frozen=True)
+class Cooperation:
+    """How two modalities share a score.
+
+    Attributes:
+        shapley: name -> contribution; they add up to V(both) - V(none).
+        alone: name -> V(name) - V(none).
+        marginal: name -> V(both) - V(other), what is lost without the modality.
+        interaction: above 0 synergy, below 0 redundancy.
+    """
+
+    shapley: dict[str, Tensor]
+    alone: dict[str, Tensor]
+    marginal: dict[str, Tensor]
+    interaction: Tensor
+
+
+def cooperation(values: Scores) -> Cooperation:
+    """Cooperation of two modalities from the four scores V(none), V(a), V(b), V(a, b).
+
+    >>> v = {(): 0.0, ("rgb",): 0.3, ("x",): 0.2, ("rgb", "x"): 0.6}
+    >>> round(float(cooperation(v).interaction), 3)
+    0.1
+    """
+    names, table = _checked(values)
+    if len(names) != 2:
+        raise InputError(f"cooperation is of two modalities, got {names}; shapley takes any number")
+    none, both = table[frozenset()], table[frozenset(names)]
+    single = {name: table[frozenset([name])] for name in names}
+    other = {names[0]: names[1], names[1]: names[0]}
+    return Cooperation(
+        shapley=shapley(values),
+        alone={name: single[name] - none for name in names},
+        marginal={name: both - single[other[name]] for name in names},
+        interaction=both - single[names[0]] - single[names[1]] + none,
+    )
+
+
+def perceptual_score(full: Score, permuted: Score) -> Tensor:
+    """Share of the score that is lost when a modality is permuted across samples; NaN where the full score is not
+    positive.
+
+    >>> float(perceptual_score(0.5, 0.4))
+    0.2
+    """
+    whole = torch.as_tensor(full, dtype=torch.float64)
+    part = torch.as_tensor(permuted, dtype=torch.float64)
+    return torch.where(whole > 0, ((whole - part) / whole).round(decimals=12), torch.nan)

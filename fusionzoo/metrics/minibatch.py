@@ -1,0 +1,178 @@
+"""CKA of whole maps (view `flat`: a sample is an image, its features all C H W values), batch by batch.
+
+HSIC1 (unbiased, cka.py) is computed within each batch from its n x n Gram matrices and averaged over batches before the
+ratio is taken (Nguyen et al. 2020): CKA = sum_b HSIC1(K, L) / sqrt(sum_b HSIC1(K, K) sum_b HSIC1(L, L)). A batch of n
+samples carries weight n, so batches of equal size count equally; one of fewer than 4 has no HSIC1: it is left out and
+counted in `skipped`. The value depends on the batch size, which belongs to the result.
+
+All pairs of P points at once: with the zero-diagonal Grams as rows of A (P, n^2), traces are A A', and the other two
+terms are outer products of row sums. Grams are summed over slices of the features, centred on the batch mean (HSIC1 is
+invariant to it), in float32 within a slice and float64 across slices: no copy of a map is made.
+
+Kernels: "linear", or "rbf" exp(-|x - y|^2 / (2 s^2)) with s = bandwidth x the batch's median distance (Kornblith et al.
+2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.cka import cka_from_hsic
+
+__all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "centred_gram"]
+
+SLICE = 1 << 13  # features per slice
+
+
+@dataclass(frozen=True)
+class MinibatchScores:
+    """Minibatch CKA of all pairs.
+
+    Attributes:
+        cka: (P, P) float64, not clamped; NaN where undefined.
+        n: samples that counted. batches: batches that counted. skipped: batches of fewer than 4 samples, left out.
+        batch_size: the largest batch.
+        kernel: "linear" or "rbf".
+    """
+
+    cka: Tensor
+    n: int
+    batches: int
+    skipped: int
+    batch_size: int
+    kernel: str
+
+
+def centred_gram(feature: Tensor) -> Tensor:
+    """(n, n) float64 Gram matrix of a batch (n, ...) about its mean, without a copy of the batch.
+
+    >>> float(centred_gram(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))[0, 1])
+    -2.0
+    """
+    rows = feature.detach().flatten(1)
+    gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for part in rows.split(SLICE, dim=1):
+        part = part if part.dtype == torch.float64 else part.float()
+        part = part - part.mean(0)
+        gram += part @ part.T
+    return gram
+
+
+def batch_hsic(kernels: Tensor) -> Tensor:
+    """(P, P) unbiased HSIC of kernel matrices (P, n, n), n >= 4."""
+    p, n = kernels.shape[:2]
+    if n < 4:
+        raise InputError(f"unbiased HSIC needs at least 4 samples, got {n}")
+    kernels = kernels.double().clone()
+    kernels.diagonal(dim1=1, dim2=2).zero_()
+    flat, rows = kernels.view(p, -1), kernels.sum(2)
+    total = rows.sum(1)
+    value = flat @ flat.T + torch.outer(total, total) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows @ rows.T)
+    return value / (n * (n - 3))
+
+
+class MinibatchCKA(Accumulator):
+    """Minibatch CKA of all pairs of P feature sets.
+
+    Feed it whole batches with `update`, or, from hooks, one Gram matrix per point with `add_grams`: no map is held.
+
+    Args:
+        points: names of the feature sets, or their number.
+        kernel: "linear" or "rbf".
+        bandwidth: of the rbf kernel, in units of the median distance.
+
+    >>> x = torch.randn(20, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    >>> score = MinibatchCKA(2)
+    >>> score.update(x, 2 * x)
+    >>> round(float(score.compute().cka[0, 1]), 6)
+    1.0
+    """
+
+    info = MetricInfo(
+        name="minibatch CKA",
+        low=None,
+        high=1.0,
+        larger_is="more similar",
+        invariant_to=("rotation", "isotropic scaling", "translation", "permutation of channels"),
+        cost="state P^2 float64; O(n b F) for batches of b samples of F features",
+        source="Nguyen et al. 2020; rbf kernel: Kornblith et al. 2019",
+    )
+
+    def __init__(self, points: Sequence[str] | int = 2, kernel: str = "linear", bandwidth: float = 0.5) -> None:
+        super().__init__()
+        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
+        if kernel not in ("linear", "rbf"):
+            raise InputError(f"unknown kernel {kernel!r}: use 'linear' or 'rbf'")
+        if not bandwidth > 0:
+            raise InputError(f"bandwidth must be positive, got {bandwidth}")
+        self.kernel, self.bandwidth = kernel, bandwidth
+        count = len(self.points)
+        self._state = {
+            "hsic": torch.zeros(count, count, dtype=torch.float64),
+            "n": torch.zeros((), dtype=torch.int64),
+            "batches": torch.zeros((), dtype=torch.int64),
+            "skipped": torch.zeros((), dtype=torch.int64),
+            "batch_size": torch.zeros((), dtype=torch.int64),
+        }
+
+    def _config(self) -> dict[str, object]:
+        return {"points": self.points, "kernel": self.kernel, "bandwidth": self.bandwidth}
+
+    @accumulates
+    def update(self, *features: Tensor) -> None:
+        """Adds one batch: P features (n, ...) of the same samples."""
+        if len({len(f) for f in features}) > 1:
+            raise InputError(f"features must have the same samples, got {[len(f) for f in features]}")
+        self.add_grams(*[centred_gram(f) for f in features])
+
+    @accumulates
+    def add_grams(self, *grams: Tensor) -> None:
+        """Adds one batch given by its linear Gram matrices (n, n), as `centred_gram` makes them."""
+        if len(grams) != len(self.points):
+            raise InputError(f"expected {len(self.points)} features ({', '.join(self.points)}), got {len(grams)}")
+        stacked = torch.stack([g.double() for g in grams])
+        if not bool(torch.isfinite(stacked.sum())):
+            raise InputError("a feature has values that are not finite (NaN or infinity)")
+        n = stacked.shape[1]
+        if n == 0:
+            return
+        if n < 4:
+            self._state["skipped"] += 1
+            return
+        if self.kernel == "rbf":
+            stacked = torch.stack([self._rbf(g) for g in stacked])
+        self._state["hsic"] += n * batch_hsic(stacked)
+        self._state["n"] += n
+        self._state["batches"] += 1
+        self._state["batch_size"] = self._state["batch_size"].clamp(min=n)
+
+    def _rbf(self, gram: Tensor) -> Tensor:
+        own = gram.diagonal()
+        squared = (own[:, None] + own[None, :] - 2 * gram).clamp(min=0)
+        n = len(gram)
+        upper = torch.triu_indices(n, n, 1, device=gram.device)
+        scale = (self.bandwidth**2) * squared[upper[0], upper[1]].median()
+        return torch.exp(-squared / (2 * scale.clamp(min=torch.finfo(torch.float64).tiny)))
+
+    def _merge(self, other: dict[str, Tensor]) -> None:
+        largest = torch.maximum(self._state["batch_size"], other["batch_size"])
+        super()._merge(other)
+        self._state["batch_size"] = largest
+
+    def compute(self) -> MinibatchScores:
+        """Scores of everything seen; NaN before the first batch of 4."""
+        state = self._state
+        return MinibatchScores(
+            cka=cka_from_hsic(state["hsic"]).cpu(),
+            n=int(state["n"]),
+            batches=int(state["batches"]),
+            skipped=int(state["skipped"]),
+            batch_size=int(state["batch_size"]),
+            kernel=self.kernel,
+        )

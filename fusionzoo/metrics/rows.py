@@ -1,0 +1,211 @@
+"""Measures that need the samples themselves (RSA, mutual nearest neighbours), and a fixed-size sample that merges.
+
+`RowSample` keeps the pooled features of at most `limit` samples, those whose keys hash lowest: which samples are kept
+depends on the keys alone, not on the order of batches or on how the data set was split over processes.
+
+* RSA (Kriegeskorte et al. 2008): Spearman correlation of the two representational dissimilarity matrices, 1 - Pearson.
+* Mutual k nearest neighbours (Huh et al. 2024): mean share of the k neighbours that a sample has in both spaces, itself
+  left out, by cosine similarity; k / (n - 1) by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, as_samples
+
+__all__ = ["INFO", "RowSample", "mutual_knn", "permutation_null", "rsa"]
+
+INFO: dict[str, MetricInfo] = {
+    "rsa": MetricInfo(
+        "RSA",
+        -1.0,
+        1.0,
+        "more similar",
+        ("isotropic scaling", "permutation of channels"),
+        "O(n^2 (p + q) + n^2 log n)",
+        "Kriegeskorte et al. 2008",
+    ),
+    "mutual_knn": MetricInfo(
+        "mutual k-NN",
+        0.0,
+        1.0,
+        "more similar",
+        ("rotation", "isotropic scaling", "permutation of channels"),
+        "O(n^2 (p + q))",
+        "Huh et al. 2024",
+    ),
+}
+
+
+def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
+        raise InputError(f"need rows (n, p) and (n, q) of the same samples, got {tuple(a.shape)} and {tuple(b.shape)}")
+    return a.double(), b.double()
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks from 0, ties averaged, float64."""
+    ordered, place = values.sort()
+    _, inverse, counts = ordered.unique_consecutive(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    mean = last - (counts.double() + 1) / 2
+    return torch.empty_like(last[inverse]).scatter_(0, place, mean[inverse])
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    size = float((a.square().sum() * b.square().sum()).sqrt())
+    return float((a * b).sum()) / size if size > 0 else float("nan")
+
+
+def rsa(a: Tensor, b: Tensor) -> float:
+    """Spearman correlation of the dissimilarities (1 - Pearson across channels) of all pairs of samples.
+
+    Args:
+        a, b: (n, p) and (n, q) rows of the same samples, n >= 3, p and q >= 2.
+
+    >>> x = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
+    >>> round(rsa(x, 2 * x), 6)
+    1.0
+    """
+    a, b = _pair(a, b)
+    if len(a) < 3 or a.shape[1] < 2 or b.shape[1] < 2:
+        return float("nan")
+    upper = torch.triu_indices(len(a), len(a), 1)
+    vectors = []
+    for rows in (a, b):
+        rows = rows - rows.mean(1, keepdim=True)
+        norm = rows.norm(dim=1)
+        if bool((norm == 0).any()):
+            return float("nan")
+        rows = rows / norm[:, None]
+        vectors.append(_ranks(1 - (rows @ rows.T)[upper[0], upper[1]]))
+    return _correlation(*vectors)
+
+
+def mutual_knn(a: Tensor, b: Tensor, k: int = 10) -> float:
+    """Mean share of k nearest neighbours (cosine) that are the same in both spaces.
+
+    >>> x = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    >>> mutual_knn(x, 3 * x, k=4)
+    1.0
+    """
+    a, b = _pair(a, b)
+    n = len(a)
+    if not 1 <= k < n:
+        raise InputError(f"k must lie between 1 and n - 1 = {n - 1}, got {k}")
+    member = []
+    for rows in (a, b):
+        rows = torch.nn.functional.normalize(rows, dim=1)
+        near = (rows @ rows.T).fill_diagonal_(float("-inf")).topk(k, dim=1).indices
+        member.append(torch.zeros(n, n, dtype=torch.bool, device=a.device).scatter_(1, near, True))
+    return int((member[0] & member[1]).sum()) / (n * k)
+
+
+def permutation_null(
+    statistic: Callable[[Tensor, Tensor], float], a: Tensor, b: Tensor, times: int = 200, seed: int = 0
+) -> tuple[float, Tensor]:
+    """p value of a similarity, and its values when the samples of `b` are permuted.
+
+    Args:
+        statistic: larger means more similar.
+
+    Returns:
+        (1 + number of permuted values at or above the real one) / (1 + times), and the (times,) permuted values.
+
+    >>> g = torch.Generator().manual_seed(0)
+    >>> x = torch.randn(20, 4, generator=g)
+    >>> permutation_null(rsa, x, x, times=19)[0]
+    0.05
+    """
+    if times < 1:
+        raise InputError(f"times must be at least 1, got {times}")
+    a, b = _pair(a, b)
+    generator = torch.Generator().manual_seed(seed)
+    null = torch.tensor(
+        [statistic(a, b[torch.randperm(len(b), generator=generator).to(b.device)]) for _ in range(times)],
+        dtype=torch.float64,
+    )
+    return (1 + int((null >= statistic(a, b)).sum())) / (1 + times), null
+
+
+class RowSample(Accumulator):
+    """Pooled features (view `gap`) of at most `limit` samples, for the measures that need samples.
+
+    Args:
+        points: names of the feature sets, or their number.
+        limit: samples kept.
+
+    >>> sample = RowSample(1, limit=3)
+    >>> sample.update(torch.arange(8), torch.arange(8.0)[:, None])
+    >>> len(sample.compute()["0"])
+    3
+    """
+
+    info = MetricInfo(
+        name="sample of pooled features",
+        low=None,
+        high=None,
+        larger_is="",
+        invariant_to=("order of samples",),
+        cost="state limit x D float64",
+        source="bottom-k sampling: Cohen and Kaplan 2007",
+    )
+
+    def __init__(self, points: Sequence[str] | int = 2, limit: int = 2000) -> None:
+        super().__init__()
+        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
+        if not self.points or limit < 1:
+            raise InputError(f"need one or more points and a limit of at least 1, got {self.points} and {limit}")
+        self.limit = limit
+        self._state = {"keys": torch.zeros(0, dtype=torch.int64), "seen": torch.zeros((), dtype=torch.int64)}
+
+    def _config(self) -> dict[str, object]:
+        return {"points": self.points, "limit": self.limit}
+
+    @accumulates
+    def update(self, keys: Tensor, *features: Tensor) -> None:
+        """Adds samples: keys (B,) integers that name them (the index in the data set), and P features of them."""
+        if len(features) != len(self.points):
+            raise InputError(f"expected {len(self.points)} features ({', '.join(self.points)}), got {len(features)}")
+        rows = {f"rows.{name}": as_samples(f, "gap") for name, f in zip(self.points, features, strict=True)}
+        if keys.ndim != 1 or any(len(r) != len(keys) for r in rows.values()):
+            raise InputError(
+                f"one key per sample: got {tuple(keys.shape)} keys, {[len(r) for r in rows.values()]} rows"
+            )
+        device = next(iter(rows.values())).device
+        seen = torch.tensor(len(keys), device=device)
+        self._merge({"keys": keys.long().to(device), "seen": seen, **rows})
+
+    def _merge(self, other: dict[str, Tensor]) -> None:
+        if not len(other["keys"]):
+            return
+        state = self._state
+        seen = state["seen"] + other["seen"]
+        if len(state["keys"]):
+            other = {name: torch.cat([state[name], value]) for name, value in other.items() if name != "seen"}
+        keys = other["keys"]
+        order = _hash(keys).argsort(stable=True)[: self.limit]
+        self._state = {name: value[order] for name, value in other.items() if name != "seen"} | {"seen": seen}
+
+    def _check_state(self, state: dict[str, Tensor]) -> None:
+        full = {"keys", "seen", *(f"rows.{name}" for name in self.points)}
+        if set(state) not in ({"keys", "seen"}, full):
+            raise InputError(f"state of RowSample needs {sorted(full)}, got {sorted(state)}")
+
+    def compute(self) -> dict[str, Tensor]:
+        """Point -> (n, C) float64 rows of the kept samples, in the order of their hashes."""
+        return {name: self._state.get(f"rows.{name}", torch.zeros(0, 0).double()) for name in self.points}
+
+
+def _hash(keys: Tensor) -> Tensor:
+    """A fixed scrambling of 64-bit integers (the finaliser of MurmurHash3, shifts made logical)."""
+    for shift, factor in ((33, -49064778989728563), (33, -4265267296055464877), (33, 1)):
+        keys = keys ^ ((keys >> shift) & ((1 << (64 - shift)) - 1))
+        keys = keys * factor
+    return keys

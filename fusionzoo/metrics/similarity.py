@@ -1,0 +1,200 @@
+"""Similarity of all pairs of P feature sets from the second moments of one pass (moments.py).
+
+With X, Y centred, Sxx = X'X, Sxy = X'Y, |.|_* the sum of singular values:
+
+* CKA: see cka.py.
+* Orthogonal Procrustes (Ding et al. 2021): |X|^2 + |Y|^2 - 2 |Sxy|_*; normalised (both scaled to unit Frobenius norm)
+  2 - 2 c with c = |Sxy|_* / (|X| |Y|); angular arccos c, a metric (Williams et al. 2021).
+* CCA: correlations rho = singular values of Sxx^-1/2 Sxy Syy^-1/2. SVCCA (Raghu et al. 2017) first keeps the principal
+  directions that hold 99 % of the variance, then takes the mean of rho. PWCCA (Morcos et al. 2018) weighs rho_i by
+  sum_j |<h_i, x_j>|, h_i the canonical variates of X. Regularised CCA adds a share of the mean eigenvalue to Sxx, Syy.
+* Linear predictivity: R2 of the ridge regression of Y on X, over all features of Y together.
+
+Matrices are (P, P), row first argument, column second, float64, NaN where undefined. CCA is undefined (all ones by
+construction) unless samples outnumber the kept directions of both sets together.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.base import MetricInfo
+from fusionzoo.metrics.cka import cka_from_hsic, constant, hsic
+from fusionzoo.metrics.moments import CentredMoments
+
+__all__ = [
+    "INFO",
+    "cca",
+    "cca_matrices",
+    "cka_matrices",
+    "linear_predictivity",
+    "procrustes_matrices",
+    "r2_matrix",
+    "ridge_r2",
+]
+
+_ROTATION = ("rotation", "isotropic scaling", "translation", "permutation of channels")
+_SECOND = ("rotation of the second set", "isotropic scaling", "translation", "permutation of channels")
+_COST = "O(P^2 C^3) after one pass; state D^2"
+
+INFO: dict[str, MetricInfo] = {
+    "cka": MetricInfo(
+        "linear CKA", None, 1.0, "more similar", _ROTATION, _COST, "Kornblith et al. 2019; Nguyen et al. 2020"
+    ),
+    "procrustes": MetricInfo(
+        "orthogonal Procrustes distance (normalised)", 0.0, 2.0, "more different", _ROTATION, _COST, "Ding et al. 2021"
+    ),
+    "angular": MetricInfo(
+        "angular Procrustes distance", 0.0, torch.pi / 2, "more different", _ROTATION, _COST, "Williams et al. 2021"
+    ),
+    "svcca": MetricInfo("SVCCA", 0.0, 1.0, "more similar", _ROTATION, _COST, "Raghu et al. 2017"),
+    "pwcca": MetricInfo(
+        "PWCCA",
+        0.0,
+        1.0,
+        "more similar",
+        _SECOND,
+        _COST,
+        "Morcos et al. 2018",
+    ),
+    "rcca": MetricInfo("regularised CCA", 0.0, 1.0, "more similar", _ROTATION, _COST, "Vinod 1976"),
+    "r2": MetricInfo(
+        "linear predictivity R2",
+        0.0,
+        1.0,
+        "better predicted",
+        ("rotation of either set", "translation", "isotropic scaling"),
+        _COST,
+        "ridge regression",
+    ),
+}
+
+
+def _hidden(moments: CentredMoments, values: Tensor) -> Tensor:
+    """NaN in the rows and columns of constant feature sets."""
+    bad = constant(moments)
+    return torch.where(bad[:, None] | bad[None, :], torch.nan, values)
+
+
+def cka_matrices(moments: CentredMoments) -> tuple[Tensor, Tensor]:
+    """Unbiased and biased linear CKA of all pairs, (P, P) each, not clamped."""
+    unbiased, biased = hsic(moments)
+    return _hidden(moments, cka_from_hsic(unbiased)), _hidden(moments, cka_from_hsic(biased))
+
+
+def procrustes_matrices(moments: CentredMoments) -> tuple[Tensor, Tensor, Tensor]:
+    """Orthogonal Procrustes distances of all pairs, (P, P) each: plain, normalised (0 to 2), angular (0 to pi/2).
+
+    The plain distance is that of the data as it is, per sample: divided by n. Sets of different widths compare as if
+    the narrower were padded with zeros.
+    """
+    count = len(moments.points)
+    nuclear = moments.gram.new_zeros(count, count)
+    for p in range(count):
+        for q in range(p + 1):
+            nuclear[p, q] = nuclear[q, p] = torch.linalg.svdvals(moments.block(p, q)).sum()
+    nuclear.fill_diagonal_(0).add_(torch.diag(moments.norm))  # |X'X|_* is the squared norm
+    plain = (moments.norm[:, None] + moments.norm[None, :] - 2 * nuclear).clamp(min=0) / moments.n
+    cosine = nuclear / torch.outer(moments.norm, moments.norm).sqrt()
+    cosine = _hidden(moments, cosine).clamp(max=1)
+    return plain, 2 - 2 * cosine, torch.arccos(cosine)
+
+
+def _principal(moments: CentredMoments, p: int | str, keep: float) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (k,) and eigenvectors (C, k) of a set's Gram matrix that hold the share `keep` of the variance."""
+    values, vectors = torch.linalg.eigh(moments.block(p, p))
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    total = values.sum()
+    number = int((values.cumsum(0) < (keep - 1e-12) * total).sum()) + 1
+    number = min(number, int((values > 1e-10 * values[0]).sum()))
+    return values[:number], vectors[:, :number]
+
+
+def cca(
+    moments: CentredMoments, p: int | str, q: int | str, keep: float = 1.0, ridge: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Canonical correlations of two sets, and the projection weights of the first.
+
+    Args:
+        keep: share of each set's variance whose principal directions are kept.
+        ridge: added to the eigenvalues, in units of their mean.
+
+    Returns:
+        (k,) correlations, falling, and (k,) weights that sum to 1 (Morcos et al. 2018), k the smaller dimension. NaN
+        when, without a ridge, samples do not outnumber the kept directions of both sets together.
+    """
+    if not 0 < keep <= 1 or ridge < 0:
+        raise InputError(f"keep must lie in (0, 1] and ridge must not be negative, got {keep} and {ridge}")
+    if bool(constant(moments)[[moments.index(p), moments.index(q)]].any()):
+        return torch.full((1,), torch.nan).double(), torch.full((1,), torch.nan).double()
+    lx, vx = _principal(moments, p, keep)
+    ly, vy = _principal(moments, q, keep)
+    wx, wy = (lx + ridge * lx.mean()).rsqrt(), (ly + ridge * ly.mean()).rsqrt()
+    white = wx[:, None] * (vx.T @ moments.block(p, q) @ vy) * wy
+    u, rho, _ = torch.linalg.svd(white, full_matrices=False)
+    if ridge == 0 and moments.n <= len(lx) + len(ly):
+        rho = torch.full_like(rho, torch.nan)
+    # canonical variates h = X V diag(wx) u have unit norm; h'X = u' diag(wx) V' Sxx
+    weights = (u.T @ (wx * lx)[:, None].mul(vx.T)).abs().sum(1)
+    return rho.clamp(max=1), weights / weights.sum()
+
+
+def cca_matrices(moments: CentredMoments, keep: float = 0.99, ridge: float = 0.1) -> dict[str, Tensor]:
+    """SVCCA, PWCCA and regularised CCA (mean correlation) of all pairs.
+
+    Args:
+        keep: share of variance that SVCCA and PWCCA keep.
+        ridge: of the regularised CCA, which keeps all directions.
+
+    Returns:
+        "svcca", "pwcca" (not symmetric: rows are the set whose variates weigh), "rcca", each (P, P).
+    """
+    count = len(moments.points)
+    result = {name: moments.gram.new_full((count, count), torch.nan) for name in ("svcca", "pwcca", "rcca")}
+    for p in range(count):
+        for q in range(count):
+            rho, weights = cca(moments, p, q, keep)
+            result["pwcca"][p, q] = (rho * weights).sum()
+            if q <= p:
+                result["svcca"][p, q] = result["svcca"][q, p] = rho.mean()
+                result["rcca"][p, q] = result["rcca"][q, p] = cca(moments, p, q, 1.0, ridge)[0].mean()
+    return result
+
+
+def ridge_r2(sxx: Tensor, sxy: Tensor, total: float | Tensor, ridge: float = 1e-4) -> Tensor:
+    """Share of the total variance of Y that a ridge regression on X explains in sample.
+
+    Args:
+        sxx: (p, p) centred X'X. sxy: (p, q) centred X'Y. total: trace of centred Y'Y.
+        ridge: added to the diagonal of the correlation matrix of X; constant features are left out.
+    """
+    variance = sxx.diagonal()
+    scale = torch.where(variance > 1e-12 * variance.mean(), variance.clamp(min=1e-300).rsqrt(), 0.0)
+    eye = torch.eye(len(sxx), dtype=sxx.dtype, device=sxx.device)
+    correlation = sxx * torch.outer(scale, scale)
+    right = scale[:, None] * sxy
+    beta = torch.linalg.solve(correlation + max(ridge, 1e-10) * eye, right)
+    explained = 2 * (beta * right).sum() - (beta * (correlation @ beta)).sum()
+    return explained / total
+
+
+def linear_predictivity(moments: CentredMoments, source: int | str, target: int | str, ridge: float = 1e-4) -> float:
+    """R2 of all features of `target` from those of `source`, in sample.
+
+    NaN when a set is constant, or when there are no more samples than features (any target would be fitted).
+    """
+    x, y = moments.index(source), moments.index(target)
+    sxx = moments.block(x, x)
+    if moments.n <= len(sxx) + 1 or bool(constant(moments)[[x, y]].any()):
+        return float("nan")
+    return float(ridge_r2(sxx, moments.block(x, y), moments.norm[y], ridge))
+
+
+def r2_matrix(moments: CentredMoments, ridge: float = 1e-4) -> Tensor:
+    """(P, P) R2 of the column's set from the row's set."""
+    count = range(len(moments.points))
+    return torch.tensor(
+        [[linear_predictivity(moments, p, q, ridge) for q in count] for p in count], dtype=torch.float64
+    )

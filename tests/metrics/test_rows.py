@@ -1,0 +1,104 @@
+"""RSA, mutual neighbours and permutation null against SciPy and scikit-learn; the sample against sorting all hashes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import pdist
+from scipy.stats import spearmanr
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.rows import RowSample, mutual_knn, permutation_null, rsa
+
+
+def _pair(n: int = 40, noise: float = 0.7) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    a = torch.randn(n, 6, generator=g)
+    return a, a @ torch.randn(6, 9, generator=g) + noise * torch.randn(n, 9, generator=g)
+
+
+def test_rsa_equals_scipy() -> None:
+    a, b = _pair()
+    want = spearmanr(pdist(a.numpy(), "correlation"), pdist(b.numpy(), "correlation")).statistic
+    assert rsa(a, b) == pytest.approx(want, abs=1e-9)
+    coarse_a, coarse_b = (a > 0).float(), (b > 0).float()  # many ties
+    keep = (coarse_a.std(1) > 0) & (coarse_b.std(1) > 0)
+    coarse_a, coarse_b = coarse_a[keep], coarse_b[keep]
+    want = spearmanr(pdist(coarse_a.numpy(), "correlation").round(9), pdist(coarse_b.numpy(), "correlation").round(9))
+    assert rsa(coarse_a, coarse_b) == pytest.approx(want.statistic, abs=0.02)
+
+
+def test_mutual_neighbours_equal_scikit_learn() -> None:
+    a, b = _pair()
+    for k in (1, 5, 20):
+        near = []
+        for rows in (a, b):
+            fit = NearestNeighbors(n_neighbors=k, metric="cosine").fit(rows.numpy())
+            near.append(fit.kneighbors(return_distance=False))  # the sample itself is left out
+        want = np.mean([len(set(near[0][i]) & set(near[1][i])) / k for i in range(len(a))])
+        assert mutual_knn(a, b, k) == pytest.approx(want, abs=1e-12)
+
+
+def test_unrelated_rows_agree_by_chance() -> None:
+    g = torch.Generator().manual_seed(1)
+    a, b = torch.randn(300, 5, generator=g), torch.randn(300, 5, generator=g)
+    assert mutual_knn(a, b, 10) == pytest.approx(10 / 299, abs=0.01) and abs(rsa(a, b)) < 0.05
+    p, null = permutation_null(rsa, a[:60], b[:60], times=99)
+    assert p > 0.02 and len(null) == 99
+    a, b = _pair()
+    p, null = permutation_null(rsa, a, b, times=99)
+    assert p == pytest.approx(0.01) and null.max() < rsa(a, b) and abs(null.mean()) < 0.1
+
+
+def test_undefined_and_wrong_use() -> None:
+    assert math.isnan(rsa(torch.randn(2, 3), torch.randn(2, 3)))
+    assert math.isnan(rsa(torch.ones(5, 3), torch.randn(5, 3)))
+    with pytest.raises(InputError, match="k must lie between 1 and n - 1 = 4"):
+        mutual_knn(torch.randn(5, 3), torch.randn(5, 3), 5)
+    with pytest.raises(InputError, match="same samples"):
+        rsa(torch.randn(5, 3), torch.randn(6, 3))
+
+
+class TestRowSample:
+    def _feed(self, order: Tensor, size: int, limit: int = 15) -> RowSample:
+        sample = RowSample(("a", "b"), limit)
+        for keys in order.split(size):
+            sample.update(keys, keys[:, None].float(), torch.stack([keys, -keys], 1).float())
+        return sample
+
+    def test_the_kept_samples_depend_on_the_keys_alone(self) -> None:
+        forward, backward = self._feed(torch.arange(100), 7), self._feed(torch.arange(100).flip(0), 30)
+        shards = self._feed(torch.arange(0, 100, 2), 9).merge(self._feed(torch.arange(1, 100, 2), 50))
+        want = forward.compute()
+        assert len(want["a"]) == 15 and want["a"].unique().numel() == 15
+        for other in (backward, shards):
+            for name, rows in other.compute().items():
+                assert torch.equal(rows, want[name])
+        assert torch.equal(want["b"], torch.cat([want["a"], -want["a"]], 1))  # rows stay together
+
+    def test_is_a_fair_sample(self) -> None:
+        kept = self._feed(torch.arange(20000), 5000, limit=2000).compute()["a"]
+        counts = torch.histc(kept.float(), 10, 0, 20000)
+        assert counts.min() > 150 and counts.max() < 250
+
+    def test_size_is_fixed_and_state_goes_round(self) -> None:
+        sample = self._feed(torch.arange(100), 10)
+        size = sample.nbytes()
+        sample.update(torch.arange(100, 200), torch.randn(100, 1), torch.randn(100, 2))
+        assert sample.nbytes() == size
+        copy = RowSample(("a", "b"), 15)
+        copy.load_state_dict(sample.state_dict())
+        assert torch.equal(copy.compute()["a"], sample.compute()["a"])
+
+    def test_maps_are_pooled_and_wrong_input_refused(self) -> None:
+        sample = RowSample(1)
+        maps = torch.randn(4, 3, 2, 2)
+        sample.update(torch.arange(4), maps)
+        assert torch.equal(sample.compute()["0"].sort(0).values, maps.double().mean((2, 3)).sort(0).values)
+        with pytest.raises(InputError, match="one key per sample"):
+            sample.update(torch.arange(3), maps)
