@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -46,6 +48,11 @@ def command(patterns: tuple[str, ...], fusions: bool, architectures: bool, index
         say(line)
 
 
+def kept(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The names that match any of the patterns, in their order."""
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
@@ -54,16 +61,14 @@ def _cell(value: Any) -> str:
 
 def _checkpoints(patterns: tuple[str, ...], index: str | None) -> list[dict[str, Any]]:
     from fusionzoo.hub import records
-    from fusionzoo.registry import match
     from fusionzoo.report.summary import summary
 
     known = {**records.bundled(), **(records.load_index(index) if index else {})}
-    return [summary(known[name].to_dict()) for name in match(known, patterns)]
+    return [summary(known[name].to_dict()) for name in kept(known, patterns)]
 
 
 def _fusions(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     from fusionzoo.cli.index import BASELINES, FUSIONS
-    from fusionzoo.registry import match
 
     facts: dict[str, dict[str, Any]] = {
         **FUSIONS,
@@ -73,7 +78,7 @@ def _fusions(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
         },
     }
     rows = []
-    for name in match([*FUSIONS, *BASELINES], patterns):
+    for name in kept([*FUSIONS, *BASELINES], patterns):
         row = facts[name]
         rows.append(
             {
@@ -90,11 +95,10 @@ def _fusions(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
 def _architectures(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     from fusionzoo.cli.index import PUBLISHED
     from fusionzoo.cli.info import composed
-    from fusionzoo.registry import match
 
     names = composed()
     rows = []
-    for name in match([*PUBLISHED, *names], patterns):
+    for name in kept([*PUBLISHED, *names], patterns):
         parts = names.get(name, {"fusion": "published", "encoder": "-", "decoder": "-"})
         rows.append({"architecture": name, **parts})
     return rows

@@ -71,11 +71,11 @@ def predict(
     import torch
     from PIL import Image
 
-    from fusionzoo.data import eval_transform, read_rgb, read_x
+    from fusionzoo.data import eval_transform
+    from fusionzoo.data.pair import read_pair
     from fusionzoo.dissect.results import write_atomic
     from fusionzoo.errors import InputError
     from fusionzoo.hub import from_pretrained
-    from fusionzoo.preprocess import validate_pair
     from fusionzoo.report.overlay import areas, overlay
 
     if x_scale is not None and not 0 < x_scale < float("inf"):
@@ -83,11 +83,8 @@ def predict(
     for path in (output, labels):
         if path is not None and not path.lower().endswith(".png"):
             raise InputError(f"{path}: the picture is written as PNG; give a name that ends in .png")
-    image = read_rgb(rgb)
     model = from_pretrained(name)
-    kind = model.preprocess.x_kind
-    aux = read_x(x, kind, x_scale)
-    validate_pair(image, aux, kind, f"{rgb} and {x}")
+    image, aux = read_pair(rgb, x, model.preprocess.x_kind, x_scale)
     pair = {"rgb": image, "x": aux}
     if model.input_size is not None:
         pair = eval_transform(model.input_size)(pair)

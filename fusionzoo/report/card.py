@@ -31,7 +31,7 @@ def card(
     record: Any,
     config: Mapping[str, Any],
     dissection: Any = None,
-    findings: Iterable[str] = (),
+    findings: Iterable[Any] = (),
     *,
     repo: str = "",
 ) -> str:
@@ -41,7 +41,7 @@ def card(
         record: a Record or its dictionary.
         config: the model's config.json.
         dissection: a Dissection or its dictionary, None when there is none.
-        findings: its sentences.
+        findings: its sentences, or Findings.
         repo: `org/name` on the Hub, for the line that loads it.
     """
     r: dict[str, Any] = dict(record) if isinstance(record, Mapping) else record.to_dict()
@@ -153,13 +153,13 @@ def _results(r: Mapping[str, Any]) -> str:
     )
 
 
-def _dissected(dissection: Any, findings: Iterable[str]) -> list[str]:
+def _dissected(dissection: Any, findings: Iterable[Any]) -> list[str]:
     """What each modality is used for: findings, then the tables of the levels, the concepts and the planted truth."""
     if dissection is None:
         return []
     d = tables.as_dict(dissection)
     truth = tables.planted(d)
-    said = "".join(f"- {markdown.escape(text)}\n" for text in findings)
+    said = "".join(f"- {markdown.escape(text)}\n" for _, text in tables.said(findings))
     where = tables.heading(d).removeprefix(f"{tables.clean(d['model']['name'])} on ")
     parts = [f"## What it uses each modality for\n\nMeasured on {markdown.escape(where)}.\n"]
     parts += [said] if said else []

@@ -22,15 +22,32 @@ STREAMS = tables.STREAMS
 def html(
     dissection: Any,
     verification: Any = None,
-    findings: Iterable[str] = (),
+    findings: Iterable[Any] = (),
     *,
     ok: bool | None = None,
+    name: str = "",
 ) -> str:
     """The page as text. Arguments as of `fusionzoo.report.terminal`."""
-    d = tables.as_dict(dissection)
+    d = None if dissection is None else tables.as_dict(dissection)
     drawn, sentence = tables.verdict(d, verification)
-    body = [
-        _head(d, sentence, drawn if ok is None else ok, findings),
+    title = tables.clean(name) if d is None else tables.heading(d)
+    body = [_head(d, title, sentence, drawn if ok is None else ok, findings)]
+    if d is None:
+        body.append(_section("File checks", html_table(tables.verification(verification), caption=False)))
+    else:
+        body += _evidence(d, verification)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)} - fusionzoo</title>\n<style>{style.sheet()}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(part for part in body if part)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _evidence(d: Mapping[str, Any], verification: Any) -> list[str]:
+    return [
         '<div class="columns">',
         _segmentation(d),
         _similarity(d),
@@ -42,15 +59,6 @@ def html(
         _health(d),
         _facts(d, verification),
     ]
-    title = tables.heading(d)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)} - fusionzoo</title>\n<style>{style.sheet()}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</main>\n</body>\n</html>\n"
-    )
 
 
 def html_table(table: Table, caption: bool = True) -> str:
@@ -88,15 +96,18 @@ def _note(words: str) -> str:
     return element("p", escape(words), class_="note")
 
 
-def _head(d: Mapping[str, Any], sentence: str, good: bool, findings: Iterable[str]) -> str:
+def _head(d: Mapping[str, Any] | None, title: str, sentence: str, good: bool, findings: Iterable[Any]) -> str:
     word = element("b", "OK" if good else "FAILED")
-    items = "".join(element("li", escape(tables.clean(text))) for text in findings)
-    data = d["data"]
-    where = f"{data['name']}, {data['split']} split, {data['n']} images"
+    mark = {"warn": "look at this: ", "fail": "failed: "}
+    items = "".join(
+        element("li", (element("b", mark[level]) if level in mark else "") + escape(text), class_=level)
+        for level, text in tables.said(findings)
+    )
+    where = "" if d is None else f" on {d['data']['name']}, {d['data']['split']} split, {d['data']['n']} images"
     return element(
         "header",
-        element("p", escape(f"fusionzoo check on {where}"), class_="kicker")
-        + element("h1", escape(tables.clean(d["model"]["name"])))
+        element("p", escape(tables.clean(f"fusionzoo check{where}")), class_="kicker")
+        + element("h1", escape(title if d is None else tables.clean(d["model"]["name"])))
         + element("p", f"{word}: {escape(sentence)}", class_="verdict good" if good else "verdict bad")
         + (element("ul", items, class_="findings") if items else ""),
     )

@@ -34,6 +34,7 @@ p{margin:4px 0}
 .verdict.bad{border-color:var(--bad)}.verdict.bad b{color:var(--bad)}
 ul.findings{padding-left:20px;margin:8px 0}
 ul.findings li{margin:5px 0}
+li.fail b{color:var(--bad)}
 section{background:var(--panel);border-radius:8px;padding:14px;min-width:0;margin:0 0 16px;break-inside:avoid}
 .columns{margin-top:16px}
 @media(min-width:860px){.columns{columns:2;column-gap:16px}}

@@ -28,6 +28,7 @@ __all__ = [
     "planted",
     "points",
     "probes",
+    "said",
     "segmentation",
     "verdict",
     "verification",
@@ -135,9 +136,22 @@ def checks(verification: Any) -> list[dict[str, Any]]:
     return [{"check": clean(r["check"]), "ok": bool(r["ok"]), "detail": clean(r.get("detail", ""))} for r in rows]
 
 
+def said(findings: Iterable[Any]) -> list[tuple[str, str]]:
+    """Findings in any of their shapes (text, dictionary, object) as (level, text); level: info, warn or fail."""
+    rows = []
+    for finding in findings:
+        if isinstance(finding, str):
+            rows.append(("info", clean(finding)))
+        elif isinstance(finding, Mapping):
+            rows.append((str(finding["level"]), clean(finding["text"])))
+        else:
+            rows.append((str(finding.level), clean(finding.text)))
+    return rows
+
+
 def verdict(dissection: Any, verification: Any) -> tuple[bool, str]:
     """Whether all went well, and that in one sentence: the file checks, and the planted truth where there is one."""
-    d = as_dict(dissection)
+    d = {} if dissection is None else as_dict(dissection)
     rows = checks(verification)
     failed = [r for r in rows if not r["ok"]]
     parts = []
@@ -153,7 +167,8 @@ def verdict(dissection: Any, verification: Any) -> tuple[bool, str]:
             f"planted truth {'found' if truth['found'] else 'NOT found'} ({right} of {len(truth['rows'])} concepts)"
         )
     ok = not failed and (not truth or bool(truth["found"]))
-    return ok, ("; ".join(parts) or "dissected; no files were checked") + "."
+    words = "; ".join(parts) or ("not dissected" if dissection is None else "dissected; no files were checked")
+    return ok and dissection is not None, f"{words}."
 
 
 def verification(rows: Any) -> Table:

@@ -71,47 +71,51 @@ def _wrap(text: str, width: int, first: str = "  ", rest: str = "  ") -> list[st
 def terminal(
     dissection: Any,
     verification: Any = None,
-    findings: Iterable[str] = (),
+    findings: Iterable[Any] = (),
     *,
     ok: bool | None = None,
+    name: str = "",
     colour: bool | None = None,
     width: int = WIDTH,
 ) -> str:
     """The whole report as text that ends with a newline.
 
     Args:
-        dissection: a Dissection or its dictionary.
+        dissection: a Dissection or its dictionary; None when the file checks failed and there is nothing to show.
         verification: the file checks, or None when none were made.
-        findings: sentences, most important first.
+        findings: sentences or Findings, most important first.
         ok: overrides the verdict drawn from the file checks and the planted truth.
+        name: of the checkpoint, for the heading where there is no dissection.
         colour: None asks the terminal (no colour in a pipe or with NO_COLOR).
         width: columns of the text.
     """
-    d = tables.as_dict(dissection)
+    d = None if dissection is None else tables.as_dict(dissection)
     pen = _Pen(use_colour() if colour is None else colour)
     drawn, sentence = tables.verdict(d, verification)
     good = drawn if ok is None else ok
     lines = [
-        pen(_shorten(tables.heading(d), width), "bold"),
+        pen(_shorten(tables.clean(name) if d is None else tables.heading(d), width), "bold"),
         *_verdict_lines(sentence, good, width, pen),
     ]
-    said = _bullets(findings, width)
+    said = _bullets(findings, width, pen)
     lines += ["", *said] if said else []
     failed = [r for r in tables.checks(verification) if not r["ok"]]
     if failed:
         lines += _section(tables.verification(failed), width, pen)
-    lines += _section(tables.segmentation(d), width, pen)
-    lines += _section(tables.levels(d), width, pen)
-    lines += _section(tables.concepts(d), width, pen)
-    truth = tables.planted(d)
-    if truth is not None:
-        lines += _section(truth, width, pen)
+    if d is not None:
+        lines += _evidence(d, width, pen)
+    return "\n".join(lines) + "\n"
+
+
+def _evidence(d: dict[str, Any], width: int, pen: _Pen) -> list[str]:
+    lines = []
+    for table in (tables.segmentation(d), tables.levels(d), tables.concepts(d), tables.planted(d)):
+        if table is not None and table.rows:
+            lines += _section(table, width, pen)
     health = tables.probes(d, only_flagged=True)
     if health.rows:
-        lines += _section(health, width, pen)
-    else:
-        lines += ["", pen(health.title, "bold"), *_wrap(health.note, width)]
-    return "\n".join(lines) + "\n"
+        return lines + _section(health, width, pen)
+    return [*lines, "", pen(health.title, "bold"), *_wrap(health.note, width)]
 
 
 def _verdict_lines(sentence: str, good: bool, width: int, pen: _Pen) -> list[str]:
@@ -120,8 +124,13 @@ def _verdict_lines(sentence: str, good: bool, width: int, pen: _Pen) -> list[str
     return [pen(word, "good" if good else "bad") + first[len(word) :], *rest]
 
 
-def _bullets(findings: Iterable[str], width: int) -> list[str]:
-    return [line for text in findings for line in _wrap(tables.clean(text), width, "  * ", "    ")]
+def _bullets(findings: Iterable[Any], width: int, pen: _Pen) -> list[str]:
+    """`*` before a finding, `!` before a warning or a failure."""
+    lines = []
+    for level, text in tables.said(findings):
+        first, *rest = _wrap(text, width, "  * " if level == "info" else "  ! ", "    ")
+        lines += [first if level == "info" else "  " + pen("!", "bad") + first[3:], *rest]
+    return lines
 
 
 def _section(table: Table, width: int, pen: _Pen) -> list[str]:

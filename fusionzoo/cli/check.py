@@ -1,0 +1,101 @@
+"""`fusionzoo check NAME...`: the main job; prints the answer and the tables, writes report.json and report.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fusionzoo.cli.output import json_option, note, print_json, say
+
+if TYPE_CHECKING:
+    from fusionzoo.check import CheckResult
+
+__all__ = ["command"]
+
+
+@click.command(name="check")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--data", default="planted", show_default=True, metavar="SPEC", help="planted, nyuv2:PATH or folder:PATH."
+)
+@click.option("--split", help="Split of the data.  [default: test]")
+@click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for report.json and report.html.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--revision", help="Branch, tag or commit of a Hub repository.")
+@click.option("--index", type=click.Path(dir_okay=False), help="Look for NAME in this index file as well.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@json_option
+def command(
+    names: tuple[str, ...],
+    data: str,
+    split: str | None,
+    limit: int | None,
+    out: str | None,
+    batch_size: int,
+    revision: str | None,
+    index: str | None,
+    quiet: bool,
+    as_json_: bool,
+) -> None:
+    """Verify checkpoints, dissect them on data, say how they use each modality.
+
+    NAME is a bundled checkpoint (fusionzoo list), a checkpoint folder, or hf-hub:org/name. Several names are compared,
+    and each gets a folder of its own inside --out. The exit status is 1 when a check failed.
+    """
+    from fusionzoo.check import check
+    from fusionzoo.report import terminal
+    from fusionzoo.report.terminal import comparison
+
+    folders = _folders(out, names)
+    for folder in folders:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)  # rather now than after the work
+    results = []
+    for name, folder in zip(names, folders, strict=True):
+        if not quiet and len(names) > 1:
+            note(f"{name}:")
+        result = check(
+            name, data, None, limit,
+            split=split, revision=revision, index=index, batch_size=batch_size, progress=not quiet,
+        )  # fmt: skip
+        results.append(result)
+        if folder is not None:
+            _write(result, folder)
+        if not as_json_:
+            say(terminal(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name))
+            if folder is not None:
+                say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}\n")
+    if as_json_:
+        values = [result.to_dict() for result in results]
+        print_json(values[0] if len(values) == 1 else values)
+    elif len(results) > 1:
+        say(comparison([r.dissection for r in results if r.dissection is not None]))
+    if not all(result.ok for result in results):
+        click.get_current_context().exit(1)
+
+
+def _folders(out: str | None, names: tuple[str, ...]) -> list[Path | None]:
+    """Where each report goes: DIR, with several names DIR/NAME, made unique."""
+    if out is None:
+        return [None] * len(names)
+    if len(names) == 1:
+        return [Path(out)]
+    found: list[Path | None] = []
+    for i, name in enumerate(names):
+        last = name.removeprefix("hf-hub:").rstrip("/").rpartition("/")[2] or "checkpoint"
+        place = Path(out) / last
+        found.append(place if place not in found else Path(out) / f"{last}-{i + 1}")
+    return found
+
+
+def _write(result: CheckResult, folder: Path) -> None:
+    """report.json and report.html, each all or nothing."""
+    from fusionzoo.dissect.results import write_atomic
+    from fusionzoo.report import html
+
+    page = html(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name)
+    result.save(folder / "report.json")
+    write_atomic(folder / "report.html", page.encode())

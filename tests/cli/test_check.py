@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fusionzoo.cli import main
+from fusionzoo.cli.check import _folders
+from fusionzoo.dissect.results import Dissection
+
+LIMIT = ["--limit", "8", "--quiet"]
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(main, ["check", *args])
+
+
+@pytest.fixture(scope="module")
+def run(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """One check of the random model on 8 planted scenes, with its report folder."""
+    out = tmp_path_factory.mktemp("out") / "report"
+    return call(str(checkpoint), *LIMIT, "--out", str(out)), out
+
+
+def test_the_text_has_the_answer_first(run: tuple[Result, Path], checkpoint: Path) -> None:
+    result, out = run
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{checkpoint.name} on planted, test, 8 images, 160x120"
+    assert lines[1].startswith(("OK: ", "FAILED: ")) and "file checks passed" in lines[1]
+    assert max(map(len, lines[: lines.index(f"wrote {out / 'report.json'} and {out / 'report.html'}")])) <= 100
+    for title in ("Segmentation", "Levels", "Concepts", "Planted truth", "Probe points"):
+        assert title in lines
+    assert result.stderr == ""
+
+
+def test_random_weights_do_not_pass(run: tuple[Result, Path]) -> None:
+    """An untrained model cannot show the planted truth: status 1, and both files say so."""
+    result, out = run
+    assert result.exit_code == 1
+    values = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert values["ok"] is False and all(c["ok"] for c in values["verification"])
+    assert any(f["level"] == "fail" for f in values["findings"])
+    dissection = Dissection.from_dict(values["dissection"])
+    assert dissection.data.n == 8 and [level.level for level in dissection.levels] == [2, 3, 4, 5]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert ">FAILED</b>" in page and page.count("<svg") == 5 and "<script" not in page
+    assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json"]
+
+
+def test_json_is_all_there_is_on_stdout(checkpoint: Path) -> None:
+    result = call(str(checkpoint), *LIMIT, "--json")
+    values = json.loads(result.stdout)
+    assert values["checkpoint"]["name"] == checkpoint.name
+    assert result.exit_code == 1
+
+
+def test_several_names_are_compared(checkpoint: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(checkpoint, tmp_path / "copy" / checkpoint.name))
+    result = call(str(checkpoint), str(other), "--limit", "8", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    tail = result.stdout[result.stdout.index("Comparison") :]
+    assert tail.count(f"  {checkpoint.name}") == 2
+    made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("report.html"))
+    assert made == [f"{checkpoint.name}-2/report.html", f"{checkpoint.name}/report.html"]
+    assert result.stderr != "", "progress goes to stderr"
+
+
+def test_folders_are_unique() -> None:
+    found = _folders("o", ("hf-hub:a/x", "hf-hub:b/x", "runs/x/", "y"))
+    assert found == [Path("o/x"), Path("o/x-2"), Path("o/x-3"), Path("o/y")]
+    assert _folders(None, ("a", "b")) == [None, None] and _folders("o", ("a",)) == [Path("o")]
+
+
+def test_a_flipped_byte_fails_and_is_reported(checkpoint: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / checkpoint.name))
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-777] ^= 8
+    (copy / "model.safetensors").write_bytes(weights)
+    result = call(str(copy), *LIMIT, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[0] == checkpoint.name and lines[1].startswith("FAILED: 1 of ") and "sha256" in lines[1]
+    assert "Segmentation" not in lines
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["dissection"] is None
+    assert "sha256" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "Missing argument 'NAME...'"),
+        (["{c}", "--data", "planetd"], "did you mean 'planted'?"),
+        (["{c}", "--data", "nyuv2:/nowhere"], "/nowhere does not exist"),
+        (["{c}", "--split", "tets"], "test"),
+        (["{c}", "--limit", "0"], "0 is not in the range x>=1"),
+        (["nowhere.planted"], "unknown checkpoint 'nowhere.planted'"),
+        (["{c}", "--out", "/proc/none"], "/proc/none"),
+    ],
+)
+def test_wrong_use(args: list[str], words: str, checkpoint: Path) -> None:
+    result = call(*(a.format(c=checkpoint) for a in args))
+    assert result.exit_code == 2, result.output
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("fusionzoo: error: ") and words in line
+
+
+def test_labels_of_other_classes_are_refused(checkpoint: Path, shared: Path) -> None:
+    result = call(str(checkpoint), "--data", f"nyuv2:{shared / 'data' / 'nyuv2'}", "--limit", "4")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "classes" in result.stderr
+
+
+def test_findings_show_their_level(example_findings: list[Any]) -> None:
+    from fusionzoo.report import tables
+
+    assert tables.said(["a", *example_findings]) == [("info", "a"), ("warn", "b"), ("fail", "c")]
+
+
+@pytest.fixture
+def example_findings() -> list[Any]:
+    from fusionzoo.check import Finding
+
+    return [{"level": "warn", "text": "b"}, Finding("fail", "c")]
