@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fusionzoo.fusion import (
     acnet,
+    asymformer,
     channel_exchange,
     cmx,
     concat,
@@ -24,6 +25,7 @@ __all__ = [
     "Fused",
     "FusionBlock",
     "acnet",
+    "asymformer",
     "channel_exchange",
     "cmx",
     "concat",

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference value
 
 NAMES = names()
 NOT_BY_RULE = {"cen_bottleneck_256"}
-"""No tensor is stored and some weights (small batch-norm scales) deviate from the rule: counts and shapes only here; its
-values are tested in tests/fusion/test_details.py."""
+"""No tensor is stored and some weights (small batch-norm scales) deviate from the rule: counts and shapes only here;
+its values are tested in tests/fusion/test_details.py."""
 WITH_VALUES = [n for n in NAMES if (FOLDER / f"{n}.safetensors").exists()]
 
 

@@ -20,6 +20,9 @@ __all__ = ["block", "original_kinds"]
 
 _BLOCKS = {
     "acnet_acm": "acnet",
+    "asymformer_cma": "asymformer",
+    "asymformer_lafs": "asymformer",
+    "asymformer_scc": "asymformer",
     "cen_bn_exchange": "cen",
     "cen_bottleneck": "cen",
     "cmx_ffm": "cmx",
