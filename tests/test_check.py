@@ -1,0 +1,201 @@
+"""The main job on small checkpoints made here: what passes, what fails, what each failure says."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fusionzoo import hub
+from fusionzoo.check import CheckResult, check, measured, report_path
+from fusionzoo.data import Planted
+from fusionzoo.dissect import Dissection, dissect
+from fusionzoo.dissect.findings import Finding
+from fusionzoo.errors import InputError, UnknownNameError
+from fusionzoo.hub.verify import Verification
+from fusionzoo.models import create_model
+from fusionzoo.train.evaluate import evaluate
+
+NAME = "concat_mobilenetv1-025_fpn"
+SIZE = (32, 48)
+N = 4
+
+
+def planted():
+    return Planted("test", n=N, size=SIZE)
+
+
+def build(bias: float = 0.0):
+    torch.manual_seed(0)
+    model = create_model(NAME, num_classes=12).eval()
+    model.set_classes(planted().class_names)
+    model.input_size = SIZE
+    with torch.no_grad():
+        model.head.bias[1] += bias
+    return model
+
+
+def write(folder, metrics=(), **fields):
+    hub.save(build(), folder, record_fields={"metrics": list(metrics), "data": [{"name": "planted"}], **fields})
+    return folder
+
+
+def run(folder, **more):
+    return check(folder, limit=N, progress=False, out=None, **more)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Dissections of scores alone, where nothing else matters."""
+    monkeypatch.setattr("fusionzoo.check.dissect", functools.partial(dissect, metrics=["segmentation"]))
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """The mIoU of the model on the planted images, by the training room's own evaluation."""
+    return evaluate(build(), planted()).miou
+
+
+def stated(miou, protocol="single scale, 32x48", n=N, data="planted", split="test"):
+    return {"data": data, "split": split, "protocol": protocol, "miou": miou, "n": n}
+
+
+def test_all_of_it_and_report_json(tmp_path, truth):
+    folder = write(tmp_path / "ck", [stated(truth)])
+    out = tmp_path / "new" / "report"
+    result = check(folder, limit=N, progress=False, out=out)
+    assert result.verification.ok and [c["check"] for c in result.verification][-1] == "fingerprint"
+    assert result.dissection.segmentation["both"].miou == pytest.approx(truth, abs=1e-9)
+    assert result.dissection.model.name == f"{NAME}.local" and result.dissection.data.n == N
+    assert result.dissection.data.size == list(SIZE) and result.dissection.protocol.passes == 3
+    assert f"mIoU {100 * truth:.2f}, the record says {100 * truth:.2f}: as stated" in [f.text for f in result.findings]
+    values = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert values == result.to_dict() and values["ok"] is result.ok
+    assert Dissection.from_dict(values["dissection"]) == result.dissection
+    assert values["findings"][0]["text"].startswith("The model")
+    assert values["checkpoint"] == {"name": f"{NAME}.local", "source": f"folder {folder}"}
+    assert measured(result.dissection) == stated(pytest.approx(truth, abs=1e-9)) | {
+        "pixel_accuracy": result.dissection.segmentation["both"].pixel_accuracy
+    }
+
+
+def fails(result):
+    return [f.text for f in result.findings if f.level == "fail" and not f.text.startswith("The planted truth")]
+
+
+@pytest.mark.parametrize(("off", "ok"), [(0.0009, True), (-0.0009, True), (0.0011, False), (-0.0011, False)])
+def test_the_record_is_right_within_a_tenth_of_a_point(quick, tmp_path, truth, off, ok):
+    result = run(write(tmp_path, [stated(truth + off)]))
+    assert bool(fails(result)) is not ok
+    if not ok:
+        assert f"the record says {100 * (truth + off):.2f}: 0.11 points apart, more than 0.1" in fails(result)[0]
+        assert not result.ok and result.exit_status == 1
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        stated(0.9, protocol="single scale, 32x48, flipped"),
+        stated(0.9, n=200),
+        stated(0.9, n=None),  # of all images, and a limit was given
+    ],
+)
+def test_other_protocols_are_not_compared(quick, tmp_path, metric):
+    result = run(write(tmp_path, [metric]))
+    assert not fails(result)
+    assert [f.level for f in result.findings if "by another protocol" in f.text] == ["info"]
+
+
+def test_other_data_is_not_compared(quick, tmp_path):
+    result = run(write(tmp_path, [stated(0.9, data="nyuv2"), stated(0.9, split="val")]))
+    assert not any("record" in f.text for f in result.findings)
+
+
+def test_the_record_states_the_size(quick, tmp_path):
+    result = run(write(tmp_path, [stated(0.9, protocol="single scale, 32x64")]))
+    assert result.dissection.data.size == [32, 64] and len(fails(result)) == 1
+    assert run(tmp_path, size=(40, 48)).dissection.data.size == [40, 48]
+
+
+def test_a_flipped_byte_fails_and_is_not_dissected(tmp_path):
+    folder = write(tmp_path / "ck")
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-100] ^= 1
+    (folder / "model.safetensors").write_bytes(bytes(data))
+    result = check(folder, progress=False, out=tmp_path / "report")
+    assert not result.ok and result.exit_status == 1 and result.dissection is None
+    assert [f.level for f in result.findings] == ["fail"] and "sha256" in result.findings[0].text
+    values = json.loads((tmp_path / "report.json").read_text())
+    assert values["ok"] is False and values["dissection"] is None
+
+
+def test_weights_that_are_not_finite_fail(tmp_path):
+    folder = write(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["head.bias"][0] = torch.nan
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    (folder / "record.json").unlink()
+    result = run(folder)
+    assert not result.ok and "head.bias" in result.findings[0].text
+
+
+def test_no_record_is_no_failure_of_the_model(quick, tmp_path):
+    folder = write(tmp_path)
+    (folder / "record.json").unlink()
+    result = run(folder)
+    assert result.verification.ok and result.dissection is not None
+
+
+def test_data_of_other_classes_is_refused_with_what_to_give(tmp_path):
+    torch.manual_seed(0)
+    model = create_model(NAME, num_classes=13)
+    fields = {"data": [{"name": "nyuv2"}]}
+    hub.save(model, tmp_path, record_fields=fields)
+    with pytest.raises(InputError, match="has 13 classes and planted 12, .* trained on nyuv2: give --data for that"):
+        run(tmp_path)
+    twelve = create_model(NAME, num_classes=12)
+    hub.save(twelve, tmp_path, record_fields=fields)
+    with pytest.raises(InputError, match="first that differs is 'class 0' and 'floor'"):
+        run(tmp_path)
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown checkpoint"):
+        run("hybird_mobilenetv1-025_fpn.planted")
+    folder = write(tmp_path)
+    with pytest.raises(UnknownNameError, match="unknown data 'plantd'; did you mean 'planted'"):
+        run(folder, data="plantd")
+    with pytest.raises(InputError, match="does not exist"):
+        run(folder, data=f"nyuv2:{tmp_path}/none")
+
+
+def test_a_dataset_may_be_given(quick, tmp_path):
+    folder = write(tmp_path)
+    result = check(folder, Planted("val", n=5, size=SIZE), out=None, progress=False)
+    assert result.dissection.data.split == "val" and result.dissection.data.n == 5
+    assert (
+        result.dissection.segmentation["both"]
+        == dissect(build(), Planted("val", n=5, size=SIZE), metrics=["segmentation"], progress=False).segmentation[
+            "both"
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("levels", "verified", "ok"),
+    [(["info", "warn"], True, True), (["info", "fail"], True, False), (["info"], False, False), ([], True, True)],
+)
+def test_ok_needs_verification_and_no_failed_finding(levels, verified, ok):
+    verification = Verification([{"check": "files", "ok": verified, "detail": ""}])
+    result = CheckResult("n", "s", verification, None, [Finding(level, "t") for level in levels])
+    assert result.ok is ok and result.exit_status == (0 if ok else 1)
+
+
+def test_where_the_report_goes(tmp_path):
+    assert report_path(tmp_path) == tmp_path / "report.json"
+    assert report_path(tmp_path / "a.b") == tmp_path / "a.b.json"
+    assert report_path(tmp_path / "a.html") == tmp_path / "a.json"
+    assert report_path("run/", ".html").as_posix() == "run/report.html"
