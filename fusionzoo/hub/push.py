@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from huggingface_hub import CommitOperationAdd, ModelCard
 
 from fusionzoo.errors import InputError
@@ -44,6 +45,12 @@ def push(
     verify(folder).require(str(folder))
     if not (folder / README).is_file():
         raise InputError(f"{folder} has no {README}: a checkpoint is published with its model card")
+    try:
+        ModelCard.load(folder / README)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{folder / README}: its head of metadata is malformed ({str(error).splitlines()[0]})"
+        ) from error
     listed = list(read_record(folder).files) if (folder / RECORD).is_file() else []
     images = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".svg", ".png") and not p.name.startswith(".")]
     names = dict.fromkeys([CONFIG, WEIGHTS, RECORD, README, *listed, *extra, *images])
@@ -56,7 +63,6 @@ def push(
     hub.require_online(branch or "main")
 
     def send() -> str:
-        ModelCard.load(folder / README).validate()
         hub.api.create_repo(hub.repo_id, private=private, exist_ok=True)
         if branch is not None:
             hub.api.create_branch(hub.repo_id, branch=branch, exist_ok=True)

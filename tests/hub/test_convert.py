@@ -1,4 +1,4 @@
-"""MobileNet v1 layer files -> our keys: every element, malformed folders, and what the classifier sees on NYU images."""
+"""MobileNet v1 layer files -> our keys: every element, malformed folders, what the classifier sees on NYU images."""
 
 from __future__ import annotations
 
