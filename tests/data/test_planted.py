@@ -314,6 +314,18 @@ def test_place_size_and_outline_do_not_tell_the_concept(layouts: list[lay.Layout
                 assert len(part) > 60 and abs(z) < 4, (concept, z)
 
 
+def test_every_concept_gets_every_place_alike() -> None:
+    """Places found later are smaller and squeezed between the others, so their order must not tell the concept."""
+    rng, room = np.random.default_rng(0), Planted("train").layout(0).room
+    places = [(lay.BACK, float(i), 0.0, 0.1, 0.1, True, (0.0, 0.0, 0.1, 0.1)) for i in range(4)]
+    concepts = [lay.POSTER, lay.BUMP, lay.NICHE, lay.JOINT_A]
+    met = np.zeros((4, 4), int)
+    for _ in range(2000):
+        for slot in lay._assign(rng, places, concepts, room):
+            met[int(slot.u), concepts.index(slot.concept)] += 1
+    assert met.sum() == 8000 and np.abs(met - 500).max() < 5 * math.sqrt(500 * 0.75)
+
+
 # ---- the planted truth, as a learner meets it --------------------------------------------------------------------
 
 
