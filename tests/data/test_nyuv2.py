@@ -99,6 +99,14 @@ def test_splits(folder: Path) -> None:
         NYUv2(folder)
 
 
+def test_validation_blocks_by_hand() -> None:
+    # blocks: 1-12 | 20-29 | 40-44 with 50-54 (10 images, so full) | 60-61 with 70-90
+    ids = [*range(1, 13), *range(20, 30), *range(40, 45), *range(50, 55), 60, 61, *range(70, 91)]
+    more = [n for start in range(100, 200, 20) for n in range(start, start + 10)]  # five blocks of ten
+    assert validation_ids(ids + more) == [40, 41, 42, 43, 44, 50, 51, 52, 53, 54]
+    assert validation_ids([*ids, *more, *range(300, 310)]) == [40, 41, 42, 43, 44, 50, 51, 52, 53, 54, *range(300, 310)]
+
+
 def test_validation_never_cuts_a_run() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -221,7 +221,7 @@ def test_misuse_is_refused() -> None:
 
 
 def test_speed_of_a_training_crop() -> None:
-    """128 x 160 out of 240 x 320 takes about 1 ms on one core; the bound leaves room for a busy machine."""
+    """128 x 160 out of 240 x 320 takes about 1 ms; the time of this thread, as the machine may be busy."""
     sample = {
         "rgb": torch.randint(0, 256, (3, 240, 320), dtype=torch.uint8),
         "x": torch.rand(1, 240, 320),
@@ -231,7 +231,7 @@ def test_speed_of_a_training_crop() -> None:
     transform = train_transform((128, 160))
     best = 1.0
     for _ in range(30):
-        start = time.perf_counter()
+        start = time.thread_time()
         transform(sample)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     assert best < 0.006
