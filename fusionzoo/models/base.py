@@ -26,7 +26,7 @@ class FusionModel(nn.Module):
     Inputs are normalised by `model.preprocess`. A modality given as None is replaced by zeros, that is by its mean
     after normalisation: the model's declared substitute. Both None is an error.
 
-    Subclasses implement `logits(rgb, x)` on inputs whose sides are multiples of `stride` and set `model_args`.
+    Subclasses implement `scores(rgb, x)` on inputs whose sides are multiples of `stride` and set `model_args`.
     """
 
     stride: ClassVar[int] = 32
@@ -60,7 +60,7 @@ class FusionModel(nn.Module):
         """Level -> {"rgb" | "x" | "fused": probe name}; only what the model has."""
         raise NotImplementedError
 
-    def logits(self, rgb: Tensor, x: Tensor) -> Tensor:
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         """(B, 3, H, W), (B, Cx, H, W) with H, W multiples of `stride` -> (B, K, h, w) at any smaller size."""
         raise NotImplementedError
 
@@ -71,7 +71,7 @@ class FusionModel(nn.Module):
         down, right = -height % self.stride, -width % self.stride
         if down or right:
             rgb, x = (F.pad(v, (0, right, 0, down), mode="replicate") for v in (rgb, x))
-        out = self.logits(rgb, x)
+        out = self.scores(rgb, x)
         out = F.interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=False)
         return out[..., :height, :width]
 

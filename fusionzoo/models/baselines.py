@@ -95,7 +95,7 @@ class Baseline(FusionModel):
         for name in _STREAMS[fusion]:
             stream = Stream(encoder, decoder, channels[name], num_classes, name, dict(decoder_args or {}))
             self.add_module(f"{name}_stream", stream)
-        self.logits_probe = Probe(
+        self.logits = Probe(
             num_classes, role="logits", modality="fused", meaning="class scores before upsampling"
         )
 
@@ -105,7 +105,7 @@ class Baseline(FusionModel):
         any_stream = next(iter(streams.values()))
         return {i: {n: f"{n}_stream.stage{i}.{n}" for n in streams} for i in any_stream.levels if i > 1}
 
-    def logits(self, rgb: Tensor, x: Tensor) -> Tensor:
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         if self.kind == "rgb_only":
             out = self.rgb_stream(rgb)
         elif self.kind == "x_only":
@@ -114,4 +114,4 @@ class Baseline(FusionModel):
             out = self.fused_stream(torch.cat([rgb, x], dim=1))  # (B, 3 + Cx, H, W)
         else:
             out = (self.rgb_stream(rgb) + self.x_stream(x)) / 2
-        return self.logits_probe(out)
+        return self.logits(out)

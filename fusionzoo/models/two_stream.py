@@ -104,7 +104,7 @@ class TwoStream(FusionModel):
             setattr(self, f"stage{i}", Level(channels[i], block))
         self.decoder = build_decoder(decoder, channels, decoder_args)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
-        self.logits_probe = Probe(
+        self.logits = Probe(
             num_classes, role="logits", modality="fused", meaning="class scores before upsampling"
         )
 
@@ -141,8 +141,8 @@ class TwoStream(FusionModel):
                 r = fused.fused
         return out
 
-    def logits(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits_probe(self.head(self.decoder(self.features(rgb, x))))
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
+        return self.logits(self.head(self.decoder(self.features(rgb, x))))
 
     def losses(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, auxiliary losses): each loss name of the strategy, averaged over levels."""

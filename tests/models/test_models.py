@@ -76,7 +76,7 @@ def test_late_is_the_mean_of_its_streams() -> None:
     rgb, x = images(64, 64)
     with torch.no_grad():
         small = (model.rgb_stream(rgb) + model.x_stream(x)) / 2
-        torch.testing.assert_close(model.logits(rgb, x), small)
+        torch.testing.assert_close(model.scores(rgb, x), small)
 
 
 def test_a_missing_modality_is_its_mean() -> None:

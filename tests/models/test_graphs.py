@@ -1,0 +1,106 @@
+"""Compiled and exported models equal eager ones; probe names are API and stored in probe_names.json.
+
+After a deliberate change of names: `FUSIONZOO_UPDATE=1 pytest tests/models/test_graphs.py -k names`, and look at the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import fusionzoo
+from fusionzoo.models import BASELINES, create_model
+
+STORED = Path(__file__).with_name("probe_names.json")
+OURS = ("sum", "concat", "gate", "cross_attention", "hybrid", *BASELINES)
+NAMES = [f"{f}_mobilenetv1-025_fpn" for f in OURS] + ["hybrid_resnet18_unet", "concat_mit-b0_segformer"]
+
+
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(2, 3, 65, 96, generator=generator), torch.randn(2, 1, 65, 96, generator=generator)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_probe_names_are_the_stored_ones_and_all_fire_once(name: str) -> None:
+    model = create_model(name)
+    names = list(model.probe_points())
+    stored = json.loads(STORED.read_text()) if STORED.is_file() else {}
+    if os.environ.get("FUSIONZOO_UPDATE"):
+        STORED.write_text(json.dumps(stored | {name: names}, indent=1, sort_keys=True) + "\n")
+        stored = json.loads(STORED.read_text())
+    assert names == stored[name]
+    count = dict.fromkeys(names, 0)
+
+    def tally(point: str, value: torch.Tensor) -> None:
+        count[point] += 1
+
+    fires = [n for n in names if n not in silent(model)]
+    with torch.no_grad(), fusionzoo.listen(model, dict.fromkeys(fires, tally)):
+        model(*images())
+    assert {n: c for n, c in count.items() if c != 1} == dict.fromkeys(silent(model), 0)
+
+
+def silent(model: torch.nn.Module) -> list[str]:
+    """Points of a level that an encoder leaves empty (MiT starts at stride 4) never fire."""
+    if "mit-b0" in model.architecture:
+        return ["stage1.rgb", "stage1.x"]
+    return []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fullgraph_compile_equals_eager(name: str) -> None:
+    model = create_model(name, num_classes=3)
+    with torch.no_grad():
+        wanted = model(*images())
+        torch._dynamo.reset()
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(*images()), wanted, rtol=1e-4, atol=1e-5)
+        with fusionzoo.probe(model, "logits") as tape:  # attached after the first compiled call
+            compiled(*images())
+        assert tape["logits"].shape[1] == 3
+
+
+@pytest.mark.parametrize("name", ["concat_mobilenetv1-025_fpn", "hybrid_mobilenetv1-025_fpn", "cross_attention_resnet18_unet"])
+def test_export_equals_eager(name: str) -> None:
+    model = create_model(name, num_classes=3)
+    with torch.no_grad():
+        exported = torch.export.export(model, images())
+        torch.testing.assert_close(exported.module()(*images()), model(*images()), rtol=1e-4, atol=1e-5)
+    assert not any("probe" in node.name for node in exported.graph.nodes)
+
+
+def test_nothing_attached_adds_no_node() -> None:
+    """The graph of a model with probes has as many nodes as that of the same model without them."""
+    counts = []
+    for keep in (True, False):
+        torch._dynamo.reset()
+        model = create_model("hybrid_mobilenetv1-025_fpn", num_classes=3)
+        if not keep:
+            for module in model.modules():
+                for child, point in list(module.named_children()):
+                    if isinstance(point, fusionzoo.probes.Probe):
+                        module._modules[child] = torch.nn.Identity()
+
+        def count(graph: torch.fx.GraphModule, example: object) -> torch.fx.GraphModule:
+            counts.append(len(graph.graph.nodes))
+            return graph
+
+        with torch.no_grad():
+            torch.compile(model, backend=count, fullgraph=True)(*images())
+    assert len(counts) == 2 and counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("name", [f"{f}_mobilenetv1-025_fpn" for f in OURS])
+def test_bfloat16_autocast_stays_close(name: str) -> None:
+    model = create_model(name, num_classes=3)
+    with torch.no_grad():
+        wanted = model(*images())
+        with torch.autocast("cpu", torch.bfloat16):
+            got = model(*images()).float()
+    assert bool(torch.isfinite(got).all())
+    assert float((got - wanted).abs().max()) < 0.1 * float(wanted.abs().max())
