@@ -17,6 +17,8 @@ NAMES = names()
 NOT_BY_RULE = {"cen_bottleneck_256"}
 """No tensor is stored and some weights (small batch-norm scales) deviate from the rule: counts and shapes only here;
 its values are tested in tests/fusion/test_details.py."""
+FOLDED = {"shapeconv_6_16"}
+"""The original's parameter gradients were taken after it had folded its extra parameters into `weight`."""
 WITH_VALUES = [n for n in NAMES if (FOLDER / f"{n}.safetensors").exists()]
 
 
@@ -95,7 +97,7 @@ def test_parameters_outputs_and_parameter_gradients(name: str) -> None:
         assert float(got.detach().double().mean()) == pytest.approx(want["mean"], abs=1e-6 * scale)
         assert float(got.detach().double().std()) == pytest.approx(want["std"], abs=1e-6 * scale)
     norms = parity.meta.get("param_grad_norms")
-    if norms and name not in NOT_BY_RULE:
+    if norms and name not in NOT_BY_RULE | FOLDED:
         keys = parity.meta["outputs"]
         loss = sum((o * fill(f"lossw.{k}", tuple(o.shape))).sum() for k, o in zip(keys, out, strict=True))
         assert isinstance(loss, Tensor)
