@@ -136,6 +136,7 @@ def _correlation(u: Tensor, v: Tensor) -> Tensor:
     """Mean over channel pairs of the squared Pearson correlation over all positions of the batch; scalar in [0, 1]."""
     u = u.transpose(0, 1).flatten(1)  # (C, BHW)
     v = v.transpose(0, 1).flatten(1)
-    u = F.normalize(u - u.mean(dim=1, keepdim=True), dim=1, eps=1e-6)
-    v = F.normalize(v - v.mean(dim=1, keepdim=True), dim=1, eps=1e-6)
-    return (u @ v.t()).square().mean()
+    u = u - u.mean(dim=1, keepdim=True)
+    v = v - v.mean(dim=1, keepdim=True)
+    scale = u.norm(dim=1).clamp(min=1e-6)[:, None] * v.norm(dim=1).clamp(min=1e-6)  # (Cu, Cv)
+    return (u @ v.t() / scale).square().mean()

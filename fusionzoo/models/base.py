@@ -66,14 +66,19 @@ class FusionModel(nn.Module):
 
     def forward(self, rgb: Tensor | None = None, x: Tensor | None = None) -> Tensor:
         """Normalised rgb (B, 3, H, W) and x (B, Cx, H, W) -> logits (B, K, H, W)."""
+        return self._sized(rgb, x, 1)
+
+    def _sized(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
+        """Logits on a grid `step` times coarser than the input: (B, K, ceil(H / step), ceil(W / step))."""
         rgb, x = self.inputs(rgb, x)
         height, width = rgb.shape[-2:]
         down, right = -height % self.stride, -width % self.stride
         if down or right:
             rgb, x = (F.pad(v, (0, right, 0, down), mode="replicate") for v in (rgb, x))
         out = self.scores(rgb, x)
-        out = F.interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=False)
-        return out[..., :height, :width]
+        size = (rgb.shape[-2] // step, rgb.shape[-1] // step)
+        out = F.interpolate(out, size=size, mode="bilinear", align_corners=False)
+        return out[..., : -(-height // step), : -(-width // step)]
 
     def inputs(self, rgb: Tensor | None, x: Tensor | None) -> tuple[Tensor, Tensor]:
         """Checks shapes and puts the declared substitute (zeros) where a modality is None."""
@@ -91,9 +96,13 @@ class FusionModel(nn.Module):
             raise InputError(f"rgb {tuple(rgb.shape)} and x {tuple(x.shape)} differ in batch or size")
         return rgb, x
 
-    def losses(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(logits, auxiliary losses by name); the base has none."""
-        return self(rgb, x), {}
+    def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+        """(logits, auxiliary losses by name); the base has none.
+
+        `step` (a divisor of `stride`) gives logits on a grid that many times coarser: at full resolution, upsampling
+        costs a third of a training step.
+        """
+        return self._sized(rgb, x, step), {}
 
     def probe_points(self) -> dict[str, Probe]:
         """All probes by name."""

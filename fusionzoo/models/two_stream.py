@@ -144,7 +144,7 @@ class TwoStream(FusionModel):
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         return self.logits(self.head(self.decoder(self.features(rgb, x))))
 
-    def losses(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, auxiliary losses): each loss name of the strategy, averaged over levels."""
         blocks = {i: getattr(self, f"stage{i}").fusion for i in self.fused_levels}
         seen: dict[int, dict[str, Tensor]] = {i: {} for i in blocks}
@@ -155,7 +155,7 @@ class TwoStream(FusionModel):
                 undo.append((point, point.tap))
                 point.tap = _keep(seen[i], name, point.tap)
         try:
-            logits = self(rgb, x)
+            logits = self._sized(rgb, x, step)
         finally:
             for point, tap in undo:
                 point.tap = tap

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -241,9 +240,8 @@ def _epoch(model: FusionModel, average: FusionModel, train: Any, settings: Setti
             rgb, x = _drop(rgb, x, settings.drop_modality)
         rgb = rgb.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp):
-            logits, auxiliary = model.losses(rgb, x)
-        half = F.interpolate(logits.float(), scale_factor=0.5, mode="bilinear")
-        main = segmentation_loss(half, batch["label"].to(device), weight)
+            logits, auxiliary = model.losses(rgb, x, step=2)
+        main = segmentation_loss(logits, batch["label"].to(device), weight)
         loss = total(main, auxiliary, settings.auxiliary)
         if not bool(torch.isfinite(loss)):
             raise InputError(

@@ -18,7 +18,7 @@ def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor | None = Non
 
     Args:
         logits: (B, K, h, w).
-        label: (B, H, W) int64, H and W multiples of h and w.
+        label: (B, H, W) int64, H and W multiples of h and w or (odd sizes) up to a row and a column less.
         weight: (K,) class weights, or None.
 
     Returns:
@@ -27,8 +27,9 @@ def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor | None = Non
     >>> float(segmentation_loss(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 2, dtype=torch.long)))
     0.6931471824645996
     """
-    step_h, step_w = label.shape[-2] // logits.shape[-2], label.shape[-1] // logits.shape[-1]
+    step_h, step_w = (-(-label.shape[i] // logits.shape[i]) for i in (-2, -1))
     label = label[..., step_h // 2 :: step_h, step_w // 2 :: step_w]
+    logits = logits[..., : label.shape[-2], : label.shape[-1]]
     losses = F.cross_entropy(logits.float(), label, weight, ignore_index=ignore_index, reduction="none")
     kept = label != ignore_index
     share = kept.to(losses.dtype) if weight is None else torch.where(kept, weight[label.where(kept, 0)], 0.0)
