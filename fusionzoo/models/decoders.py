@@ -102,7 +102,7 @@ class Decoder(nn.Module):
 
 def _kind(name: str) -> _Kind:
     if name not in DECODERS:
-        raise unknown("decoder", name, DECODERS, "fusionzoo list --decoders")
+        raise unknown("decoder", name, DECODERS, "fusionzoo.models.DECODERS")
     return DECODERS[name]
 
 

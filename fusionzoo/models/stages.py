@@ -51,7 +51,7 @@ def _full_name(token: str) -> str:
     names = {encoder_token(n): n for n in encoders}
     if (found := names.get(encoder_token(token))) is not None:
         return found
-    raise unknown("encoder", token, known_encoders(), "fusionzoo list --encoders")
+    raise unknown("encoder", token, known_encoders(), "fusionzoo.models.known_encoders()")
 
 
 def build_encoder(name: str, in_channels: int) -> nn.Module:
