@@ -53,14 +53,17 @@ def look_up(name: str, index: str | None = None) -> dict[str, Any]:
     from fusionzoo.hub import records
 
     if Path(name).is_dir():
-        return records.read_record(name).to_dict()
+        return _checkpoint(records.read_record(name).to_dict(), Path(name))
     if name in FUSIONS:
         return {"strategy": name, **FUSIONS[name]}
     if name in BASELINES:
         return {"strategy": name, "family": "baseline"}
     if name in PUBLISHED:
         return {"architecture": name}
-    known = {**records.bundled(), **(records.load_index(index) if index else {})}
+    bundled = records.bundled()
+    if name in bundled:
+        return _checkpoint(bundled[name].to_dict(), records.bundled_folder(name))
+    known = {**bundled, **(records.load_index(index) if index else {})}
     if name in known:
         return known[name].to_dict()
     names = composed()
@@ -73,6 +76,14 @@ def look_up(name: str, index: str | None = None) -> dict[str, Any]:
         [*known, *FUSIONS, *BASELINES, *PUBLISHED, *names],
         "fusionzoo list",
     )
+
+
+def _checkpoint(record: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The record, with the preprocessing and input size of the config beside it."""
+    from fusionzoo.hub.files import CONFIG, read_json
+
+    config = read_json(folder / CONFIG)
+    return {**record, **{key: config.get(key) for key in ("preprocess", "input_size")}}
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,4 +60,25 @@ def test_bundled_checkpoints_are_listed_by_their_records() -> None:
     rows = json.loads(call("list", "--json"))
     assert [r["checkpoint"] for r in rows] == list(known)
     first = next(iter(known))
-    assert json.loads(call("info", first, "--json")) == json.loads(json.dumps(known[first].to_dict()))
+    facts = json.loads(call("info", first, "--json"))
+    assert set(facts) - set(known[first].to_dict()) == {"preprocess", "input_size"}
+
+
+def test_info_of_a_folder_shows_record_and_preprocessing(checkpoint: Path) -> None:
+    facts = json.loads(call("info", str(checkpoint), "--json"))
+    assert facts["name"] == checkpoint.name and facts["metrics"][0]["miou"] == 0.0123
+    assert facts["input_size"] == [120, 160] and facts["preprocess"]["x_kind"] == "depth"
+    lines = {tuple(line.split(None, 1)) for line in call("info", str(checkpoint)).splitlines()}
+    assert ("metrics[0].miou", "0.0123") in lines and ("input_size", "120, 160") in lines
+    assert ("preprocess.x_mean", "2.842") in lines
+
+
+def test_list_reads_an_index_file(checkpoint: Path, tmp_path: Path) -> None:
+    record = json.loads((checkpoint / "record.json").read_text(encoding="utf-8"))
+    record.update(repo_id="org/name", revision="a" * 40)
+    index_file = tmp_path / "index.json"
+    index_file.write_text(json.dumps({"format_version": 1, "records": [record]}), encoding="utf-8")
+    (row,) = json.loads(call("list", "*.random", "--index", str(index_file), "--json"))
+    assert (row["checkpoint"], row["data"], row["mIoU"]) == (checkpoint.name, "planted test", 1.2)
+    assert call("list", "*.random", "--index", str(index_file)).splitlines()[2].startswith(checkpoint.name)
+    assert json.loads(call("info", checkpoint.name, "--index", str(index_file), "--json"))["repo_id"] == "org/name"

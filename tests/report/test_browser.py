@@ -51,7 +51,7 @@ def measure(text: str, tmp_path: Path, width: int) -> dict[str, Any]:
     wrapper = tmp_path / "wrapper.html"
     wrapper.write_text(WRAPPER.format(width=width, page=html.escape(text, quote=True)), encoding="utf-8")
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", wrapper.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     found = re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, (done.returncode, done.stderr[-500:])
     result: dict[str, Any] = json.loads(html.unescape(found.group(1)))
