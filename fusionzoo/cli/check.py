@@ -72,7 +72,9 @@ def command(
         values = [result.to_dict() for result in results]
         print_json(values[0] if len(values) == 1 else values)
     elif len(results) > 1:
-        say(comparison([r.dissection for r in results if r.dissection is not None]))
+        dissected = [r.dissection for r in results if r.dissection is not None]
+        if dissected:
+            say(comparison(dissected))
     if not all(result.ok for result in results):
         click.get_current_context().exit(1)
 

@@ -317,12 +317,12 @@ def planted(d: Mapping[str, Any]) -> Table | None:
     for r in truth["rows"]:
         gap = points(r["rgb"] - r["x"], signed=True) if r.get("rgb") is not None and r.get("x") is not None else ABSENT
         fields = (points(r.get("rgb")), points(r.get("x")), points(r.get("fused")), gap, integer(r.get("level")))
-        rows.append((clean(r["concept"]), clean(r["kind"]), *fields, "yes" if r["found"] else "NO"))
+        rows.append((clean(r["concept"]), "yes" if r["found"] else "NO", clean(r["kind"]), *fields))
     return Table(
         "Planted truth",
-        ("concept", "visible in", "rgb", x, "fused", f"rgb-{x}", "level", "found"),
+        ("concept", "found", "visible in", "rgb", x, "fused", f"rgb-{x}", "level"),
         tuple(rows),
-        "<<>>>>><",
+        "<<<>>>>>",
         "It is known where each concept of these scenes is visible; found: the probes agree. Concept set IoU in points,"
         " best level of each stream; level: that of the best of all.",
     )
@@ -370,6 +370,7 @@ def others(d: Mapping[str, Any]) -> Table:
         ("source", clean(model.get("source", ABSENT))),
         ("data", clean(f"{data['name']}, {data['split']}, {data['n']} images, {len(data['class_names'])} classes")),
     ]
+    rows = [(key, value) for key, value in rows if value]
     for key, value in protocol.items():
         if value is None or value in ([], {}, ""):
             continue

@@ -82,6 +82,17 @@ def test_a_model_with_one_stream_has_gaps_not_errors(example: dict[str, Any]) ->
     assert cell(tables.concepts(example), "poster", "rgb-depth") == "-"
 
 
+def test_planted_truth(example: dict[str, Any]) -> None:
+    table = tables.planted(example)
+    assert table is not None
+    assert table.rows[2] == ("painted wall", "yes", "rgb", "55.6", "6.4", "61.2", "+49.2", "5")
+    example["planted"]["rows"][2].update(found=False, level=None, x=None)
+    table = tables.planted(example)
+    assert table is not None and table.rows[2] == ("painted wall", "NO", "rgb", "55.6", "-", "61.2", "-", "-")
+    example["planted"] = None
+    assert tables.planted(example) is None
+
+
 def test_flagged_probes(example: dict[str, Any]) -> None:
     table = tables.probes(example, only_flagged=True)
     assert [r[0] for r in table.rows] == ["stage5.fusion.gate_rgb", "stage4.fusion.gate_x"]
