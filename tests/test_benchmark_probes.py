@@ -16,7 +16,8 @@ VARIANTS = {"nothing attached", "reducer at fused", "reducer at all", "tape at a
 def check(result: dict) -> None:
     assert result["format_version"] == 1 and result["benchmark"] == "speed/probes"
     assert result["command"].startswith("python benchmarks/speed/probes.py")
-    assert {"cpu", "cores", "threads", "load_average", "python", "torch", "fusionzoo", "commit"} <= set(result["machine"])
+    needed = {"cpu", "cores", "threads", "load_average", "python", "torch", "fusionzoo", "commit"}
+    assert needed <= set(result["machine"])
     nodes = result["graph_nodes"]
     assert nodes["without probes"] == nodes["nothing attached"] > 100
     for kind in ("cpu", "wall"):

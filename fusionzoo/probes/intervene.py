@@ -89,9 +89,20 @@ def swap(order: Sequence[int] | Tensor | None = None) -> Edit:
 
 
 def edit(function: Callable[[Tensor], Tensor]) -> Edit:
-    """Any function of the value; it is given a copy, which it may change in place, and must return a tensor like it."""
-    label = getattr(function, "__name__", type(function).__name__)
-    return Edit(f"edit({label})", lambda value: function(value.clone()))
+    """Any function of the value; it must return a tensor of the same shape, dtype and device.
+
+    It is given a copy, and what it returns is copied: it may write into the one and return a tensor that is needed
+    elsewhere (a value captured from another input, to patch it in), whatever the model does in place afterwards.
+
+    >>> edit(torch.neg).function(torch.ones(1, 2))
+    tensor([[-1., -1.]])
+    """
+
+    def changed(value: Tensor) -> Tensor:
+        out = function(value.clone())
+        return out.clone() if isinstance(out, Tensor) else out
+
+    return Edit(f"edit({getattr(function, '__name__', type(function).__name__)})", changed)
 
 
 class _Edited:
