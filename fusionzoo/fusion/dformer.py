@@ -1,0 +1,211 @@
+"""DFormer's block: RGB and a half-width depth stream in one encoder, global awareness and local enhancement.
+
+Paper: Yin et al., "DFormer: Rethinking RGBD Representation Learning for Semantic Segmentation", ICLR 2024, arXiv
+2309.09668. Origin: github.com/VCIP-RGBD/DFormer (MIT file, while its README says "non-commercial use only"); written
+here from the equations. Channels last; x (B, H, W, C) of RGB, e (B, H, W, C/2) of depth; both enter through LN
+(eps 1e-6).
+
+    g      = GELU(Lin_l x)
+    local  = Lin_q(x) * Lin_a(dw7x7 g)                                                               C
+    cut    = Lin_qcut(x) * Lin_back(dw7x7(Lin_fore e))                                               C/2   (LEA)
+    global = upsample(softmax(m k^T / sqrt(d)) v),  m = Lin(3C/2 -> C/2) pool7x7 [x; e],
+             k, v = split(Lin(C -> C) g), h heads of d = C / 2h; 49 queries, bilinear back to H x W      C/2   (GAA)
+    y      = [local; global; cut],  x_out = Lin(2C -> C) y,  e_out = Lin(2C -> C/2) y
+    block: x + l1 x_out, then + l2 MLP(x);  e + l3 e_out, then + l4 MLP(e);  MLP: LN, Lin, dw3x3 + skip, GELU, Lin
+
+`window` 7 has the global path, 0 (the first stage) has y = [local; cut]. e_out comes from the fused y. The last block
+of the encoder does not update e (`drop_depth`). Layer scales l start at 1e-6 in the original.
+
+As a strategy (ours): e = conv1x1(C -> C/2) x, one block, rgb' = fused = its x, x' = x + conv1x1(C/2 -> C) of its e;
+window 0 at level 1, 7 above; layer scales start at 0.1, so that the block does something from the first step.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusionzoo.errors import InputError
+from fusionzoo.fusion._parts import drop_path, require_divisible
+from fusionzoo.fusion.base import Fused, FusionBlock
+from fusionzoo.probes.point import Probe
+from fusionzoo.registry import fusions
+
+__all__ = ["DFormer", "DFormerAttention", "DFormerBlock"]
+
+POOLED = 7
+"""Side of the pooled grid of queries."""
+
+
+def _depthwise(conv: nn.Conv2d, value: Tensor) -> Tensor:
+    """A depthwise convolution on channels-last values."""
+    return conv(value.movedim(3, 1)).movedim(1, 3)
+
+
+class DFormerAttention(nn.Module):
+    """(x (B, H, W, C), e (B, H, W, C/2)) -> (x_out, e_out) of the same shapes.
+
+    Args:
+        channels: C, even; C / 2 divisible by heads where window is 7.
+        heads: of the global path.
+        window: 7 for the global path, 0 without.
+        drop_depth: project no e_out; the filtered depth comes back in its place.
+
+    >>> sum(p.numel() for p in DFormerAttention(64, 2, 7).parameters())
+    41312
+    """
+
+    def __init__(self, channels: int, heads: int, window: int = 7, drop_depth: bool = False) -> None:
+        super().__init__()
+        require_divisible(channels, 2, "halves")
+        if window not in (0, POOLED):
+            raise InputError(f"window is {window}; 0 (local only) and {POOLED} are defined")
+        half = channels // 2
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm_e = nn.LayerNorm(half, eps=1e-6)
+        self.query = nn.Linear(channels, channels)
+        self.query_cut = nn.Linear(channels, half)
+        self.lift = nn.Linear(channels, channels)
+        self.conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.after_conv = nn.Linear(channels, channels)
+        self.before_e = nn.Linear(half, half)
+        self.conv_e = nn.Conv2d(half, half, 7, padding=3, groups=half)
+        self.after_e = nn.Linear(half, half)
+        joined = channels + half
+        self.has_global = window != 0
+        if self.has_global:
+            require_divisible(half, heads, "heads")
+            joined += half
+            self.pooled_query = nn.Linear(channels + half, half)
+            self.key_value = nn.Linear(channels, channels)
+            self.attention = Probe(
+                heads, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=3,
+                meaning="(B, heads, 49, HW): where each cell of a 7x7 grid looks, sums to 1 over positions",
+            )  # fmt: skip
+            self.aware = Probe(half, role="global", modality="fused", meaning="GAA: global path, (B, C/2, H, W)")
+        self.project = nn.Linear(joined, channels)
+        self.project_e = None if drop_depth else nn.Linear(joined, half)
+        self.local = Probe(channels, role="local", modality="rgb", meaning="convolutional modulation of RGB")
+        self.enhanced = Probe(half, role="enhanced", modality="fused", meaning="LEA: RGB times filtered depth")
+
+    def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+        x, e = self.norm(x), self.norm_e(e)
+        g = F.gelu(self.lift(x))
+        local = self.query(x) * self.after_conv(_depthwise(self.conv, g))
+        filtered = self.after_e(_depthwise(self.conv_e, self.before_e(e)))
+        cut = self.query_cut(x) * filtered
+        parts = [self.local(local.movedim(3, 1))]  # (B, C, H, W)
+        if self.has_global:
+            parts.append(self.aware(self._global(x, e, g)))
+        parts.append(self.enhanced(cut.movedim(3, 1)))
+        y = torch.cat(parts, dim=1).movedim(1, 3)
+        return self.project(y), filtered if self.project_e is None else self.project_e(y)
+
+    def _global(self, x: Tensor, e: Tensor, g: Tensor) -> Tensor:
+        size = (x.shape[1], x.shape[2])
+        pooled = F.adaptive_avg_pool2d(torch.cat([x, e], dim=3).movedim(3, 1), POOLED)  # (B, 3C/2, 7, 7)
+        q = self.pooled_query(pooled.movedim(1, 3)).flatten(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        k, v = self.key_value(g).flatten(1, 2).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = self.attention(((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=3))  # (B, h, 49, N)
+        seen = (weights @ v).transpose(2, 3).flatten(1, 2).unflatten(2, (POOLED, POOLED))  # (B, C/2, 7, 7)
+        return F.interpolate(seen, size, mode="bilinear", align_corners=False)
+
+
+class ConvFeedForward(nn.Module):
+    """LN, Lin, dw3x3 + skip, GELU, Lin on channels-last values."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.widen = nn.Linear(channels, hidden)
+        self.position = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.narrow = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.widen(self.norm(x))
+        return self.narrow(F.gelu(wide + _depthwise(self.position, wide)))
+
+
+class DFormerBlock(nn.Module):
+    """Attention and feed-forward of both streams: (x (B, H, W, C), e (B, H, W, C/2)) -> the same shapes.
+
+    Args:
+        channels, heads, window, drop_depth: as of the attention.
+        mlp_ratio: hidden width of both feed-forward parts over their channels.
+        scale: layer scales at the start.
+        drop: probability of stochastic depth.
+
+    >>> sum(p.numel() for p in DFormerBlock(64, 2, 8).parameters())
+    132160
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
+        window: int = 7,
+        drop_depth: bool = False,
+        scale: float = 1e-6,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        half = channels // 2
+        self.attention = DFormerAttention(channels, heads, window, drop_depth)
+        self.mlp = ConvFeedForward(channels, int(channels * mlp_ratio))
+        self.scale1 = nn.Parameter(torch.full((channels,), scale))
+        self.scale2 = nn.Parameter(torch.full((channels,), scale))
+        self.drop = drop_path(drop)
+        self.updates_depth = not drop_depth
+        if self.updates_depth:
+            self.mlp_e = ConvFeedForward(half, int(half * mlp_ratio))
+            self.scale1_e = nn.Parameter(torch.full((half,), scale))
+            self.scale2_e = nn.Parameter(torch.full((half,), scale))
+
+    def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+        x_out, e_out = self.attention(x, e)
+        x = x + self.drop(self.scale1 * x_out)
+        x = x + self.drop(self.scale2 * self.mlp(x))
+        if self.updates_depth:
+            e = e + self.drop(self.scale1_e * e_out)
+            e = e + self.drop(self.scale2_e * self.mlp_e(e))
+        return x, e
+
+
+@fusions.register("dformer")
+class DFormer(FusionBlock):
+    """One DFormer block between the two streams.
+
+    Args:
+        channels: C, even.
+        heads: None takes C // 32 where 32 divides C (1, 2, 4, 8 at the original's widths), else 1.
+        mlp_ratio, scale: of the block.
+    """
+
+    interaction = "exchange"
+    family = "hybrid"
+    paper = "Yin et al., DFormer (ICLR 2024), arXiv 2309.09668"
+    licence = "MIT (ours, from the equations); original: MIT file, README: non-commercial use only"
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        level: int = 1,
+        depth: int = 5,
+        heads: int | None = None,
+        mlp_ratio: float = 4.0,
+        scale: float = 0.1,
+    ) -> None:
+        super().__init__(channels, level=level, depth=depth)
+        heads = heads or (channels // 32 if channels >= 32 and channels % 32 == 0 else 1)
+        self.reduce = nn.Conv2d(channels, channels // 2, 1)
+        self.block = DFormerBlock(channels, heads, mlp_ratio, window=0 if level == 1 else POOLED, scale=scale)
+        self.expand = nn.Conv2d(channels // 2, channels, 1)
+
+    def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
+        first, second = self.block(rgb.movedim(1, 3), self.reduce(x).movedim(1, 3))
+        fused = first.movedim(3, 1)
+        return Fused(fused, x + self.expand(second.movedim(3, 1)), fused)
