@@ -18,7 +18,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, as_samples
 
-__all__ = ["INFO", "RowSample", "mutual_knn", "permutation_null", "rsa"]
+__all__ = ["INFO", "RowSample", "mutual_knn", "permutation_null", "rsa", "spearman"]
 
 INFO: dict[str, MetricInfo] = {
     "rsa": MetricInfo(
@@ -61,6 +61,19 @@ def _correlation(a: Tensor, b: Tensor) -> float:
     a, b = a - a.mean(), b - b.mean()
     size = float((a.square().sum() * b.square().sum()).sqrt())
     return float((a * b).sum()) / size if size > 0 else float("nan")
+
+
+def spearman(a: Tensor, b: Tensor) -> float:
+    """Spearman rank correlation of two vectors, ties averaged; pairs with a NaN are left out; NaN where undefined.
+
+    >>> spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.1, 0.2, 0.3]))
+    1.0
+    """
+    a, b = a.double().flatten(), b.double().flatten()
+    keep = ~(a.isnan() | b.isnan())
+    if int(keep.sum()) < 2:
+        return float("nan")
+    return _correlation(_ranks(a[keep]), _ranks(b[keep]))
 
 
 def rsa(a: Tensor, b: Tensor) -> float:

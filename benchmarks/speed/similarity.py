@@ -1,0 +1,219 @@
+"""Minibatch CKA between all layers of two networks, against the packages people install.
+
+    python benchmarks/speed/similarity.py [--images 256] [--size 224] [--batch 64] [--rounds 3] [--out FILE]
+
+Two ResNet-18 (random weights, ImageNet shapes), 20 layers each: conv1, maxpool, the 16 block convolutions, avgpool, fc.
+Every method sees the same images in the same batches, in a process of its own, so that peak memory can be told apart:
+
+* `forward`: the forward passes alone, without gradient.
+* `fusionzoo`: one Gram matrix per layer and batch, made in the hook; all pairs at the end of the batch.
+* `torch_cka` and `pytorch_cka`, where installed (`pip install torch_cka pytorch-cka`), as their pages show them.
+
+Errors are against float64: every layer's map of the batch as the hook sees it, Grams and HSIC in float64, same
+estimator (per batch, unbiased, summed before the ratio). CPU time is reported beside wall time: other work on the
+machine adds to the second only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models import resnet18
+
+from fusionzoo.metrics import MinibatchCKA
+from fusionzoo.metrics.minibatch import batch_hsic, centred_gram
+
+BLOCKS = [f"layer{i}.{j}.conv{k}" for i in (1, 2, 3, 4) for j in (0, 1) for k in (1, 2)]
+LAYERS = ["conv1", "maxpool", *BLOCKS, "avgpool", "fc"]
+METHODS = ("forward", "fusionzoo", "torch_cka", "pytorch_cka")
+
+
+def models() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    return resnet18().eval(), resnet18().eval()
+
+
+def images(args: argparse.Namespace) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(1)
+    data = torch.randn(args.images, 3, args.size, args.size, generator=generator)
+    return DataLoader(TensorDataset(data), batch_size=args.batch)
+
+
+@contextlib.contextmanager
+def taps(nets: tuple[nn.Module, nn.Module], reduce: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Calls `reduce` with the number of the layer (0 .. 39) and its live output."""
+    handles = []
+    for i, net in enumerate(nets):
+        for j, name in enumerate(LAYERS):
+            place = i * len(LAYERS) + j
+            hook = lambda _m, _i, out, place=place: reduce(place, out)  # noqa: E731
+            handles.append(net.get_submodule(name).register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run_forward(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> None:
+    with torch.inference_mode():
+        for (batch,) in loader:
+            for net in nets:
+                net(batch)
+
+
+def run_fusionzoo(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> Tensor:
+    metric = MinibatchCKA(2 * len(LAYERS))
+    grams: dict[int, Tensor] = {}
+    with taps(nets, lambda place, out: grams.__setitem__(place, centred_gram(out))), torch.inference_mode():
+        for (batch,) in loader:
+            for net in nets:
+                net(batch)
+            metric.add_grams(*[grams[i] for i in range(len(grams))])
+    return metric.compute().cka[: len(LAYERS), len(LAYERS) :]
+
+
+def run_torch_cka(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> Tensor:
+    from torch_cka import CKA
+
+    cka = CKA(*nets, "a", "b", model1_layers=LAYERS, model2_layers=LAYERS, device="cpu")
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+        cka.compare(loader)
+    return cka.hsic_matrix.detach().double()
+
+
+def run_pytorch_cka(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> Tensor:
+    from cka import compute_cka
+
+    return compute_cka(*nets, loader, layers=LAYERS, model2_layers=LAYERS, progress=False)[0].detach().double()
+
+
+def exact(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> Tensor:
+    """(20, 20) the same estimator with float64 Grams, maps kept one layer at a time."""
+    total = torch.zeros(2 * len(LAYERS), 2 * len(LAYERS), dtype=torch.float64)
+    grams: dict[int, Tensor] = {}
+
+    def gram(place: int, out: Tensor) -> None:
+        rows = out.flatten(1)
+        result = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+        for part in rows.split(1 << 14, dim=1):
+            part = part.double()
+            part = part - part.mean(0)
+            result += part @ part.T
+        grams[place] = result
+
+    with taps(nets, gram), torch.inference_mode():
+        for (batch,) in loader:
+            for net in nets:
+                net(batch)
+            total += len(batch) * batch_hsic(torch.stack([grams[i] for i in range(len(grams))]))
+    own = total.diagonal().sqrt()
+    return (total / torch.outer(own, own))[: len(LAYERS), len(LAYERS) :]
+
+
+RUNS: dict[str, Callable[..., Any]] = {
+    "forward": run_forward,
+    "fusionzoo": run_fusionzoo,
+    "torch_cka": run_torch_cka,
+    "pytorch_cka": run_pytorch_cka,
+}
+
+
+def child(args: argparse.Namespace) -> None:
+    """One method in this process; writes its numbers and its matrix."""
+    torch.set_num_threads(args.threads)
+    nets, loader = models(), images(args)
+    if args.child == "exact":
+        torch.save({"cka": exact(nets, loader)}, args.out)
+        return
+    run_forward(nets, [(next(iter(loader))[0][:2],)])  # type: ignore[arg-type]  # warm up
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wall, cpu = time.perf_counter(), time.process_time()
+    cka = RUNS[args.child](nets, loader)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    torch.save({"wall_s": wall, "cpu_s": cpu, "extra_peak_mb": peak - base, "cka": cka}, args.out)
+
+
+def measured(args: argparse.Namespace, method: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "result.pt")
+        options = [f"--{k}={getattr(args, k)}" for k in ("images", "size", "batch", "threads")]
+        subprocess.run([sys.executable, __file__, "--child", method, "--out", out, *options], check=True)
+        return torch.load(out, weights_only=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "similarity.json")
+    args = parser.parse_args()
+    if args.child:
+        child(args)
+        return
+    here = {"torch_cka": "torch_cka", "pytorch_cka": "cka"}
+    methods = [m for m in METHODS if m not in here or importlib.util.find_spec(here[m])]
+    reference = measured(args, "exact")["cka"]
+    rows: dict[str, dict[str, list[float]]] = {m: {} for m in methods}
+    load = [round(os.getloadavg()[0], 1)]
+    for turn in range(args.rounds):
+        for method in methods:
+            result = measured(args, method)
+            cka = result.pop("cka")
+            if cka is not None:
+                result["max_error"] = float((cka - reference).abs().max())
+                result["mean_error"] = float((cka - reference).abs().mean())
+            for key, value in result.items():
+                rows[method].setdefault(key, []).append(value)
+            print(f"round {turn} {method:12s} " + " ".join(f"{k} {v:.4g}" for k, v in result.items()), flush=True)
+        load.append(round(os.getloadavg()[0], 1))
+    median = {m: {k: float(f"{statistics.median(v):.4g}") for k, v in row.items()} for m, row in rows.items()}
+    ours, base = median["fusionzoo"], median["forward"]
+    ratios: dict[str, Any] = {
+        "wall_over_forward": ours["wall_s"] / base["wall_s"],
+        "cpu_over_forward": ours["cpu_s"] / base["cpu_s"],
+        "extra_memory_over_forward": ours["extra_peak_mb"] / base["extra_peak_mb"],
+    }
+    for peer in methods[2:]:
+        ratios[f"{peer}_over_fusionzoo"] = {
+            k: median[peer][k] / ours[k] for k in ("wall_s", "cpu_s", "extra_peak_mb", "max_error")
+        }
+    result = {
+        "what": "minibatch CKA, 20 x 20 layers of two ResNet-18",
+        "setting": {k: getattr(args, k) for k in ("images", "size", "batch", "rounds", "threads")},
+        "machine": {"cores": os.cpu_count(), "load_average": load},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "median": median,
+        "ratios": json.loads(json.dumps(ratios), parse_float=lambda v: float(f"{float(v):.3g}")),
+        "runs": rows,
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({k: result[k] for k in ("median", "ratios")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
