@@ -36,13 +36,15 @@ class FusionModel(nn.Module):
     architecture: str = ""
     model_args: dict[str, Any]
 
-    def __init__(self, num_classes: int, x_channels: int, preprocess: Preprocess | None) -> None:
+    def __init__(self, num_classes: int, x_channels: int, preprocess: Preprocess | dict[str, Any] | None) -> None:
         super().__init__()
         if num_classes < 1 or x_channels < 1:
             raise InputError(f"num_classes ({num_classes}) and x_channels ({x_channels}) start at 1")
         self.num_classes = num_classes
         self.x_channels = x_channels
-        self.preprocess = preprocess or _default_preprocess(x_channels)
+        if isinstance(preprocess, dict):
+            preprocess = Preprocess.from_dict(preprocess)
+        self.preprocess: Preprocess = preprocess or _default_preprocess(x_channels)
         if self.preprocess.x_channels != x_channels:
             raise InputError(
                 f"the preprocessing is for {self.preprocess.x_channels} x channels, the model for {x_channels}"

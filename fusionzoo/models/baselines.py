@@ -77,7 +77,7 @@ class Baseline(FusionModel):
         num_classes: int = 13,
         x_channels: int = 1,
         decoder_args: dict[str, Any] | None = None,
-        preprocess: Preprocess | None = None,
+        preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_classes, x_channels, preprocess)
         if fusion not in BASELINES:

@@ -109,6 +109,14 @@ def _compose(args: dict[str, Any]) -> FusionModel:
     return model
 
 
+def is_architecture(name: str) -> bool:
+    """Whether `create_model` would take `name` by its form: a published name, or one that begins with a strategy."""
+    if name in architectures:
+        return True
+    strategy = name.rsplit("_", 2)[0]
+    return "." not in name and "/" not in name and (strategy in fusions or strategy in BASELINES)
+
+
 def build(config: dict[str, Any]) -> FusionModel:
     """The model that `FusionModel.config()` described, with random weights. Every key must be known.
 

@@ -69,7 +69,7 @@ class TwoStream(FusionModel):
         x_channels: int = 1,
         fusion_args: dict[str, Any] | None = None,
         decoder_args: dict[str, Any] | None = None,
-        preprocess: Preprocess | None = None,
+        preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_classes, x_channels, preprocess)
         self.model_args = {

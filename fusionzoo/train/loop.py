@@ -25,10 +25,9 @@ from fusionzoo.hub.convert import encoder_state
 from fusionzoo.hub.files import atomic_path, atomic_write, dump_json
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.save import save
-from fusionzoo.models import BASELINES, FusionModel, TwoStream, create_model
+from fusionzoo.models import FusionModel, TwoStream, create_model
 from fusionzoo.models.base import init_x_from_rgb
-from fusionzoo.preprocess import Preprocess
-from fusionzoo.registry import architectures, fusions
+from fusionzoo.models.presets import is_architecture
 from fusionzoo.train.evaluate import evaluate
 from fusionzoo.train.losses import class_weights, segmentation_loss, total
 from fusionzoo.train.settings import Settings
@@ -166,7 +165,7 @@ def _datasets(settings: Settings) -> tuple[Any, Any]:
 
 
 def _model(settings: Settings, train: Any) -> FusionModel:
-    if not _is_architecture(settings.model):
+    if not is_architecture(settings.model):
         model = from_pretrained(settings.model)
         if model.num_classes != train.num_classes or model.x_channels != train.x_channels:
             raise InputError(
@@ -177,7 +176,7 @@ def _model(settings: Settings, train: Any) -> FusionModel:
     encoder, config = encoder_state(settings.init) if settings.init else ({}, {})
     known = config.get("preprocess", {})
     mean, std = _depth_statistics(train)
-    preprocess = Preprocess(**known, x_kind=train.x_kind, x_mean=mean, x_std=std)
+    preprocess = {**known, "x_kind": train.x_kind, "x_mean": mean, "x_std": std}
     options: dict[str, Any] = {"decoder_args": settings.decoder_args} if settings.decoder_args else {}
     if settings.fusion_args:
         options["fusion_args"] = settings.fusion_args
@@ -192,13 +191,6 @@ def _model(settings: Settings, train: Any) -> FusionModel:
             except (KeyError, RuntimeError) as error:
                 raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
     return model
-
-
-def _is_architecture(name: str) -> bool:
-    if name in architectures:
-        return True
-    strategy = name.rsplit("_", 2)[0]
-    return "." not in name and "/" not in name and (strategy in fusions or strategy in BASELINES)
 
 
 def _encoders(model: FusionModel) -> list[nn.Module]:

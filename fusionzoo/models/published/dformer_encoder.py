@@ -7,7 +7,6 @@ blocks have the local path only; the last block of the last stage does not updat
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from fusionzoo.fusion.dformer import DFormerBlock
@@ -60,7 +59,8 @@ class DFormerEncoder(nn.Module):
             _stem(1, b // 2) if i == 0 else _shrink(a // 2, b // 2)
             for i, (a, b) in enumerate(zip(before, self.channels, strict=True))
         )
-        rates = torch.linspace(0, drop, sum(blocks)).tolist()
+        total = sum(blocks)
+        rates = [drop * i / max(1, total - 1) for i in range(total)]
         self.stages = nn.ModuleList()
         for i, (channels, count) in enumerate(zip(self.channels, blocks, strict=True)):
             stage = nn.ModuleList()
