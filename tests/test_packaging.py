@@ -105,7 +105,7 @@ def requirements(lines: list[str]) -> set[str]:
 def test_everything_imported_is_a_dependency(project):
     core, extras = requirements(project["dependencies"]), project["optional-dependencies"]
     declared = core.union(*(requirements(extras[name]) for name in ("report", "train", "export")))
-    optional = {"timm", "h5py"}  # timm comes with segmentation-models-pytorch; h5py opens the original NYUv2 file only
+    optional = {"timm"}  # comes with segmentation-models-pytorch, which says so in its own metadata
     assert third_party(ROOT / "fusionzoo") <= declared | optional
     assert third_party(ROOT / "tests") <= declared | optional | requirements(extras["test"])
 
