@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fusionzoo.errors import FusionZooError, InputError
 from fusionzoo.models import FusionModel, build
 
-__all__ = ["DTYPES", "Expected", "build_checked", "expected"]
+__all__ = ["DTYPES", "Expected", "build_checked", "expected", "fill"]
 
 MAX_NUMBER = 16384
 """Largest number in a config: no width, count or size of a real model is above it."""
@@ -45,6 +46,8 @@ class Expected:
 
     tensors: dict[str, tuple[str, tuple[int, ...]]]
     num_params: int
+    model: FusionModel = field(repr=False, compare=False)
+    """Without storage; `fill` gives it some, once."""
 
 
 class _Abstract(TorchFunctionMode):
@@ -84,7 +87,7 @@ def expected(config: dict[str, Any]) -> Expected:
         model = build_checked(config)
     state = model.state_dict()
     tensors = {name: (_NAMES.get(value.dtype, str(value.dtype)), tuple(value.shape)) for name, value in state.items()}
-    return Expected(tensors, sum(p.numel() for p in model.parameters()))
+    return Expected(tensors, sum(p.numel() for p in model.parameters()), model)
 
 
 def build_checked(config: dict[str, Any]) -> FusionModel:
@@ -96,6 +99,37 @@ def build_checked(config: dict[str, Any]) -> FusionModel:
     except _BUILD_ERRORS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f"config.json does not describe a model: {reason}") from error
+
+
+def fill(wanted: Expected, state: Mapping[str, Tensor], config: dict[str, Any]) -> FusionModel:
+    """A model with the weights `state` (strict, as float32 where the model is): the one of `wanted`, given storage.
+
+    Saves building a second model and filling it with random numbers. A model that keeps more than its state dict on the
+    meta device (buffers that are not saved, plain tensors), or shares a parameter, is built anew instead: same values.
+    """
+    model = wanted.model
+    cast = {k: v.to(DTYPES[wanted.tensors[k][0]], copy=True) for k, v in state.items()}
+    names = [id(p) for _, p in model.named_parameters(remove_duplicate=False)]
+    if len(set(names)) == len(names):
+        model.load_state_dict(cast, strict=True, assign=True)
+        if not _abstract_left(model):
+            return model.eval()
+    model = build_checked(config)
+    model.load_state_dict(cast, strict=True)
+    return model.eval()
+
+
+def _abstract_left(model: nn.Module) -> bool:
+    if any(t.is_meta for t in [*model.parameters(), *model.buffers()]):
+        return True
+    for module in model.modules():
+        for value in vars(module).values():
+            items = (
+                value if isinstance(value, list | tuple) else value.values() if isinstance(value, dict) else (value,)
+            )
+            if any(isinstance(item, Tensor) and item.is_meta for item in items):
+                return True
+    return False
 
 
 def _bounded(value: Any, where: str, depth: int) -> None:

@@ -56,7 +56,7 @@ def raw_input(preprocess: Preprocess, size: tuple[int, int] = SIZE, seed: int = 
 
 
 @torch.no_grad()
-def fingerprint(model: nn.Module, seed: int = 0, size: tuple[int, int] = SIZE, tolerance: float = 1e-3) -> Fingerprint:
+def fingerprint(model: nn.Module, seed: int = 0, size: tuple[int, int] = SIZE, tolerance: float = 1e-4) -> Fingerprint:
     """Mean and spread of each class's logits, and `SAMPLES` single logits, on the CPU in float32, eval mode.
 
     The model is left in the mode it was in; its parameters must be float32 on the CPU.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from huggingface_hub import CommitOperationAdd, ModelCard
 
 from fusionzoo.errors import InputError

@@ -117,8 +117,8 @@ class Fingerprint:
     mean: list[float]
     std: list[float]
     samples: list[float]
-    tolerance: float = 1e-3
-    """Largest accepted difference, relative to the spread of all logits."""
+    tolerance: float = 1e-4
+    """Largest accepted difference, relative to the spread of all logits; rounding and threads make some 1e-6."""
 
     def __post_init__(self) -> None:
         need(0 < self.tolerance <= 0.1, "fingerprint tolerance is not in (0, 0.1]")
@@ -292,13 +292,17 @@ def write_index(root: str | os.PathLike[str]) -> dict[str, str]:
     return values
 
 
-def index_sha256(name: str, root: str | os.PathLike[str] | None = None) -> str | None:
-    """SHA-256 that the bundled index states for the record of `name`; None when there is no index or no entry."""
-    place = Path(root) if root is not None else weights_root()
-    if place is None or not (place / INDEX).is_file():
+def bundled_sha256(folder: str | os.PathLike[str]) -> str | None:
+    """SHA-256 that the index of bundled checkpoints states for the record in `folder`.
+
+    None when the folder is not a bundled one, or when there is no index or no entry.
+    """
+    folder = Path(folder).resolve()
+    root = weights_root()
+    if root is None or folder.parent != root.resolve() or not (root / INDEX).is_file():
         return None
-    value = read_json(place / INDEX).get("checkpoints", {})
-    stated = value.get(name) if isinstance(value, dict) else None
+    value = read_json(root / INDEX).get("checkpoints", {})
+    stated = value.get(folder.name) if isinstance(value, dict) else None
     return stated if isinstance(stated, str) else None
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub.card import minimal_card
-from fusionzoo.hub.expect import build_checked
+from fusionzoo.hub.expect import expected, fill
 from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS, atomic_files, dump_json
 from fusionzoo.hub.fingerprint import fingerprint
 from fusionzoo.hub.records import Record
@@ -52,8 +52,11 @@ def save(
     data = to_bytes(state, {"format": "pt"})
     text = dump_json(config)
 
-    copy = build_checked(config)
-    copy.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}, strict=True)
+    wanted = expected(config)
+    for key in [*state, *wanted.tensors]:
+        if key not in wanted.tensors or key not in state or state[key].shape != wanted.tensors[key][1]:
+            raise InputError(f"the model's config() does not describe it: {key!r} differs; nothing was written")
+    copy = fill(wanted, state, config)
     found: dict[str, Any] = {
         "name": f"{config['architecture']}.local",
         "architecture": config["architecture"],
@@ -78,7 +81,7 @@ def save(
 
 
 def _with_fingerprint(record: Record, copy: FusionModel) -> Record:
-    print_ = fingerprint(copy.eval())
+    print_ = fingerprint(copy)
     if not all(abs(v) < float("inf") for v in [*print_.mean, *print_.std]):
         raise CheckFailed("the model's logits are not finite on the seeded input; nothing was written")
     return replace(record, fingerprint=print_)

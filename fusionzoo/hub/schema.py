@@ -75,7 +75,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if hint in (int, str) and type(value) is hint:
         return value
-    raise InputError(f"{where} is {str(value)[:60]!r}, wanted {_wanted(hint)}")
+    raise InputError(f"{where} is {repr(value)[:60]}, wanted {_wanted(hint)}")
 
 
 def _wanted(hint: Any) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError, closest
-from fusionzoo.hub.expect import DTYPES, Expected, build_checked, expected
+from fusionzoo.hub.expect import DTYPES, Expected, expected, fill
 from fusionzoo.hub.files import (
     CONFIG,
     PICKLES,
@@ -31,7 +31,7 @@ from fusionzoo.hub.files import (
     sha256_file,
 )
 from fusionzoo.hub.fingerprint import compare, fingerprint
-from fusionzoo.hub.records import Record, index_sha256, read_record, weights_root
+from fusionzoo.hub.records import Record, bundled_sha256, read_record
 from fusionzoo.models import FusionModel
 
 __all__ = ["Verification", "inspect", "verify"]
@@ -127,7 +127,7 @@ def inspect(
         loaded = done.run("sha256", lambda: _sha256(folder, record, checksums, size))
     if not done.ok or loaded is None:
         return done, None
-    model = done.run("finite", lambda: _model(config[0], loaded, header))
+    model = done.run("finite", lambda: _model(config[0], config[1], loaded, header))
     if model is not None and not quick:
         done.run("fingerprint", lambda: _fingerprint(model, record))
     return done, model if done.ok else None
@@ -142,11 +142,9 @@ def _record(folder: Path, record: Record | None) -> tuple[tuple[Record | None], 
     if not (folder / RECORD).is_file():
         return (None,), f"no {RECORD}: nothing of ours states checksums or results"
     record = read_record(folder)
-    root = weights_root()
-    if root is not None and folder.resolve().parent == root.resolve():
-        stated = index_sha256(record.name)
-        if stated is not None and stated != sha256_file(folder / RECORD):
-            raise CheckFailed(f"{RECORD} differs from the SHA-256 in the bundled index: reinstall fusionzoo")
+    stated = bundled_sha256(folder)
+    if stated is not None and stated != sha256_file(folder / RECORD):
+        raise CheckFailed(f"{RECORD} differs from the SHA-256 in the bundled index: reinstall fusionzoo")
     return (record,), record.name
 
 
@@ -269,15 +267,16 @@ def _sha256(
     return data, "not compared: neither a record nor the Hub states any"
 
 
-def _model(config: dict[str, Any], data: bytearray, header: Mapping[str, TensorInfo]) -> tuple[FusionModel, str]:
-    model = build_checked(config)
-    model.load_state_dict(tensors(data, header), strict=True)
+def _model(
+    config: dict[str, Any], wanted: Expected, data: bytearray, header: Mapping[str, TensorInfo]
+) -> tuple[FusionModel, str]:
+    model = fill(wanted, tensors(data, header), config)
     for key, value in model.state_dict().items():
         # the sum is finite only if every value is, unless it overflows: then look at each
         if value.is_floating_point() and not (bool(value.sum().isfinite()) or bool(value.isfinite().all())):
             count = int((~value.isfinite()).sum())
             raise CheckFailed(f"{key} holds {count} NaN or infinite values")
-    return model.eval(), "every weight"
+    return model, "every weight"
 
 
 def tensors(data: bytearray, header: Mapping[str, TensorInfo]) -> dict[str, Tensor]:

@@ -20,12 +20,12 @@ import fusionzoo
 from fusionzoo import hub as fusionzoo_hub
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.hub import files, records
-from fusionzoo.hub.expect import expected
+from fusionzoo.hub.expect import expected, fill
 from fusionzoo.hub.fingerprint import compare, fingerprint, integers, raw_input
 from fusionzoo.hub.verify import Verification, inspect, tensors, verify
-from fusionzoo.models import FusionModel
+from fusionzoo.models import FusionModel, build, create_model
 from fusionzoo.preprocess import Preprocess
-from tests.hub.conftest import small_model
+from tests.hub.conftest import SMALL, small_model
 
 ORDER = ["record", "files", "config", "header", "keys", "shapes", "dtypes", "sha256", "finite", "fingerprint"]
 
@@ -79,7 +79,6 @@ def test_a_changed_record_of_a_bundled_checkpoint_is_caught_by_the_index(
     shutil.move(folder, root / folder.name)
     records.write_index(root)
     monkeypatch.setattr(records, "weights_root", lambda: root)
-    monkeypatch.setattr("fusionzoo.hub.verify.weights_root", lambda: root)
     checkpoint = fusionzoo_hub.resolve(folder.name)
     assert checkpoint.source == "bundled" and checkpoint.verify().ok
     path = root / folder.name / "record.json"
@@ -160,7 +159,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "another format version": (text('"format_version": 1', '"format_version": 9'), "config", "format version 9"),
     "another architecture": (text('"fusion": "concat"', '"fusion": "gate"'), "config", "names architecture"),
     "a model of 2^40 channels": (text(SIZE + "32", SIZE + str(2**40)), "config", "no number above"),
-    "a model that does not build": (text(SIZE + "32", SIZE + "33"), "config", "does not describe a model"),
+    "a model that does not build": (text(SIZE + "32", SIZE + "33"), "config", "cannot be built with .* divisible by"),
     "more classes than names": (text('"num_classes": 4', '"num_classes": 5'), "config", "4 class names for 5 classes"),
     "wider than the record": (text(SIZE + "32", SIZE + "64"), "config", "disagree on the number of parameters"),
     "a key missing": (weight(lambda t: None), "keys", "keys 1 missing, first 'head.weight'"),
@@ -251,6 +250,25 @@ def test_the_expected_state_is_that_of_the_model_and_holds_no_memory(model: Fusi
     big = expected(config)
     assert big.num_params > 5e9
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+@pytest.mark.parametrize("encoder", ["mobilenetv1-025", "resnet18", "mit_b0", "tu-swin_tiny_patch4_window7_224"])
+def test_filling_an_abstract_model_equals_building_and_loading(encoder: str) -> None:
+    torch.manual_seed(0)
+    whole = create_model("concat_resnet18_fpn", encoder=encoder, num_classes=3, decoder_args=SMALL)
+    state, config = whole.state_dict(), whole.config()
+    filled = fill(expected(config), {k: v.half() if v.ndim > 1 else v for k, v in state.items()}, config)
+    by_hand = build(config)
+    by_hand.load_state_dict({k: v.half().float() if v.ndim > 1 else v for k, v in state.items()}, strict=True)
+    batch = torch.randn(1, 3, 64, 64), torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(filled(*batch), by_hand(*batch))
+    assert [(n, p.dtype, p.requires_grad) for n, p in filled.named_parameters()] == [
+        (n, p.dtype, p.requires_grad) for n, p in by_hand.named_parameters()
+    ]
+    filled.train()
+    filled(*(torch.cat([v, v]) for v in batch)).sum().backward()
+    assert all(p.grad is not None for p in filled.head.parameters())
 
 
 def test_a_config_with_very_many_tensors_ends_soon(model: FusionModel) -> None:
