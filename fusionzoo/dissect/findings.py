@@ -22,6 +22,8 @@ ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8
 """A class comes from one modality alone when it keeps 90 % of its IoU without the other and loses 80 % without it."""
 LEARNT = 0.1
 """Classes and concepts with a lower IoU are not worth a word."""
+CLEARLY = 2.0
+"""Streams clearly differ when their semantic variance is twice its noise floor; up to the floor they do not differ."""
 ONLY = 3.0
 """Only one stream encodes a concept when its IoU there is three times that of the other stream."""
 SATURATED = 0.5
@@ -186,16 +188,18 @@ def _streams(d: Dissection) -> list[Finding]:
     rows = [(row.level, row.semantic_variance["rgb_x"]) for row in d.levels if "rgb_x" in row.semantic_variance]
     known = [(level, v) for level, v in rows if v.value is not None and v.floor is not None]
     same = [level for level, v in known if not v.signal]
-    apart = [(level, v) for level, v in known if v.signal]
+    near = [(level, v) for level, v in known if v.signal and (v.value or 0) <= CLEARLY * (v.floor or 0)]
+    apart = [(level, v) for level, v in known if v.signal and (level, v) not in near]
     found = []
+    for rows, text in ((apart, "the streams encode concepts differently"), (near, "they hardly differ")):
+        if rows:
+            values = words([points(v.value or 0) for _, v in rows])
+            floors = words([points(v.floor or 0) for _, v in rows])
+            at = _at_stages([level for level, _ in rows])
+            found.append(Finding("info", f"at {at} {text}: semantic variance {values} points, noise floor {floors}"))
     if same:
         text = "the streams encode the same concepts (semantic variance at its noise floor)"
         found.append(Finding("info", f"at {_at_stages(same)} {text}"))
-    if apart:
-        values = words([points(v.value or 0) for _, v in apart])
-        floors = words([points(v.floor or 0) for _, v in apart])
-        text = f"the streams encode concepts differently: semantic variance {values} points, noise floor {floors}"
-        found.append(Finding("info", f"at {_at_stages([level for level, _ in apart])} {text}"))
     cka = [(row.level, row.cka.gap.unbiased) for row in d.levels if row.cka.gap and row.cka.gap.unbiased is not None]
     if len(cka) > 1:
         (first, a), (last, b) = cka[0], cka[-1]

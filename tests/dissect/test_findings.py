@@ -91,13 +91,20 @@ def level(number, value, floor, rgb=None, x=None, error=0.01):
 
 
 def test_levels_at_and_above_the_noise_floor():
-    rows = [level(2, 0.07, 0.01), level(3, 0.06, 0.02), level(4, 0.02, 0.02), level(5, 0.01, 0.03)]
+    rows = [
+        level(1, 0.03, 0.02),
+        level(2, 0.07, 0.01),
+        level(3, 0.06, 0.02),
+        level(4, 0.02, 0.02),
+        level(5, 0.01, 0.03),
+    ]
     said = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=rows))
     assert "at stages 4 and 5 the streams encode the same concepts (semantic variance at its noise floor)" in said
     assert (
         "at stages 2 and 3 the streams encode concepts differently: semantic variance 7.0 and 6.0 points,"
         " noise floor 1.0 and 2.0" in said
     )
+    assert "at stage 1 they hardly differ: semantic variance 3.0 points, noise floor 2.0" in said
     unknown = [level(2, 0.07, None)]
     assert not any("stage 2" in t for t in texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=unknown)))
 
