@@ -69,8 +69,22 @@ def read(name: str) -> Parity:
         out.probes = {k.removeprefix("probe."): v for k, v in tensors.items() if k.startswith("probe.")}
         out.grads = {k.removeprefix("grad."): v for k, v in tensors.items() if k.startswith("grad.")}
     else:
+        if "decay/angle" in meta.get("explicit_tensors", ""):
+            out.state |= {k: geometry(k, v) for k, v in state.items() if ".Geo." in k}
         out.inputs = {k: made_input(k, shape) for k, shape in meta["inputs"].items()}
     return out
+
+
+def geometry(key: str, ruled: Tensor) -> Tensor:
+    """DFormerv2's deviations from the rule, as its JSON states: constructor values, and 1 + 0.2 n for the weight."""
+    if key.endswith("weight"):
+        return 1 + 0.2 * ruled
+    count = ruled.numel()
+    if key.endswith("angle"):
+        steps = np.linspace(0, 1, count // 2).repeat(2)
+        return torch.from_numpy((1 / 10000**steps).astype(np.float32))
+    spread = 4 if ".layers.0." in key or ".layers.1." in key else 6
+    return torch.from_numpy(np.log(1 - 2.0 ** (-2 - spread * np.arange(count) / count)).astype(np.float32))
 
 
 MADE_FROM = {"rgb": "rgb", "x0": "rgb", "x1": "x", "depth": "x", "x": "x", "prev": "prev"}

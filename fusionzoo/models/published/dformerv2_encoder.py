@@ -15,10 +15,10 @@ __all__ = ["SIZES", "DFormerV2Encoder"]
 
 SIZES = {
     "small": ((64, 128, 256, 512), (3, 4, 18, 4), (4, 4, 8, 16), None),
-    "base": ((80, 160, 320, 512), (4, 8, 25, 8), (5, 5, 10, 16), None),
+    "base": ((80, 160, 320, 512), (4, 8, 25, 8), (5, 5, 10, 16), 1e-6),
     "large": ((112, 224, 448, 640), (4, 8, 25, 8), (7, 7, 14, 20), 1e-6),
 }
-"""Name -> (channels, blocks, heads) by stage, and the layer scale at the start."""
+"""Name -> (channels, blocks, heads) by stage, and the start of the layer scales in the stages 3 and 4 (None: none)."""
 
 MLP_RATIOS = (4, 4, 3, 3)
 SPREADS = (4, 4, 6, 6)
@@ -54,7 +54,7 @@ class DFormerV2Encoder(nn.Module):
                     channels * MLP_RATIOS[i],
                     decomposed=i < 3,
                     spread=SPREADS[i],
-                    scale=scale,
+                    scale=scale if i >= 2 else None,
                     drop=rates[sum(blocks[:i]) + j],
                 )
                 for j in range(blocks[i])
