@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.hub.files import CONFIG, WEIGHTS, atomic_files, dump_json, read_header, read_json
+from fusionzoo.hub.originals import acnet, cen, esanet, mfnet, rednet, rtfnet, sagate
+from fusionzoo.hub.originals.checkpoint import Source, convert_model
 from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
 from fusionzoo.hub.originals.state_dict import load_pickled
 from fusionzoo.hub.save import save as save_checkpoint
@@ -88,7 +91,16 @@ def state_dict(source: Path, out: Path) -> dict[str, Any]:
     return model.config()
 
 
+def published(origin: Source, source: Path, out: Path) -> dict[str, Any]:
+    """The official checkpoint of a published model (see `fusionzoo.hub.originals.checkpoint`)."""
+    model, fields = convert_model(origin, source)
+    record = save_checkpoint(model, out, record_fields=fields)
+    return {**model.config(), "num_params": record.num_params, "licence": record.licence_note or record.licence}
+
+
 METHODS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1, "state_dict": state_dict}
+for _family in (acnet, cen, esanet, mfnet, rednet, rtfnet, sagate):
+    METHODS |= {_name: partial(published, _source) for _name, _source in _family.SOURCES.items()}
 """Name -> converter (source, out folder) -> config."""
 
 

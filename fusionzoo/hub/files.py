@@ -289,7 +289,14 @@ def _tensor_info(where: str, name: str, entry: Any) -> TensorInfo:
         raise bad
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     whole = lambda values: isinstance(values, list) and all(type(v) is int and 0 <= v < 1 << 48 for v in values)  # noqa: E731
-    if dtype not in ITEM_SIZE or not whole(shape) or not whole(offsets) or len(offsets) != 2 or len(shape) > 16:
+    if (
+        not isinstance(dtype, str)
+        or dtype not in ITEM_SIZE
+        or not whole(shape)
+        or not whole(offsets)
+        or len(offsets) != 2
+        or len(shape) > 16
+    ):
         raise bad
     info = TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
     if info.stop - info.start != info.numel * ITEM_SIZE[dtype]:

@@ -8,17 +8,26 @@ a flipped bit, this finds a model that no longer computes what it did when it wa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fusionzoo.errors import CheckFailed
 from fusionzoo.hub.records import Fingerprint
+from fusionzoo.models import FusionModel
 from fusionzoo.preprocess import Preprocess
 
 __all__ = ["compare", "fingerprint", "integers", "raw_input"]
 
 SIZE = (64, 96)
 SAMPLES = 16
+_RUN_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, IndexError, MemoryError, NotImplementedError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""What a forward pass of a model with senseless arguments may raise."""
+
 _MASK = (1 << 32) - 1
 
 
@@ -56,19 +65,30 @@ def raw_input(preprocess: Preprocess, size: tuple[int, int] = SIZE, seed: int = 
 
 
 @torch.no_grad()
-def fingerprint(model: nn.Module, seed: int = 0, size: tuple[int, int] = SIZE, tolerance: float = 1e-4) -> Fingerprint:
+def fingerprint(
+    model: FusionModel, seed: int = 0, size: tuple[int, int] | None = None, tolerance: float = 1e-4
+) -> Fingerprint:
     """Mean and spread of each class's logits, and `SAMPLES` single logits, on the CPU in float32, eval mode.
 
     The model is left in the mode it was in; its parameters must be float32 on the CPU.
+
+    Args:
+        size: height and width of the input; by default `SIZE`, or for a model that runs only at its own
+            `input_size`, that.
+
+    Raises:
+        CheckFailed: the model does not run on its own kind of input, or its logits are not finite.
     """
+    sizes = [size] if size is not None else [SIZE, *([model.input_size] if model.input_size is not None else [])]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        rgb, x = model.preprocess(*raw_input(model.preprocess, size, seed))  # type: ignore[operator,arg-type]
-        logits = model(rgb, x)[0].double()  # (K, H, W)
+        logits, size = _first_that_runs(model, seed, sizes)
     finally:
         for module, mode in modes.items():
             module.training = mode
+    if not bool(torch.isfinite(logits).all()):
+        raise CheckFailed("the model's logits are not finite on the seeded input")
     flat = logits.flatten()
     where = integers(SAMPLES, seed + 2) % flat.numel()
     return Fingerprint(
@@ -79,6 +99,18 @@ def fingerprint(model: nn.Module, seed: int = 0, size: tuple[int, int] = SIZE, t
         samples=_rounded(flat[where]),
         tolerance=tolerance,
     )
+
+
+def _first_that_runs(model: FusionModel, seed: int, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, tuple[int, int]]:
+    """Logits (K, H, W) in float64 at the first size the model accepts, and that size."""
+    for size in sizes:
+        try:
+            return model(*model.preprocess(*raw_input(model.preprocess, size, seed)))[0].double(), size
+        except _RUN_ERRORS as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            failure = CheckFailed(f"the model does not run on a {size[0]}x{size[1]} input: {reason}")
+            failure.__cause__ = error
+    raise failure
 
 
 def compare(wanted: Fingerprint, found: Fingerprint) -> float:

@@ -13,7 +13,7 @@ from fusionzoo.hub.records import NAME, Record, bundled, bundled_folder, load_in
 from fusionzoo.hub.verify import Verification, inspect
 from fusionzoo.models import FusionModel
 
-__all__ = ["Checkpoint", "from_pretrained", "resolve"]
+__all__ = ["Checkpoint", "from_pretrained", "read_index", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def resolve(
     if hub is None and os.path.isdir(text):
         _no_revision(text, revision)
         return Checkpoint(_folder_name(Path(text)), f"folder {text}", Path(text))
-    listed = load_index(index) if index is not None else {}
+    listed = read_index(index, token) if index is not None else {}
     if text in listed:
         record = listed[text]
         return _remote(record.repo_id, revision or record.revision, token, text, None if revision else record)
@@ -119,13 +119,24 @@ def from_pretrained(
         revision: branch, tag or commit of a Hub repository; a commit makes later loads offline and exact.
         token: for private repositories; by default the one that is logged in.
         verify: False leaves out checksums and the fingerprint, never strict keys, shapes, types and finite values.
-        index: file with records of further names (`fusionzoo.hub.records.load_index`).
+        index: further names: an index file, or a Hub repository that holds an `index.json` (see `read_index`).
 
     Raises:
         UnknownNameError, InputError: nothing usable by that name; the message says what to do.
         CheckFailed: the files do not pass (`fusionzoo.hub.verify` names the checks).
     """
     return resolve(name, revision, token, index=index).load(verify)[0]
+
+
+def read_index(index: str | os.PathLike[str], token: str | bool | None = None) -> dict[str, Record]:
+    """Records by name from an index file, or from `hf-hub:org/name[@revision]`, a repository with an `index.json`.
+
+    Raises:
+        InputError: no such file or repository, or a malformed record in it.
+    """
+    text = os.fspath(index)
+    hub = None if os.path.exists(text) else remote.parse(text)
+    return load_index(text) if hub is None else remote.pull_index(*hub, token)
 
 
 def _remote(

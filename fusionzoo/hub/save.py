@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.errors import InputError
 from fusionzoo.hub.card import minimal_card
 from fusionzoo.hub.expect import expected, fill
 from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS, atomic_files, dump_json
@@ -45,7 +45,8 @@ def save(
             default name is `architecture.local`.
 
     Raises:
-        InputError: an unknown record field, weights that are not finite or not float32, a disk that is full.
+        InputError: an unknown record field, weights or a config that cannot be stored, a disk that is full.
+        CheckFailed: the model does not run on the seeded input, or its logits are not finite.
     """
     config = model.config()
     state = stored_state(model, half)
@@ -74,17 +75,10 @@ def save(
         if key in (record_fields or {}):
             raise InputError(f"record field {key!r} is found from the model, leave it out")
     record = Record.from_dict({**found, **(record_fields or {})}, "record_fields")
-    record = _with_fingerprint(record, copy)
+    record = replace(record, fingerprint=fingerprint(copy))
     files = {CONFIG: text, WEIGHTS: data, README: (card or minimal_card(record, config)).encode()}
     atomic_files(folder, {**files, RECORD: dump_json(record.to_dict())})
     return record
-
-
-def _with_fingerprint(record: Record, copy: FusionModel) -> Record:
-    print_ = fingerprint(copy)
-    if not all(abs(v) < float("inf") for v in [*print_.mean, *print_.std]):
-        raise CheckFailed("the model's logits are not finite on the seeded input; nothing was written")
-    return replace(record, fingerprint=print_)
 
 
 def stored_state(model: torch.nn.Module, half: bool = False) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ import fusionzoo
 from fusionzoo import hub as fusionzoo_hub
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.hub import records, remote
+from fusionzoo.hub.load import read_index
 from fusionzoo.hub.push import push
 from fusionzoo.models import FusionModel
 from tests.hub.conftest import NAME, small_model
@@ -145,6 +146,11 @@ def test_an_index_names_pinned_checkpoints(
     server.repos["org/index"] = Repo()
     server.repos["org/index"].commit({"index.json": index.read_bytes()})
     assert list(remote.pull_index("org/index")) == [f"{NAME}.test"]
+    assert read_index("hf-hub:org/index") == records.load_index(index)
+    with pytest.raises(CheckFailed, match="org/name: no index.json"):
+        read_index(ID)
+    with pytest.raises(InputError, match="cannot read nowhere.json"):
+        read_index("nowhere.json")
 
 
 def test_push_then_pull(server: LoopHub, folder: Path, model: FusionModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,7 +260,8 @@ def test_filling_an_abstract_model_equals_building_and_loading(encoder: str) -> 
     filled = fill(expected(config), {k: v.half() if v.ndim > 1 else v for k, v in state.items()}, config)
     by_hand = build(config)
     by_hand.load_state_dict({k: v.half().float() if v.ndim > 1 else v for k, v in state.items()}, strict=True)
-    batch = torch.randn(1, 3, 64, 64), torch.randn(1, 1, 64, 64)
+    side = 224 if "swin" in encoder else 64
+    batch = torch.randn(1, 3, side, side), torch.randn(1, 1, side, side)
     with torch.no_grad():
         assert torch.equal(filled(*batch), by_hand(*batch))
     assert [(n, p.dtype, p.requires_grad) for n, p in filled.named_parameters()] == [
@@ -269,6 +270,17 @@ def test_filling_an_abstract_model_equals_building_and_loading(encoder: str) -> 
     filled.train()
     filled(*(torch.cat([v, v]) for v in batch)).sum().backward()
     assert all(p.grad is not None for p in filled.head.parameters())
+
+
+def test_a_model_that_runs_at_one_size_only_is_fingerprinted_there(tmp_path: Path) -> None:
+    model = small_model(encoder="tu-swin_tiny_patch4_window7_224", run=False)
+    with pytest.raises(CheckFailed, match="does not run on a 64x96 input: Input height"):
+        fusionzoo_hub.save(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+    model.input_size = (224, 224)
+    record = fusionzoo_hub.save(model, tmp_path)
+    assert record.fingerprint is not None and record.fingerprint.size == (224, 224)
+    assert verify(tmp_path).ok
 
 
 def test_a_config_with_very_many_tensors_ends_soon(model: FusionModel) -> None:
