@@ -20,9 +20,11 @@ from fusionzoo.fusion import (
     sagate,
     se_add,
     shapeconv,
+    sigma,
     spnet,
     sum,
     token_exchange,
+    torchmultimodal,
 )
 from fusionzoo.fusion.base import Fused, FusionBlock
 
@@ -46,7 +48,9 @@ __all__ = [
     "sagate",
     "se_add",
     "shapeconv",
+    "sigma",
     "spnet",
     "sum",
     "token_exchange",
+    "torchmultimodal",
 ]

@@ -1,6 +1,7 @@
 """Official checkpoint formats -> ours: one file a family of weights.
 
     block(kind, state_dict, ctor)   our fusion block, called with the original's inputs and returning its outputs
+    model(kind, state_dict, ctor)   the same for a whole model
 
 `kind` is one of `original_kinds()`, `state_dict` maps the original's keys to tensors, `ctor` holds the arguments of the
 original's constructor. Quirks that official weights need are switched on here and nowhere else.
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import unknown
 
-__all__ = ["block", "original_kinds"]
+__all__ = ["block", "model", "original_kinds"]
 
 _BLOCKS = {
     "acnet_acm": "acnet",
@@ -43,23 +44,48 @@ _BLOCKS = {
     "gemini_block": "gemini",
     "sagate": "sagate",
     "shapeconv": "shapeconv",
+    "sigma_conmb": "sigma",
+    "sigma_cromb": "sigma",
     "spnet_cim": "spnet",
     "spnet_cim0": "spnet",
     "spnet_mfa": "spnet",
     "tokenfusion_block": "tokenfusion",
     "tokenfusion_exchange": "tokenfusion",
     "tokenfusion_predictor": "tokenfusion",
+    "torchmultimodal_attention_fusion": "torchmultimodal",
 }
 """Kind of block -> the file of this folder whose `BLOCKS` holds its builder."""
 
+_MODELS = {
+    "acnet": "acnet",
+    "cen_r101": "cen",
+    "cen_r152": "cen",
+    "cen_r50": "cen",
+    "esanet_r18": "esanet",
+    "esanet_r18_nbt1d": "esanet",
+    "esanet_r34": "esanet",
+    "esanet_r34_nbt1d": "esanet",
+    "esanet_r50": "esanet",
+    "mfnet": "mfnet",
+    "rednet": "rednet",
+    "rtfnet_r101": "rtfnet",
+    "rtfnet_r152": "rtfnet",
+    "rtfnet_r18": "rtfnet",
+    "rtfnet_r34": "rtfnet",
+    "rtfnet_r50": "rtfnet",
+    "sagate_r101": "sagate",
+    "sagate_r50": "sagate",
+}
+"""Kind of whole model -> the file of this folder whose `MODELS` holds its builder."""
+
 
 def original_kinds() -> list[str]:
-    """Every kind that `block` knows, sorted.
+    """Every kind that `block` or `model` knows, sorted.
 
-    >>> "acnet_acm" in original_kinds()
-    True
+    >>> "acnet_acm" in original_kinds(), "mfnet" in original_kinds()
+    (True, True)
     """
-    return sorted(_BLOCKS)
+    return sorted({*_BLOCKS, *_MODELS})
 
 
 def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> nn.Module:
@@ -83,4 +109,25 @@ def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) 
         raise unknown("original block", kind, _BLOCKS, "fusionzoo.hub.originals.original_kinds()")
     family = importlib.import_module(f"fusionzoo.hub.originals.{_BLOCKS[kind]}")
     port: nn.Module = family.BLOCKS[kind](state_dict, ctor)
+    return port.eval()
+
+
+def model(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> nn.Module:
+    """Our whole model with the original's weights, in eval mode, called as the original is.
+
+    Args:
+        kind: a model of `original_kinds()`.
+        state_dict: the original's keys and tensors, complete.
+        ctor: the original's constructor arguments; sizes are taken from here, never guessed from the tensors.
+
+    Returns:
+        A module as `block` returns it. The model itself, with our inputs `(rgb, x)`, is its `.module`.
+
+    Raises:
+        UnknownNameError, InputError, CheckFailed: as `block`.
+    """
+    if kind not in _MODELS:
+        raise unknown("original model", kind, _MODELS, "fusionzoo.hub.originals.original_kinds()")
+    family = importlib.import_module(f"fusionzoo.hub.originals.{_MODELS[kind]}")
+    port: nn.Module = family.MODELS[kind](state_dict, ctor)
     return port.eval()

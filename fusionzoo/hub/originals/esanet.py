@@ -1,7 +1,8 @@
-"""ESANet's and EMSANet's SE-add (github.com/TUI-NICR, Apache-2.0): official keys to ours."""
+"""ESANet whole, and ESANet's and EMSANet's SE-add (github.com/TUI-NICR, Apache-2.0): official keys to ours."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
-from fusionzoo.hub.originals.port import Port, View, port, take
+from fusionzoo.hub.originals.checkpoint import Source
+from fusionzoo.hub.originals.port import Port, View, blank, port, take
+from fusionzoo.hub.originals.rednet import plain
+from fusionzoo.models import FusionModel
 
 ESANET = {
     "se_rgb.fc.0": "excite_rgb.reduce",
@@ -57,3 +61,91 @@ def _both(block: SEAdd, rgb: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 BLOCKS = {"esanet_seadd": esanet_seadd, "emsanet_se_add": emsanet_se_add, "emsanet_se_add_uni_rgb": emsanet_se_add}
+
+_TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+_STREAMS = {"encoder_rgb": "rgb_encoder", "encoder_depth": "x_encoder"}
+_NBT1D = {"conv3x1_1": "tall1", "conv1x3_1": "wide1", "bn1": "bn1"}
+_NBT1D |= {"conv3x1_2": "tall2", "conv1x3_2": "wide2", "bn2": "bn2", "downsample": "downsample"}
+_CONV_ACT = {"conv": "0", "bn": "1"}
+
+
+def table(model: FusionModel, nbt1d: bool) -> dict[str, str]:
+    """Official keys of the model of these sizes."""
+    out = {}
+    for official, ours in _STREAMS.items():
+        out |= {f"{official}.{part}": f"{ours}.{part}" for part in _TRUNK if not nbt1d or not part.startswith("layer")}
+        for i in range(1, 5) if nbt1d else ():
+            for j, block in enumerate(model.get_submodule(f"{ours}.layer{i}").children()):
+                parts = {a: b for a, b in _NBT1D.items() if a != "downsample" or block.downsample is not None}
+                out |= {f"{official}.layer{i}.{j}.{a}": f"{ours}.layer{i}.{j}.{b}" for a, b in parts.items()}
+    for i in range(5):
+        out |= {f"se_layer{i}.{a}": f"stage{i + 1}.fusion.{b}" for a, b in ESANET.items()}
+    for a, b in _CONV_ACT.items():
+        for i in (0, 1):
+            out[f"context_module.features.{i}.1.{a}"] = f"decoder.context.parts.{i}.{b}"
+        out[f"context_module.final_conv.{a}"] = f"decoder.context.join.{b}"
+        for i in (1, 2, 3):
+            if len(list(model.get_submodule(f"decoder.skip{4 - i}").children())):
+                out[f"skip_layer{i}.0.{a}"] = f"decoder.skip{4 - i}.{b}"
+            out[f"decoder.decoder_module_{i}.conv3x3.{a}"] = f"decoder.up{i}.narrow.{b}"
+    for i in (1, 2, 3):
+        official, ours = f"decoder.decoder_module_{i}", f"decoder.up{i}"
+        for j in range(3):
+            parts = {a: b for a, b in _NBT1D.items() if a != "downsample"}
+            out |= {f"{official}.decoder_blocks.{j}.{a}": f"{ours}.blocks.{j}.{b}" for a, b in parts.items()}
+        out |= {f"{official}.upsample": f"{ours}.upsample", f"{official}.side_output": f"{ours}.side"}
+    return out | {
+        "decoder.conv_out": "decoder.classify",
+        "decoder.upsample1": "decoder.enlarge1",
+        "decoder.upsample2": "decoder.enlarge2",
+    }
+
+
+MODEL_VIEWS = {f"se_layer{i}": View(f"stage{i + 1}.fusion.fused") for i in range(5)}
+MODEL_VIEWS |= {"context_module": View("decoder.context.out")}
+PUBLISHED = {
+    "channels_decoder": [512, 256, 128],
+    "nr_decoder_blocks": [3, 3, 3],
+    "context_module": "ppm",
+    "fuse": "SE-add",
+    "upsampling": "learned-3x3-zeropad",
+}
+"""The only form that is built: the original's options and their published values."""
+
+
+def esanet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, depth) -> class scores. `encoder`: "resnet34 NonBottleneck1D", "resnet50", ..."""
+    for name, value in PUBLISHED.items():
+        if take(ctor, name, default=value) != value:
+            raise InputError(f"ESANet with {name} {ctor[name]!r} is not supported; only {value!r}")
+    encoder = str(take(ctor, "encoder"))
+    depth, nbt1d = re.search(r"resnet(\d+)", encoder), "nonbottleneck1d" in encoder.lower()
+    name = f"esanet_r{depth.group(1)}" + ("_nbt1d" if nbt1d else "") if depth else encoder
+    model = blank(name, num_classes=take(ctor, "num_classes"))
+    return port(model, state, table(model, nbt1d), plain, MODEL_VIEWS, what=name)
+
+
+_ENCODERS = {
+    "r18_nbt1d": "resnet18 NonBottleneck1D",
+    "r34_nbt1d": "resnet34 NonBottleneck1D",
+    "r18": "resnet18",
+    "r34": "resnet34",
+    "r50": "resnet50",
+}
+MODELS = {f"esanet_{size}": esanet for size in _ENCODERS}
+SOURCES = {
+    f"esanet_{size}": Source(
+        kind=f"esanet_{size}",
+        family="esanet",
+        ctor={"encoder": encoder},
+        classes=("num_classes", "decoder.conv_out.weight"),
+        licence="apache-2.0",
+        licence_note="The original repository's licence is Apache-2.0 (BSD-3-Clause before 2025).",
+        origin="github.com/TUI-NICR/ESANet",
+        citation="Seichter et al., ESANet, ICRA 2021, arXiv 2011.06961",
+        notes="Depth with the training set's mean and deviation (here NYU Depth v2's, metres); another data set's"
+        " checkpoint needs its own in config.json.",
+        input_size=(480, 640),
+    )
+    for size, encoder in _ENCODERS.items()
+}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.models import FusionModel, create_model
 from fusionzoo.probes.point import Probe
 
 __all__ = [
@@ -21,12 +22,14 @@ __all__ = [
     "Port",
     "View",
     "as_tokens",
+    "blank",
     "channels_last",
     "expand_table",
     "inferred_size",
     "load_mapped",
     "same",
     "take",
+    "without_aliases",
 ]
 
 Layout = Callable[[Tensor], Tensor]
@@ -153,6 +156,36 @@ class Sized:
 
     def __call__(self, module: nn.Module, x0: Tensor, x1: Tensor, *extra: Tensor) -> Any:
         return module(x0, x1, self.size or inferred_size(x0.shape[1], self.multiple), *extra)
+
+
+def blank(name: str, **args: Any) -> FusionModel:
+    """The published architecture `name` with memory but no values: what is loaded into it fills every one."""
+    with torch.device("meta"):
+        model = create_model(name, **args)
+    return model.to_empty(device="cpu")
+
+
+def without_aliases(state: Mapping[str, Tensor], first_name: Callable[[str], str]) -> dict[str, Tensor]:
+    """`state` without the second names of shared tensors.
+
+    Args:
+        state: the original's, in which one tensor may appear under two names.
+        first_name: key -> the name that it shares a tensor with; itself for all others.
+
+    Raises:
+        CheckFailed: a second name without its first, or with other values; all listed.
+    """
+    out: dict[str, Tensor] = {}
+    trouble = []
+    for key, value in state.items():
+        first = first_name(key)
+        if first == key:
+            out[key] = value
+        elif first not in state or not torch.equal(state[first], value):
+            trouble.append(f"{key} is not {first}")
+    if trouble:
+        raise CheckFailed(f"names that should share one tensor differ: {'; '.join(sorted(trouble))}")
+    return out
 
 
 _MISSING = object()

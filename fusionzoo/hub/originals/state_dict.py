@@ -18,7 +18,7 @@ from fusionzoo.hub.expect import build_checked, expected
 from fusionzoo.hub.files import CONFIG, PICKLES, read_json
 from fusionzoo.models import FusionModel
 
-__all__ = ["load_pickled"]
+__all__ = ["load_pickled", "plain_state"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -39,8 +39,24 @@ def load_pickled(source: str | Path) -> FusionModel:
         )
     config = read_json(folder / CONFIG)
     wanted = expected(config).tensors
+    state = plain_state(files[0])
+    for key in [*wanted, *state]:
+        if key not in wanted or key not in state or tuple(state[key].shape) != wanted[key][1]:
+            what = "unknown" if key not in wanted else "missing" if key not in state else "of another shape"
+            raise InputError(f"{files[0]} does not fit {CONFIG}: {key!r} is {what}")
+    model = build_checked(config)
+    model.load_state_dict(state, strict=True)
+    return model
+
+
+def plain_state(path: str | Path) -> dict[str, Tensor]:
+    """Names -> tensors of a pickled state dict, without what wrappers put round it or before its keys.
+
+    Raises:
+        InputError: a damaged file, or one that holds more than tensors.
+    """
     try:
-        loaded = torch.load(files[0], map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
         RuntimeError,
@@ -51,20 +67,14 @@ def load_pickled(source: str | Path) -> FusionModel:
         LookupError,
     ) as error:
         reason = "it holds more than tensors" if "nsupported" in str(error) or "GLOBAL" in str(error) else "damaged"
-        raise InputError(f"{files[0]} is refused: {reason}; only a plain state dict is read") from error
+        raise InputError(f"{path} is refused: {reason}; only a plain state dict is read") from error
     for name in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):
             loaded = loaded[name]
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise InputError(f"{files[0]} holds no state dict (names -> tensors)")
+        raise InputError(f"{path} holds no state dict (names -> tensors)")
     state = {str(k): v for k, v in loaded.items()}
     for prefix in _PREFIXES:
         if state and all(k.startswith(prefix) for k in state):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
-    for key in [*wanted, *state]:
-        if key not in wanted or key not in state or tuple(state[key].shape) != wanted[key][1]:
-            what = "unknown" if key not in wanted else "missing" if key not in state else "of another shape"
-            raise InputError(f"{files[0]} does not fit {CONFIG}: {key!r} is {what}")
-    model = build_checked(config)
-    model.load_state_dict(state, strict=True)
-    return model
+    return state

@@ -1,0 +1,81 @@
+"""An official checkpoint of a whole published model -> a folder of ours. `convert.METHODS` has one entry a `Source`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.hub.originals.state_dict import plain_state
+from fusionzoo.models import FusionModel
+
+__all__ = ["Source", "convert_model", "with_counters"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How to read one kind of official checkpoint, and what is known of it.
+
+    Args:
+        kind: of `fusionzoo.hub.originals.model`.
+        ctor: the original's constructor arguments but for the number of classes.
+        classes: name of that argument, and the official key whose first size it is.
+        licence, licence_note: of the original's weights, as far as it is stated.
+        origin, citation: repository and paper.
+        notes: conventions of the input.
+        input_size: (H, W) of the images that the original was made for.
+        family: file of this folder that holds the builder; the kind where empty.
+    """
+
+    kind: str
+    ctor: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, str] = ("num_classes", "")
+    licence: str = "other"
+    licence_note: str = ""
+    origin: str = ""
+    citation: str = ""
+    notes: str = ""
+    input_size: tuple[int, int] | None = None
+    family: str = ""
+
+
+def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with `num_batches_tracked` = 0 beside every `running_mean` that has none: files of old PyTorch lack it."""
+    out = dict(state)
+    for key in state:
+        if key.endswith("running_mean"):
+            out.setdefault(key.removesuffix("running_mean") + "num_batches_tracked", torch.tensor(0))
+    return out
+
+
+def convert_model(source: Source, path: Path) -> tuple[FusionModel, dict[str, Any]]:
+    """(our model with the weights in `path`, fields of its record).
+
+    Raises:
+        InputError: no plain state dict, or the key that tells the number of classes is not there.
+        CheckFailed: keys without a place, places without a key, other shapes; all listed.
+    """
+    state = with_counters(plain_state(path))
+    argument, key = source.classes
+    if key not in state:
+        raise InputError(f"{path} has no {key!r}: it is no checkpoint of {source.origin}")
+    family = importlib.import_module(f"fusionzoo.hub.originals.{source.family or source.kind}")
+    port = family.MODELS[source.kind](state, {**source.ctor, argument: state[key].shape[0]}).eval()
+    model: FusionModel = port.module
+    model.input_size = source.input_size
+    method = f"{model.architecture}: {len(port.keys)} tensors by an explicit key table"
+    return model, {
+        "name": f"{model.architecture}.original",
+        "licence": source.licence,
+        "licence_note": source.licence_note,
+        "origin": source.origin,
+        "citation": source.citation,
+        "notes": source.notes,
+        "conversion": {"method": method, "note": f"from {path.name}, values unchanged"},
+    }

@@ -1,0 +1,50 @@
+"""MFNet (github.com/haqishen/MFNet-pytorch; no licence stated): official keys to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fusionzoo.hub.originals.checkpoint import Source
+from fusionzoo.hub.originals.port import Port, blank, port, take
+from fusionzoo.models import FusionModel
+
+_CONVS = {"conv1": "layer1", "conv2_1": "layer2.0", "conv2_2": "layer2.1", "conv3_1": "layer3.0", "conv3_2": "layer3.1"}
+_HALVES = {f"conv{i}_{side}": f"{ours}{i}" for i in (1, 2, 3) for side, ours in (("left", "near"), ("right", "far"))}
+_STREAMS = {"rgb": "rgb_encoder", "inf": "x_encoder"}
+TABLE = {f"{k}_{s}": f"{encoder}.{ours}" for s, encoder in _STREAMS.items() for k, ours in _CONVS.items()}
+TABLE |= {
+    f"conv{i}_{s}.{half}": f"{encoder}.layer{i}.{ours}"
+    for s, encoder in _STREAMS.items()
+    for i in (4, 5)
+    for half, ours in _HALVES.items()
+}
+TABLE |= {f"decode{i}": f"decoder.up{i}" for i in (1, 2, 3, 4)}
+
+
+def mfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(x (B, 4, H, W): RGB and thermal / 255) -> class scores."""
+    model = blank("mfnet", num_classes=take(ctor, "n_class"))
+    return port(model, state, TABLE, stacked, what="mfnet")
+
+
+def stacked(model: FusionModel, image: Tensor) -> Tensor:
+    """The call of originals that take both modalities as one tensor, RGB first."""
+    return model.scores(image[:, :3], image[:, 3:])
+
+
+MODELS = {"mfnet": mfnet}
+SOURCES = {
+    "mfnet": Source(
+        kind="mfnet",
+        ctor={},
+        classes=("n_class", "decode1.conv.weight"),
+        licence_note="The original repository states no licence: all rights reserved, research reference only.",
+        origin="github.com/haqishen/MFNet-pytorch",
+        citation="Ha et al., MFNet, IROS 2017",
+        notes="Input: RGB and thermal, each value / 255, no other normalisation.",
+        input_size=(480, 640),
+    )
+}

@@ -1,0 +1,101 @@
+"""Every published whole model against the values of its original: outputs, inner values, sizes, keys."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
+from fusionzoo.hub.originals import model, original_kinds
+from fusionzoo.models import FusionModel, build
+from fusionzoo.probes.point import Probe
+from tests.parity.reader import FOLDER, Parity, read
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
+
+FAST = ("mfnet",)
+KINDS = [k for k in sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json")) if k in original_kinds()]
+MARKED = [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
+
+
+def near(got: Tensor, want: Tensor, what: str) -> None:
+    assert got.shape == want.shape, what
+    limit = 1e-5 * max(1.0, float(want.abs().max()))
+    worst = float((got - want).abs().max())
+    assert worst <= limit, f"{what}: {worst:.3g} > {limit:.3g}"
+
+
+def flat(out: object) -> list[Tensor]:
+    """Tensors of nested tuples and lists, in order."""
+    return [out] if isinstance(out, Tensor) else [t for part in out for t in flat(part)]  # type: ignore[attr-defined]
+
+
+def watch(module: torch.nn.Module, paths: list[str]) -> dict[str, Tensor]:
+    seen: dict[str, Tensor] = {}
+    for path in paths:
+        shown = module.get_submodule(f"original.{path}")
+        assert isinstance(shown, Probe)
+
+        def tap(value: Tensor, path: str = path) -> Tensor:
+            seen[path] = value.detach().clone()
+            return value
+
+        shown.tap = tap
+    return seen
+
+
+def check_outputs(parity: Parity, out: list[Tensor]) -> None:
+    want = parity.meta["outputs"]
+    assert len(out) == len(want)
+    for got, (key, stats) in zip(out, want.items(), strict=True):
+        assert list(got.shape) == stats["shape"], key
+        if key in parity.outputs:
+            near(got, parity.outputs[key], f"{parity.name} output {key}")
+        scale = max(1.0, stats["absmax"])
+        assert float(got.abs().max()) == pytest.approx(stats["absmax"], abs=1e-5 * scale)
+        assert float(got.double().mean()) == pytest.approx(stats["mean"], abs=1e-6 * scale)
+        assert float(got.double().std()) == pytest.approx(stats["std"], abs=1e-6 * scale)
+
+
+@pytest.mark.parametrize("kind", MARKED)
+def test_the_original_and_ours(kind: str) -> None:
+    """Parameters, key table, outputs, inner values; then what our side of the model promises."""
+    parity = read(f"full_{kind}")
+    module = model(kind, parity.state, parity.meta["ctor"])
+    assert sum(p.numel() for p in module.parameters()) == parity.meta["params"]
+    aliases = parity.meta.get("aliases", {})
+    assert {k: list(parity.state[k].shape) for k in module.keys} == {
+        k: v[0] for k, v in parity.meta["state_dict"].items() if k not in aliases
+    }
+    seen = watch(module, list(parity.probes))
+    with torch.inference_mode():
+        check_outputs(parity, flat(module(*parity.inputs.values())))
+    for key, want in parity.probes.items():
+        near(seen[key], want, f"{kind} probe {key}")
+    ours = module.module
+    assert isinstance(ours, FusionModel)
+    points = ours.probe_points()
+    assert ours.levels and all(name in points for level in ours.levels.values() for name in level.values())
+    with torch.device("meta"):
+        twin = build(ours.config())
+    assert {k: v.shape for k, v in twin.state_dict().items()} == {k: v.shape for k, v in ours.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k in FAST])
+def test_wrong_keys_are_refused(kind: str) -> None:
+    parity = read(f"full_{kind}")
+    with pytest.raises(CheckFailed, match="unmapped: surplus.weight"):
+        model(kind, {**parity.state, "surplus.weight": torch.zeros(1)}, parity.meta["ctor"])
+    gone = sorted(parity.state)[0]
+    with pytest.raises(CheckFailed, match=f"missing: {gone}"):
+        model(kind, {k: v for k, v in parity.state.items() if k != gone}, parity.meta["ctor"])
+    with pytest.raises(CheckFailed, match=gone):
+        model(kind, {**parity.state, gone: torch.zeros(*parity.state[gone].shape, 2)}, parity.meta["ctor"])
+    with pytest.raises(InputError, match="constructor arguments lack"):
+        model(kind, parity.state, {})
+
+
+def test_unknown_kind_names_the_closest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'mfnet'"):
+        model("mfnte", {}, {})
