@@ -35,7 +35,7 @@ def evaluate(model: FusionModel, data: Any, *, batch_size: int = 16, amp: bool =
             for one, target in zip(logits.float(), label, strict=True):  # one image at a time: labels are large
                 if one.shape[-2:] != target.shape:
                     one = F.interpolate(one[None], size=target.shape, mode="bilinear", align_corners=False)[0]
-                matrix.update(one.argmax(0)[None], target[None])
+                matrix.update(one.max(0).indices[None], target[None])  # as argmax, and faster
     finally:
         model.train(training)
     return matrix.compute()
