@@ -25,7 +25,7 @@ __all__ = ["command"]
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for report.json and report.html.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--revision", help="Branch, tag or commit of a Hub repository.")
-@click.option("--index", type=click.Path(dir_okay=False), help="Look for NAME in this index file as well.")
+@click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @json_option
 def command(

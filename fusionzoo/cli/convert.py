@@ -29,5 +29,6 @@ def command(method: str, source: str, out: str, as_json_: bool) -> None:
         print_json(config)
         return
     size = sum(file.stat().st_size for file in Path(out).iterdir() if file.is_file())
-    licence = config.get("licence", "not stated")
-    say(f"{out}: {config.get('num_params', 0):,} parameters, {size / 1e6:.1f} MB, licence {licence}")
+    facts = [f"{config['num_params']:,} parameters"] if "num_params" in config else []
+    facts += [f"{size / 1e6:.1f} MB", f"licence {config.get('licence') or 'not stated'}"]
+    say(f"{out}: {', '.join(facts)}")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fusionzoo.cli.output import json_option, print_json, say
 
-__all__ = ["command", "composed"]
+if TYPE_CHECKING:
+    from fusionzoo.hub.records import Record
+
+__all__ = ["command", "composed", "known_records", "look_up"]
 
 
 @click.command(name="info")
 @click.argument("name")
-@click.option("--index", type=click.Path(dir_okay=False), help="Look for NAME in this index file as well.")
+@click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
 @json_option
 def command(name: str, index: str | None, as_json_: bool) -> None:
     """Show what is known of a checkpoint, strategy or architecture.
@@ -60,10 +63,9 @@ def look_up(name: str, index: str | None = None) -> dict[str, Any]:
         return {"strategy": name, "family": "baseline"}
     if name in PUBLISHED:
         return {"architecture": name}
-    bundled = records.bundled()
-    if name in bundled:
-        return _checkpoint(bundled[name].to_dict(), records.bundled_folder(name))
-    known = {**bundled, **(records.load_index(index) if index else {})}
+    if name in records.bundled():
+        return _checkpoint(records.find(name).to_dict(), records.bundled_folder(name))
+    known = known_records(index)
     if name in known:
         return known[name].to_dict()
     names = composed()
@@ -76,6 +78,20 @@ def look_up(name: str, index: str | None = None) -> dict[str, Any]:
         [*known, *FUSIONS, *BASELINES, *PUBLISHED, *names],
         "fusionzoo list",
     )
+
+
+def known_records(index: str | None = None) -> dict[str, Record]:
+    """Records by name: bundled, and those of an index file or of a Hub repository that holds one."""
+    from fusionzoo.hub import records
+
+    listed: dict[str, Record] = {}
+    if index is not None and index.startswith("hf-hub:"):
+        from fusionzoo.hub.load import read_index
+
+        listed = read_index(index)
+    elif index is not None:
+        listed = records.load_index(index)
+    return {**records.bundled(), **listed}
 
 
 def _checkpoint(record: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ __all__ = ["command"]
 @click.argument("patterns", nargs=-1)
 @click.option("--fusions", is_flag=True, help="Fusion strategies and the baselines.")
 @click.option("--architectures", is_flag=True, help="Architectures: published, and strategy_encoder_decoder.")
-@click.option("--index", type=click.Path(dir_okay=False), help="List the records of this index file as well.")
+@click.option("--index", metavar="FILE|REPO", help="List the records of this index file or hf-hub:org/name as well.")
 @json_option
 def command(patterns: tuple[str, ...], fusions: bool, architectures: bool, index: str | None, as_json_: bool) -> None:
     """List checkpoints, fusion strategies or architectures.
@@ -60,10 +60,10 @@ def _cell(value: Any) -> str:
 
 
 def _checkpoints(patterns: tuple[str, ...], index: str | None) -> list[dict[str, Any]]:
-    from fusionzoo.hub import records
+    from fusionzoo.cli.info import known_records
     from fusionzoo.report.summary import summary
 
-    known = {**records.bundled(), **(records.load_index(index) if index else {})}
+    known = known_records(index)
     return [summary(known[name].to_dict()) for name in kept(known, patterns)]
 
 
