@@ -40,6 +40,11 @@ from fusionzoo.probes import listen, probe_points, select
 __all__ = ["dissect", "evaluating"]
 
 ABSENCE = ("mean",)
+TAU = 0.05
+"""Chosen on a trained MobileNet v1 0.25 hybrid (16 to 256 channels) and planted data: against 0.005, the mean concept
+IoU of the streams rises from 22 to 36 and semantic variance from 7 to 12 times its noise floor; both find the truth."""
+RIDGE = 1e-2
+"""Between 1e-3 and 1e-1 hardly a number changes."""
 GRID_STRIDE = 4
 SAVE_EVERY = 50  # batches
 
@@ -54,8 +59,8 @@ def dissect(
     limit: int | None = None,
     progress: bool = True,
     absence: str = "mean",
-    tau: float | None = 0.005,
-    ridge: float = 1e-2,
+    tau: float | None = TAU,
+    ridge: float = RIDGE,
     reducer: summary.Reducer = "mean_abs",
     block: int = 8,
     num_workers: int = 0,
@@ -74,7 +79,8 @@ def dissect(
         limit: use that many images, evenly spread over the data.
         progress: show a progress bar on standard error.
         absence: what stands for a modality that is taken away; "mean" is the only policy so far.
-        tau: share of activations above a channel's threshold (Net2Vec); None takes raw activations (one pass less).
+        tau: share of activations above a channel's threshold; 0.005 is Net2Vec's, made for layers of hundreds of
+            channels: C channels mark at most C tau of the positions. None takes raw activations (one pass less).
         ridge: of the concept solve.
         reducer: of semantic variance, see `fusionzoo.metrics.semantic_variance`.
         block: neighbouring images that stay together when halves are cut (video frames, one room).

@@ -55,7 +55,7 @@ class Settings:
     num_classes: int
     points: dict[str, PointInfo] = field(default_factory=dict)
     ignore_index: int = 255
-    tau: float | None = 0.005
+    tau: float | None = 0.05
     ridge: float = 1e-2
     segmentation_groups: int = 16
     concept_groups: int = 8
