@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import importlib
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -128,40 +129,28 @@ class FusionModel(nn.Module):
             "input_size": list(self.input_size) if self.input_size else None,
         }
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes `config.json` and `model.safetensors` (each atomically) and returns the folder.
+    def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> Path:
+        """Writes config.json, model.safetensors, a model card and a record (checksums, fingerprint), all or nothing.
 
-        `fusionzoo.hub.save` writes the same with a model card and a record (checksums, fingerprint) beside them.
+        `options` are those of `fusionzoo.hub.save`: `half`, `card`, `record_fields`. Returns the folder.
         """
-        from safetensors.torch import save
+        self._shelf().save(self, folder, **options)
+        return Path(folder)
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        config = json.dumps(self.config(), indent=1) + "\n"
-        for name, data in (("model.safetensors", save(state, {"format": "pt"})), ("config.json", config.encode())):
-            part = folder / f".{name}.{os.getpid()}.part"
-            try:
-                with open(part, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(part, folder / name)
-            finally:
-                part.unlink(missing_ok=True)
-        return folder
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any) -> str:
+        """Saves to a temporary folder, verifies it, and uploads it in one commit; returns the commit (40 hex).
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-        """Saves to a temporary folder and uploads it; returns the commit's address."""
-        import tempfile
+        `options` are those of `save_pretrained`; `fusionzoo.hub.push` uploads a folder that is on the disk already.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            folder = self.save_pretrained(Path(place) / repo_id.rpartition("/")[2], **options)
+            return str(self._shelf().push(folder, repo_id, private=private, token=token))
 
-        from huggingface_hub import HfApi
+    shelf: ClassVar[str] = "fusionzoo.hub"
+    """The room that keeps models. It stands above this one: named here, looked up only when a model is kept."""
 
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            api = HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="fusionzoo model"))
+    def _shelf(self) -> Any:
+        return importlib.import_module(self.shelf)
 
 
 def _default_preprocess(x_channels: int) -> Preprocess:

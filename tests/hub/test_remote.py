@@ -169,6 +169,16 @@ def test_push_then_pull(server: LoopHub, folder: Path, model: FusionModel, monke
     assert repo.refs["dev"] == again and repo.refs["main"] == oid
 
 
+def test_a_model_saves_and_pushes_itself(server: LoopHub, model: FusionModel, tmp_path: Path) -> None:
+    folder = model.save_pretrained(tmp_path / "mine", half=True, record_fields={"licence": "mit"})
+    assert records.read_record(folder).licence == "mit" and fusionzoo_hub.verify(folder).ok
+    oid = model.push_to_hub("tester/mine", record_fields={"licence": "apache-2.0"})
+    sent = server.repos["tester/mine"].commits[oid]
+    assert {"README.md", "config.json", "model.safetensors", "record.json"} <= set(sent)
+    assert b"license: apache-2.0" in sent["README.md"]
+    assert same(fusionzoo.from_pretrained("tester/mine", revision=oid), model)
+
+
 def test_push_sends_nothing_that_fails_its_own_verification(server: LoopHub, folder: Path) -> None:
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[-5] ^= 1
