@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import drop_path, require_divisible
+from fusionzoo.fusion._parts import drop_path, gate_init_, require_divisible
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -80,6 +80,7 @@ class DFormerAttention(nn.Module):
             joined += half
             self.pooled_query = nn.Linear(channels + half, half)
             self.key_value = nn.Linear(channels, channels)
+            gate_init_(self.pooled_query, self.key_value)
             self.attention = Probe(
                 heads, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=3,
                 meaning="(B, heads, 49, HW): where each cell of a 7x7 grid looks, sums to 1 over positions",

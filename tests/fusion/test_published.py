@@ -1,0 +1,233 @@
+"""What every registered strategy keeps: declared ranges and invariants, informative gates, gradients, round trips."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import fusionzoo.fusion  # noqa: F401  fills the registry
+from fusionzoo.fusion.base import Fused, FusionBlock
+from fusionzoo.probes.point import Probe, probe_points
+from fusionzoo.registry import fusions
+
+NAMES = fusions.names()
+CHANNELS, SIZE = 32, (9, 10)
+FAMILIES = {"concat", "attention", "cross-modal", "exchange", "hybrid"}
+OURS = {"concat", "cross_attention", "gate", "hybrid", "sum"}
+"""Strategies without a published original: they need no paper."""
+
+
+def make(name: str, seed: int = 0, level: int = 2) -> FusionBlock:
+    torch.manual_seed(seed)
+    return fusions.get(name)(CHANNELS, level=level)
+
+
+def inputs(seed: int = 1, scale: float = 1.0, batch: int = 3) -> tuple[Tensor, Tensor]:
+    """Independent normal values of variance scale^2."""
+    generator = torch.Generator().manual_seed(seed)
+    rgb, x = torch.randn(2, batch, CHANNELS, *SIZE, generator=generator) * scale
+    return rgb, x
+
+
+def watch(block: FusionBlock) -> dict[str, list[Tensor]]:
+    """name -> every value that passes that probe from now on."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in probe_points(block)}
+
+    def keep(values: list[Tensor]):
+        def tap(value: Tensor) -> Tensor:
+            values.append(value)
+            return value
+
+        return tap
+
+    for name, point in probe_points(block).items():
+        point.tap = keep(seen[name])
+    return seen
+
+
+def run(block: FusionBlock, rgb: Tensor, x: Tensor) -> Fused:
+    with torch.no_grad():
+        return block.eval()(rgb, x)
+
+
+def test_expected_names_are_registered() -> None:
+    wanted = """acnet asymformer attention_fusion cddfuse channel_exchange cmnext cmx concat cross_attention dformer
+        dformerv2 eaef emsaformer film fusenet gate gemini hybrid low_rank_tensor mfnet rednet rtfnet sagate se_add
+        se_add_uni_rgb shapeconv shaspec sigma spnet sum token_exchange xmsnet"""
+    assert set(wanted.split()) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_description(name: str) -> None:
+    kind = fusions.get(name)
+    assert kind.family in FAMILIES
+    assert kind.interaction in {"none", "inject", "exchange"}
+    assert kind.licence.startswith("MIT (ours")
+    assert kind.paper or name in OURS
+    for point_name, point in probe_points(make(name)).items():
+        assert point.role and point.meaning, point_name
+        assert point.modality in {"rgb", "x", "fused", ""}, point_name
+    assert {"rgb_in", "x_in", "rgb_out", "x_out", "fused"} <= set(probe_points(make(name)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_declared_ranges_and_invariants(name: str, scale: float) -> None:
+    block = make(name)
+    seen = watch(block)
+    run(block, *inputs(scale=scale))
+    for point_name, point in probe_points(block).items():
+        assert seen[point_name], f"{point_name} never fired"
+        for value in seen[point_name]:
+            check_declaration(point, value, f"{name} {point_name}")
+
+
+def check_declaration(point: Probe, value: Tensor, what: str) -> None:
+    assert bool(torch.isfinite(value).all()), what
+    assert value.shape[0] == 3, f"{what}: the first dimension is not the batch"
+    if point.channels is not None:
+        assert value.shape[1] == point.channels, what
+    if point.low is not None:
+        assert float(value.min()) >= point.low, what
+    if point.high is not None:
+        assert float(value.max()) <= point.high, what
+    if point.sums_to_one is not None:
+        torch.testing.assert_close(value.sum(point.sums_to_one), torch.ones(()).expand_as(value.sum(point.sums_to_one)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gates_start_informative(name: str) -> None:
+    """On unit-variance input no gate is stuck at a bound or constant; those of the input differ between images."""
+    block = make(name)
+    seen = watch(block)
+    run(block, *inputs(batch=8))
+    for point_name, point in probe_points(block).items():
+        if point.role not in {"gate", "attention", "exchange"}:
+            continue
+        value = seen[point_name][0]
+        if point.sums_to_one is not None:
+            value = value * (value.shape[point.sums_to_one] / 2)  # shares of n: 1 / n is to n what 0.5 is to two
+        assert float(value.std()) > 1e-3, f"{point_name} is constant"
+        if point.role == "exchange":  # 0 or 1 by weights
+            continue
+        assert float(value.std(dim=0).max()) > 1e-3, f"{point_name} does not move with the input"
+        if point.role == "gate":
+            stuck = float(((value < 0.005) | (value > 0.995)).float().mean())
+            assert stuck < 0.2, f"{point_name}: {stuck:.0%} at a bound"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_and_interaction(name: str) -> None:
+    rgb, x = inputs()
+    out = run(make(name), rgb, x)
+    for value in out:
+        assert value.shape == rgb.shape
+        assert bool(torch.isfinite(value).all())
+        assert 1e-2 < float(value.std()) < 1e2
+    interaction = fusions.get(name).interaction
+    if interaction == "none":
+        assert torch.equal(out.rgb, rgb) and torch.equal(out.x, x)
+    if interaction == "inject":
+        assert torch.equal(out.rgb, out.fused) and torch.equal(out.x, x)
+    if interaction == "exchange":
+        assert not (torch.equal(out.rgb, rgb) and torch.equal(out.x, x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_inputs_matter(name: str) -> None:
+    block = make(name)
+    rgb, x = inputs()
+    other_rgb, other_x = inputs(seed=2)
+    fused = run(block, rgb, x).fused
+    for changed in (run(block, other_rgb, x).fused, run(block, rgb, other_x).fused):
+        assert float((changed - fused).std()) > 1e-3 * float(fused.std())
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_gets_a_finite_gradient(name: str, level: int) -> None:
+    block = make(name, level=level).train()
+    seen = watch(block)
+    rgb, x = (t.requires_grad_() for t in inputs())
+    torch.manual_seed(0)
+    out = block(rgb, x)
+    weights = torch.randn(3, *out.fused.shape, generator=torch.Generator().manual_seed(3))
+    loss = sum((w * value).sum() for w, value in zip(weights, out, strict=True))
+    for value in block.losses({k: seen[k][0] for k in block.loss_probes}).values():
+        assert value.ndim == 0 and math.isfinite(float(value.detach()))
+        loss = loss + value
+    loss.backward()
+    for key, parameter in [*block.named_parameters(), ("rgb", rgb), ("x", x)]:
+        assert parameter.grad is not None, f"{key} has no gradient"
+        assert bool(torch.isfinite(parameter.grad).all()), key
+        assert float(parameter.grad.abs().max()) > 0, f"{key} has a zero gradient"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_absent_modality_stays_finite(name: str) -> None:
+    """All zeros, what a missing modality becomes: finite values and gradients."""
+    block = make(name).train()
+    rgb, x = inputs()
+    rgb.requires_grad_()
+    zero = torch.zeros_like(x).requires_grad_()
+    sum(value.square().sum() for value in block(rgb, zero)).backward()
+    assert rgb.grad is not None and zero.grad is not None
+    for key, parameter in [*block.named_parameters(), ("rgb", rgb), ("x", zero)]:
+        assert parameter.grad is None or bool(torch.isfinite(parameter.grad).all()), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_round_trip_batch_independence_and_determinism(name: str) -> None:
+    block, fresh = make(name), make(name, seed=7)
+    rgb, x = inputs()
+    out = run(block, rgb, x)
+    fresh.load_state_dict(block.state_dict(), strict=True)
+    for value, again, restored in zip(out, run(block, rgb, x), run(fresh, rgb, x), strict=True):
+        assert torch.equal(value, again)
+        assert torch.equal(value, restored)
+    for i in range(rgb.shape[0]):
+        alone = run(block, rgb[i : i + 1], x[i : i + 1])
+        for value, single in zip(out, alone, strict=True):
+            torch.testing.assert_close(value[i : i + 1], single, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_probes_leave_keys_and_values_alone(name: str) -> None:
+    plain, watched = make(name), make(name)
+    watch(watched)
+    rgb, x = inputs()
+    assert list(plain.state_dict()) == list(watched.state_dict())
+    for a, b in zip(run(plain, rgb, x), run(watched, rgb, x), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_meta_device_and_half_precision(name: str) -> None:
+    with torch.device("meta"):
+        block = fusions.get(name)(CHANNELS, level=2)
+    assert all(p.is_meta for p in block.parameters())
+    rgb, x = inputs()
+    block = make(name).eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        out = block(rgb, x)
+    exact = run(block, rgb, x).fused
+    assert bool(torch.isfinite(out.fused).all())
+    assert float((out.fused.float() - exact).std()) < 0.1 * float(exact.std())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_compile_and_export_give_equal_values(name: str) -> None:
+    torch._dynamo.reset()
+    block = make(name).eval()
+    rgb, x = inputs()
+    want = run(block, rgb, x)
+    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+    exported = torch.export.export(block, (rgb, x)).module()
+    with torch.no_grad():
+        for got in (compiled(rgb, x), exported(rgb, x)):
+            for a, b in zip(got, want, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
