@@ -99,9 +99,9 @@ def published(origin: Source, source: Path, out: Path) -> dict[str, Any]:
 
 
 METHODS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1, "state_dict": state_dict}
+"""Name -> converter (source, out folder) -> config. Published models go by the name of their architecture."""
 for _family in (acnet, cen, esanet, mfnet, rednet, rtfnet, sagate):
     METHODS |= {_name: partial(published, _source) for _name, _source in _family.SOURCES.items()}
-"""Name -> converter (source, out folder) -> config."""
 
 
 def encoder_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:

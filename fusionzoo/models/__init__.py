@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusionzoo.models import published
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.baselines import BASELINES, Baseline
 from fusionzoo.models.decoders import DECODERS
@@ -23,4 +24,5 @@ __all__ = [
     "known_encoders",
     "list_fusions",
     "list_models",
+    "published",
 ]

@@ -83,6 +83,7 @@ def cen(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
         num_classes=take(ctor, "num_classes"),
         threshold=take(ctor, "bn_threshold", default=0.02),
         detach_ensemble=True,
+        rectified_residual=True,
     )
     return port(model, state, table(model), _scores, what=name)
 

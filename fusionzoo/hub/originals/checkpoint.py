@@ -46,7 +46,7 @@ class Source:
 
 
 def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with `num_batches_tracked` = 0 beside every `running_mean` that has none: files of old PyTorch lack it."""
+    """`state`, and `num_batches_tracked` = 0 beside a `running_mean` that has none, as in files of old PyTorch."""
     out = dict(state)
     for key in state:
         if key.endswith("running_mean"):

@@ -71,7 +71,7 @@ _CONV_ACT = {"conv": "0", "bn": "1"}
 
 def table(model: FusionModel, nbt1d: bool) -> dict[str, str]:
     """Official keys of the model of these sizes."""
-    out = {}
+    out: dict[str, str] = {}
     for official, ours in _STREAMS.items():
         out |= {f"{official}.{part}": f"{ours}.{part}" for part in _TRUNK if not nbt1d or not part.startswith("layer")}
         for i in range(1, 5) if nbt1d else ():

@@ -1,4 +1,5 @@
-"""SA-Gate whole, and its block (github.com/charlesCXK/RGBD_Semantic_Segmentation_PyTorch, MIT): official keys to ours."""
+"""SA-Gate whole, and its block (github.com/charlesCXK/RGBD_Semantic_Segmentation_PyTorch, MIT): official keys to
+ours."""
 
 from __future__ import annotations
 

@@ -1,1 +1,7 @@
-"""Published architectures ported whole, one file each."""
+"""Published architectures ported whole, one file each. Importing this package registers them (explicit list below)."""
+
+from __future__ import annotations
+
+from fusionzoo.models.published import acnet, cen, esanet, mfnet, rednet, rtfnet, sagate
+
+__all__ = ["acnet", "cen", "esanet", "mfnet", "rednet", "rtfnet", "sagate"]

@@ -1,0 +1,134 @@
+"""What the published ResNet models share: a trunk that runs stage by stage, two of them, addition into RGB.
+
+The blocks are torchvision's (stride on the 3x3 convolution). `stage(1, .)` is the stem (stride 2), `stage(2, .)` the
+max pool and the first group of blocks, and so on to `stage(5, .)` (stride 32). No pretrained weights are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from fusionzoo.errors import InputError
+from fusionzoo.fusion.base import Fused
+from fusionzoo.fusion.sum import Sum
+from fusionzoo.models.base import FusionModel
+from fusionzoo.models.two_stream import Level
+from fusionzoo.preprocess import Preprocess
+
+__all__ = ["BLOCKS", "AddIntoRGB", "ResNetTrunk", "TwoResNets", "group", "he_init_", "pool"]
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""ResNet depth -> blocks in each group."""
+
+
+def pool(feature: Tensor) -> Tensor:
+    """The ResNet's max pool: 3x3, stride 2."""
+    return max_pool2d(feature, 3, 2, 1)
+
+
+def he_init_(module: nn.Module) -> None:
+    """Convolutions N(0, 2 / fan_out), zero biases. Batch norms start at 1 and 0 by themselves."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def group(block: Callable[..., Any], inp: int, planes: int, count: int, stride: int = 1) -> nn.Sequential:
+    """`count` residual blocks; the first changes size and width, with a 1x1 shortcut where it must."""
+    out = planes * int(getattr(block, "expansion", 1))
+    shortcut = None
+    if stride != 1 or inp != out:
+        shortcut = nn.Sequential(nn.Conv2d(inp, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
+    rest = [block(out, planes) for _ in range(count - 1)]
+    return nn.Sequential(block(inp, planes, stride, shortcut), *rest)
+
+
+class ResNetTrunk(nn.Module):
+    """A ResNet without its classifier.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        in_channels: of the image.
+        block: class of the residual blocks; by depth where None.
+    """
+
+    def __init__(self, depth: int, in_channels: int, block: Callable[..., Any] | None = None) -> None:
+        super().__init__()
+        if depth not in BLOCKS:
+            raise InputError(f"ResNet-{depth} is not one of {', '.join(map(str, BLOCKS))}")
+        chosen: Any = block or (BasicBlock if depth < 50 else Bottleneck)
+        widen = int(getattr(chosen, "expansion", 1))
+        self.channels = (64, *(widen * c for c in (64, 128, 256, 512)))
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        for i, count in enumerate(BLOCKS[depth]):
+            stage = group(chosen, self.channels[i], 64 << i, count, stride=1 if i == 0 else 2)
+            setattr(self, f"layer{i + 1}", stage)
+        he_init_(self)
+
+    def stage(self, level: int, feature: Tensor) -> Tensor:
+        """Level 1: image (B, C, H, W) -> (B, 64, H/2, W/2); levels 2 to 5 each from the one before."""
+        if level == 1:
+            return self.bn1(self.conv1(feature)).relu()
+        if level == 2:
+            feature = pool(feature)
+        out: Tensor = getattr(self, f"layer{level - 1}")(feature)
+        return out
+
+
+class AddIntoRGB(Sum):
+    """fused = rgb + x, which the RGB stream carries on with; x stays pure. No parameters."""
+
+    interaction = "inject"
+
+    def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
+        fused = rgb + x
+        return Fused(fused, x, fused)
+
+
+class TwoResNets(FusionModel):
+    """Two trunks, the fused feature of each of five levels carried on in the RGB stream.
+
+    Args:
+        depth, block: see ResNetTrunk.
+        fusion: (channels, level) -> fusion block.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        fusion: Callable[[int, int], nn.Module],
+        *,
+        num_classes: int,
+        x_channels: int,
+        preprocess: Preprocess | None,
+        block: Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__(num_classes, x_channels, preprocess)
+        self.rgb_encoder = ResNetTrunk(depth, 3, block)
+        self.x_encoder = ResNetTrunk(depth, x_channels, block)
+        self.channels = self.rgb_encoder.channels
+        for i, channels in enumerate(self.channels, 1):
+            setattr(self, f"stage{i}", Level(channels, fusion(channels, i)))  # type: ignore[arg-type]
+
+    @property
+    def levels(self) -> dict[int, dict[str, str]]:
+        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(1, 6)}
+
+    def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """The five fused maps, strides 2 to 32."""
+        out = []
+        for i in range(1, 6):
+            level: Level = getattr(self, f"stage{i}")
+            rgb, x = level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x))
+            fused = level.fusion(rgb, x)
+            rgb, x = fused.fused, fused.x
+            out.append(fused.fused)
+        return out

@@ -1,0 +1,172 @@
+"""The shared tester on published models; their parameter counts. Equality with the originals: tests/parity."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.models import FusionModel, build, create_model, list_models
+from fusionzoo.models.published.cen import CEN
+from fusionzoo.probes import listen, zero
+from fusionzoo.probes.intervene import intervene
+from fusionzoo.registry import architectures
+
+FAST = ("mfnet", "esanet_r18_nbt1d")
+SLOW = ("acnet_resnet50", "cen_resnet50", "rednet_resnet34", "rtfnet_r18", "sagate_resnet50")
+NAMES = [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
+PARAMS = {
+    "mfnet": ({}, 736_275),
+    "rtfnet_r50": ({}, 185_238_501),
+    "rtfnet_r152": ({}, 254_510_053),
+    "rednet_resnet50": ({}, 81_970_233),
+    "esanet_r34_nbt1d": ({}, 46_955_840),
+    "esanet_r18_nbt1d": ({}, 33_458_496),
+    "esanet_r50": ({}, 71_733_544),
+    "acnet_resnet50": ({}, 116_628_168),
+    "sagate_resnet101": ({}, 110_875_160),
+    "cen_resnet101": ({}, 118_201_578),
+    "cen_resnet152": ({}, 133_891_306),
+}
+MORE = [
+    ("esanet_r34_nbt1d", {"num_classes": 37}, 46_949_624),
+    ("sagate_resnet101", {"shared_shortcut": False}, 113_668_120),
+]
+UNREAD = {"sagate_resnet50": ("stage3.fusion.fused", "stage4.fusion.fused")}
+"""SA-Gate's decoder reads the first and the last merged map; the streams carry on with outputs of their own."""
+
+
+def images(model: FusionModel, height: int, width: int, batch: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    rgb = torch.randn(batch, 3, height, width, generator=generator)
+    return rgb, torch.randn(batch, model.x_channels, height, width, generator=generator)
+
+
+def everything(model: FusionModel, rgb: Tensor, x: Tensor) -> list[Tensor]:
+    """All outputs that training uses: side outputs too, where there are any."""
+    return model.side_scores(rgb, x) if hasattr(model, "side_scores") else [model.scores(rgb, x)]
+
+
+@pytest.mark.parametrize(("name", "args", "count"), [(n, *v) for n, v in PARAMS.items()] + MORE)
+def test_parameter_counts_are_the_published_models(name: str, args: dict, count: int) -> None:
+    with torch.device("meta"):
+        model = create_model(name, **args)
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert all(p.is_meta for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_sizes_determinism_batch_independence(name: str) -> None:
+    model = create_model(name, num_classes=5)
+    rgb, x = images(model, 65, 90, 2)
+    with torch.no_grad():
+        both = model(rgb, x)
+        assert both.shape == (2, 5, 65, 90)
+        torch.testing.assert_close(both, model(rgb, x), rtol=0, atol=0)
+        scale = float(both.abs().max())
+        torch.testing.assert_close(both[1:], model(rgb[1:], x[1:]), rtol=1e-4, atol=1e-5 * max(1.0, scale))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_and_input_matters(name: str) -> None:
+    model = create_model(name, num_classes=5)
+    rgb, x = images(model, 64, 64, 1)
+    rgb.requires_grad_()
+    x.requires_grad_()
+    sum((o.mean() for o in everything(model, rgb, x)), torch.zeros(())).backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), key
+    assert rgb.grad is not None and float(rgb.grad.abs().sum()) > 0
+    assert x.grad is not None and float(x.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_probes_fire_once_and_config_makes_the_same_model(name: str) -> None:
+    model = create_model(name, num_classes=5)
+    count = dict.fromkeys(model.probe_points(), 0)
+
+    def tally(point: str, value: Tensor) -> None:
+        count[point] += 1
+
+    rgb, x = images(model, 64, 64, 1)
+    with torch.no_grad(), listen(model, dict.fromkeys(count, tally)):
+        wanted = model(rgb, x)
+    assert {k: v for k, v in count.items() if v != 1} == {}
+    assert {"decoder.out", "logits", "stage2.rgb", "stage5.x"} <= set(count)
+    twin = build(model.config())
+    twin.load_state_dict(model.state_dict(), strict=True)
+    with torch.no_grad():
+        torch.testing.assert_close(twin(rgb, x), wanted, rtol=0, atol=0)
+    assert twin.config() == model.config() and twin.architecture == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_enters_a_level_matters_for_the_result(name: str) -> None:
+    """Both streams and the fused feature of every level reach the class scores."""
+    model = create_model(name, num_classes=5)
+    rgb, x = images(model, 64, 64, 1)
+    with torch.no_grad():
+        plain = model(rgb, x)
+        for at in model.levels.values():
+            for point in at.values():
+                with intervene(model, {point: zero()}):
+                    assert torch.equal(model(rgb, x), plain) == (point in UNREAD.get(name, ())), point
+
+
+def test_names_are_registered() -> None:
+    assert set(PARAMS) <= set(list_models()) and set(PARAMS) <= set(architectures)
+
+
+def test_cen_shares_its_convolutions() -> None:
+    """One x channel stands for three equal ones; other numbers are refused; swapped inputs swap the predictions."""
+    with pytest.raises(InputError, match="give 1 or 3"):
+        create_model("cen_resnet50", x_channels=2)
+
+
+@pytest.mark.slow
+def test_cen_detaches_only_when_asked() -> None:
+    for detach in (False, True):
+        model = create_model("cen_resnet50", num_classes=3, detach_ensemble=detach)
+        assert isinstance(model, CEN)
+        rgb, x = images(model, 32, 32, 1)
+        model.scores(rgb, x).mean().backward()
+        assert (model.conv1.weight.grad is None) == detach
+        assert model.alpha.grad is not None
+    with torch.no_grad():
+        a, b, both, share = model.all_scores(rgb, x)
+        torch.testing.assert_close(model.all_scores(rgb, x.expand(-1, 3, -1, -1))[1], b)
+        torch.testing.assert_close(both, share[0] * a + share[1] * b)
+    _, losses = model.losses(rgb, x)
+    widths = [64 << i for i, n in enumerate((3, 4, 6, 3)) for _ in range(n)]
+    assert float(losses["sparsity"]) == pytest.approx(2e-4 * sum(widths), rel=1e-5)  # all scales start at 1
+
+
+def test_upsampling_of_esanet_starts_bilinear() -> None:
+    """Away from the border, nearest x2 and the tent kernel are bilinear interpolation x2."""
+    from fusionzoo.models.published.esanet import Upsample
+
+    feature = torch.randn(1, 3, 6, 7)
+    with torch.no_grad():
+        got = Upsample(3)(feature)
+    want = torch.nn.functional.interpolate(feature, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(got[..., 1:-1, 1:-1], want[..., 1:-1, 1:-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*FAST, *SLOW])
+def test_compiled_exported_and_bfloat16_are_the_eager_model(name: str) -> None:
+    model = create_model(name, num_classes=3)
+    inputs = images(model, 64, 96, 2)
+    with torch.no_grad():
+        wanted = model(*inputs)
+        scale = max(1.0, float(wanted.abs().max()))
+        torch._dynamo.reset()
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(*inputs), wanted, rtol=1e-4, atol=1e-5 * scale)
+        exported = torch.export.export(model, inputs)
+        torch.testing.assert_close(exported.module()(*inputs), wanted, rtol=1e-4, atol=1e-5 * scale)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(*inputs).float()
+    assert bool(torch.isfinite(rough).all())
+    assert float((rough - wanted).abs().max()) < 0.15 * float(wanted.abs().max())
