@@ -1,4 +1,4 @@
-"""What the published ResNet models share: a trunk that runs stage by stage, two of them, addition into RGB.
+"""What the published ResNet models share: a trunk that runs stage by stage, and two of them side by side.
 
 The blocks are torchvision's (stride on the 3x3 convolution). `stage(1, .)` is the stem (stride 2), `stage(2, .)` the
 max pool and the first group of blocks, and so on to `stage(5, .)` (stride 32). No pretrained weights are fetched.
@@ -14,13 +14,11 @@ from torch.nn.functional import max_pool2d
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.base import Fused
-from fusionzoo.fusion.sum import Sum
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.two_stream import Level
 from fusionzoo.preprocess import Preprocess
 
-__all__ = ["BLOCKS", "AddIntoRGB", "ResNetTrunk", "TwoResNets", "group", "he_init_", "pool"]
+__all__ = ["BLOCKS", "ResNetTrunk", "TwoResNets", "group", "he_init_", "pool"]
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """ResNet depth -> blocks in each group."""
@@ -81,16 +79,6 @@ class ResNetTrunk(nn.Module):
             feature = pool(feature)
         out: Tensor = getattr(self, f"layer{level - 1}")(feature)
         return out
-
-
-class AddIntoRGB(Sum):
-    """fused = rgb + x, which the RGB stream carries on with; x stays pure. No parameters."""
-
-    interaction = "inject"
-
-    def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
-        fused = rgb + x
-        return Fused(fused, x, fused)
 
 
 class TwoResNets(FusionModel):

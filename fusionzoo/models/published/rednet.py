@@ -19,7 +19,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from fusionzoo.models.published._resnet import AddIntoRGB, TwoResNets, he_init_
+from fusionzoo.fusion.addition import RedNet as Addition
+from fusionzoo.models.published._resnet import TwoResNets, he_init_
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -113,7 +114,7 @@ class RedNet(TwoResNets):
             preprocess = Preprocess(x_mean=(2.38125,), x_std=(1.20625,))
         super().__init__(
             depth,
-            lambda channels, level: AddIntoRGB(channels, level=level),
+            lambda channels, level: Addition(channels, level=level),
             num_classes=num_classes,
             x_channels=x_channels,
             preprocess=preprocess,

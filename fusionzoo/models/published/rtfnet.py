@@ -17,7 +17,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from fusionzoo.models.published._resnet import AddIntoRGB, TwoResNets, he_init_
+from fusionzoo.fusion.addition import RTFNet as Addition
+from fusionzoo.models.published._resnet import TwoResNets, he_init_
 from fusionzoo.models.published.mfnet import CLASSES, plain_thermal
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -91,7 +92,7 @@ class RTFNet(TwoResNets):
     ) -> None:
         super().__init__(
             depth,
-            lambda channels, level: AddIntoRGB(channels, level=level),
+            lambda channels, level: Addition(channels, level=level),
             num_classes=num_classes,
             x_channels=x_channels,
             preprocess=preprocess or plain_thermal(x_channels),
