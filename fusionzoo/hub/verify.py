@@ -54,10 +54,11 @@ class Verification(list[dict[str, Any]]):
         return [f"{c['check']}: {c['detail']}" for c in self if not c["ok"]]
 
     def require(self, source: str) -> None:
-        """Raises CheckFailed with the first failure, naming `source`, unless all passed."""
+        """Raises CheckFailed with one failure, naming `source`, unless all passed: the checksum's, or else the first."""
         if not self.ok:
-            more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
-            raise CheckFailed(f"{source} failed verification: {(self.failures or ['nothing was checked'])[0]}{more}")
+            failures = sorted(self.failures, key=lambda line: not line.startswith("sha256:")) or ["nothing was checked"]
+            more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+            raise CheckFailed(f"{source} failed verification: {failures[0]}{more}")
 
     def run(self, check: str, work: Callable[[], tuple[T, str]]) -> T | None:
         """Does `work() -> (value, detail)` and writes it down; a FusionZooError is a failed check and gives None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,15 @@ from fusionzoo.hub.records import Record
 from fusionzoo.hub.verify import inspect
 from fusionzoo.models import FusionModel
 
+EXAMPLES = int(os.environ.get("FUSIONZOO_FUZZ", "0"))
+"""How many random examples a test tries; by default the same 60 each time."""
+
 BOUNDED = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=EXAMPLES or 60,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 leaf = st.one_of(

@@ -67,6 +67,8 @@ def test_a_flipped_byte_is_caught_in_100_of_100_positions(folder: Path, name: st
         (folder / name).write_bytes(data)
         done, model = inspect(folder)
         assert "sha256" in failed(done) and model is None
+        with pytest.raises(CheckFailed, match=f"^x failed verification: sha256: {name} differs from the record"):
+            done.require("x")
     (folder / name).write_bytes(whole)
     assert verify(folder).ok
 
