@@ -59,7 +59,7 @@ def test_push_sends_the_folder_and_says_the_commit(folder: Path, monkeypatch: py
         (["push", "{folder}", "not a repo"], 2, "names no Hub repository"),
         (["push", "nowhere", "org/name"], 2, "nowhere"),
         (["push", "nowhere", "org/name", "--card"], 2, "nowhere has no record.json"),
-        (["convert", "mobilnet_v1", "{folder}", "out"], 2, "did you mean 'mobilenet_v1'?"),
+        (["convert", "mobilnet_v1", "{folder}", "out"], 2, "did you mean 'mobilenet_v1'"),
         (["convert", "mobilenet_v1", "nowhere", "out"], 2, "nowhere does not exist"),
     ],
 )
