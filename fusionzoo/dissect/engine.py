@@ -107,8 +107,8 @@ def dissect(
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
     started = time.monotonic()
-    indices = _indices(data, limit)
     _check_fit(model, data)
+    indices = _indices(data, limit)
     with evaluating(model):
         plan, settings, grid, size = _prepare(model, data, indices, points, metrics, tau, ridge)
         split = Split.of(len(indices), block)
@@ -176,6 +176,11 @@ def _check_fit(model: nn.Module, data: Any) -> None:
     plain = unwrapped(model)
     if not hasattr(plain, "levels") or not hasattr(plain, "preprocess"):
         raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its levels and its preprocessing")
+    for attribute in ("name", "split", "class_names", "num_classes", "x_kind", "x_channels", "concepts", "describe"):
+        if not hasattr(data, attribute):
+            raise InputError(
+                f"{type(data).__name__} has no {attribute}: dissect needs a dataset as fusionzoo.data makes"
+            )
     if len(plain.class_names) != data.num_classes:
         raise InputError(
             f"the model predicts {len(plain.class_names)} classes, {data.name} has {data.num_classes};"

@@ -47,6 +47,28 @@ __all__ = [
 SPARSE = 0.05  # share of active binary channels below which sums run over the active ones only
 
 
+def _sparse(maps: Tensor) -> bool:
+    return maps.dtype == torch.bool and int(maps.count_nonzero()) < SPARSE * maps.numel()
+
+
+def active(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, channel and position of the true values of bool maps (B, C, n), in that order.
+
+    >>> [i.tolist() for i in active(torch.tensor([[[False, True], [True, True]]]))]
+    [[0, 0, 0], [0, 1, 1], [1, 0, 1]]
+    """
+    c, n = maps.shape[1:]
+    flat = maps.flatten()
+    if flat.numel() % 8 == 0 and flat.is_contiguous() and flat.storage_offset() % 8 == 0:
+        word = flat.view(torch.int64).nonzero()[:, 0]  # eight at a time: most are false
+        row, byte = flat.view(-1, 8)[word].nonzero(as_tuple=True)
+        index = word[row] * 8 + byte
+    else:
+        index = flat.nonzero()[:, 0]
+    image, rest = index // (c * n), index % (c * n)
+    return image, rest // n, rest % n
+
+
 @dataclass(frozen=True)
 class ConceptWeights:
     """A linear detector per concept.
@@ -72,10 +94,17 @@ class ConceptWeights:
         """(B, K, H, W) float32 scores of maps (B, C, h, w), upsampled bilinearly to `size` where given."""
         maps = maps.detach()
         with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
+            weight, bias = self.weight.to(maps.device), self.bias.to(maps.device)
             if self.thresholds is not None:
                 maps = maps > self.thresholds.to(maps.device)[:, None, None]
-            flat = maps.flatten(2).to(self.weight.dtype)
-            scores = self.weight.to(maps.device) @ flat + self.bias.to(maps.device)[:, None]
+            flat = maps.flatten(2)
+            if flat.device.type == "cpu" and _sparse(flat):
+                image, channel, position = active(flat)
+                rows = bias.repeat(len(flat) * flat.shape[2], 1)
+                rows.index_add_(0, image * flat.shape[2] + position, weight.T.contiguous()[channel])
+                scores = rows.view(len(flat), flat.shape[2], len(weight)).transpose(1, 2)
+            else:
+                scores = weight @ flat.to(weight.dtype) + bias[:, None]
             scores = scores.unflatten(2, maps.shape[2:])
             if size is not None and tuple(size) != tuple(scores.shape[2:]):
                 scores = functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
@@ -156,7 +185,7 @@ class ConceptStatistics(Accumulator):
         state["sum_t"] += t.sum((0, 2))
         state["images"] += images.sum(0)
         t = t.transpose(1, 2).reshape(-1, self.concepts)
-        if maps.dtype == torch.bool and maps.count_nonzero() < SPARSE * maps.numel():
+        if _sparse(maps):
             per_image = self._add_sparse(maps.flatten(2), v, t)
         else:
             per_image = self._add_dense(maps.flatten(2), v, t)
@@ -174,22 +203,24 @@ class ConceptStatistics(Accumulator):
         return xv.view(len(maps), -1, self.channels).sum(1)
 
     def _add_sparse(self, maps: Tensor, valid: Tensor, t: Tensor) -> Tensor:
-        """The same for bool maps of which few are true: sums over the true ones only."""
+        """The same for bool maps of which few are true: sums over the pairs of true ones at the same position."""
         b, c, n = maps.shape
-        image, channel, position = maps.nonzero(as_tuple=True)
+        image, channel, position = active(maps)
         position = image * n + position
-        v = valid.flatten().double()
-        # within a batch float32 is exact for whole numbers, and half the work
-        kind = torch.float32 if torch.equal(v, v.round()) and b * n < 1 << 24 else torch.float64
-        rows, compact = position.unique(return_inverse=True)  # positions with anything active
-        v = v[position]
-        x = torch.zeros(len(rows), c, dtype=kind, device=maps.device)
-        x[compact, channel] = v.to(kind)
-        gram = torch.zeros(c, c, dtype=kind, device=maps.device)
-        self._state["gram"] += gram.index_add_(0, channel, x[compact])
-        self._state["cross"].index_add_(0, channel, t[position])
+        v = valid.flatten().double()[position]
         per_image = torch.zeros(b * c, dtype=torch.float64, device=maps.device)
-        return per_image.index_add_(0, image * c + channel, v).view(b, c)
+        per_image.index_add_(0, image * c + channel, v)
+        self._state["cross"].index_add_(0, channel, t[position])
+        position, order = position.sort()
+        channel, v = channel[order], v[order]
+        _, group, size = position.unique_consecutive(return_inverse=True, return_counts=True)
+        partners = size[group]  # how many are true where this one is
+        start = (size.cumsum(0) - size)[group]
+        one = torch.arange(len(channel), device=maps.device).repeat_interleave(partners)
+        rank = torch.arange(len(one), device=maps.device) - (partners.cumsum(0) - partners)[one]
+        place = channel[one] * c + channel[start[one] + rank]
+        self._state["gram"] += torch.bincount(place, v[one], minlength=c * c).view(c, c)
+        return per_image.view(b, c)
 
     def _checked(self, maps: Tensor, masks: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         if maps.ndim != 4 or maps.shape[1] != self.channels:

@@ -17,7 +17,7 @@ __all__ = ["Quantiles"]
 
 FINEST = -126  # smallest normal exponent of a float32; 2^126 is finite too, so a channel of zeros gives no 0 * inf
 MANTISSA = 24
-CHUNK = 1 << 17  # values placed at once
+CHUNK = 1 << 16  # values placed at once
 
 
 class Quantiles(Accumulator):
@@ -86,15 +86,17 @@ class Quantiles(Accumulator):
         self._widen(low.double(), high.double())
         state, bins = self._state, self.bins
         scale = torch.exp2(-state["exponent"].double()).to(maps.dtype)
-        first = state["first"].to(maps.dtype)
+        negative = (low < 0).tolist()
         n = maps.numel() // self.channels
         step = max(1, CHUNK // n)  # channels at a time, to stay in the processor's cache
-        row = torch.arange(min(step, self.channels), dtype=torch.int32, device=maps.device)[:, None] * bins
+        row = torch.arange(self.channels, device=maps.device) % step * bins - state["first"]
+        row = row.int()[:, None]
         for c in range(0, self.channels, step):
             part = slice(c, c + step)
             place = maps[:, part].transpose(0, 1).flatten(1) * scale[part, None]
-            place = place.floor_().sub_(first[part, None]).clamp_(0, bins - 1).int()
-            place += row[: len(place)]
+            if any(negative[part]):  # the others are rounded down by the change to integers
+                place = place.floor_()
+            place = place.int().add_(row[part])
             counts = torch.bincount(place.flatten(), minlength=len(place) * bins)
             state["counts"][part] += counts.view(-1, bins)
         state["n"] += n

@@ -81,7 +81,7 @@ class Toy(FusionModel):
     def levels(self) -> dict[int, dict[str, str]]:
         return {1: {"rgb": "rgb_at", "x": "x_at", "fused": "fused_at"}}
 
-    def logits(self, rgb: Tensor, x: Tensor) -> Tensor:
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         red = F.avg_pool2d(rgb[:, :1], CELL)
         depth = red if self.same else F.avg_pool2d(x, CELL)
         one = torch.ones_like(red)

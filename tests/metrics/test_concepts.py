@@ -87,18 +87,30 @@ class TestStatistics:
         r2 = 1 - ((t - fit) ** 2).mean(0) / t.var(0)
         np.testing.assert_allclose(weights.r2.numpy(), r2, atol=1e-9)
 
-    def test_sparse_and_dense_sums_agree(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        maps = _maps(4, 9, (6, 8))
-        thresholds = torch.quantile(maps.transpose(0, 1).flatten(1), 0.97, dim=1)
-        masks, valid = concept_masks(_labels(4), 4, (6, 8))
-        states = []
+    @pytest.mark.parametrize("channels", [9, 8])  # in whole words of eight values, and not
+    def test_sparse_and_dense_sums_and_scores_agree(self, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        maps = _maps(3, channels, (6, 8))[..., 1:]
+        thresholds = torch.quantile(maps.transpose(0, 1).flatten(1), 0.8, dim=1)
+        masks, valid = concept_masks(_labels(3), 4, (6, 7))
+        states, scores = [], []
         for limit in (0.0, 1.0):
             monkeypatch.setattr(concepts_module, "SPARSE", limit)
-            statistics = ConceptStatistics(9, 4, thresholds)
+            statistics = ConceptStatistics(channels, 4, thresholds)
             statistics.update(maps, masks, valid)
             states.append(statistics.state_dict())
+            scores.append(statistics.solve().score(maps))
         for name, value in states[0].items():
             torch.testing.assert_close(states[1][name], value, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(scores[1], scores[0], rtol=1e-4, atol=1e-5)
+
+    def test_masks_count_on_labelled_positions_only(self) -> None:
+        maps, masks = _maps(4, 5, (6, 8)), torch.rand(4, 2, 6, 8, generator=torch.Generator().manual_seed(0)) < 0.4
+        valid = torch.rand(4, 6, 8, generator=torch.Generator().manual_seed(1)) < 0.6
+        loose, strict = ConceptStatistics(5, 2), ConceptStatistics(5, 2)
+        loose.update(maps, masks, valid)
+        strict.update(maps, masks & valid[:, None], valid)
+        for name, value in strict.state_dict().items():
+            assert torch.equal(loose.state_dict()[name], value), name
 
     def test_merged_halves_solve_like_the_whole(self) -> None:
         maps, (masks, valid) = _maps(6, 5, (6, 8)), concept_masks(_labels(6), 4, (6, 8))

@@ -83,3 +83,13 @@ def test_wrong_input() -> None:
         Quantiles(1).update(torch.tensor([[float("nan")]]))
     with pytest.raises(InputError, match="no samples"):
         Quantiles(1).compute()
+
+
+def test_extreme_scales() -> None:
+    base = torch.rand(10, 1, 10, 10, generator=torch.Generator().manual_seed(0)) - 0.3
+    for scale in (1e-44, 1e-30, 1e30):
+        maps = base * scale
+        sketch = _feed([torch.zeros_like(maps), maps], 0.1)
+        got, want = float(sketch.compute()), float(_exact(torch.cat([torch.zeros_like(maps), maps]), 0.1))
+        assert got == pytest.approx(want, abs=max(scale / 500, 2.0**-126))
+        assert int(sketch.state_dict()["counts"].sum()) == 2000
