@@ -137,7 +137,8 @@ class Decoder(nn.Module):
 
     def all(self, features: Sequence[Tensor], sides: bool = True) -> list[Tensor]:
         """[class scores, then side outputs from the finest (stride 8) to the coarsest (stride 32)]."""
-        out, extra = self.context(features[4]), list[Tensor]()
+        extra: list[Tensor] = []
+        out = self.context(features[4])
         for i in range(1, 4):
             part: DecoderModule = getattr(self, f"up{i}")
             out = part(out)

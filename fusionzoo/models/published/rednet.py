@@ -89,7 +89,8 @@ class ResidualDecoder(nn.Module):
     def all(self, features: Sequence[Tensor], sides: bool = True) -> list[Tensor]:
         """[class scores, then side outputs from the finest (stride 2) to the coarsest (stride 16)]."""
         skips = [getattr(self, f"skip{i}")(getattr(self, f"lateral{i}")(f)) for i, f in enumerate(features, 1)]
-        out, extra = skips[4], list[Tensor]()
+        extra: list[Tensor] = []
+        out = skips[4]
         for i in range(1, 5):
             out = getattr(self, f"up{i}")(out)
             if sides:
