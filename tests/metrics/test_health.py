@@ -60,6 +60,10 @@ def test_everything_dead() -> None:
     health.update(torch.full((2, 3, 4, 4), 0.1))
     scores = health.compute()
     assert scores.dead == 3 and math.isnan(scores.effective_rank) and scores.std == pytest.approx(0, abs=1e-9)
+    for n in range(2, 40):  # means that round leave a trace of variance, which must not count
+        health = ChannelHealth(2)
+        health.update(torch.full((n, 2), 0.1, dtype=torch.float64))
+        assert math.isnan(health.compute().effective_rank), n
 
 
 def test_wrong_input() -> None:
