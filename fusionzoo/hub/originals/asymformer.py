@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.fusion.asymformer import CrossModalAttention, FeatureSelection, SelectAndAttend
 from fusionzoo.hub.originals.port import Port, View, port, take
+from fusionzoo.models.published.blocks import CrossModalAttention, FeatureSelection, SelectAndAttend
 
 LAFS = {
     "fc_spatial.0": "spatial.reduce",

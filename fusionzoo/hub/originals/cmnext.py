@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
 from fusionzoo.hub.originals.port import Port, View, port, take
+from fusionzoo.models.published.blocks import ParallelPoolingMixer, SelfQueryHub
 
 PPX = {
     "layer_scale_1": "scale1",

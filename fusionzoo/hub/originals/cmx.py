@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify
 from fusionzoo.hub.originals.port import Port, View, as_tokens, port, take
+from fusionzoo.models.published.blocks import FeatureFusion, FeatureRectify
 
 FRM = {
     "channel_weights.mlp.0": "channel.0",

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fusionzoo.fusion.dformer import DFormerAttention, DFormerBlock
 from fusionzoo.hub.originals.port import Port, port, take
+from fusionzoo.models.published.blocks import DFormerAttention, DFormerBlock
 from fusionzoo.models.published.dformer_encoder import DFormerEncoder
 
 ATTENTION = {

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fusionzoo.fusion.dformerv2 import DFormerV2Block
 from fusionzoo.hub.originals.dformer import HeldHead, backbone, run_encoder
 from fusionzoo.hub.originals.port import Port, View, channels_last, port, take
+from fusionzoo.models.published.blocks import DFormerV2Block
 from fusionzoo.models.published.dformerv2_encoder import DFormerV2Encoder
 
 BLOCK = {

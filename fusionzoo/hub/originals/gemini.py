@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.fusion.gemini import GeminiAttention, GeminiBlock
 from fusionzoo.hub.originals.port import Port, Sized, port, take
+from fusionzoo.models.published.blocks import GeminiAttention, GeminiBlock
 
 ATTENTION = {
     "q.module": "query",

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.sigma import ConcatScan, CrossScan
 from fusionzoo.hub.originals.port import Port, View, as_tokens, port, take
+from fusionzoo.models.published.blocks import ConcatScan, CrossScan
 
 CROMB = {
     "op.in_proj": "rgb.enter",

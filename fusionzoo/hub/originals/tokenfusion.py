@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fusionzoo.fusion._mit import Tokens
-from fusionzoo.fusion.token_exchange import ScoreNet, TokenFusionBlock, exchange_tokens
 from fusionzoo.hub.originals.gemini import BODY
 from fusionzoo.hub.originals.port import Port, Sized, port, take
+from fusionzoo.models.published.blocks import ScoreNet, TokenFusionBlock, Tokens, exchange_tokens
 
 ATTENTION = {
     "q.module": "query",
