@@ -28,8 +28,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fusionzoo.data import collate
+from fusionzoo.data.validate import checked
 from fusionzoo.dissect import summary
-from fusionzoo.dissect.feed import checked, feed_samples, normalised, unwrapped
+from fusionzoo.dissect.feed import feed_samples, normalised, unwrapped
 from fusionzoo.dissect.plan import METRICS, Plan, Split, make_plan
 from fusionzoo.dissect.results import DataInfo, Dissection, ModelInfo, Protocol, write_atomic
 from fusionzoo.dissect.tally import PointInfo, Settings, Tally

@@ -12,33 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.data import collate
+from fusionzoo.data.validate import checked
 from fusionzoo.dissect.plan import Split, Task
 from fusionzoo.dissect.tally import Tally
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.metrics import concept_masks
-from fusionzoo.preprocess import validate_pair
 from fusionzoo.probes import listen
 
-__all__ = ["checked", "feed", "feed_samples", "normalised", "predict_labels", "unwrapped"]
+__all__ = ["feed", "feed_samples", "normalised", "predict_labels", "unwrapped"]
 
 
 def unwrapped(model: nn.Module) -> Any:
     """What torch.compile or DistributedDataParallel wraps."""
     model = getattr(model, "_orig_mod", model)
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-
-
-def checked(sample: dict[str, Any], data: Any) -> dict[str, Any]:
-    """The sample itself. InputError names it when rgb and x are no pair, or a label is out of range."""
-    where, label = f"{data.name} {sample['id']}", sample["label"]
-    validate_pair(sample["rgb"], sample["x"], data.x_kind, where)
-    known = label[label != data.ignore_index]
-    if known.numel() and not 0 <= int(known.min()) <= int(known.max()) < data.num_classes:
-        wrong = int(known.min()) if int(known.min()) < 0 else int(known.max())
-        raise InputError(
-            f"{where}: label {wrong} is out of range; wanted 0..{data.num_classes - 1} or {data.ignore_index} (ignored)"
-        )
-    return sample
 
 
 def normalised(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
