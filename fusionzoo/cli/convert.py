@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from fusionzoo.cli.index import CONVERSIONS
 from fusionzoo.cli.output import json_option, print_json, say
 
 __all__ = ["command"]
 
 
-@click.command(name="convert")
+@click.command(name="convert", epilog=f"Methods: {', '.join(CONVERSIONS)}")
 @click.argument("method")
 @click.argument("source", type=click.Path())
 @click.argument("out", type=click.Path())
@@ -19,8 +20,8 @@ __all__ = ["command"]
 def command(method: str, source: str, out: str, as_json_: bool) -> None:
     """Turn foreign weights into safetensors and JSON.
 
-    METHOD names the form of SOURCE, a downloaded file or folder; a wrong name lists the known ones. OUT is the folder
-    to write. Nothing is unpickled freely.
+    METHOD names the form of SOURCE, a downloaded file or folder. OUT is the folder to write. Nothing is unpickled
+    freely.
     """
     from fusionzoo.hub import convert
 

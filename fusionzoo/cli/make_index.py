@@ -1,6 +1,7 @@
-"""Writes `index.py`: names and facts of strategies and architectures, so that `list` and `info` need no torch.
+"""Writes `index.py`: names and facts that `list`, `info` and the help show without importing torch.
 
-Run `python -m fusionzoo.cli.make_index` after adding or changing a strategy; a test tells when the index is stale.
+Run `python -m fusionzoo.cli.make_index` after adding or changing a strategy, an architecture or a conversion; a test
+tells when the index is stale.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from typing import Any
 
 def source() -> str:
     """The text of `index.py`."""
+    from fusionzoo.hub.convert import METHODS
     from fusionzoo.models.describe import describe
 
     parts = [HEADER]
-    for name, value in describe().items():
+    for name, value in {**describe(), "CONVERSIONS": list(METHODS)}.items():
         if isinstance(value, dict):
             rows = "".join(f"    {json.dumps(key)}: {facts!r},\n" for key, facts in value.items())
             parts.append(f"{name}: dict[str, dict[str, Any]] = {{\n{rows}}}\n")

@@ -77,6 +77,14 @@ def test_a_damaged_folder_is_not_pushed(folder: Path) -> None:
     assert result.exit_code == 1 and "failed verification" in result.stderr
 
 
+def test_help_names_every_method() -> None:
+    from fusionzoo.hub.convert import METHODS
+
+    result = CliRunner().invoke(main, ["convert", "--help"])
+    shown = " ".join(result.stdout.split())
+    assert result.exit_code == 0 and f"Methods: {', '.join(METHODS)}" in shown
+
+
 def test_convert_says_what_it_wrote(shared: Path, tmp_path: Path) -> None:
     source = shared / "weights" / "mobilenet_v1_0.25_224_tfjs"
     if not source.is_dir():
