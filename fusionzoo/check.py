@@ -190,7 +190,9 @@ def _dataset(
     kind = spec.partition(":")[0]
     if size is None:
         size = _stated_size(record, kind, split or "test") or model.input_size
-    options: dict[str, Any] = {} if kind == "folder" else {"cache": True}
+    options: dict[str, Any] = {}
+    if kind == "planted":
+        options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
     if kind == "nyuv2":
         options["num_classes"] = len(model.class_names)
     return parse_spec(spec, split=split, size=size, limit=limit, **options)

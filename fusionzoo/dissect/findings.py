@@ -191,7 +191,7 @@ def _streams(d: Dissection) -> list[Finding]:
     near = [(level, v) for level, v in known if v.signal and (v.value or 0) <= CLEARLY * (v.floor or 0)]
     apart = [(level, v) for level, v in known if v.signal and (level, v) not in near]
     found = []
-    for rows, text in ((apart, "the streams encode concepts differently"), (near, "they hardly differ")):
+    for rows, text in ((apart, "the streams encode concepts differently"), (near, "the streams hardly differ")):
         if rows:
             values = words([points(v.value or 0) for _, v in rows])
             floors = words([points(v.floor or 0) for _, v in rows])

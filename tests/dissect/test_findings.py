@@ -104,7 +104,7 @@ def test_levels_at_and_above_the_noise_floor():
         "at stages 2 and 3 the streams encode concepts differently: semantic variance 7.0 and 6.0 points,"
         " noise floor 1.0 and 2.0" in said
     )
-    assert "at stage 1 they hardly differ: semantic variance 3.0 points, noise floor 2.0" in said
+    assert "at stage 1 the streams hardly differ: semantic variance 3.0 points, noise floor 2.0" in said
     unknown = [level(2, 0.07, None)]
     assert not any("stage 2" in t for t in texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=unknown)))
 
