@@ -57,10 +57,11 @@ def centred_gram(feature: Tensor) -> Tensor:
     """
     rows = feature.detach().flatten(1)
     gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
-    for part in rows.split(SLICE, dim=1):
-        part = part if part.dtype == torch.float64 else part.float()
-        part = part - part.mean(0)
-        gram += part @ part.T
+    with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
+        for part in rows.split(SLICE, dim=1):
+            part = part if part.dtype == torch.float64 else part.float()
+            part = part - part.mean(0)
+            gram += part @ part.T
     return gram
 
 

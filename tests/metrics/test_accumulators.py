@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from fusionzoo import metrics
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import (
     Accumulator,
@@ -18,7 +21,10 @@ from fusionzoo.metrics import (
     ConfusionMatrix,
     LinearCKA,
     MetricInfo,
+    MinibatchCKA,
+    Moments,
     Quantiles,
+    RowSample,
 )
 
 N, C, K, H, W = 24, 5, 3, 6, 7
@@ -154,7 +160,14 @@ def test_strangers_are_refused_in_one_line() -> None:
         ConfusionMatrix(4).load_state_dict(state)
 
 
-def test_every_accumulator_describes_itself() -> None:
-    for make, _ in CASES.values():
-        info = type(make()).info
+def test_every_metric_describes_itself() -> None:
+    infos = [type(make()).info for make, _ in CASES.values()]
+    infos += [kind.info for kind in (Moments, MinibatchCKA, RowSample)]
+    for path in sorted(Path(metrics.__file__).parent.glob("*.py")):
+        module = importlib.import_module(f"fusionzoo.metrics.{path.stem}") if path.stem != "__init__" else None
+        given = getattr(module, "INFO", {})
+        infos += list(given.values()) if isinstance(given, dict) else [given]
+    assert len(infos) > 20 and len({info.name for info in infos}) > 15
+    for info in infos:
         assert isinstance(info, MetricInfo) and info.name and info.cost and info.source
+        assert info.low is None or info.high is None or info.low < info.high

@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.minibatch import MinibatchCKA
+from fusionzoo.metrics.minibatch import MinibatchCKA, centred_gram
 
 
 def _hsic1(k: np.ndarray, m: np.ndarray) -> float:
@@ -72,6 +72,21 @@ def test_large_means_cost_little_accuracy() -> None:
     rounded = [m.double() - (1000.0 if i < 2 else 0) for i, m in enumerate(moved)]
     np.testing.assert_allclose(metric.compute().cka.numpy(), _want(rounded, [24], "linear"), atol=1e-5)
     np.testing.assert_allclose(metric.compute().cka.numpy(), _want(plain, [24], "linear"), atol=1e-3)
+
+
+def test_in_hooks_under_autocast_and_inference_mode() -> None:
+    maps = _maps()
+    want = MinibatchCKA(3)
+    want.update(*maps)
+    metric = MinibatchCKA(3)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        metric.add_grams(*[centred_gram(m.clone()) for m in maps])
+    assert torch.equal(metric.compute().cka, want.compute().cka)
+    resumed = MinibatchCKA(3)
+    resumed.load_state_dict(metric.state_dict())
+    resumed.update(*maps)
+    assert resumed.compute().batches == 2
+    torch.testing.assert_close(resumed.compute().cka, want.compute().cka, rtol=0, atol=1e-14)
 
 
 def test_shards_merge() -> None:
