@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.rows import RowSample, mutual_knn, permutation_null, rsa
+from fusionzoo.metrics.rows import RowSample, mutual_knn, permutation_null, rsa, spearman
 
 
 def _pair(n: int = 40, noise: float = 0.7) -> tuple[Tensor, Tensor]:
@@ -31,6 +31,17 @@ def test_rsa_equals_scipy() -> None:
     coarse_a, coarse_b = coarse_a[keep], coarse_b[keep]
     want = spearmanr(pdist(coarse_a.numpy(), "correlation").round(9), pdist(coarse_b.numpy(), "correlation").round(9))
     assert rsa(coarse_a, coarse_b) == pytest.approx(want.statistic, abs=0.02)
+
+
+def test_spearman_equals_scipy_with_ties_and_gaps() -> None:
+    g = torch.Generator().manual_seed(2)
+    a, b = torch.randint(0, 6, (80,), generator=g).float(), torch.randint(0, 4, (80,), generator=g).float()
+    b = b + a // 2
+    assert spearman(a, b) == pytest.approx(spearmanr(a.numpy(), b.numpy()).statistic, abs=1e-12)
+    a[::7], b[::11] = torch.nan, torch.nan
+    keep = ~(a.isnan() | b.isnan())
+    assert spearman(a, b) == pytest.approx(spearmanr(a[keep].numpy(), b[keep].numpy()).statistic, abs=1e-12)
+    assert math.isnan(spearman(torch.ones(4), torch.arange(4.0)))
 
 
 def test_mutual_neighbours_equal_scikit_learn() -> None:
