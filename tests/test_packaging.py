@@ -75,6 +75,15 @@ def test_every_other_file_is_package_data(setup):
     assert ROOT / "fusionzoo" / "py.typed" in covered
 
 
+@pytest.mark.parametrize("name", ["config.json", "record.json", "README.md", "model.safetensors"])
+def test_every_file_of_a_checkpoint_is_package_data(setup, tmp_path, name):
+    file = tmp_path / "architecture.tag" / name
+    file.parent.mkdir()
+    file.touch()
+    patterns = listed(setup["options.package_data"]["fusionzoo.weights"])
+    assert file in {path for pattern in patterns for path in tmp_path.glob(pattern)}
+
+
 def test_metadata_has_one_home(project, setup):
     assert "metadata" not in setup and "install_requires" not in setup["options"]
     assert project["dynamic"] == ["version"] and re.fullmatch(r"\d+\.\d+\.\d+", fusionzoo.__version__)
