@@ -142,8 +142,8 @@ def check(
 def report_path(out: str | os.PathLike[str], suffix: str = ".json") -> Path:
     """The file that `out` means: a folder gets `report` + suffix inside, anything else the suffix.
 
-    >>> report_path("report").as_posix(), report_path("a/b.json", ".html").as_posix(), report_path("runs/").as_posix()
-    ('report.json', 'a/b.html', 'runs/report.json')
+    >>> report_path("no/first").as_posix(), report_path("a/b.json", ".html").as_posix(), report_path("no/").as_posix()
+    ('no/first.json', 'a/b.html', 'no/report.json')
     """
     path = Path(out)
     if path.is_dir() or os.fspath(out).endswith(("/", os.sep)):
