@@ -54,9 +54,10 @@ class Verification(list[dict[str, Any]]):
         return [f"{c['check']}: {c['detail']}" for c in self if not c["ok"]]
 
     def require(self, source: str) -> None:
-        """Raises CheckFailed with one failure, naming `source`, unless all passed: the checksum's, or else the first."""
+        """Raises CheckFailed with one failure and `source`, unless all passed: the checksum's, or else the first."""
         if not self.ok:
-            failures = sorted(self.failures, key=lambda line: not line.startswith("sha256:")) or ["nothing was checked"]
+            lines = self.failures or ["nothing was checked"]
+            failures = sorted(lines, key=lambda line: not line.startswith("sha256:"))
             more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
             raise CheckFailed(f"{source} failed verification: {failures[0]}{more}")
 
