@@ -154,7 +154,7 @@ def test_channel_exchange_penalty_and_start() -> None:
     assert len(small_rgb) == len(small_x) == 8
     assert int(small_rgb.max()) < 32 <= int(small_x.min())
     assert float(block.losses({})["sparsity"].detach()) == pytest.approx(2e-4 * 2 * (24 + 8 * 0.01))
-    assert float(ExchangeNorm(64).rgb.weight.min()) == 1.0  # the original's start
+    assert float(ExchangeNorm(64).rgb.weight.detach().min()) == 1.0  # the original's start
     with pytest.raises(InputError, match="start_exchanged"):
         ChannelExchange(64, start_exchanged=0.7)
 

@@ -146,6 +146,16 @@ def test_both_inputs_matter(name: str) -> None:
         assert float((changed - fused).std()) > 1e-3 * float(fused.std())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_fused_feature_sends_gradients_to_both_inputs(name: str) -> None:
+    rgb, x = (t.requires_grad_() for t in inputs())
+    fused = make(name).train()(rgb, x).fused
+    weights = torch.randn(fused.shape, generator=torch.Generator().manual_seed(3))
+    for grad in torch.autograd.grad((weights * fused).sum(), (rgb, x)):
+        assert bool(torch.isfinite(grad).all())
+        assert float(grad.abs().mean()) > 1e-4
+
+
 @pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_gets_a_finite_gradient(name: str, level: int) -> None:
