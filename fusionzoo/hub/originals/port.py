@@ -213,10 +213,9 @@ class Port(nn.Module):
         call: `call(module, *inputs)` -> a tensor or a tuple of tensors.
         views: official submodule path -> View. Each appears as a probe `original.<path>` that shows the value in the
             original's layout. It shows only: an edit made there is without effect, edit our own probe for that.
-
         keys: official key -> our key in `module`.
 
-    The module's own probes stay reachable under `module.`.
+    The module's own probes stay reachable under `module.`; the probe `out` shows the first tensor that is returned.
     """
 
     def __init__(
@@ -228,6 +227,7 @@ class Port(nn.Module):
         self._call = call
         self._views = dict(views)
         self.original = nn.Module()
+        self.out = Probe(None, role="view", meaning="the first tensor that the original returns")
         self._shown: dict[str, Probe] = {}
         for name in sorted(self._views):  # parents before children
             source = module.get_submodule(self._views[name].probe)
@@ -246,9 +246,12 @@ class Port(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         watched = {n: v for n, v in self._views.items() if self._shown[n].tap is not None}
-        if not watched:
-            return self._call(self.module, *inputs)
-        return self._watch(watched, inputs)
+        out = self._watch(watched, inputs) if watched else self._call(self.module, *inputs)
+        first = out
+        while isinstance(first, (tuple, list)):
+            first = first[0]
+        self.out(first)
+        return out
 
     def _watch(self, watched: Mapping[str, View], inputs: tuple[Tensor, ...]) -> Any:
         seen: dict[str, Tensor] = {}
