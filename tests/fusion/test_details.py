@@ -215,7 +215,7 @@ def test_published_scale_of_lafs_is_uninformative_and_ours_is_not() -> None:
         seen: list[Tensor] = []
         block.spatial_gate.tap = lambda v, seen=seen: (seen.append(v), v)[1]  # type: ignore[assignment]
         block(both)
-        assert low < float(seen[0].std()) < high
+        assert low < float(seen[0].detach().std()) < high
 
 
 @pytest.mark.parametrize(("x_channels", "rgb_channels"), [(8, 24), (24, 8), (16, 16)])
