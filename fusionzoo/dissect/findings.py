@@ -20,8 +20,10 @@ LEAST = 0.005
 """... and larger than this (half a point of mIoU)."""
 ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8
 """A class comes from one modality alone when it keeps 90 % of its IoU without the other and loses 80 % without it."""
+RECOGNISED = 0.4
+"""Below this IoU a class is not recognised well enough to say from what: guessing between two reaches a third."""
 LEARNT = 0.1
-"""Classes and concepts with a lower IoU are not worth a word."""
+"""Concepts with a lower IoU are not worth a word."""
 CLEARLY = 2.0
 """Streams clearly differ when their semantic variance is twice its noise floor; up to the floor they do not differ."""
 ONLY = 3.0
@@ -218,7 +220,7 @@ def _classes(d: Dissection) -> list[Finding]:
     for k, name in enumerate(d.data.class_names):
         iou = both.iou[k]
         lost = {s: _class_loss(drops[s], k) for s in ("rgb", "x")}
-        if iou is None or iou < LEARNT or any(v is None for v in lost.values()):
+        if iou is None or iou < RECOGNISED or any(v is None for v in lost.values()):
             continue
         share = {s: (v or (0.0, False))[0] / iou for s, v in lost.items()}
         real = {s: bool(v and v[1]) for s, v in lost.items()}
@@ -230,8 +232,9 @@ def _classes(d: Dissection) -> list[Finding]:
     found = []
     for s, names in alone.items():
         if names:
-            verb = "come" if len(names) > 1 else "comes"
-            found.append(Finding("info", f"{words(names)} {verb} from {modality(d, s)} alone"))
+            this, other = modality(d, s), modality(d, "x" if s == "rgb" else "rgb")
+            text = f"{words(names)} come{'' if len(names) > 1 else 's'} from {this} alone"
+            found.append(Finding("info", f"{text}: predicted as well without {other}, lost without {this}"))
     if needed:
         text = f"{words(needed)} need{'' if len(needed) > 1 else 's'} both: gone without either modality"
         found.append(Finding("info", text))

@@ -13,8 +13,9 @@ from fusionzoo.dissect import dissect, engine, feed
 from fusionzoo.dissect.plan import Split, make_plan
 from fusionzoo.dissect.tally import PointInfo, Settings, Tally
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
+from fusionzoo.metrics import ConceptCurve, ConceptStatistics, concept_masks
 from fusionzoo.models import create_model
-from fusionzoo.probes import probe_points
+from fusionzoo.probes import probe, probe_points
 from tests.dissect.toy import CELL, Toy, ToyData
 
 
@@ -158,6 +159,68 @@ def test_the_same_representation_shows_no_signal():
     assert not found.planted.found
 
 
+def features(model, data):
+    """Probe name -> all images' features, held at once; and all labels."""
+    with torch.no_grad(), probe(model, keep="all") as tape:
+        for i in range(len(data)):
+            rgb, x = model.preprocess(data[i]["rgb"], data[i]["x"])
+            model(rgb[None], x[None])
+    return {name: torch.cat(tape.all(name)) for name in tape}, torch.stack([data[i]["label"] for i in range(len(data))])
+
+
+def blurred(n=20):
+    """Data whose colours tell paint only roughly, so that weights depend on the images they are solved on."""
+    data = ToyData(n)
+    for i in range(n):
+        sample = data[i]
+        noise = torch.randn(6, 8, generator=torch.Generator().manual_seed(i)) * 0.5
+        grown = noise.repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
+        data.edits[i] = {"rgb": sample["rgb"] + grown, "x": (sample["x"] + 2 * grown[None].roll(4, -1)).clamp(min=0.1)}
+    return data
+
+
+def test_cka_is_that_of_the_two_streams():
+    data, model = blurred(), Toy().eval()
+    seen, _ = features(model, data)
+    found = dissect(model, data, metrics=["cka"], progress=False).levels[0].cka
+    for view, value in (("gap", found.gap), ("pix", found.pix)):
+        rows = [v.double().mean((2, 3)) if view == "gap" else v.double().permute(0, 2, 3, 1).flatten(0, 2)
+                for v in (seen["rgb_at"], seen["x_at"])]  # fmt: skip
+        x, y = (r - r.mean(0) for r in rows)
+        biased = (y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+        assert value.biased == pytest.approx(float(biased), abs=1e-9) and value.n == len(x)
+        assert value.biased < 0.9
+
+
+def test_concepts_and_floors_equal_all_features_held_at_once():
+    data, model = blurred(), Toy().eval()
+    seen, labels = features(model, data)
+    found = dissect(model, data, tau=None, metrics=["concepts"], progress=False).levels[0]
+    half0, half1 = list(range(0, 20, 4)), list(range(2, 20, 4))
+    held = [i for i in range(20) if i % 2]
+    iou = {}
+    for stream in ("rgb", "x", "fused"):
+        maps = seen[f"{stream}_at"]
+        area, share = concept_masks(labels, 3, (6, 8))
+        crisp, valid = concept_masks(labels, 3, (6, 8), mode="nearest")
+        for name, train in (("full", half0 + half1), ("half0", half0), ("half1", half1)):
+            statistics, curve = ConceptStatistics(maps.shape[1], 3), ConceptCurve(3)
+            statistics.update(maps[train], area[train], share[train])
+            weights = statistics.solve(1e-2)
+            for images, fitted in ((train, True), (held, False)):
+                curve.update(weights.score(maps[images]), crisp[images], valid[images], train=fitted)
+            iou[stream, name] = curve.compute().iou.tolist()
+        assert found.concept_iou[stream] == pytest.approx(iou[stream, "full"], abs=1e-9)
+        floor = [abs(a - b) for a, b in zip(iou[stream, "half0"], iou[stream, "half1"], strict=True)]
+        assert found.concept_floor[stream] == pytest.approx(floor, abs=1e-9) and sum(floor) > 0
+    for a, b in (("rgb", "x"), ("rgb", "fused"), ("x", "fused")):
+        variance = found.semantic_variance[f"{a}_{b}"]
+        gaps = [abs(u - v) for u, v in zip(iou[a, "full"], iou[b, "full"], strict=True)]
+        floors = [sum(found.concept_floor[s]) / 3 for s in (a, b)]
+        assert variance.value == pytest.approx(sum(gaps) / 3, abs=1e-9)
+        assert variance.floor == pytest.approx(max(floors), abs=1e-9)
+
+
 def test_binarised_concepts_take_one_pass_more_and_find_the_truth_too():
     found = dissect(Toy(), ToyData(), tau=0.2, progress=False, metrics=["concepts"])
     assert found.protocol.passes == 3 and found.planted.found
@@ -283,10 +346,10 @@ def test_merged_halves_equal_one_run():
             fill(one, batches, data, split)
             fill(left, batches[0::2], data, split)
             fill(right, batches[1::2], data, split)
-            before = copy.deepcopy(right)
+            before, part = copy.deepcopy(right), left.state_dict(current_only=True)
             left.merge(right)  # both go on from the joined sums
-            right.merge_states([left.state_dict(current_only=True)])
-            assert not same_bits(before, right)
+            right.merge_states([part, before.state_dict(current_only=True)])
+            assert same_bits(left, right) and not same_bits(before, right)
             for tally in (one, left, right):
                 tally.advance()
     states = [t.state_dict() for t in (one, left, right)]

@@ -73,10 +73,12 @@ def test_classes_of_one_modality_and_of_both():
     no_rgb = drop(0.2, 0.01, [0.5, 0.1, 0.5, 0.05], [0.01, 0.01, 0.01, 0.01])
     no_x = drop(0.1, 0.01, [0.01, 0.3, 0.49, 0.0], [0.01, 0.01, 0.01, 0.01])
     said = texts(scored([0.5, 0.5, 0.5, 0.05], no_rgb, no_x))
-    assert "'window' comes from colour alone" in said
+    assert "'window' comes from colour alone: predicted as well without depth, lost without colour" in said
     assert "'door' needs both: gone without either modality" in said
     assert "depth helps most with 'door' (49.0) and 'sofa' (30.0) (points of class IoU)" in said
     assert not any("lamp" in t for t in said)  # never learnt
+    guessed = texts(scored([0.5, 0.5, 0.35, 0.05], no_rgb, no_x))
+    assert any("window" in t for t in guessed) and not any("needs both" in t for t in guessed)
     unsure = drop(0.2, 0.01, [0.5, 0.1, 0.5, 0.05], [0.3, 0.01, 0.3, 0.01])
     assert not any("alone" in t or "needs both" in t for t in texts(scored([0.5, 0.5, 0.5, 0.05], unsure, no_x)))
 
@@ -159,7 +161,8 @@ def test_a_whole_run_in_words():
     said = texts(dissect(Toy(), ToyData(), tau=None, progress=False))
     assert said[0].startswith("The model uses both modalities")
     assert said[1].startswith("The planted truth is found: 2 of 2")
-    assert "'paint' comes from colour alone" in said and "'dent' comes from depth alone" in said
+    assert "'paint' comes from colour alone: predicted as well without depth, lost without colour" in said
+    assert "'dent' comes from depth alone: predicted as well without colour, lost without depth" in said
     assert "only the colour stream encodes 'paint' (100.0 against 2" in " ".join(said)
     assert "dead: gate (no channel ever varies)" in said
 
