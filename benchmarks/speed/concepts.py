@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, net2vec_2018
+from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, area_masks, net2vec_2018
 from fusionzoo.metrics.rows import spearman
 
 K, C, MAP, MASK, FAN = 20, 256, 28, 112, 38
@@ -51,7 +51,7 @@ def planted(images: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         code[torch.randperm(C, generator=g)[:FAN], k] = 0.5 + torch.rand(FAN, generator=g)
     small = functional.avg_pool2d(masks.float(), MASK // MAP)
     maps = torch.einsum("nkhw,ck->nchw", small, code) + 0.7 * torch.randn(images, C, MAP, MAP, generator=g)
-    return maps.relu(), masks, torch.rand(images, generator=g) < 0.7
+    return maps.relu().contiguous(), masks, torch.rand(images, generator=g) < 0.7
 
 
 def exact_thresholds(maps: Tensor) -> Tensor:
@@ -93,13 +93,13 @@ def fast(maps: Tensor, masks: Tensor, train: Tensor, raw: bool) -> Tensor:
     """(K,) validation set IoU by the fast recipe, streaming batches of 16."""
     thresholds = None
     if not raw:
-        sketch = Quantiles(C)
+        sketch = Quantiles(C, expected=len(maps) * MAP * MAP)
         for part in maps.split(16):
             sketch.update(part)
         thresholds = sketch.compute()
     sums = ConceptStatistics(C, K, thresholds)
     for part, mask, mine in zip(maps.split(16), masks.split(16), train.split(16), strict=True):
-        sums.update(part[mine], functional.avg_pool2d(mask[mine].float(), MASK // MAP))
+        sums.update(part[mine], area_masks(mask[mine], (MAP, MAP)))
     weights, curve = sums.solve(), ConceptCurve(K)
     for part, mask, mine in zip(maps.split(16), masks.split(16), train.split(16), strict=True):
         curve.update(weights.score(part), mask, train=mine)

@@ -11,6 +11,7 @@ from fusionzoo.metrics.concepts import (
     ConceptStatistics,
     ConceptWeights,
     Quantiles,
+    area_masks,
     concept_masks,
     net2vec_2018,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "Quantiles",
     "RowSample",
     "SegmentationScores",
+    "area_masks",
     "cca",
     "cca_matrices",
     "cka_matrices",

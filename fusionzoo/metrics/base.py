@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 
-__all__ = ["VIEWS", "Accumulator", "MetricInfo", "accumulates", "as_samples"]
+__all__ = ["VIEWS", "Accumulator", "MetricInfo", "accumulates", "as_samples", "few_above"]
 
 VIEWS = ("gap", "pix")
 
@@ -165,3 +165,41 @@ def as_samples(feature: Tensor, view: str) -> Tensor:
     if view == "gap":
         return feature.double().mean((2, 3))
     return feature.permute(0, 2, 3, 1).reshape(-1, feature.shape[1]).double()
+
+
+def few_above(maps: Tensor, thresholds: Tensor | None, limit: float) -> tuple[Tensor, Tensor] | None:
+    """The values above their channel's threshold, where these are few.
+
+    Args:
+        maps: (B, C, n), contiguous; bool where there are no thresholds.
+        thresholds: (C,), or None: the true values.
+        limit: largest share of the values.
+
+    Returns:
+        Their indices into `maps.flatten()`, rising, and the values; None when they are more than `limit` of all.
+
+    >>> few_above(torch.tensor([[[1.0, 3.0], [5.0, 6.0]]]), torch.tensor([2.0, 5.5]), 0.5)
+    (tensor([1, 3]), tensor([3., 6.]))
+    """
+    empty = torch.zeros(0, dtype=torch.int64, device=maps.device)
+    size, count, found, values = maps.shape[1] * maps.shape[2], 0, [empty], [maps.flatten()[:0]]
+    step = 1 if maps.device.type == "cpu" else max(1, len(maps))  # an image at a time stays in the processor's cache
+    for i in range(0, len(maps), step):
+        part = maps[i : i + step]
+        index = _true(part if thresholds is None else part > thresholds[:, None])
+        count += len(index)
+        if count > limit * maps.numel():
+            return None
+        found.append(index + i * size)
+        values.append(part.flatten()[index])
+    return torch.cat(found), torch.cat(values)
+
+
+def _true(values: Tensor) -> Tensor:
+    """Flat indices of the true values."""
+    flat = values.flatten()
+    if flat.numel() % 8 or flat.storage_offset() % 8:
+        return flat.nonzero()[:, 0]
+    word = flat.view(torch.int64).nonzero()[:, 0]  # eight at a time: most are false
+    row, byte = flat.view(-1, 8)[word].nonzero(as_tuple=True)
+    return word[row] * 8 + byte

@@ -27,9 +27,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, few_above
 from fusionzoo.metrics.curve import ConceptCurve, ConceptScores
-from fusionzoo.metrics.masks import concept_masks
+from fusionzoo.metrics.masks import area_masks, concept_masks
 from fusionzoo.metrics.net2vec import Net2VecResult, net2vec_2018
 from fusionzoo.metrics.sketch import Quantiles
 
@@ -40,6 +40,7 @@ __all__ = [
     "ConceptWeights",
     "Net2VecResult",
     "Quantiles",
+    "area_masks",
     "concept_masks",
     "net2vec_2018",
 ]
@@ -47,24 +48,9 @@ __all__ = [
 SPARSE = 0.05  # share of active binary channels below which sums run over the active ones only
 
 
-def _sparse(maps: Tensor) -> bool:
-    return maps.dtype == torch.bool and int(maps.count_nonzero()) < SPARSE * maps.numel()
-
-
-def active(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, channel and position of the true values of bool maps (B, C, n), in that order.
-
-    >>> [i.tolist() for i in active(torch.tensor([[[False, True], [True, True]]]))]
-    [[0, 0, 0], [0, 1, 1], [1, 0, 1]]
-    """
+def _unravel(index: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, channel and position of flat indices into maps (B, C, n)."""
     c, n = maps.shape[1:]
-    flat = maps.flatten()
-    if flat.numel() % 8 == 0 and flat.is_contiguous() and flat.storage_offset() % 8 == 0:
-        word = flat.view(torch.int64).nonzero()[:, 0]  # eight at a time: most are false
-        row, byte = flat.view(-1, 8)[word].nonzero(as_tuple=True)
-        index = word[row] * 8 + byte
-    else:
-        index = flat.nonzero()[:, 0]
     image, rest = index // (c * n), index % (c * n)
     return image, rest // n, rest % n
 
@@ -95,17 +81,22 @@ class ConceptWeights:
         maps = maps.detach()
         with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
             weight, bias = self.weight.to(maps.device), self.bias.to(maps.device)
+            flat, shape = maps.flatten(2).contiguous(), maps.shape[2:]
+            few = None
             if self.thresholds is not None:
-                maps = maps > self.thresholds.to(maps.device)[:, None, None]
-            flat = maps.flatten(2)
-            if flat.device.type == "cpu" and _sparse(flat):
-                image, channel, position = active(flat)
+                thresholds = self.thresholds.to(flat)
+                if flat.device.type == "cpu":
+                    few = few_above(flat, thresholds, SPARSE)
+                if few is None:
+                    flat = flat > thresholds[:, None]
+            if few is None:
+                scores = weight @ flat.to(weight.dtype) + bias[:, None]
+            else:  # sums over the active channels only
+                image, channel, position = _unravel(few[0], flat)
                 rows = bias.repeat(len(flat) * flat.shape[2], 1)
                 rows.index_add_(0, image * flat.shape[2] + position, weight.T.contiguous()[channel])
                 scores = rows.view(len(flat), flat.shape[2], len(weight)).transpose(1, 2)
-            else:
-                scores = weight @ flat.to(weight.dtype) + bias[:, None]
-            scores = scores.unflatten(2, maps.shape[2:])
+            scores = scores.unflatten(2, shape)
             if size is not None and tuple(size) != tuple(scores.shape[2:]):
                 scores = functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return scores
@@ -175,8 +166,6 @@ class ConceptStatistics(Accumulator):
         maps, masks, valid = self._checked(maps, masks, valid)
         if not len(maps):
             return
-        if self.thresholds is not None:
-            maps = maps > self.thresholds.to(maps.device)[:, None, None]
         v = valid.flatten(1)
         t = torch.minimum(masks.flatten(2).double(), v.double()[:, None])
         images = t.amax(2) > 0
@@ -185,10 +174,14 @@ class ConceptStatistics(Accumulator):
         state["sum_t"] += t.sum((0, 2))
         state["images"] += images.sum(0)
         t = t.transpose(1, 2).reshape(-1, self.concepts)
-        if _sparse(maps):
-            per_image = self._add_sparse(maps.flatten(2), v, t)
+        maps = maps.flatten(2).contiguous()
+        thresholds = None if self.thresholds is None else self.thresholds.to(maps)
+        binary = thresholds is not None or maps.dtype == torch.bool
+        few = few_above(maps, thresholds, SPARSE) if binary else None
+        if few is None:
+            per_image = self._add_dense(maps if thresholds is None else maps > thresholds[:, None], v, t)
         else:
-            per_image = self._add_dense(maps.flatten(2), v, t)
+            per_image = self._add_sparse(*_unravel(few[0], maps), v, t)
         state["sum_x"] += per_image.sum(0)
         state["area"] += per_image.T @ images.double()
         if not bool(torch.isfinite(state["sum_x"]).all()):
@@ -202,13 +195,12 @@ class ConceptStatistics(Accumulator):
         self._state["cross"] += x.T @ t
         return xv.view(len(maps), -1, self.channels).sum(1)
 
-    def _add_sparse(self, maps: Tensor, valid: Tensor, t: Tensor) -> Tensor:
-        """The same for bool maps of which few are true: sums over the pairs of true ones at the same position."""
-        b, c, n = maps.shape
-        image, channel, position = active(maps)
-        position = image * n + position
+    def _add_sparse(self, image: Tensor, channel: Tensor, position: Tensor, valid: Tensor, t: Tensor) -> Tensor:
+        """The same from the few active values alone: sums over pairs of them at the same position."""
+        b, c, device = len(valid), self.channels, valid.device
+        position = image * valid.shape[1] + position
         v = valid.flatten().double()[position]
-        per_image = torch.zeros(b * c, dtype=torch.float64, device=maps.device)
+        per_image = torch.zeros(b * c, dtype=torch.float64, device=device)
         per_image.index_add_(0, image * c + channel, v)
         self._state["cross"].index_add_(0, channel, t[position])
         position, order = position.sort()
@@ -216,8 +208,8 @@ class ConceptStatistics(Accumulator):
         _, group, size = position.unique_consecutive(return_inverse=True, return_counts=True)
         partners = size[group]  # how many are true where this one is
         start = (size.cumsum(0) - size)[group]
-        one = torch.arange(len(channel), device=maps.device).repeat_interleave(partners)
-        rank = torch.arange(len(one), device=maps.device) - (partners.cumsum(0) - partners)[one]
+        one = torch.arange(len(channel), device=device).repeat_interleave(partners)
+        rank = torch.arange(len(one), device=device) - (partners.cumsum(0) - partners)[one]
         place = channel[one] * c + channel[start[one] + rank]
         self._state["gram"] += torch.bincount(place, v[one], minlength=c * c).view(c, c)
         return per_image.view(b, c)

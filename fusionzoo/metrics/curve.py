@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.masks import contains
 from fusionzoo.metrics.resample import jackknife
 
 __all__ = ["ConceptCurve", "ConceptScores", "iou_curve"]
@@ -140,7 +141,7 @@ class ConceptCurve(Accumulator):
         if bool(((groups < 0) | (groups >= self.groups)).any()):
             raise InputError(f"group out of range: this curve keeps {self.groups} groups (0 .. {self.groups - 1})")
         slots = torch.where(in_train, 0, groups + 1)
-        holds = masks.flatten(2).any(2)
+        holds = contains(masks)
         self._state["images"].index_add_(0, slots, holds.long())
         counted = holds if self.images == "containing" else torch.ones_like(holds)
         for i, slot in enumerate(slots.tolist()):  # an image at a time stays in the processor's cache

@@ -1,13 +1,47 @@
-"""Concept masks on a grid from label maps."""
+"""Concept masks on a grid, from label maps or from masks at full size."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fusionzoo.errors import InputError
 
-__all__ = ["concept_masks"]
+__all__ = ["area_masks", "concept_masks", "contains"]
+
+
+def contains(masks: Tensor) -> Tensor:
+    """(B, K) bool, whether masks (B, K, H, W) bool have any true value."""
+    flat = masks.flatten(2)
+    if flat.is_contiguous() and flat.shape[2] % 8 == 0 and flat.storage_offset() % 8 == 0 and flat.numel():
+        return flat.view(torch.int64).amax(2) > 0  # eight at a time
+    return flat.any(2)
+
+
+def area_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Share of each cell of a grid that masks cover.
+
+    Args:
+        masks: (B, K, H, W) bool.
+        size: (h, w) of the grid, which must divide H and W.
+
+    Returns:
+        (B, K, h, w) float32.
+
+    >>> area_masks(torch.tensor([[[[True, False], [True, True]]]]), (1, 1)).item()
+    0.75
+    """
+    if masks.ndim != 4 or masks.dtype != torch.bool:
+        raise InputError(f"masks must be bool (B, K, H, W), got {masks.dtype} {tuple(masks.shape)}")
+    (height, width), (h, w) = masks.shape[2:], size
+    if height % h or width % w:
+        raise InputError(f"a grid of {h}x{w} does not divide masks of {height}x{width}: resize them first")
+    shares = torch.zeros(*masks.shape[:2], h, w, device=masks.device)
+    some = contains(masks)
+    if bool(some.any()):
+        shares[some] = functional.avg_pool2d(masks[some].float(), (height // h, width // w))
+    return shares
 
 
 def concept_masks(

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, few_above
 
 __all__ = ["Quantiles"]
 
 FINEST = -126  # smallest normal exponent of a float32; 2^126 is finite too, so a channel of zeros gives no 0 * inf
 MANTISSA = 24
+SPARSE = 0.2  # share of values above the floors up to which they are picked out
 CHUNK = 1 << 16  # values placed at once
 
 
@@ -27,6 +28,8 @@ class Quantiles(Accumulator):
         channels: C.
         tau: upper share, between 0 and 1.
         bins: bins per channel; state is C x bins integers.
+        expected: values per channel in the whole data set (images x positions), where known: then values that can no
+            longer matter are passed over, which costs a quarter. More values than that are refused.
 
     >>> sketch = Quantiles(1, tau=0.25)
     >>> sketch.update(torch.arange(1000.0).view(1, 1, 20, 50))
@@ -44,13 +47,13 @@ class Quantiles(Accumulator):
         source="threshold of Net2Vec (Fong and Vedaldi 2018), tau = 0.005; sketch of ours",
     )
 
-    def __init__(self, channels: int, tau: float = 0.005, bins: int = 2048) -> None:
+    def __init__(self, channels: int, tau: float = 0.005, bins: int = 2048, expected: int | None = None) -> None:
         super().__init__()
         if channels < 1 or bins < 2:
             raise InputError(f"channels must be at least 1 and bins at least 2, got {channels} and {bins}")
         if not 0 < tau < 1:
             raise InputError(f"tau must lie between 0 and 1, got {tau}")
-        self.channels, self.tau, self.bins = channels, tau, bins
+        self.channels, self.tau, self.bins, self.expected = channels, tau, bins, expected
         self._state = {
             "counts": torch.zeros(channels, bins, dtype=torch.int64),
             "n": torch.zeros((), dtype=torch.int64),
@@ -58,17 +61,19 @@ class Quantiles(Accumulator):
             "first": torch.zeros(channels, dtype=torch.int64),
             "min": torch.full((channels,), float("inf"), dtype=torch.float64),
             "max": torch.full((channels,), float("-inf"), dtype=torch.float64),
+            "floor": torch.full((channels,), float("-inf"), dtype=torch.float64),
+            "next": torch.zeros((), dtype=torch.int64),
         }
 
     def _config(self) -> dict[str, object]:
-        return {"channels": self.channels, "tau": self.tau, "bins": self.bins}
+        return {"channels": self.channels, "tau": self.tau, "bins": self.bins, "expected": self.expected}
 
     @accumulates
     def update(self, maps: Tensor) -> None:
         """Adds a batch (B, C, h, w) or (N, C), floating point.
 
         Raises:
-            InputError: another number of channels, or values that are not finite.
+            InputError: another number of channels, more values than expected, or values that are not finite.
         """
         if maps.ndim not in (2, 4) or maps.shape[1] != self.channels or not maps.is_floating_point():
             raise InputError(
@@ -79,6 +84,21 @@ class Quantiles(Accumulator):
             return
         if maps.dtype in (torch.float16, torch.bfloat16):
             maps = maps.float()
+        n = maps.numel() // self.channels
+        self._check_expected(n)
+        if not self._count_above_floor(maps):
+            self._count(maps)
+        self._state["n"] += n
+        if self.expected is not None and int(self._state["n"]) >= int(self._state["next"]):
+            self._raise_floor()
+
+    def _check_expected(self, more: int) -> None:
+        total = int(self._state["n"]) + more
+        if self.expected is not None and total > self.expected:
+            raise InputError(f"{total} values per channel, but {self.expected} were expected in the whole data set")
+
+    def _count(self, maps: Tensor) -> None:
+        """Counts all values."""
         dims = [d for d in range(maps.ndim) if d != 1]
         low, high = maps.amin(dims), maps.amax(dims)
         if not bool(torch.isfinite(low + high).all()):
@@ -87,8 +107,7 @@ class Quantiles(Accumulator):
         state, bins = self._state, self.bins
         scale = torch.exp2(-state["exponent"].double()).to(maps.dtype)
         negative = (low < 0).tolist()
-        n = maps.numel() // self.channels
-        step = max(1, CHUNK // n)  # channels at a time, to stay in the processor's cache
+        step = max(1, CHUNK * self.channels // maps.numel())  # channels at a time, to stay in the processor's cache
         row = torch.arange(self.channels, device=maps.device) % step * bins - state["first"]
         row = row.int()[:, None]
         for c in range(0, self.channels, step):
@@ -99,22 +118,54 @@ class Quantiles(Accumulator):
             place = place.int().add_(row[part])
             counts = torch.bincount(place.flatten(), minlength=len(place) * bins)
             state["counts"][part] += counts.view(-1, bins)
-        state["n"] += n
+
+    def _count_above_floor(self, maps: Tensor) -> bool:
+        """Counts only what lies above the floors; False, and nothing done, where that is not little."""
+        state, bins = self._state, self.bins
+        if not bool(torch.isfinite(state["floor"]).all()):
+            return False
+        maps = (maps.flatten(2) if maps.ndim == 4 else maps[:, :, None]).contiguous()
+        above = few_above(maps, state["floor"].to(maps.dtype), SPARSE)
+        if above is None:
+            return False
+        if not bool(torch.isfinite(maps.sum())) and not bool(torch.isfinite(maps).all()):
+            raise InputError("maps have values that are not finite (NaN or infinity)")
+        channel, value = above[0] // maps.shape[2] % self.channels, above[1].double()
+        high = torch.full_like(state["max"], float("-inf")).scatter_reduce_(0, channel, value, "amax")
+        self._widen(state["min"], high)
+        place = torch.floor(value * torch.exp2(-state["exponent"].double())[channel]).long()
+        place = (place - state["first"][channel]).clamp_(0, bins - 1) + channel * bins
+        state["counts"] += torch.bincount(place, minlength=self.channels * bins).view(-1, bins)
+        return True
+
+    def _raise_floor(self) -> None:
+        """So many values were seen at or above the floor already that the quantile cannot lie below it."""
+        state, n = self._state, int(self._state["n"])
+        assert self.expected is not None
+        above = state["counts"].flip(1).cumsum(1)
+        bins_below = (above < self.tau * self.expected).sum(1)
+        edge = (state["first"] + self.bins - 1 - bins_below).double() * torch.exp2(state["exponent"].double())
+        state["floor"] = torch.where(bins_below < self.bins, torch.maximum(state["floor"], edge), state["floor"])
+        state["next"].fill_(2 * n)
 
     def _widen(self, low: Tensor, high: Tensor) -> None:
         """Makes room for values from `low` to `high`, both (C,)."""
         state = self._state
         low, high = torch.minimum(low, state["min"]), torch.maximum(high, state["max"])
         exponent, first = _placement(low, high, self.bins)
-        if int(state["n"]) and not (torch.equal(exponent, state["exponent"]) and torch.equal(first, state["first"])):
-            state["counts"] = _rebin(state["counts"], state["exponent"], state["first"], exponent, first)
+        moved = ((exponent != state["exponent"]) | (first != state["first"])).nonzero().flatten()
+        if int(state["n"]) and len(moved):
+            old = (state["exponent"][moved], state["first"][moved])
+            state["counts"][moved] = _rebin(state["counts"][moved], *old, exponent[moved], first[moved])
         state["min"], state["max"], state["exponent"], state["first"] = low, high, exponent, first
 
     def _merge(self, other: dict[str, Tensor]) -> None:
         if int(other["n"]) == 0:
             return
+        self._check_expected(int(other["n"]))
         self._widen(other["min"], other["max"])
         state = self._state
+        state["floor"] = torch.maximum(state["floor"], other["floor"])
         moved = _rebin(other["counts"], other["exponent"], other["first"], state["exponent"], state["first"])
         state["counts"] = state["counts"] + moved
         state["n"] = state["n"] + other["n"]
@@ -136,6 +187,8 @@ class Quantiles(Accumulator):
         width = torch.exp2(state["exponent"].double())
         upper = (state["first"] + self.bins - position).double() * width
         threshold = upper - width * (target - before) / inside
+        # too few above the floor: the rest of the share lies on it
+        threshold = torch.where(above[:, -1] < target, state["floor"], torch.maximum(threshold, state["floor"]))
         return threshold.clamp(min=state["min"], max=state["max"]).cpu()
 
 

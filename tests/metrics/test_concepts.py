@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, concept_masks, net2vec_2018
+from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, area_masks, concept_masks, net2vec_2018
 from fusionzoo.metrics import concepts as concepts_module
+from fusionzoo.metrics.masks import contains
 
 
 def _labels(n: int = 5, k: int = 4, size: tuple[int, int] = (24, 32), seed: int = 0) -> Tensor:
@@ -47,6 +48,19 @@ class TestMasks:
         small = functional.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0]
         assert torch.equal(valid, small != 255)
         assert torch.equal(masks, torch.stack([small == c for c in range(4)], 1))
+
+    @pytest.mark.parametrize("size", [(24, 32), (21, 35)])
+    def test_masks_at_full_size_are_pooled(self, size: tuple[int, int]) -> None:
+        g = torch.Generator().manual_seed(0)
+        masks = (torch.rand(5, 3, *size, generator=g) < 0.1) & (torch.rand(5, 3, 1, 1, generator=g) < 0.6)
+        grid = (size[0] // 3, size[1] // (4 if size[1] == 32 else 5))
+        want = functional.adaptive_avg_pool2d(masks.float(), grid)
+        torch.testing.assert_close(area_masks(masks, grid), want)
+        assert torch.equal(contains(masks), masks.flatten(2).any(2)) and not bool(contains(masks).all())
+        with pytest.raises(InputError, match="does not divide"):
+            area_masks(masks, (5, 5))
+        with pytest.raises(InputError, match="must be bool"):
+            area_masks(masks.float(), grid)
 
     def test_wrong_input(self) -> None:
         with pytest.raises(InputError, match="out of range: 3 with 3 classes"):

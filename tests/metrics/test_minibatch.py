@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.minibatch import MinibatchCKA, centred_gram
+from fusionzoo.metrics.minibatch import MinibatchCKA, shifted_gram
 
 
 def _hsic1(k: np.ndarray, m: np.ndarray) -> float:
@@ -80,7 +80,7 @@ def test_in_hooks_under_autocast_and_inference_mode() -> None:
     want.update(*maps)
     metric = MinibatchCKA(3)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        metric.add_grams(*[centred_gram(m.clone()) for m in maps])
+        metric.add_grams(*[shifted_gram(m.clone()) for m in maps])
     assert torch.equal(metric.compute().cka, want.compute().cka)
     resumed = MinibatchCKA(3)
     resumed.load_state_dict(metric.state_dict())

@@ -93,3 +93,47 @@ def test_extreme_scales() -> None:
         got, want = float(sketch.compute()), float(_exact(torch.cat([torch.zeros_like(maps), maps]), 0.1))
         assert got == pytest.approx(want, abs=max(scale / 500, 2.0**-126))
         assert int(sketch.state_dict()["counts"].sum()) == 2000
+
+
+@pytest.mark.parametrize("order", ["mixed", "rising", "falling"])
+@pytest.mark.parametrize("tau", [0.005, 0.05])
+def test_a_known_total_passes_over_values_and_changes_nothing(order: str, tau: float) -> None:
+    g = torch.Generator().manual_seed(0)
+    maps = torch.randn(200, 6, 10, 10, generator=g) * torch.tensor([0.1, 1, 5, 1, 1, 1])[:, None, None]
+    maps[:, 3] = (maps[:, 3] - 2.9).relu()  # almost never active: the quantile is 0 or next to it
+    maps[:, 4] = 0
+    maps[:, 5] += torch.rand(200, 1, 1, generator=g) * 3
+    if order != "mixed":
+        maps = maps[maps.sum((1, 2, 3)).argsort(descending=order == "falling")]
+    sketch, whole = Quantiles(6, tau, expected=20000), Quantiles(6, tau)
+    shards = [Quantiles(6, tau, expected=20000) for _ in range(2)]
+    for i, part in enumerate(maps.split(5)):
+        sketch.update(part)
+        whole.update(part)
+        shards[i % 2].update(part)
+    want = whole.compute()
+    width = torch.exp2(whole.state_dict()["exponent"].double())
+    for other in (sketch, shards[0].merge(shards[1])):
+        assert bool(((other.compute() - want).abs() <= width).all()), (other.compute(), want)
+        assert int(other.state_dict()["counts"].sum()) < 0.9 * maps.numel()  # it did pass over some
+        assert int(other.state_dict()["n"]) == 20000
+    share = (maps > sketch.compute().float()[:, None, None]).double().mean((0, 2, 3))
+    assert bool((share[[0, 1, 2, 5]] - tau).abs().max() < 5e-4) and share[4] == 0
+
+
+def test_more_than_the_stated_total_is_refused() -> None:
+    sketch = Quantiles(1, expected=150)
+    sketch.update(torch.rand(100, 1))
+    with pytest.raises(InputError, match="200 values per channel, but 150 were expected"):
+        sketch.update(torch.rand(100, 1))
+    with pytest.raises(InputError, match="200 values per channel"):
+        sketch.merge(_expecting(150, torch.rand(100, 1)))
+    with pytest.raises(InputError, match="not finite"):
+        many = _expecting(100_000, torch.rand(60_000, 1))
+        many.update(torch.full((10, 1), float("nan")))
+
+
+def _expecting(total: int, rows: Tensor) -> Quantiles:
+    sketch = Quantiles(rows.shape[1], expected=total)
+    sketch.update(rows)
+    return sketch
