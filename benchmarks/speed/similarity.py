@@ -3,7 +3,8 @@
     python benchmarks/speed/similarity.py [--images 256] [--size 224] [--batch 64] [--rounds 3] [--out FILE]
 
 Two ResNet-18 (random weights, ImageNet shapes), 20 layers each: conv1, maxpool, the 16 block convolutions, avgpool, fc.
-Every method sees the same images in the same batches, in a process of its own, so that peak memory can be told apart:
+Images are smooth random colours with some noise. Every method sees the same ones in the same batches, in a process of
+its own, so that peak memory can be told apart:
 
 * `forward`: the forward passes alone, without gradient.
 * `fusionzoo`: one Gram matrix per layer and batch, made in the hook; all pairs at the end of the batch.
@@ -39,7 +40,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
 from fusionzoo.metrics import MinibatchCKA
-from fusionzoo.metrics.minibatch import batch_hsic, centred_gram
+from fusionzoo.metrics.minibatch import batch_hsic, shifted_gram
 
 BLOCKS = [f"layer{i}.{j}.conv{k}" for i in (1, 2, 3, 4) for j in (0, 1) for k in (1, 2)]
 LAYERS = ["conv1", "maxpool", *BLOCKS, "avgpool", "fc"]
@@ -53,7 +54,9 @@ def models() -> tuple[nn.Module, nn.Module]:
 
 def images(args: argparse.Namespace) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(1)
-    data = torch.randn(args.images, 3, args.size, args.size, generator=generator)
+    coarse = torch.randn(args.images, 3, 7, 7, generator=generator)
+    data = nn.functional.interpolate(coarse, size=(args.size, args.size), mode="bilinear")
+    data += 0.3 * torch.randn(data.shape, generator=generator)
     return DataLoader(TensorDataset(data), batch_size=args.batch)
 
 
@@ -83,7 +86,7 @@ def run_forward(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> N
 def run_fusionzoo(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> Tensor:
     metric = MinibatchCKA(2 * len(LAYERS))
     grams: dict[int, Tensor] = {}
-    with taps(nets, lambda place, out: grams.__setitem__(place, centred_gram(out))), torch.inference_mode():
+    with taps(nets, lambda place, out: grams.__setitem__(place, shifted_gram(out))), torch.inference_mode():
         for (batch,) in loader:
             for net in nets:
                 net(batch)
@@ -157,7 +160,10 @@ def measured(args: argparse.Namespace, method: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "result.pt")
         options = [f"--{k}={getattr(args, k)}" for k in ("images", "size", "batch", "threads")]
-        subprocess.run([sys.executable, __file__, "--child", method, "--out", out, *options], check=True)
+        command = [sys.executable, __file__, "--child", method, "--out", out, *options]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            return {"failed": done.stderr.strip().splitlines()[-1]}
         return torch.load(out, weights_only=True)
 
 
@@ -178,10 +184,15 @@ def main() -> None:
     methods = [m for m in METHODS if m not in here or importlib.util.find_spec(here[m])]
     reference = measured(args, "exact")["cka"]
     rows: dict[str, dict[str, list[float]]] = {m: {} for m in methods}
+    failed: dict[str, str] = {}
     load = [round(os.getloadavg()[0], 1)]
     for turn in range(args.rounds):
         for method in methods:
             result = measured(args, method)
+            if "failed" in result:
+                failed[method] = result["failed"]
+                print(f"round {turn} {method:12s} failed: {result['failed']}", flush=True)
+                continue
             cka = result.pop("cka")
             if cka is not None:
                 result["max_error"] = float((cka - reference).abs().max())
@@ -190,6 +201,7 @@ def main() -> None:
                 rows[method].setdefault(key, []).append(value)
             print(f"round {turn} {method:12s} " + " ".join(f"{k} {v:.4g}" for k, v in result.items()), flush=True)
         load.append(round(os.getloadavg()[0], 1))
+    rows = {m: row for m, row in rows.items() if row}
     median = {m: {k: float(f"{statistics.median(v):.4g}") for k, v in row.items()} for m, row in rows.items()}
     ours, base = median["fusionzoo"], median["forward"]
     ratios: dict[str, Any] = {
@@ -197,7 +209,7 @@ def main() -> None:
         "cpu_over_forward": ours["cpu_s"] / base["cpu_s"],
         "extra_memory_over_forward": ours["extra_peak_mb"] / base["extra_peak_mb"],
     }
-    for peer in methods[2:]:
+    for peer in (m for m in here if m in median):
         ratios[f"{peer}_over_fusionzoo"] = {
             k: median[peer][k] / ours[k] for k in ("wall_s", "cpu_s", "extra_peak_mb", "max_error")
         }
@@ -207,6 +219,7 @@ def main() -> None:
         "machine": {"cores": os.cpu_count(), "load_average": load},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "median": median,
+        "failed": failed,
         "ratios": json.loads(json.dumps(ratios), parse_float=lambda v: float(f"{float(v):.3g}")),
         "runs": rows,
     }
