@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ __all__ = [
     "inside",
     "parse_header",
     "parse_json",
-    "read_hashed",
+    "read_exactly",
     "read_header",
     "read_json",
     "sha256_file",
@@ -51,8 +50,6 @@ MAX_JSON = 4 << 20
 
 MAX_HEADER = 4 << 20
 """Largest safetensors header that is read, in bytes (a hundred bytes a tensor is usual)."""
-
-_PIECE = 4 << 20
 
 ITEM_SIZE = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -180,31 +177,19 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def read_hashed(path: str | os.PathLike[str], size: int, method: str | None = "sha256") -> tuple[bytearray, str]:
-    """The `size` bytes of a file and their SHA-256, from one pass: what was hashed is what will be used.
-
-    A second thread hashes one piece while the next is read. With `method=None` nothing is hashed.
-
-    Raises:
-        InputError: the file is not `size` bytes long, or cannot be read.
-    """
-    data, at = bytearray(size), 0
-    digest = hashlib.new(method) if method else None
-    view = memoryview(data)
+def read_exactly(path: str | os.PathLike[str], size: int) -> bytearray:
+    """The `size` bytes of a file; InputError when it has another length now, or cannot be read."""
+    data = bytearray(size)
+    view, at = memoryview(data), 0
     try:
-        with open(path, "rb", buffering=0) as handle, ThreadPoolExecutor(1) as pool:
-            jobs = []
-            while count := handle.readinto(view[at : at + _PIECE]):
-                if digest is not None:
-                    jobs.append(pool.submit(digest.update, view[at : at + count]))
+        with open(path, "rb", buffering=0) as handle:
+            while count := handle.readinto(view[at:]):
                 at += count
-            for job in jobs:
-                job.result()
             if at != size or handle.read(1):
                 raise InputError(f"{path} changed while it was read")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return data, digest.hexdigest() if digest is not None else ""
+    return data
 
 
 def git_sha1(data: bytes) -> str:

@@ -6,9 +6,11 @@ header, against a model without storage), SHA-256, finite values, forward finger
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +28,8 @@ from fusionzoo.hub.files import (
     TensorInfo,
     git_sha1,
     inside,
-    read_hashed,
+    parse_header,
+    read_exactly,
     read_header,
     read_json,
     sha256_file,
@@ -117,19 +120,26 @@ def inspect(
         results = [done.run(name, partial(check, wanted, header)) for name, check in _HEADER_CHECKS]
         fits = all(results)
     if not fits or config is None or header is None:
-        done.run("sha256", lambda: _sha256(folder, record, checksums, None))
+        done.run("sha256", lambda: _sha256(folder, record, checksums))
+        return done, None
+    if not done.ok:
         return done, None
 
-    size = (folder / WEIGHTS).stat().st_size
-    if quick:
-        loaded: bytearray | None = read_hashed(folder / WEIGHTS, size, None)[0]
-    else:
-        loaded = done.run("sha256", lambda: _sha256(folder, record, checksums, size))
-    if not done.ok or loaded is None:
+    data = done.run("read", lambda: (read_exactly(folder / WEIGHTS, (folder / WEIGHTS).stat().st_size), "whole"))
+    if data is None:
         return done, None
-    model = done.run("finite", lambda: _model(config[0], config[1], loaded, header))
-    if model is not None and not quick:
-        done.run("fingerprint", lambda: _fingerprint(model, record))
+    done.pop()  # only worth a line when it fails
+    computed = Verification()
+    # the bytes are hashed in a second thread while the model is filled and tried: both use the same bytes in memory
+    with ThreadPoolExecutor(1) as pool:
+        digest = None if quick else pool.submit(lambda: hashlib.sha256(data).hexdigest())
+        model = computed.run("finite", lambda: _model(config[0], config[1], data, header))
+        if model is not None and not quick:
+            computed.run("fingerprint", lambda: _fingerprint(model, record))
+        if digest is not None:
+            done.run("sha256", lambda: _sha256(folder, record, checksums, digest.result()))
+    if done.ok:
+        done.extend(computed)
     return done, model if done.ok else None
 
 
@@ -238,20 +248,16 @@ _HEADER_CHECKS: tuple[tuple[str, Callable[[Expected, Mapping[str, TensorInfo]], 
 
 
 def _sha256(
-    folder: Path, record: Record | None, checksums: Mapping[str, str] | None, size: int | None
-) -> tuple[bytearray, str]:
-    """Hashes; with `size`, also returns the bytes of the weights that were hashed."""
+    folder: Path, record: Record | None, checksums: Mapping[str, str] | None, weights: str = ""
+) -> tuple[bool, str]:
+    """Compares every file that has a stated checksum; `weights` is that of the weights' bytes, when known already."""
     checksums = checksums or {}
     stated = {name: info.sha256 for name, info in record.files.items()} if record is not None else {}
-    data = bytearray()
     for name in dict.fromkeys([CONFIG, WEIGHTS, *stated, *checksums]):
-        path = inside(folder, name)
-        if name == WEIGHTS and size is not None:
-            data, found = read_hashed(path, size)
-        elif name in stated or name in checksums:
-            found = sha256_file(path)
-        else:
+        if name not in stated and name not in checksums:
             continue
+        path = inside(folder, name)
+        found = weights if weights and name == WEIGHTS else sha256_file(path)
         if stated.get(name, found) != found:
             raise CheckFailed(f"{name} differs from the record: SHA-256 {found[:12]}..., wanted {stated[name][:12]}...")
         hub = checksums.get(name, "")
@@ -261,15 +267,18 @@ def _sha256(
                 f"{name} differs from the Hub's own checksum {hub[:12]}...: damaged on the way or on disk"
             )
     if stated:
-        return data, f"{len(stated)} files equal the record's" + (" and the Hub's" if checksums else "")
+        return True, f"{len(stated)} files equal the record's" + (" and the Hub's" if checksums else "")
     if checksums:
-        return data, f"{len(checksums)} files equal the Hub's own checksums (no record states any)"
-    return data, "not compared: neither a record nor the Hub states any"
+        return True, f"{len(checksums)} files equal the Hub's own checksums (no record states any)"
+    return True, "not compared: neither a record nor the Hub states any"
 
 
 def _model(
     config: dict[str, Any], wanted: Expected, data: bytearray, header: Mapping[str, TensorInfo]
 ) -> tuple[FusionModel, str]:
+    length = int.from_bytes(data[:8], "little")
+    if parse_header(bytes(data[8 : 8 + length]), len(data) - 8 - length, WEIGHTS) != header:
+        raise CheckFailed(f"{WEIGHTS} changed while it was read")
     model = fill(wanted, tensors(data, header), config)
     for key, value in model.state_dict().items():
         # the sum is finite only if every value is, unless it overflows: then look at each

@@ -209,6 +209,25 @@ def test_another_models_weights(folder: Path, tmp_path: Path) -> None:
     assert text.startswith("model.safetensors is not of the model in config.json: keys") and "unknown, first" in text
 
 
+def test_a_file_that_is_exchanged_between_two_looks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "record.json").unlink()
+    weights = folder / "model.safetensors"
+
+    def exchange(path: Path, size: int) -> bytearray:
+        """Another header of the same length, where the first look saw a good one."""
+        data = bytearray(weights.read_bytes())
+        at = data.index(b"[4,32,1,1]")
+        data[at : at + 10] = b"[32,4,1,1]"
+        return data
+
+    monkeypatch.setitem(inspect.__globals__, "read_exactly", exchange)
+    done, model = inspect(folder)
+    assert model is None and "changed while it was read" in failed(done)["finite"]
+    monkeypatch.setitem(inspect.__globals__, "read_exactly", lambda path, size: files.read_exactly(path, size - 1))
+    done, model = inspect(folder)
+    assert model is None and "changed while it was read" in failed(done)["read"]
+
+
 def test_quick_loading_still_is_strict(folder: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -341,12 +360,12 @@ def test_header_and_tensors_equal_the_safetensors_library(tmp_path: Path) -> Non
         "b.c": ("I64", ()),
         "e": ("F16", (0, 4)),
     }
-    data, digest = files.read_hashed(tmp_path / "x", (tmp_path / "x").stat().st_size)
-    assert digest == files.sha256_file(tmp_path / "x")
+    data = files.read_exactly(tmp_path / "x", (tmp_path / "x").stat().st_size)
+    assert data == (tmp_path / "x").read_bytes()
     ours, theirs = tensors(data, header), load_file(tmp_path / "x")
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in theirs)
     with pytest.raises(InputError, match="changed while it was read"):
-        files.read_hashed(tmp_path / "x", 40)
+        files.read_exactly(tmp_path / "x", 40)
 
 
 def test_integers_are_murmur_finaliser() -> None:
