@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from fusionzoo.errors import FusionZooError, InputError
@@ -54,10 +55,15 @@ class _Abstract(TorchFunctionMode):
     """Makes tensors that hold weights on the meta device, which has shapes and no storage.
 
     Not `torch.device("meta")`: that also moves the little schedules (linspace) whose values some encoders read.
+    Filling such a tensor is passed over: it has no values, and drawing none of them takes a quarter of building a model.
     """
 
     FACTORIES = frozenset(
         {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.empty_strided}
+    )
+    FILLS = frozenset(
+        {init.uniform_, init.normal_, init.constant_, init.kaiming_uniform_, init.kaiming_normal_}
+        | {Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_}
     )
 
     def __init__(self) -> None:
@@ -68,6 +74,10 @@ class _Abstract(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in self.FILLS:
+            filled = args[0] if args else kwargs["tensor"]
+            if filled.is_meta:
+                return filled
         if func in self.FACTORIES and kwargs.get("device") is None:
             self.made += 1
             if self.made > MAX_TENSORS:
@@ -101,14 +111,21 @@ def build_checked(config: dict[str, Any]) -> FusionModel:
         raise InputError(f"config.json does not describe a model: {reason}") from error
 
 
-def fill(wanted: Expected, state: Mapping[str, Tensor], config: dict[str, Any]) -> FusionModel:
+def fill(
+    wanted: Expected, state: Mapping[str, Tensor], config: dict[str, Any], *, share: bool = False
+) -> FusionModel:
     """A model with the weights `state` (strict, as float32 where the model is): the one of `wanted`, given storage.
+
+    With `share` the model keeps tensors of `state` that have its type already, instead of copies.
 
     Saves building a second model and filling it with random numbers. A model that keeps more than its state dict on the
     meta device (buffers that are not saved, plain tensors), or shares a parameter, is built anew instead: same values.
     """
     model = wanted.model
-    cast = {k: v.to(DTYPES[wanted.tensors[k][0]], copy=True) for k, v in state.items()}
+    cast = {}
+    for key, value in state.items():
+        copy = not share or value.data_ptr() % value.element_size() != 0  # a file may hold tensors at odd places
+        cast[key] = value.to(DTYPES[wanted.tensors[key][0]], copy=copy)
     names = [id(p) for _, p in model.named_parameters(remove_duplicate=False)]
     if len(set(names)) == len(names):
         model.load_state_dict(cast, strict=True, assign=True)

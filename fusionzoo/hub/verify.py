@@ -279,7 +279,7 @@ def _model(
     length = int.from_bytes(data[:8], "little")
     if parse_header(bytes(data[8 : 8 + length]), len(data) - 8 - length, WEIGHTS) != header:
         raise CheckFailed(f"{WEIGHTS} changed while it was read")
-    model = fill(wanted, tensors(data, header), config)
+    model = fill(wanted, tensors(data, header), config, share=True)  # `data` is read for it alone
     for key, value in model.state_dict().items():
         # the sum is finite only if every value is, unless it overflows: then look at each
         if value.is_floating_point() and not (bool(value.sum().isfinite()) or bool(value.isfinite().all())):
