@@ -12,7 +12,7 @@ Side by side, in an order shuffled anew each round:
 * `sha256`: hashing the file alone.
 
 `cold` drops the file from the page cache first (posix_fadvise), `warm` does not. Wall time, and CPU time of the
-process: hashing runs in a second thread, so that its CPU time counts and its wall time hardly does where a core is idle.
+process: hashing runs in a second thread, so its CPU time counts, and its wall time hardly does where a core is idle.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class _Abstract(TorchFunctionMode):
     """Makes tensors that hold weights on the meta device, which has shapes and no storage.
 
     Not `torch.device("meta")`: that also moves the little schedules (linspace) whose values some encoders read.
-    Filling such a tensor is passed over: it has no values, and drawing none of them takes a quarter of building a model.
+    Filling such a tensor is passed over: it has no values, and drawing none of them is a quarter of building a model.
     """
 
     FACTORIES = frozenset(
