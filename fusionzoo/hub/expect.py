@@ -111,9 +111,7 @@ def build_checked(config: dict[str, Any]) -> FusionModel:
         raise InputError(f"config.json does not describe a model: {reason}") from error
 
 
-def fill(
-    wanted: Expected, state: Mapping[str, Tensor], config: dict[str, Any], *, share: bool = False
-) -> FusionModel:
+def fill(wanted: Expected, state: Mapping[str, Tensor], config: dict[str, Any], *, share: bool = False) -> FusionModel:
     """A model with the weights `state` (strict, as float32 where the model is): the one of `wanted`, given storage.
 
     With `share` the model keeps tensors of `state` that have its type already, instead of copies.
