@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,12 +14,43 @@ from fusionzoo.cli.output import json_option, print_json, say
 __all__ = ["command"]
 
 
+def _pair(text: str) -> tuple[str, Any]:
+    """`key=value`; the value as JSON where it is that (numbers, lists, true), else the text itself."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--option")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _names(path: Path) -> list[str]:
+    from fusionzoo.errors import InputError
+
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the class names in {path}: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
 @click.command(name="convert", epilog=f"Methods: {', '.join(CONVERSIONS)}")
 @click.argument("method")
 @click.argument("source", type=click.Path())
 @click.argument("out", type=click.Path())
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A constructor argument of the original that differs from the published setting; may be repeated.",
+)
+@click.option(
+    "--classes", type=click.Path(dir_okay=False), help="Text file with the names of the classes, one a line, in order."
+)
 @json_option
-def command(method: str, source: str, out: str, as_json_: bool) -> None:
+def command(method: str, source: str, out: str, options: tuple[str, ...], classes: str | None, as_json_: bool) -> None:
     """Turn foreign weights into safetensors and JSON.
 
     METHOD names the form of SOURCE, a downloaded file or folder. OUT is the folder to write. Nothing is unpickled
@@ -25,7 +58,8 @@ def command(method: str, source: str, out: str, as_json_: bool) -> None:
     """
     from fusionzoo.hub import convert
 
-    config = convert.run(method, source, out)
+    names = _names(Path(classes)) if classes is not None else None
+    config = convert.run(method, source, out, dict(map(_pair, options)), names)
     if as_json_:
         print_json(config)
         return

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,21 @@ _ENCODER_KEYS = {
 }  # fmt: skip
 
 
-def run(method: str, source: str | os.PathLike[str], out: str | os.PathLike[str]) -> dict[str, Any]:
+def run(
+    method: str,
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Converts `source` into the folder `out` by one of `METHODS`; returns the config that was written.
 
+    Args:
+        options: constructor arguments of the original model where a checkpoint deviates from the published setting.
+        classes: names of the classes, which official checkpoints do not hold.
+
     Raises:
-        UnknownNameError: no such method.
+        UnknownNameError: no such method, or an option that it does not have.
         InputError: `source` is not of the form that the method reads, or `out` cannot be written.
     """
     if method not in METHODS:
@@ -50,7 +59,11 @@ def run(method: str, source: str | os.PathLike[str], out: str | os.PathLike[str]
     source = Path(source)
     if not source.exists():
         raise InputError(f"{source} does not exist; give the downloaded file or folder to convert")
-    return METHODS[method](source, Path(out))
+    if method in OURS:
+        if options or classes:
+            raise InputError(f"the conversion {method} takes no options and no class names")
+        return OURS[method](source, Path(out))
+    return published(SOURCES[method], source, Path(out), options, classes)
 
 
 def mobilenet_v1(source: Path, out: Path) -> dict[str, Any]:
@@ -91,17 +104,30 @@ def state_dict(source: Path, out: Path) -> dict[str, Any]:
     return model.config()
 
 
-def published(origin: Source, source: Path, out: Path) -> dict[str, Any]:
+def published(
+    origin: Source,
+    source: Path,
+    out: Path,
+    options: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """The official checkpoint of a published model (see `fusionzoo.hub.originals.checkpoint`)."""
-    model, fields = convert_model(origin, source)
+    model, fields = convert_model(origin, source, options)
+    if classes:
+        model.set_classes(classes)
     record = save_checkpoint(model, out, record_fields=fields)
     return {**model.config(), "num_params": record.num_params, "licence": record.licence_note or record.licence}
 
 
-METHODS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1, "state_dict": state_dict}
-"""Name -> converter (source, out folder) -> config. Published models go by the name of their architecture."""
+OURS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1, "state_dict": state_dict}
+"""Conversions of other things than whole published models: name -> converter (source, out folder) -> config."""
+
+SOURCES: dict[str, Source] = {}
+"""Published models, by the name of their architecture."""
 for _family in (acnet, cen, esanet, mfnet, rednet, rtfnet, sagate):
-    METHODS |= {_name: partial(published, _source) for _name, _source in _family.SOURCES.items()}
+    SOURCES |= _family.SOURCES
+METHODS = (*OURS, *SOURCES)
+"""Every name that `run` knows."""
 
 
 def encoder_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:

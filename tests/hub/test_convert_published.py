@@ -16,7 +16,7 @@ from torch import Tensor
 from fusionzoo.cli import main
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub import convert, from_pretrained
-from fusionzoo.hub.originals import mfnet
+from fusionzoo.hub.originals import mfnet, sagate
 from fusionzoo.hub.originals.port import expand_table, without_aliases
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import create_model
@@ -68,6 +68,43 @@ def test_unmapped_and_missing_keys_are_listed(
     with pytest.raises(InputError, match="more than tensors"):
         convert.run("mfnet", tmp_path / "b.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_options_and_class_names(official: tuple[dict[str, Tensor], dict[str, Tensor]], tmp_path: Path) -> None:
+    torch.save(official[0], tmp_path / "a.pth")
+    names = tmp_path / "names.txt"
+    names.write_text("floor\nwall\n\nbed\nlamp\n")
+    call = lambda *more: CliRunner().invoke(main, ["convert", "mfnet", *map(str, more)])  # noqa: E731
+    result = call(tmp_path / "a.pth", tmp_path / "out", "--classes", names)
+    assert result.exit_code == 0, result.stderr
+    assert mfnet_names(tmp_path / "out") == ["floor", "wall", "bed", "lamp"]
+    for more, words in [
+        (["--option", "depth=3"], "unknown option of the conversion mfnet 'depth'"),
+        (["--option", "depth"], "'depth' is not KEY=VALUE"),
+        (["--classes", tmp_path / "none.txt"], "cannot read the class names"),
+        (["--classes", tmp_path / "a.pth"], "cannot read the class names"),
+    ]:
+        result = call(tmp_path / "a.pth", tmp_path / "other", *more)
+        assert result.exit_code == 2 and words in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    names.write_text("floor\nwall\n")
+    result = call(tmp_path / "a.pth", tmp_path / "other", "--classes", names)
+    assert result.exit_code == 2 and "2 class names for 4 classes" in result.stderr
+    with pytest.raises(InputError, match="takes no options"):
+        convert.run("state_dict", tmp_path / "a.pth", tmp_path / "other", {"a": 1})
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_option_reaches_the_original_constructor(tmp_path: Path) -> None:
+    """SA-Gate's backbone named otherwise than published: the ResNet-50 of a checkpoint read as one of ResNet-101."""
+    ours = create_model("sagate_resnet50", num_classes=4)
+    keys = expand_table(sagate.table(ours), ours)
+    torch.save({theirs: ours.state_dict()[key] for theirs, key in keys.items()}, tmp_path / "a.pth")
+    with pytest.raises(CheckFailed, match="missing: backbone.layer3.10"):
+        convert.run("sagate_resnet101", tmp_path / "a.pth", tmp_path / "out")
+    config = convert.run("sagate_resnet101", tmp_path / "a.pth", tmp_path / "out", {"backbone": "resnet50"})
+    assert config["architecture"] == "sagate_resnet50"
+    record = read_record(tmp_path / "out")
+    assert record.conversion is not None and "backbone=resnet50" in record.conversion.method
 
 
 def test_every_method_names_an_architecture() -> None:

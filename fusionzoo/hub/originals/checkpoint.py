@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.hub.originals.state_dict import plain_state
 from fusionzoo.models import FusionModel
 
@@ -54,22 +54,32 @@ def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def convert_model(source: Source, path: Path) -> tuple[FusionModel, dict[str, Any]]:
+def convert_model(
+    source: Source, path: Path, options: Mapping[str, Any] | None = None
+) -> tuple[FusionModel, dict[str, Any]]:
     """(our model with the weights in `path`, fields of its record).
+
+    Args:
+        options: constructor arguments of the original that differ from `source.ctor`.
 
     Raises:
         InputError: no plain state dict, or the key that tells the number of classes is not there.
+        UnknownNameError: an option that this method does not have.
         CheckFailed: keys without a place, places without a key, other shapes; all listed.
     """
+    for name in options or {}:
+        if name not in source.ctor:
+            raise unknown(f"option of the conversion {source.kind}", name, source.ctor, "fusionzoo convert --help")
     state = with_counters(plain_state(path))
     argument, key = source.classes
     if key not in state:
         raise InputError(f"{path} has no {key!r}: it is no checkpoint of {source.origin}")
     family = importlib.import_module(f"fusionzoo.hub.originals.{source.family or source.kind}")
-    port = family.MODELS[source.kind](state, {**source.ctor, argument: state[key].shape[0]}).eval()
+    port = family.MODELS[source.kind](state, {**source.ctor, **(options or {}), argument: state[key].shape[0]}).eval()
     model: FusionModel = port.module
     model.input_size = source.input_size
-    method = f"{model.architecture}: {len(port.keys)} tensors by an explicit key table"
+    given = "".join(f", {k}={v}" for k, v in (options or {}).items())
+    method = f"{model.architecture}: {len(port.keys)} tensors by an explicit key table{given}"
     return model, {
         "name": f"{model.architecture}.original",
         "licence": source.licence,
