@@ -3,32 +3,41 @@
 IoU, mIoU and accuracies are fractions 0..1. A value that does not exist (a class that no image shows, a stream that the
 model lacks) is None, in JSON null; NaN never stands in a file. `Dissection.to_dict` gives the schema,
 `Dissection.from_dict` reads it back and refuses keys it does not know.
+
+Rule of the format: within one `format_version` fields are only added, with a default that says "not measured", so that
+every older file of that version still loads; a field that changes its meaning raises the version.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import os
-import types
-import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from fusionzoo.errors import InputError, closest
+from fusionzoo.dissect.effects import Effects
+from fusionzoo.dissect.plain import FORMAT_VERSION, build, plain, read, versioned, write_atomic
 
 __all__ = [
     "FORMAT_VERSION",
     "STREAMS",
     "CKAValue",
     "CKAViews",
+    "Checkpoint",
+    "CommonalityShares",
+    "ConceptAgreement",
+    "Contribution",
     "DataInfo",
     "Dissection",
     "Drop",
+    "Estimate",
+    "Evolution",
     "Level",
+    "Measured",
     "ModelInfo",
+    "PairMatrix",
+    "PairSimilarity",
     "Planted",
     "PlantedRow",
     "ProbeHealth",
@@ -38,11 +47,9 @@ __all__ = [
     "write_atomic",
 ]
 
-FORMAT_VERSION = 1
+_build, _plain = build, plain
 STREAMS = ("rgb", "x", "fused")
 """The three representations of a level, in the order of every table."""
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -70,11 +77,12 @@ class DataInfo:
 
 @dataclass
 class Protocol:
-    """How the numbers were made. `absence`: what stands for a missing modality.
+    """How the numbers were made. `absence`: what stands for a missing modality (`fusionzoo.dissect.absence`).
 
     `tau`: share of activations above the binarisation threshold, None for raw activations. `grid`: (H, W) at which
     concept masks are compared, None without concepts. `block`: neighbouring images that stay together when halves and
-    jackknife groups are cut.
+    jackknife groups are cut. `concepts`: what concepts are: "labels" (the classes) or "geometry". `positions`: of a
+    map, at most so many evenly spaced positions are samples of view "pix"; None: all.
     """
 
     absence: str
@@ -87,11 +95,21 @@ class Protocol:
     passes: int = 0
     grid: list[int] | None = None
     block: int = 1
+    concepts: str = "labels"
+    positions: int | None = None
 
 
 @dataclass
-class Drop:
-    """What is lost: both modalities minus this condition, with jackknife standard errors over image groups."""
+class Measured:
+    """One number and its jackknife standard error over image groups (None: not known, never zero)."""
+
+    value: float | None
+    error: float | None = None
+
+
+@dataclass
+class Estimate:
+    """A score for all classes together (mIoU) and for each class (IoU), with jackknife standard errors."""
 
     miou: float | None
     miou_error: float | None
@@ -100,13 +118,44 @@ class Drop:
 
 
 @dataclass
+class Drop(Estimate):
+    """What is lost: both modalities minus this condition."""
+
+
+@dataclass
 class Segmentation:
-    """Scores of one condition ("both", "no_rgb", "no_x"). `iou` per class: None where label and prediction lack it."""
+    """Scores of one condition ("both", "no_rgb", "no_x", "none": no modality at all).
+
+    `iou` per class: None where label and prediction lack it.
+    """
 
     miou: float | None
     pixel_accuracy: float | None
     iou: list[float | None]
     drop: Drop | None = None
+
+
+@dataclass
+class Contribution:
+    """What each modality gives to the score. V(S): the score with the modalities S present, the others absent.
+
+    Attributes:
+        absence: what stands for an absent modality.
+        values: V of "both", "rgb" (x absent), "x" (rgb absent), "none".
+        shapley: "rgb", "x": (V(own) - V(none) + V(both) - V(other)) / 2; the two add up to V(both) - V(none).
+        interaction: V(both) - V(rgb) - V(x) + V(none): above 0 they help each other, below 0 they give the same thing.
+        perceptual: "rgb", "x": share of V(both) that is lost when that modality comes from another image; per class
+            likewise. Empty with fewer than two images.
+        concepts: level -> "rgb", "x", "interaction": the same of the concepts' set IoU at the fused representation
+            (`miou` is then the mean over concepts). Empty unless asked for.
+    """
+
+    absence: str
+    values: dict[str, Estimate]
+    shapley: dict[str, Estimate]
+    interaction: Estimate
+    perceptual: dict[str, Estimate] = field(default_factory=dict)
+    concepts: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
 
 @dataclass
@@ -127,9 +176,89 @@ class CKAViews:
 
 
 @dataclass
+class PairSimilarity:
+    """How alike two representations A and B of a level are, in one view, by several measures; None: not defined.
+
+    Attributes:
+        n: samples: images ("gap") or positions ("pix").
+        cka: unbiased linear CKA, at most 1; can be negative.
+        angular: Procrustes angle, 0 (equal up to rotation and scale) to pi/2.
+        svcca: mean canonical correlation of the directions that hold 99 % of the variance, 0 to 1.
+        rcca: mean regularised canonical correlation, 0 to 1.
+        predicts: R2 of B from A by a linear map. predicted: R2 of A from B.
+    """
+
+    n: int
+    cka: Measured
+    angular: Measured
+    svcca: Measured
+    rcca: Measured
+    predicts: Measured
+    predicted: Measured
+
+
+@dataclass
+class CommonalityShares:
+    """What the fused representation takes from each modality: shares of its variance, which add up to 1.
+
+    `unique_rgb`: explained by rgb and not by x; `unique_x`; `redundant`: by either (below 0: only together);
+    `rest`: by no linear map of both. `adjusted`: R2 are corrected for the number of channels.
+    """
+
+    n: int
+    unique_rgb: Measured
+    unique_x: Measured
+    redundant: Measured
+    rest: Measured
+    adjusted: bool = True
+
+
+@dataclass
+class ConceptAgreement:
+    """Which concepts the two streams of a level share; each concept is in one list.
+
+    The rule is in `fusionzoo.dissect.agree`.
+
+    Attributes:
+        consistent: encoded by both streams alike.
+        rgb, x: specific to that stream.
+        undecided: encoded, but errors and noise do not tell which of the above.
+        unencoded: no better than chance in either stream.
+        difference: per concept, IoU of rgb minus IoU of x, and its jackknife standard error.
+        chance: per concept, the set IoU of marking every position.
+    """
+
+    consistent: list[str]
+    rgb: list[str]
+    x: list[str]
+    undecided: list[str] = field(default_factory=list)
+    unencoded: list[str] = field(default_factory=list)
+    difference: list[Measured] = field(default_factory=list)
+    chance: list[float | None] = field(default_factory=list)
+
+
+@dataclass
+class PairMatrix:
+    """One measure between all pairs of probe points, across modalities and levels.
+
+    `values[i][j]` is for `points[i]`, `points[j]`; `names` say what they are ("stage 3 rgb"). `channels`: sets with
+    more channels were projected at random onto so many directions (None: none was).
+    """
+
+    measure: str
+    view: str
+    n: int
+    points: list[str]
+    names: list[str]
+    values: list[list[float | None]]
+    channels: int | None = None
+
+
+@dataclass
 class Variance:
     """Semantic variance of a pair of representations.
 
+    `error`: jackknife standard error over groups of held-out images. `interval`: 95 %, value -+ 1.96 errors.
     `floor`: what one and the same representation shows between weights solved on two disjoint halves of the training
     images (the larger of the pair's two). A value at or below the floor is no signal: see `signal`.
     """
@@ -137,6 +266,8 @@ class Variance:
     value: float | None
     reducer: str
     floor: float | None = None
+    error: float | None = None
+    interval: list[float] | None = None
 
     @property
     def signal(self) -> bool:
@@ -150,6 +281,8 @@ class Level:
 
     `semantic_variance` has the keys "rgb_x", "rgb_fused", "x_fused" where both ends exist. `concept_error` is the
     jackknife standard error of `concept_iou`, `concept_floor` the same-representation difference per concept.
+    `similarity`: pair ("rgb_x", "rgb_fused", "x_fused") -> view ("gap", "pix") -> measures. `commonality`: view ->
+    shares of the fused variance.
     """
 
     level: int
@@ -159,6 +292,9 @@ class Level:
     concept_iou: dict[str, list[float | None]] = field(default_factory=dict)
     concept_error: dict[str, list[float | None]] = field(default_factory=dict)
     concept_floor: dict[str, list[float | None]] = field(default_factory=dict)
+    similarity: dict[str, dict[str, PairSimilarity]] = field(default_factory=dict)
+    commonality: dict[str, CommonalityShares] = field(default_factory=dict)
+    agreement: ConceptAgreement | None = None
 
 
 @dataclass
@@ -204,6 +340,9 @@ class Planted:
 class Dissection:
     """The whole result of `fusionzoo.dissect`.
 
+    `concept_names` are the rows of every concept table; empty: the class names. `effects`: what causal tracing and
+    robustness found, see `fusionzoo.dissect.effects`.
+
     >>> d = Dissection(
     ...     model=ModelInfo("m", "sum_toy", 1, ["rgb", "depth"]),
     ...     data=DataInfo("planted", "test", 2, ["wall", "rug"], [8, 8]),
@@ -227,12 +366,16 @@ class Dissection:
     levels: list[Level] = field(default_factory=list)
     probes: list[ProbeHealth] = field(default_factory=list)
     planted: Planted | None = None
+    contribution: Contribution | None = None
+    matrices: list[PairMatrix] = field(default_factory=list)
+    concept_names: list[str] = field(default_factory=list)
+    effects: Effects | None = None
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinities become null."""
-        plain: dict[str, Any] = _plain(self)
-        return {"format_version": plain.pop("format_version"), **plain}
+        values: dict[str, Any] = plain(self)
+        return {"format_version": values.pop("format_version"), **values}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Dissection:
@@ -241,10 +384,7 @@ class Dissection:
         Raises:
             InputError: another format version, an unknown or missing key, or a value of another type, with its place.
         """
-        version = values.get("format_version") if isinstance(values, dict) else None
-        if version != FORMAT_VERSION:
-            raise InputError(f"dissection: format_version is {version!r}, this fusionzoo reads {FORMAT_VERSION}")
-        return _build(cls, values, "dissection")
+        return versioned(cls, values, "dissection")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes JSON atomically: the old file stays whole until the new one is complete."""
@@ -253,84 +393,64 @@ class Dissection:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Dissection:
         """Reads what `save` wrote. InputError for a missing file, text that is not JSON, or another schema."""
-        try:
-            values = json.loads(Path(path).read_bytes())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise InputError(f"{path}: not a JSON file ({error})") from error
-        return cls.from_dict(values)
+        return cls.from_dict(read(path))
 
 
-def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes `content` to a temporary file beside `path`, flushes it to disk and renames it over `path`.
+@dataclass
+class Checkpoint:
+    """One checkpoint of an `Evolution`: what a Dissection has, without what is the same for all checkpoints.
 
-    Raises:
-        InputError: the folder cannot be made or written.
+    `step`, `epoch`: where in the training it was taken, None where not known.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    name: str
+    step: int | None = None
+    epoch: float | None = None
+    segmentation: dict[str, Segmentation] = field(default_factory=dict)
+    contribution: Contribution | None = None
+    levels: list[Level] = field(default_factory=list)
+    probes: list[ProbeHealth] = field(default_factory=list)
+    planted: Planted | None = None
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
-    raise TypeError(f"{value!r} has no JSON form")
+@dataclass
+class Evolution:
+    """How one model changes over its training: checkpoints in the order of training, on the same images.
 
+    `curve` gives one number over the checkpoints:
 
-def _build(cls: type[T], values: Any, where: str) -> T:
-    """A dataclass from plain values, strictly: every key known, every key without default there, every type right."""
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: wanted an object, got {type(values).__name__}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in fields:
-            near = closest(key, fields, 1)
-            raise InputError(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    for name, f in fields.items():
-        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise InputError(f"{where}: key {name!r} is missing")
-    return cls(**{k: _convert(hints[k], v, f"{where}.{k}") for k, v in values.items()})
+    >>> made = Evolution(ModelInfo("m", "a", 1, ["rgb", "depth"]), DataInfo("d", "test", 1, ["wall"], [8, 8]),
+    ...     Protocol("mean", "fast", 0.05), [Checkpoint("e1", epoch=1.0), Checkpoint("e2", epoch=2.0)])
+    >>> made.curve(lambda c: c.epoch), Evolution.from_dict(made.to_dict()) == made
+    ([1.0, 2.0], True)
+    """
 
+    model: ModelInfo
+    data: DataInfo
+    protocol: Protocol
+    checkpoints: list[Checkpoint]
+    concept_names: list[str] = field(default_factory=list)
+    format_version: int = FORMAT_VERSION
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):  # all our unions are "something | None"
-        if value is None:
-            return None
-        return _convert(next(a for a in args if a is not type(None)), value, where)
-    if origin is list:
-        if not isinstance(value, list):
-            raise InputError(f"{where}: wanted a list, got {type(value).__name__}")
-        return [_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise InputError(f"{where}: wanted an object, got {type(value).__name__}")
-        return {k: _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if dataclasses.is_dataclass(kind):
-        return _build(typing.cast("type[Any]", kind), value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise InputError(f"{where}: wanted {kind.__name__}, got {value!r}")
-    return value
+    def curve(self, number: Callable[[Checkpoint], float | None]) -> list[float | None]:
+        """`number` of every checkpoint, in their order."""
+        return [number(checkpoint) for checkpoint in self.checkpoints]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; NaN and infinities become null."""
+        values: dict[str, Any] = plain(self)
+        return {"format_version": values.pop("format_version"), **values}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Evolution:
+        """Inverse of `to_dict`, as strict as `Dissection.from_dict`."""
+        return versioned(cls, values, "evolution")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes JSON atomically."""
+        write_atomic(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Evolution:
+        """Reads what `save` wrote."""
+        return cls.from_dict(read(path))

@@ -10,6 +10,7 @@ import os
 import pytest
 
 from fusionzoo.dissect import results as r
+from fusionzoo.dissect.effects import Effects
 from fusionzoo.errors import InputError
 
 
@@ -36,6 +37,57 @@ def example() -> r.Dissection:
     )
 
 
+def deep() -> r.Dissection:
+    """`example` with everything that can be measured."""
+    one = example()
+    number, score = r.Measured(0.5, None), r.Estimate(0.5, 0.125, [0.5, None], [None, None])
+    pair = r.PairSimilarity(4, r.Measured(0.25, 0.5), number, number, number, number, r.Measured(None))
+    level = one.levels[0]
+    level.similarity = {"rgb_x": {"gap": pair}}
+    level.commonality = {"pix": r.CommonalityShares(80, number, number, number, number)}
+    level.agreement = r.ConceptAgreement(["wall"], ["rug"], [], difference=[number, number], chance=[0.25, None])
+    level.semantic_variance["rgb_x"] = r.Variance(0.125, "mean_abs", 0.02, 0.05, [0.027, 0.223])
+    one.segmentation["none"] = r.Segmentation(0.125, 0.25, [0.25, 0.0])
+    both = {"rgb": score, "x": score}
+    one.contribution = r.Contribution("mean", {**both, "none": score}, both, score, both, {"3": {"rgb": score}})
+    one.matrices = [r.PairMatrix("cka", "gap", 4, ["a", "b"], ["stage 1 rgb", "stage 1 x"], [[1.0, None], [0.5, 1.0]])]
+    one.effects = Effects()
+    return one
+
+
+def test_everything_survives_a_roundtrip(tmp_path):
+    deep().save(tmp_path / "d.json")
+    assert r.Dissection.load(tmp_path / "d.json") == deep()
+    values = deep().to_dict()
+    values["levels"][0]["commonality"]["pix"]["unique_rbg"] = 1.0
+    with pytest.raises(InputError, match=r"commonality.pix: unknown key 'unique_rbg'; did you mean 'unique_rgb'"):
+        r.Dissection.from_dict(values)
+
+
+def test_a_file_from_before_the_later_fields_loads():
+    values = example().to_dict()
+    for key in ("contribution", "matrices", "concept_names", "effects"):
+        del values[key]
+    for level in values["levels"]:
+        for key in ("similarity", "commonality", "agreement"):
+            del level[key]
+        for variance in level["semantic_variance"].values():
+            del variance["error"], variance["interval"]
+    del values["protocol"]["concepts"], values["protocol"]["positions"]
+    assert r.Dissection.from_dict(values) == example()
+
+
+def test_evolution_roundtrip(tmp_path):
+    one = deep()
+    first = r.Checkpoint("a", 10, 0.5, one.segmentation, one.contribution, one.levels, one.probes, one.planted)
+    made = r.Evolution(one.model, one.data, one.protocol, [first, r.Checkpoint("b")])
+    made.save(tmp_path / "e.json")
+    again = r.Evolution.load(tmp_path / "e.json")
+    assert again == made and again.curve(lambda c: c.step) == [10, None]
+    with pytest.raises(InputError, match="evolution: format_version is 7, this fusionzoo reads 1"):
+        r.Evolution.from_dict({"format_version": 7})
+
+
 def test_roundtrip_through_a_file(tmp_path):
     path = tmp_path / "new" / "d.json"
     example().save(path)
@@ -43,7 +95,8 @@ def test_roundtrip_through_a_file(tmp_path):
     assert os.listdir(path.parent) == ["d.json"]  # no temporary file stays
     values = json.loads(path.read_text())
     assert list(values)[:4] == ["format_version", "model", "data", "protocol"]
-    assert list(values)[4:] == ["segmentation", "levels", "probes", "planted"]
+    assert list(values)[4:8] == ["segmentation", "levels", "probes", "planted"]
+    assert list(values)[8:] == ["contribution", "matrices", "concept_names", "effects"]
     assert values["levels"][0]["cka"] == {"gap": {"unbiased": -0.01, "biased": 0.2, "n": 4}, "pix": None}
     assert values["segmentation"]["both"]["iou"] == [0.5, None]
     assert values["planted"]["rows"][0]["found"] is True
