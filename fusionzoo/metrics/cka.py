@@ -3,7 +3,8 @@
 K = X X', L = Y Y', K~ = K with a zero diagonal. Biased (Kornblith et al. 2019): HSIC0 = tr(K H L H) / (n - 1)^2, in
 features |Xc' Yc|_F^2 / (n - 1)^2. Unbiased (Song et al. 2012; Nguyen et al. 2020, eq. 3), n >= 4:
 HSIC1 = [tr(K~ L~) + (1' K~ 1)(1' L~ 1) / ((n-1)(n-2)) - 2 / (n-2) 1' K~ L~ 1] / (n (n-3)).
-CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)). The unbiased value can be negative; it is not clamped.
+CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)). HSIC1 is an inner product too, of the U-centred matrices (Szekely and
+Rizzo 2014), so the unbiased value lies in -1 to 1; it can be negative and is not clamped.
 
 From the moments about the mean (HSIC1 is invariant to translation), with G = Xc' Yc, r = |x|^2, s = |y|^2:
 tr(K~ L~) = |G|_F^2 - sum r s;  1' K~ 1 = - sum r;  1' K~ L~ 1 = sum r s.
@@ -30,7 +31,7 @@ class CKAScores:
     """CKA of two feature sets.
 
     Attributes:
-        unbiased: from HSIC1, at most about 1, can be negative; NaN with fewer than 4 samples or a constant feature set.
+        unbiased: from HSIC1, -1 to 1; NaN with fewer than 4 samples or a constant feature set.
         biased: from HSIC0, 0 to 1; high for any two sets when channels outnumber samples.
         n: samples (images for `gap`, positions for `pix`).
         view: "gap" or "pix".
@@ -87,7 +88,7 @@ class LinearCKA(Moments):
 
     info = MetricInfo(
         name="linear CKA",
-        low=None,
+        low=-1.0,
         high=1.0,
         larger_is="more similar",
         invariant_to=("rotation", "isotropic scaling", "translation", "permutation of channels"),

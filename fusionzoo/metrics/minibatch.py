@@ -26,7 +26,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
 from fusionzoo.metrics.cka import cka_from_hsic
 
-__all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "shifted_gram"]
+__all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "rbf_kernel", "shifted_gram"]
 
 SLICE = 1 << 11  # features per slice, to stay in the processor's cache
 
@@ -40,6 +40,7 @@ class MinibatchScores:
         n: samples that counted. batches: batches that counted. skipped: batches of fewer than 4 samples, left out.
         batch_size: the largest batch.
         kernel: "linear" or "rbf".
+        bandwidth: of the rbf kernel, as a fraction of the median distance within a batch; None for "linear".
     """
 
     cka: Tensor
@@ -48,6 +49,7 @@ class MinibatchScores:
     skipped: int
     batch_size: int
     kernel: str
+    bandwidth: float | None = None
 
 
 def shifted_gram(feature: Tensor) -> Tensor:
@@ -65,6 +67,23 @@ def shifted_gram(feature: Tensor) -> Tensor:
             part = part - part[0]
             gram += part @ part.T
     return gram
+
+
+def rbf_kernel(gram: Tensor, bandwidth: float = 0.5) -> Tensor:
+    """(n, n) Gaussian kernel of the samples of a linear Gram matrix (n, n), about any origin.
+
+    Args:
+        bandwidth: standard deviation as a fraction of the median distance between two samples.
+
+    >>> rbf_kernel(torch.tensor([[0.0, 0.0], [0.0, 4.0]]), bandwidth=1.0)[0, 1].log()
+    tensor(-0.5000)
+    """
+    own = gram.diagonal()
+    squared = (own[:, None] + own[None, :] - 2 * gram).clamp(min=0)
+    n = len(gram)
+    upper = torch.triu_indices(n, n, 1, device=gram.device)
+    scale = (bandwidth**2) * squared[upper[0], upper[1]].median()
+    return torch.exp(-squared / (2 * scale.clamp(min=torch.finfo(gram.dtype).tiny)))
 
 
 def batch_hsic(kernels: Tensor) -> Tensor:
@@ -99,7 +118,7 @@ class MinibatchCKA(Accumulator):
 
     info = MetricInfo(
         name="minibatch CKA",
-        low=None,
+        low=-1.0,
         high=1.0,
         larger_is="more similar",
         invariant_to=("rotation", "isotropic scaling", "translation", "permutation of channels"),
@@ -149,19 +168,11 @@ class MinibatchCKA(Accumulator):
             self._state["skipped"] += 1
             return
         if self.kernel == "rbf":
-            stacked = torch.stack([self._rbf(g) for g in stacked])
+            stacked = torch.stack([rbf_kernel(g, self.bandwidth) for g in stacked])
         self._state["hsic"] += n * batch_hsic(stacked)
         self._state["n"] += n
         self._state["batches"] += 1
         self._state["batch_size"] = self._state["batch_size"].clamp(min=n)
-
-    def _rbf(self, gram: Tensor) -> Tensor:
-        own = gram.diagonal()
-        squared = (own[:, None] + own[None, :] - 2 * gram).clamp(min=0)
-        n = len(gram)
-        upper = torch.triu_indices(n, n, 1, device=gram.device)
-        scale = (self.bandwidth**2) * squared[upper[0], upper[1]].median()
-        return torch.exp(-squared / (2 * scale.clamp(min=torch.finfo(torch.float64).tiny)))
 
     def _merge(self, other: dict[str, Tensor]) -> None:
         largest = torch.maximum(self._state["batch_size"], other["batch_size"])
@@ -178,4 +189,5 @@ class MinibatchCKA(Accumulator):
             skipped=int(state["skipped"]),
             batch_size=int(state["batch_size"]),
             kernel=self.kernel,
+            bandwidth=self.bandwidth if self.kernel == "rbf" else None,
         )

@@ -6,6 +6,7 @@ depends on the keys alone, not on the order of batches or on how the data set wa
 * RSA (Kriegeskorte et al. 2008): Spearman correlation of the two representational dissimilarity matrices, 1 - Pearson.
 * Mutual k nearest neighbours (Huh et al. 2024): mean share of the k neighbours that a sample has in both spaces, itself
   left out, by cosine similarity; k / (n - 1) by chance.
+* RBF CKA (Kornblith et al. 2019) of all kept samples at once, from unbiased HSIC; batch by batch: minibatch.py.
 """
 
 from __future__ import annotations
@@ -17,8 +18,21 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, as_samples
+from fusionzoo.metrics.cka import cka_from_hsic
+from fusionzoo.metrics.minibatch import batch_hsic, rbf_kernel
 
-__all__ = ["INFO", "RowSample", "mutual_knn", "permutation_null", "rsa", "spearman"]
+__all__ = [
+    "INFO",
+    "RowSample",
+    "knn_matrix",
+    "mutual_knn",
+    "permutation_null",
+    "rbf_cka",
+    "rbf_cka_matrix",
+    "rsa",
+    "rsa_matrix",
+    "spearman",
+]
 
 INFO: dict[str, MetricInfo] = {
     "rsa": MetricInfo(
@@ -38,6 +52,15 @@ INFO: dict[str, MetricInfo] = {
         ("rotation", "isotropic scaling", "permutation of channels"),
         "O(n^2 (p + q))",
         "Huh et al. 2024",
+    ),
+    "rbf_cka": MetricInfo(
+        "RBF CKA",
+        -1.0,
+        1.0,
+        "more similar",
+        ("rotation", "isotropic scaling", "translation", "permutation of channels"),
+        "O(n^2 (p + q))",
+        "Kornblith et al. 2019; unbiased: Nguyen et al. 2020",
     ),
 }
 
@@ -76,6 +99,20 @@ def spearman(a: Tensor, b: Tensor) -> float:
     return _correlation(_ranks(a[keep]), _ranks(b[keep]))
 
 
+def _dissimilarity_ranks(rows: Tensor) -> Tensor | None:
+    """Ranks of 1 - Pearson of all pairs of rows (n, p), about their mean; None where undefined."""
+    if len(rows) < 3 or rows.shape[1] < 2:
+        return None
+    rows = rows - rows.mean(1, keepdim=True)
+    norm = rows.norm(dim=1)
+    if bool((norm == 0).any()):
+        return None
+    rows = rows / norm[:, None]
+    upper = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
+    ranks = _ranks(1 - (rows @ rows.T)[upper[0], upper[1]])
+    return ranks - ranks.mean()
+
+
 def rsa(a: Tensor, b: Tensor) -> float:
     """Spearman correlation of the dissimilarities (1 - Pearson across channels) of all pairs of samples.
 
@@ -86,19 +123,40 @@ def rsa(a: Tensor, b: Tensor) -> float:
     >>> round(rsa(x, 2 * x), 6)
     1.0
     """
-    a, b = _pair(a, b)
-    if len(a) < 3 or a.shape[1] < 2 or b.shape[1] < 2:
-        return float("nan")
-    upper = torch.triu_indices(len(a), len(a), 1)
-    vectors = []
-    for rows in (a, b):
-        rows = rows - rows.mean(1, keepdim=True)
-        norm = rows.norm(dim=1)
-        if bool((norm == 0).any()):
-            return float("nan")
-        rows = rows / norm[:, None]
-        vectors.append(_ranks(1 - (rows @ rows.T)[upper[0], upper[1]]))
-    return _correlation(*vectors)
+    return float(rsa_matrix(_pair(a, b))[0, 1])
+
+
+def rsa_matrix(rows: Sequence[Tensor]) -> Tensor:
+    """RSA of all pairs of P representations (n, C_p) of the same samples: one ranking each, one product for all pairs.
+
+    Returns:
+        (P, P) float64; NaN where undefined.
+
+    >>> x = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
+    >>> rsa_matrix([x, 2 * x, x + 1]).round(decimals=6).unique()
+    tensor([1.], dtype=torch.float64)
+    """
+    ranks = [_dissimilarity_ranks(r) for r in _same(rows)]
+    if not any(r is not None for r in ranks):
+        return torch.full((len(ranks), len(ranks)), torch.nan, dtype=torch.float64)
+    like = next(r for r in ranks if r is not None)
+    stacked = torch.stack([torch.full_like(like, torch.nan) if r is None else r for r in ranks])
+    stacked = stacked / stacked.norm(dim=1, keepdim=True)  # NaN where all dissimilarities are equal
+    return (stacked @ stacked.T).cpu()
+
+
+def _same(rows: Sequence[Tensor]) -> list[Tensor]:
+    if not rows or any(r.ndim != 2 for r in rows) or len({len(r) for r in rows}) > 1:
+        raise InputError(f"need rows (n, C) of the same samples, got {[tuple(r.shape) for r in rows]}")
+    return [r.double() for r in rows]
+
+
+def _neighbours(rows: Tensor, k: int) -> Tensor:
+    """(n, n) bool, the k nearest of each row by cosine, itself left out."""
+    n = len(rows)
+    rows = torch.nn.functional.normalize(rows, dim=1)
+    near = (rows @ rows.T).fill_diagonal_(float("-inf")).topk(k, dim=1).indices
+    return torch.zeros(n, n, dtype=torch.bool, device=rows.device).scatter_(1, near, True)
 
 
 def mutual_knn(a: Tensor, b: Tensor, k: int = 10) -> float:
@@ -108,16 +166,70 @@ def mutual_knn(a: Tensor, b: Tensor, k: int = 10) -> float:
     >>> mutual_knn(x, 3 * x, k=4)
     1.0
     """
-    a, b = _pair(a, b)
-    n = len(a)
+    return float(knn_matrix(_pair(a, b), k)[0, 1])
+
+
+def knn_matrix(rows: Sequence[Tensor], k: int = 10) -> Tensor:
+    """Mutual k nearest neighbours of all pairs of P representations (n, C_p) of the same samples.
+
+    Returns:
+        (P, P) float64; k / (n - 1) is expected by chance.
+
+    >>> x = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    >>> knn_matrix([x, 3 * x], k=4)[0, 1]
+    tensor(1., dtype=torch.float64)
+    """
+    rows = _same(rows)
+    n = len(rows[0])
     if not 1 <= k < n:
         raise InputError(f"k must lie between 1 and n - 1 = {n - 1}, got {k}")
-    member = []
-    for rows in (a, b):
-        rows = torch.nn.functional.normalize(rows, dim=1)
-        near = (rows @ rows.T).fill_diagonal_(float("-inf")).topk(k, dim=1).indices
-        member.append(torch.zeros(n, n, dtype=torch.bool, device=a.device).scatter_(1, near, True))
-    return int((member[0] & member[1]).sum()) / (n * k)
+    member = [_neighbours(r, k) for r in rows]
+    result = torch.eye(len(rows), dtype=torch.float64)
+    for p in range(len(rows)):
+        for q in range(p):
+            result[p, q] = result[q, p] = int((member[p] & member[q]).sum()) / (n * k)
+    return result
+
+
+def rbf_cka(a: Tensor, b: Tensor, bandwidth: float = 0.5) -> float:
+    """CKA with Gaussian kernels, unbiased, of rows (n, p) and (n, q) of the same samples, n >= 4.
+
+    Args:
+        bandwidth: standard deviation of each kernel as a fraction of the set's median distance.
+
+    Returns:
+        -1 to 1; NaN where a set is constant or n is below 4.
+
+    >>> x = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    >>> round(rbf_cka(x, 2 * x + 1), 6)
+    1.0
+    """
+    return float(rbf_cka_matrix(_pair(a, b), bandwidth)[0, 1])
+
+
+def centred_rbf(rows: Tensor, bandwidth: float) -> Tensor:
+    """(n, n) Gaussian kernel of rows (n, C); NaN where they are all alike."""
+    size, rows = rows.mean(0).square().sum(), rows - rows.mean(0)
+    gram = rows @ rows.T
+    if bool(gram.diagonal().mean() <= 1e-24 * size):
+        return torch.full_like(gram, torch.nan)
+    return rbf_kernel(gram, bandwidth)
+
+
+def rbf_cka_matrix(rows: Sequence[Tensor], bandwidth: float = 0.5) -> Tensor:
+    """RBF CKA of all pairs of P representations (n, C_p) of the same samples, (P, P) float64; see `rbf_cka`.
+
+    >>> x = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    >>> rbf_cka_matrix([x, 2 * x + 1]).round(decimals=6).unique()
+    tensor([1.], dtype=torch.float64)
+    """
+    rows = _same(rows)
+    if not bandwidth > 0:
+        raise InputError(f"bandwidth must be positive, got {bandwidth}")
+    if len(rows[0]) < 4:
+        return torch.full((len(rows), len(rows)), torch.nan, dtype=torch.float64)
+    kernels = [centred_rbf(row, bandwidth) for row in rows]
+    return cka_from_hsic(batch_hsic(torch.stack(kernels))).cpu()
 
 
 def permutation_null(

@@ -16,10 +16,12 @@ construction) unless samples outnumber the kept directions of both sets together
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.cka import cka_from_hsic, constant, hsic
 from fusionzoo.metrics.moments import CentredMoments
@@ -32,7 +34,9 @@ __all__ = [
     "linear_predictivity",
     "procrustes_matrices",
     "r2_matrix",
+    "ridge_explained",
     "ridge_r2",
+    "similarity_matrices",
 ]
 
 _ROTATION = ("rotation", "isotropic scaling", "translation", "permutation of channels")
@@ -41,7 +45,10 @@ _COST = "O(P^2 C^3) after one pass; state D^2"
 
 INFO: dict[str, MetricInfo] = {
     "cka": MetricInfo(
-        "linear CKA", None, 1.0, "more similar", _ROTATION, _COST, "Kornblith et al. 2019; Nguyen et al. 2020"
+        "linear CKA", -1.0, 1.0, "more similar", _ROTATION, _COST, "Song et al. 2012; Nguyen et al. 2020"
+    ),
+    "cka_biased": MetricInfo(
+        "linear CKA, biased", 0.0, 1.0, "more similar", _ROTATION, _COST, "Kornblith et al. 2019"
     ),
     "procrustes": MetricInfo(
         "orthogonal Procrustes distance (normalised)", 0.0, 2.0, "more different", _ROTATION, _COST, "Ding et al. 2021"
@@ -102,14 +109,30 @@ def procrustes_matrices(moments: CentredMoments) -> tuple[Tensor, Tensor, Tensor
     return plain, 2 - 2 * cosine, torch.arccos(cosine)
 
 
-def _principal(moments: CentredMoments, p: int | str, keep: float) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (k,) and eigenvectors (C, k) of a set's Gram matrix that hold the share `keep` of the variance."""
+Eigen = tuple[Tensor, Tensor]  # eigenvalues (k,), falling, and eigenvectors (C, k)
+
+
+def _eigen(moments: CentredMoments, p: int | str) -> Eigen:
     values, vectors = torch.linalg.eigh(moments.block(p, p))
-    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    return values.flip(0).clamp(min=0), vectors.flip(1)
+
+
+def _principal(moments: CentredMoments, p: int | str, keep: float) -> Eigen:
+    """Eigenvalues (k,) and eigenvectors (C, k) of a set's Gram matrix that hold the share `keep` of the variance."""
+    return _cut(_eigen(moments, p), keep)
+
+
+def _cut(eigen: Eigen, keep: float) -> Eigen:
+    values, vectors = eigen
     total = values.sum()
     number = int((values.cumsum(0) < (keep - 1e-12) * total).sum()) + 1
     number = min(number, int((values > 1e-10 * values[0]).sum()))
     return values[:number], vectors[:, :number]
+
+
+def _check_cca(keep: float, ridge: float) -> None:
+    if not 0 < keep <= 1 or ridge < 0:
+        raise InputError(f"keep must lie in (0, 1] and ridge must not be negative, got {keep} and {ridge}")
 
 
 def cca(
@@ -125,12 +148,16 @@ def cca(
         (k,) correlations, falling, and (k,) weights that sum to 1 (Morcos et al. 2018), k the smaller dimension. NaN
         when, without a ridge, samples do not outnumber the kept directions of both sets together.
     """
-    if not 0 < keep <= 1 or ridge < 0:
-        raise InputError(f"keep must lie in (0, 1] and ridge must not be negative, got {keep} and {ridge}")
+    _check_cca(keep, ridge)
     if bool(constant(moments)[[moments.index(p), moments.index(q)]].any()):
         return torch.full((1,), torch.nan).double(), torch.full((1,), torch.nan).double()
-    lx, vx = _principal(moments, p, keep)
-    ly, vy = _principal(moments, q, keep)
+    return _cca(moments, p, q, _principal(moments, p, keep), _principal(moments, q, keep), ridge)
+
+
+def _cca(
+    moments: CentredMoments, p: int | str, q: int | str, one: Eigen, two: Eigen, ridge: float
+) -> tuple[Tensor, Tensor]:
+    (lx, vx), (ly, vy) = one, two
     wx, wy = (lx + ridge * lx.mean()).rsqrt(), (ly + ridge * ly.mean()).rsqrt()
     white = wx[:, None] * (vx.T @ moments.block(p, q) @ vy) * wy
     u, rho, _ = torch.linalg.svd(white, full_matrices=False)
@@ -153,13 +180,18 @@ def cca_matrices(moments: CentredMoments, keep: float = 0.99, ridge: float = 0.1
     """
     count = len(moments.points)
     result = {name: moments.gram.new_full((count, count), torch.nan) for name in ("svcca", "pwcca", "rcca")}
-    for p in range(count):
-        for q in range(count):
-            rho, weights = cca(moments, p, q, keep)
+    _check_cca(keep, ridge)
+    good = (~constant(moments)).nonzero().flatten().tolist()
+    eigen = {p: _eigen(moments, p) for p in good}  # one decomposition per set, not per pair
+    kept, whole = ({p: _cut(e, share) for p, e in eigen.items()} for share in (keep, 1.0))
+    for p in good:
+        for q in good:
+            rho, weights = _cca(moments, p, q, kept[p], kept[q], 0.0)
             result["pwcca"][p, q] = (rho * weights).sum()
             if q <= p:
                 result["svcca"][p, q] = result["svcca"][q, p] = rho.mean()
-                result["rcca"][p, q] = result["rcca"][q, p] = cca(moments, p, q, 1.0, ridge)[0].mean()
+                regular = _cca(moments, p, q, whole[p], whole[q], ridge)[0].mean()
+                result["rcca"][p, q] = result["rcca"][q, p] = regular
     return result
 
 
@@ -170,14 +202,18 @@ def ridge_r2(sxx: Tensor, sxy: Tensor, total: float | Tensor, ridge: float = 1e-
         sxx: (p, p) centred X'X. sxy: (p, q) centred X'Y. total: trace of centred Y'Y.
         ridge: added to the diagonal of the correlation matrix of X; constant features are left out.
     """
+    return ridge_explained(sxx, sxy, ridge).sum() / total
+
+
+def ridge_explained(sxx: Tensor, sxy: Tensor, ridge: float) -> Tensor:
+    """(q,) sum of squares of each feature of Y that a ridge regression on X explains in sample; see `ridge_r2`."""
     variance = sxx.diagonal()
     scale = torch.where(variance > 1e-12 * variance.mean(), variance.clamp(min=1e-300).rsqrt(), 0.0)
     eye = torch.eye(len(sxx), dtype=sxx.dtype, device=sxx.device)
     correlation = sxx * torch.outer(scale, scale)
     right = scale[:, None] * sxy
     beta = torch.linalg.solve(correlation + max(ridge, 1e-10) * eye, right)
-    explained = 2 * (beta * right).sum() - (beta * (correlation @ beta)).sum()
-    return explained / total
+    return 2 * (beta * right).sum(0) - (beta * (correlation @ beta)).sum(0)
 
 
 def linear_predictivity(moments: CentredMoments, source: int | str, target: int | str, ridge: float = 1e-4) -> float:
@@ -193,8 +229,52 @@ def linear_predictivity(moments: CentredMoments, source: int | str, target: int 
 
 
 def r2_matrix(moments: CentredMoments, ridge: float = 1e-4) -> Tensor:
-    """(P, P) R2 of the column's set from the row's set."""
-    count = range(len(moments.points))
-    return torch.tensor(
-        [[linear_predictivity(moments, p, q, ridge) for q in count] for p in count], dtype=torch.float64
-    )
+    """(P, P) R2 of the column's set from the row's set: one factorisation per row, all targets at once."""
+    count = len(moments.points)
+    result = moments.gram.new_full((count, count), torch.nan)
+    for p in range(count):
+        rows = moments.gram[moments.slices[p]]
+        if moments.n <= len(rows) + 1:
+            continue
+        explained = ridge_explained(moments.block(p, p), rows, ridge)
+        result[p] = torch.stack([explained[s].sum() for s in moments.slices]) / moments.norm
+    return _hidden(moments, result)
+
+
+def similarity_matrices(
+    moments: CentredMoments, measures: Sequence[str] | None = None, *, keep: float = 0.99, ridge: float = 0.1
+) -> dict[str, Tensor]:
+    """Every similarity that second moments give, between all pairs of points at once.
+
+    Args:
+        measures: names of INFO; all of them when None.
+        keep: share of variance that SVCCA and PWCCA keep.
+        ridge: of the regularised CCA, in units of the mean eigenvalue.
+
+    Returns:
+        Name -> (P, P) float64, row first argument, column second; "r2" is of the column's set from the row's set.
+
+    Raises:
+        UnknownNameError: an unknown measure.
+
+    >>> from fusionzoo.metrics.moments import Moments
+    >>> moments = Moments(("rgb", "x"))
+    >>> x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    >>> moments.update(x, x.flip(1) * 2)
+    >>> {name: round(float(m[0, 1]), 4) for name, m in similarity_matrices(moments.centred(), ["cka", "angular"]).items()}
+    {'cka': 1.0, 'angular': 0.0}
+    """
+    wanted = list(INFO) if measures is None else list(measures)
+    wrong = next((name for name in wanted if name not in INFO), None)
+    if wrong is not None:
+        raise unknown("similarity from moments", wrong, INFO)
+    made: dict[str, Tensor] = {}
+    if {"cka", "cka_biased"} & set(wanted):
+        made["cka"], made["cka_biased"] = cka_matrices(moments)
+    if {"procrustes", "angular"} & set(wanted):
+        _, made["procrustes"], made["angular"] = procrustes_matrices(moments)
+    if {"svcca", "pwcca", "rcca"} & set(wanted):
+        made |= cca_matrices(moments, keep, ridge)
+    if "r2" in wanted:
+        made["r2"] = r2_matrix(moments)
+    return {name: made[name] for name in wanted}
