@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusionzoo.probes.intervene import Edit, edit, intervene, mean_ablate, swap, zero
+from fusionzoo.probes.intervene import Edit, edit, intervene, mean_ablate, only, patch, project_out, swap, zero
 from fusionzoo.probes.point import Probe, assert_untapped, probe_points, select
 from fusionzoo.probes.tape import Listener, Tape, listen, probe
 
@@ -16,8 +16,11 @@ __all__ = [
     "intervene",
     "listen",
     "mean_ablate",
+    "only",
+    "patch",
     "probe",
     "probe_points",
+    "project_out",
     "select",
     "swap",
     "zero",

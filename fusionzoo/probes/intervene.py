@@ -1,4 +1,5 @@
-"""Changing what passes a probe: zero, mean-ablate, swap between samples, or any function.
+"""Changing what passes a probe: zero, mean-ablate, swap between samples, patch in another value, project out a
+direction, any of these in chosen channels only, or any function.
 
 Edits run before anything that listens at the same probe (see `fusionzoo.probes.tape` for the order, compiled models and
 export), so `with intervene(...), probe(...)` captures the edited value, in either order of nesting.
@@ -17,7 +18,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.probes.point import select
 from fusionzoo.probes.tape import attached
 
-__all__ = ["Edit", "edit", "intervene", "mean_ablate", "swap", "zero"]
+__all__ = ["Edit", "edit", "intervene", "mean_ablate", "only", "patch", "project_out", "swap", "zero"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,88 @@ def swap(order: Sequence[int] | Tensor | None = None) -> Edit:
         return value[torch.tensor(wanted, device=value.device)]
 
     return Edit("swap()" if wanted is None else f"swap({wanted})", exchange)
+
+
+def patch(value: Tensor) -> Edit:
+    """Another value instead, say what the same probe passed for another input (activation patching, Meng et al. 2022).
+
+    Args:
+        value: of the shape, dtype and device of what passes; it is copied each time, so it stays as it is.
+
+    >>> patch(torch.tensor([[5.0]])).function(torch.tensor([[1.0]]))
+    tensor([[5.]])
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(f"patch: wanted a tensor, got {type(value).__name__}")
+    return Edit("patch()", lambda _: value.clone())
+
+
+def only(change: Edit, channels: Sequence[int]) -> Edit:
+    """`change` in the given channels (dimension 1); the others pass as they are.
+
+    Args:
+        change: any Edit; it sees the whole value, and its result is taken in `channels`.
+        channels: indices, each once.
+
+    >>> only(zero(), [1]).function(torch.tensor([[3.0, 4.0, 5.0]]))
+    tensor([[3., 0., 5.]])
+    """
+    chosen = [int(c) for c in channels]
+    if not chosen or min(chosen) < 0 or len(set(chosen)) != len(chosen):
+        raise InputError(f"only: {chosen} is not a list of channels; give each index once, from 0 on")
+
+    def changed(value: Tensor) -> Tensor:
+        if value.ndim < 2 or max(chosen) >= value.shape[1]:
+            raise InputError(f"only: channel {max(chosen)} does not exist in a value of shape {tuple(value.shape)}")
+        index = torch.tensor(chosen, device=value.device)
+        return value.index_copy(1, index, change.function(value).index_select(1, index))
+
+    return Edit(f"only({change!r}, {_short(chosen)})", changed)
+
+
+def project_out(direction: Tensor, mean: Tensor | None = None, along: Tensor | None = None) -> Edit:
+    """Removes what varies along a direction of channel space: v - a (w . (v - mean)) / (w . a) at every position.
+
+    w is `direction`, a is `along`. With a = w it is the orthogonal projection: nothing of w is left in v - mean. With
+    w a concept's linear detector on the data (covariance^-1 c) and a = c, the covariance of channels and concept, it is
+    least-squares concept erasure (Belrose et al. 2023, LEACE, for one concept): afterwards no channel covaries with the
+    concept any more, so that no linear detector does better than a constant.
+
+    Args:
+        direction: (C,), not zero.
+        mean: (C,), each channel's mean, which stays; zeros by default.
+        along: (C,), not orthogonal to `direction`; by default `direction`.
+
+    >>> project_out(torch.tensor([1.0, 1.0])).function(torch.tensor([[3.0, 1.0]]))
+    tensor([[ 1., -1.]])
+    """
+    along = direction if along is None else along
+    mean = torch.zeros_like(direction) if mean is None else mean
+    for name, vector in (("direction", direction), ("mean", mean), ("along", along)):
+        if vector.ndim != 1 or vector.shape != direction.shape:
+            raise InputError(
+                f"project_out: {name} has shape {tuple(vector.shape)}, wanted one number for each channel, (C,)"
+            )
+    w, a, centre = direction.double(), along.double(), mean.double()
+    scale = float(w @ a)
+    if abs(scale) <= 1e-12 * float(w.norm() * a.norm()):
+        raise InputError("project_out: the direction is zero, or orthogonal to what is to be removed along it")
+
+    def removed(value: Tensor) -> Tensor:
+        if value.ndim < 2 or value.shape[1] != len(w):
+            raise InputError(f"project_out: {len(w)} channels, but a value of shape {tuple(value.shape)}")
+        own, step, shift = (v.to(value.device, value.dtype) for v in (w, a / scale, centre))
+        column = (1, -1, *[1] * (value.ndim - 2))
+        amount = torch.einsum("bc...,c->b...", value - shift.reshape(column), own)
+        return value - amount.unsqueeze(1) * step.reshape(column)
+
+    return Edit("project_out(direction)", removed)
+
+
+def _short(channels: Sequence[int]) -> str:
+    """`first:end` for a run of channels, else the list."""
+    run = list(channels) == list(range(channels[0], channels[0] + len(channels)))
+    return f"{channels[0]}:{channels[0] + len(channels)}" if run else str(list(channels))
 
 
 def edit(function: Callable[[Tensor], Tensor]) -> Edit:

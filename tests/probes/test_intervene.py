@@ -7,7 +7,19 @@ import torch
 from torch import nn
 
 from fusionzoo.errors import InputError, UnknownNameError
-from fusionzoo.probes import Probe, assert_untapped, edit, intervene, mean_ablate, probe, swap, zero
+from fusionzoo.probes import (
+    Probe,
+    assert_untapped,
+    edit,
+    intervene,
+    mean_ablate,
+    only,
+    patch,
+    probe,
+    project_out,
+    swap,
+    zero,
+)
 from tests.probes.nets import by_hand, twin
 
 
@@ -94,6 +106,62 @@ def test_patching_in_a_value_from_another_input_leaves_that_value_alone():
     torch.testing.assert_close(patched["stage2.rgb"], donor["stage2.rgb"])
 
 
+def test_patch_gives_the_other_run_and_survives_in_place_operations():
+    net, rgb, x = twin()
+    with torch.no_grad():
+        with probe(net) as donor:
+            wanted = net(rgb, x + 1)
+        before = {name: donor[name].clone() for name in ("stage1.x", "stage2.x")}
+        with intervene(net, {name: patch(donor[name]) for name in before}):
+            for _ in range(2):
+                out = net(rgb, x)
+    torch.testing.assert_close(out, wanted)  # rgb is the same, and all that x does passes these two
+    assert all(torch.equal(donor[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 3, 4)])
+def test_only_changes_its_channels(shape):
+    value = torch.randn(shape)
+    out = through(only(mean_ablate(torch.full((5,), 7.0)), [3, 0]), value)
+    for channel in range(5):
+        if channel in (0, 3):
+            assert out[:, channel].unique().tolist() == [7.0]
+        else:
+            assert torch.equal(out[:, channel], value[:, channel])
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 3, 4), (2, 5, 6)])
+def test_projecting_out_leaves_nothing_along_the_direction(shape):
+    g = torch.Generator().manual_seed(0)
+    value, w, mean = torch.randn(shape, generator=g), torch.randn(5, generator=g), torch.randn(5, generator=g)
+    out = through(project_out(w, mean), value)
+    before, after = (v.movedim(1, -1).reshape(-1, 5) for v in (value, out))
+    for old, new in zip(before.tolist(), after.tolist(), strict=True):  # by hand, position by position
+        along = sum((o - m) * d for o, m, d in zip(old, mean.tolist(), w.tolist(), strict=True))
+        wanted = [o - along * d / float(w @ w) for o, d in zip(old, w.tolist(), strict=True)]
+        assert new == pytest.approx(wanted, abs=1e-5)
+    torch.testing.assert_close((after - mean) @ w, torch.zeros(len(after)), atol=1e-5, rtol=0)
+
+
+def test_least_squares_erasure_leaves_no_linear_trace_of_a_concept():
+    g = torch.Generator().manual_seed(1)
+    z = (torch.rand(4000, generator=g) < 0.3).double()
+    x = torch.randn(4000, 4, generator=g).double() @ torch.randn(4, 4, generator=g).double()
+    x = x + z[:, None] * torch.tensor([2.0, -1.0, 0.5, 0.0]).double()
+    centred, mean = x - x.mean(0), x.mean(0)
+    c = centred.T @ (z - z.mean()) / 4000
+    w = torch.linalg.solve(centred.T @ centred / 4000, c)
+    out = through(project_out(w, mean, along=c), x)
+    after = (out - out.mean(0)).T @ (z - z.mean()) / 4000
+    torch.testing.assert_close(after, torch.zeros(4).double(), atol=1e-12, rtol=0)
+    assert float(c.abs().max()) > 0.1
+    plain = through(project_out(w, mean), x)  # the orthogonal projection leaves some
+    assert float(((plain - plain.mean(0)).T @ (z - z.mean()) / 4000).abs().max()) > 1e-3
+    design = torch.cat([out, torch.ones(4000, 1).double()], 1)
+    fitted = design @ torch.linalg.lstsq(design, z[:, None], driver="gelsd", rcond=1e-10).solution
+    torch.testing.assert_close(fitted, z.mean().expand(4000, 1), atol=1e-9, rtol=0)  # the best detector is a constant
+
+
 def test_gradients_pass_through_an_edit():
     value = torch.randn(2, 3, requires_grad=True)
     through(edit(lambda v: 3 * v), value).sum().backward()
@@ -101,6 +169,13 @@ def test_gradients_pass_through_an_edit():
 
 
 def test_labels_for_reports():
+    chosen = (only(zero(), [2, 3]), only(zero(), [0, 3]), patch(torch.ones(1)), project_out(torch.ones(2)))
+    assert [repr(e) for e in chosen] == [
+        "only(zero(), 2:4)",
+        "only(zero(), [0, 3])",
+        "patch()",
+        "project_out(direction)",
+    ]
     assert [repr(e) for e in (zero(), mean_ablate(), swap([1, 0]), edit(abs))] == [
         "zero()",
         "mean_ablate()",
@@ -117,6 +192,9 @@ def test_labels_for_reports():
         (edit(lambda v: None), "NoneType, wanted a tensor"),
         (swap([1, 2, 0]), "3 entries but the batch has 2"),
         (mean_ablate(torch.zeros(4)), "4 numbers for a probe of 3 channels"),
+        (patch(torch.zeros(2, 4)), r"patch\(\) at '0' returned \(2, 4\)"),
+        (only(zero(), [3]), r"channel 3 does not exist in a value of shape \(2, 3\)"),
+        (project_out(torch.ones(4)), r"4 channels, but a value of shape \(2, 3\)"),
     ],
 )
 def test_an_edit_that_does_not_fit(change, text):
@@ -133,6 +211,16 @@ def test_edits_that_cannot_be():
         swap([0, 0])
     with pytest.raises(InputError, match=r"shape \(2, 2\)"):
         mean_ablate(torch.zeros(2, 2))
+    for channels in ([], [-1], [1, 1]):
+        with pytest.raises(InputError, match="is not a list of channels"):
+            only(zero(), channels)
+    with pytest.raises(InputError, match="patch: wanted a tensor, got float"):
+        patch(1.0)
+    with pytest.raises(InputError, match=r"mean has shape \(3,\), wanted one number for each channel"):
+        project_out(torch.ones(2), torch.ones(3))
+    for along in (None, torch.zeros(2), torch.tensor([1.0, -1.0])):
+        with pytest.raises(InputError, match="zero, or orthogonal"):
+            project_out(torch.zeros(2) if along is None else torch.ones(2), along=along)
 
 
 def test_misuse():
