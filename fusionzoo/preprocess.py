@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, closest
 
-__all__ = ["Preprocess", "X_KINDS", "validate_pair"]
+__all__ = ["X_KINDS", "Preprocess", "validate_pair", "validate_x"]
 
 X_KINDS = ("depth", "inverse_depth", "hha", "thermal")
 """`depth` metres; `inverse_depth` given metres, fed as 1/metres; `hha` 0..255; `thermal` 0..255."""
@@ -34,16 +34,23 @@ def validate_pair(rgb: Tensor, x: Tensor, x_kind: str = "depth", where: str = "i
     if rgb.ndim not in (3, 4) or rgb.shape[-3] != 3:
         raise InputError(f"{where}: rgb has shape {tuple(rgb.shape)}, wanted (3, H, W) or (B, 3, H, W)")
     if x.ndim != rgb.ndim:
-        raise InputError(f"{where}: x has shape {tuple(x.shape)} beside rgb {tuple(rgb.shape)}; both or neither are batches")
-    if x.shape[-2:] != rgb.shape[-2:] or (x.ndim == 4 and x.shape[0] != rgb.shape[0]):
+        raise InputError(
+            f"{where}: x has shape {tuple(x.shape)} beside rgb {tuple(rgb.shape)}; both or none are batches"
+        )
+    if x.ndim == 4 and x.shape[0] != rgb.shape[0]:
+        raise InputError(f"{where}: {x.shape[0]} images of x beside {rgb.shape[0]} of rgb")
+    if x.shape[-2:] != rgb.shape[-2:]:
         raise InputError(
             f"{where}: x is {x.shape[-1]}x{x.shape[-2]} but rgb is {rgb.shape[-1]}x{rgb.shape[-2]} (width x height);"
             " align and resize them to one size first"
         )
-    for name, image in (("rgb", rgb), ("x", x)):
-        if image.is_floating_point() and not bool(torch.isfinite(image).all()):
-            count = int((~torch.isfinite(image)).sum())
-            raise InputError(f"{where}: {name} has {count} NaN or infinite values; mark missing depth with 0")
+    _validate_finite(rgb, "rgb", where)
+    validate_x(x, x_kind, where)
+
+
+def validate_x(x: Tensor, x_kind: str = "depth", where: str = "input") -> None:
+    """The part of `validate_pair` that looks at x, (Cx, H, W) or (B, Cx, H, W), alone."""
+    _validate_finite(x, "x", where)
     if x_kind in ("depth", "inverse_depth"):
         if bool((x < 0).any()):
             raise InputError(f"{where}: depth has negative values; give metres, 0 for missing")
@@ -51,6 +58,12 @@ def validate_pair(rgb: Tensor, x: Tensor, x_kind: str = "depth", where: str = "i
         flat = x.reshape(x.shape[0], -1) if x.ndim == 4 else x.reshape(1, -1)
         if not bool((flat > 0).any(dim=1).all()):
             raise InputError(f"{where}: depth is zero everywhere: no pixel was measured")
+
+
+def _validate_finite(image: Tensor, name: str, where: str) -> None:
+    if image.is_floating_point() and not bool(torch.isfinite(image).all()):
+        count = int((~torch.isfinite(image)).sum())
+        raise InputError(f"{where}: {name} has {count} NaN or infinite values; mark missing depth with 0")
 
 
 @dataclass(frozen=True)

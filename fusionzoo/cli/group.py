@@ -26,6 +26,7 @@ COMMANDS = {
     "info": "Show what is known of a checkpoint, strategy or architecture.",
     "check": "Verify checkpoints, dissect them on data, say how they use each modality.",
     "predict": "Segment one pair of images and draw the classes over it.",
+    "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",
     "finetune": "Train a model, or continue from a checkpoint, on your data.",
     "convert": "Turn foreign weights into safetensors and JSON.",
     "push": "Upload a checkpoint folder to the Hub.",

@@ -147,7 +147,8 @@ def read_x_raw(path: str | Path, x_kind: str = "depth") -> np.ndarray:
     if array.shape[2] == 3 and wanted == 1 and (array == array[..., :1]).all():
         array = array[..., :1]  # a grey image saved as three equal channels
     if array.shape[2] != wanted:
-        raise InputError(f"{path} has {array.shape[2]} channels; {x_kind} needs {wanted}")
+        hint = "; make it from depth with: fusionzoo hha" if x_kind == "hha" else ""
+        raise InputError(f"{path} has {array.shape[2]} channels; {x_kind} needs {wanted}{hint}")
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
     return np.ascontiguousarray(array.transpose(2, 0, 1))
