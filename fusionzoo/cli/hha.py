@@ -73,10 +73,9 @@ def convert(
 
     from fusionzoo.data.hha import NYU_CAMERA, Intrinsics, hha, surface_normals
     from fusionzoo.data.hha import gravity as estimate
-    from fusionzoo.data.images import read_x
+    from fusionzoo.data.pair import read_depth
     from fusionzoo.dissect.results import write_atomic
     from fusionzoo.errors import InputError, unknown
-    from fusionzoo.preprocess import validate_x
 
     cameras = {"nyuv2": NYU_CAMERA}
     if not output.lower().endswith(".png"):
@@ -89,8 +88,7 @@ def convert(
         raise InputError(f"--gravity is {gravity}; give a direction, for example 0 1 0 for a level camera")
     if x_scale is not None and not 0 < x_scale < math.inf:
         raise InputError(f"--x-scale is {x_scale}; give a positive number, for example 0.001 for millimetres")
-    metres = read_x(depth, "depth", x_scale)
-    validate_x(metres, "depth", depth)
+    metres = read_depth(depth, x_scale)
     size = (metres.shape[-2], metres.shape[-1])
     if intrinsics is not None:
         fx, fy, cx, cy = intrinsics

@@ -51,6 +51,8 @@ def command(
 def write_card(folder: str, repo: str = "") -> Path:
     """README.md of a checkpoint folder from its record.json, config.json and, where there is one, report.json.
 
+    With a report, its plots are written beside the card (`*.svg`), which shows them.
+
     Raises:
         InputError: the folder, its record or its config is missing or cannot be used.
     """
@@ -58,17 +60,23 @@ def write_card(folder: str, repo: str = "") -> Path:
     from fusionzoo.hub.files import CONFIG, README, RECORD, atomic_write, read_json
     from fusionzoo.hub.records import read_record
     from fusionzoo.report import card
+    from fusionzoo.report.plots import plots
 
     place = Path(folder)
     if not (place / RECORD).is_file():
         raise InputError(f"{folder} has no {RECORD}; fusionzoo.hub.save writes one")
     report = read_json(place / "report.json", limit=64 << 20) if (place / "report.json").is_file() else {}
+    dissection = report.get("dissection")
+    drawn = plots(dissection) if dissection is not None else {}
     text = card(
         read_record(place),
         read_json(place / CONFIG),
-        report.get("dissection"),
+        dissection,
         report.get("findings", ()),
         repo=repo.removeprefix("hf-hub:"),
+        plots={name: title for name, (title, _) in drawn.items()},
     )
+    for name, (_, drawing) in drawn.items():
+        atomic_write(place / name, drawing)
     atomic_write(place / README, text)
     return place / README

@@ -1,4 +1,4 @@
-"""One aligned pair of image files."""
+"""One aligned pair of image files, or the depth alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from fusionzoo.data.images import read_rgb, read_x
-from fusionzoo.preprocess import validate_pair
+from fusionzoo.preprocess import validate_pair, validate_x
 
-__all__ = ["read_pair"]
+__all__ = ["read_depth", "read_pair"]
 
 
 def read_pair(
@@ -28,3 +28,10 @@ def read_pair(
     image, aux = read_rgb(rgb), read_x(x, x_kind, scale)
     validate_pair(image, aux, x_kind, f"{rgb} and {x}")
     return image, aux
+
+
+def read_depth(path: str | Path, scale: float | None = None) -> Tensor:
+    """float32 (1, H, W) metres from a file, 0 = missing; `scale` and errors as of `read_pair`."""
+    depth = read_x(path, "depth", scale)
+    validate_x(depth, "depth", str(path))
+    return depth

@@ -34,6 +34,7 @@ def card(
     findings: Iterable[Any] = (),
     *,
     repo: str = "",
+    plots: Mapping[str, str] | None = None,
 ) -> str:
     """The text of README.md.
 
@@ -43,6 +44,7 @@ def card(
         dissection: a Dissection or its dictionary, None when there is none.
         findings: its sentences, or Findings.
         repo: `org/name` on the Hub, for the line that loads it.
+        plots: file name -> title of pictures beside the card that show the dissection (see `fusionzoo.report.plots`).
     """
     r: dict[str, Any] = dict(record) if isinstance(record, Mapping) else record.to_dict()
     parts = [
@@ -54,7 +56,7 @@ def card(
         _preprocessing(config),
         "## Results\n",
         _results(r),
-        *_dissected(dissection, findings),
+        *_dissected(dissection, findings, plots or {}),
         "## How it was made\n",
         _made(r),
         "## Licence of the weights\n",
@@ -153,8 +155,8 @@ def _results(r: Mapping[str, Any]) -> str:
     )
 
 
-def _dissected(dissection: Any, findings: Iterable[Any]) -> list[str]:
-    """What each modality is used for: findings, then the tables of the levels, the concepts and the planted truth."""
+def _dissected(dissection: Any, findings: Iterable[Any], plots: Mapping[str, str]) -> list[str]:
+    """What each modality is used for: findings, plots, then the tables (levels, concepts, planted truth)."""
     if dissection is None:
         return []
     d = tables.as_dict(dissection)
@@ -163,6 +165,7 @@ def _dissected(dissection: Any, findings: Iterable[Any]) -> list[str]:
     where = tables.heading(d).removeprefix(f"{tables.clean(d['model']['name'])} on ")
     parts = [f"## What it uses each modality for\n\nMeasured on {markdown.escape(where)}.\n"]
     parts += [said] if said else []
+    parts += ["".join(f"![{markdown.escape(title)}]({name})\n" for name, title in plots.items())] if plots else []
     parts += [markdown.table(t) for t in (tables.segmentation(d), tables.levels(d), tables.concepts(d), truth) if t]
     return parts
 

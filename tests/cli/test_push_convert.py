@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -33,6 +34,10 @@ def test_card_from_record_config_and_report(folder: Path) -> None:
     write_card(str(folder))
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "- Depth adds nothing." in text and "| both | 50.0 |" in text
+    assert "![mIoU with both modalities and without either](modalities.svg)\n" in text and "variance.svg" not in text
+    root = ElementTree.parse(folder / "modalities.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.find("{*}style") is not None
+    assert "50.0" in [e.text for e in root.findall(".//{*}text")]
     assert ModelCard(text).data.library_name == "fusionzoo"
 
 

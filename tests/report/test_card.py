@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from huggingface_hub import ModelCard
 
 from fusionzoo.errors import InputError
 from fusionzoo.report import card, markdown, summary
+from fusionzoo.report.plots import plots
 
 RECORD: dict[str, Any] = {
     "name": "hybrid_mobilenetv1-025_fpn.planted",
@@ -117,3 +119,13 @@ def test_readme_table_is_made_between_the_markers() -> None:
 def test_markdown_cells_cannot_break_the_table() -> None:
     text = markdown.grid(("a", "b"), [("x|y", "1\n2")], "<>")
     assert text.splitlines() == ["| a | b |", "| --- | ---: |", "| x\\|y | 1 2 |"]
+
+
+def test_plots_stand_alone(example: dict[str, Any]) -> None:
+    """Each is well-formed XML with a style of its own, and the card shows it by its file name."""
+    drawn = plots(example)
+    assert list(drawn) == ["modalities.svg", "similarity.svg", "variance.svg", "streams.svg"]
+    for _, text in drawn.values():
+        root = ElementTree.fromstring(text)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg" and "--rgb:" in root.findtext("{*}style", "")
+        assert "href" not in text and "url(" not in text
