@@ -17,10 +17,26 @@ from torch import Tensor, nn
 
 from fusionzoo.fusion._parts import PairNorm, drop_path, require_divisible, to_map, to_tokens
 
-__all__ = ["MixFeedForward", "PairedAttention", "PairedBlock", "Tokens"]
+__all__ = ["MixFeedForward", "PairedAttention", "PairedBlock", "Tokens", "mit_init_"]
 
 Tokens = tuple[Tensor, Tensor]
 """The two streams' tokens, each (B, N, C)."""
+
+
+def mit_init_(module: nn.Module, by_group: bool = True) -> None:
+    """SegFormer's initialisation: linear layers N(0, 0.02^2), truncated; convolutions N(0, 2 / fan_out); zero biases.
+
+    Args:
+        by_group: count a grouped convolution's fan_out within one group, as SegFormer does and CMNeXt does not.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+        elif isinstance(part, nn.Conv2d):
+            fan_out = part.out_channels * part.kernel_size[0] * part.kernel_size[1]
+            nn.init.normal_(part.weight, std=(2 * (part.groups if by_group else 1) / fan_out) ** 0.5)
+        if isinstance(part, nn.Linear | nn.Conv2d) and part.bias is not None:
+            nn.init.zeros_(part.bias)
 
 
 class MixFeedForward(nn.Module):

@@ -13,7 +13,7 @@ Parallel pooling mixer (PPX), u = BN x, expansion e:
     c = sigmoid(conv1d_3 over the channels of GAP x),  x <- c * x + l_2 * conv1x1 GELU dw3x3 conv1x1 BN x
     l_1, l_2 per channel, 0.01 at the start                                         (1 + 2e) C^2 + (58 + 11e) C + 3
 As a strategy with one auxiliary modality: u = PPX(x), (rgb', x') = FRM(rgb, u), fused = FFM(rgb', x'); RGB carries on
-with rgb', x with x + x'. The hub takes part in models of more modalities.
+with rgb', x with x'. With more modalities the hub takes part and x_i carries on with x_i + x': the whole model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import gate_init_
+from fusionzoo.fusion._mit import mit_init_
+from fusionzoo.fusion._parts import drop_path, gate_init_
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify, default_heads
 from fusionzoo.probes.point import Probe
@@ -74,12 +75,13 @@ class ParallelPoolingMixer(nn.Module):
         channels: C.
         expansion: e, hidden width of the feed-forward half over C; the original uses 8, 8, 4, 4 by stage.
         scale: l_1 and l_2 at the start.
+        drop: probability of stochastic depth.
 
     >>> sum(p.numel() for p in ParallelPoolingMixer(64, 8).parameters())
     78979
     """
 
-    def __init__(self, channels: int, expansion: int = 8, scale: float = 0.01) -> None:
+    def __init__(self, channels: int, expansion: int = 8, scale: float = 0.01, drop: float = 0.0) -> None:
         super().__init__()
         hidden = channels * expansion
         self.scale1 = nn.Parameter(torch.full((channels,), scale))
@@ -94,6 +96,7 @@ class ParallelPoolingMixer(nn.Module):
         self.narrow = nn.Conv2d(hidden, channels, 1)
         self.neighbours = nn.Conv1d(1, 1, 3, padding=1, bias=False)
         gate_init_(self.neighbours)
+        self.drop = drop_path(drop)
         self.gate = Probe(
             channels, role="gate", modality="x", low=0.0, high=1.0, meaning="weight of every value by its surroundings"
         )  # fmt: skip
@@ -109,11 +112,11 @@ class ParallelPoolingMixer(nn.Module):
         for size in (3, 7, 11):
             pooled = pooled + F.avg_pool2d(z, size, stride=1, padding=size // 2, count_include_pad=False)
         mixed = self.mixed(self.gate(self.weigh(pooled).sigmoid()) * u + u)
-        x = x + self.scale1.view(-1, 1, 1) * mixed
+        x = x + self.drop(self.scale1.view(-1, 1, 1) * mixed)
         mean = x.mean((2, 3)).unsqueeze(1)  # (B, 1, C)
         gate = self.channel_gate(self.neighbours(mean).sigmoid().transpose(1, 2).unsqueeze(3))  # (B, C, 1, 1)
         wide = F.gelu(self.depthwise(self.widen(self.norm2(x))))
-        return gate * x + self.scale2.view(-1, 1, 1) * self.narrow(wide)
+        return gate * x + self.drop(self.scale2.view(-1, 1, 1) * self.narrow(wide))
 
 
 @fusions.register("cmnext")
@@ -124,6 +127,7 @@ class CMNeXt(FusionBlock):
         channels: C.
         expansion: of the PPX; None takes 8 in the finer half of the levels and 4 in the coarser, as the original.
         heads: of the FFM; None as in CMX.
+        original_init: as in CMX, with CMNeXt's smaller depthwise weights.
     """
 
     interaction = "exchange"
@@ -132,13 +136,22 @@ class CMNeXt(FusionBlock):
     licence = "MIT (ours, from the equations); original: Apache-2.0, README: commercial use, contact the authors"
 
     def __init__(
-        self, channels: int, *, level: int = 1, depth: int = 5, expansion: int | None = None, heads: int | None = None
+        self,
+        channels: int,
+        *,
+        level: int = 1,
+        depth: int = 5,
+        expansion: int | None = None,
+        heads: int | None = None,
+        original_init: bool = False,
     ) -> None:
         super().__init__(channels, level=level, depth=depth)
         self.mixer = ParallelPoolingMixer(channels, expansion or (8 if 2 * level <= depth + 1 else 4))
         self.rectify = FeatureRectify(channels)
         self.fusion = FeatureFusion(channels, heads or default_heads(channels))
+        if original_init:
+            mit_init_(self, by_group=False)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         rgb, rectified = self.rectify(rgb, self.mixer(x))
-        return Fused(rgb, x + rectified, self.fusion(rgb, rectified))
+        return Fused(rgb, rectified, self.fusion(rgb, rectified))

@@ -17,7 +17,7 @@ FFM, tokens, i in {rgb, x}, j the other one, h heads of c = C / h channels:
     parameters 17 C^2 + 26 C
 
 Differs: initialisation. The original draws the spatial gate's last layer with standard deviation 1, which saturates it
-from the start; here both gates start near one half and move with the input.
+from the start; here both gates start near one half and move with the input. `original_init` asks for the original's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion._parts import gate_init_, require_divisible, to_map, to_tokens
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
@@ -170,6 +171,7 @@ class CMX(FusionBlock):
     Args:
         channels: C.
         heads: of the FFM; None takes C // 64 where that divides C (1, 2, 5, 8 at the original's widths), else 1.
+        original_init: SegFormer's initialisation, as published: about half of the spatial gate starts at a bound.
 
     >>> sum(p.numel() for p in CMX(64).parameters()) == 107074 + 71296
     True
@@ -180,10 +182,20 @@ class CMX(FusionBlock):
     paper = "Zhang et al., CMX (T-ITS 2023), arXiv 2203.04838"
     licence = "MIT (ours, from the equations); original: MIT"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, heads: int | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        level: int = 1,
+        depth: int = 5,
+        heads: int | None = None,
+        original_init: bool = False,
+    ) -> None:
         super().__init__(channels, level=level, depth=depth)
         self.rectify = FeatureRectify(channels)
         self.fusion = FeatureFusion(channels, heads or default_heads(channels))
+        if original_init:
+            mit_init_(self)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         rgb, x = self.rectify(rgb, x)

@@ -61,6 +61,8 @@ _MODELS = {
     "cen_r101": "cen",
     "cen_r152": "cen",
     "cen_r50": "cen",
+    **{f"cmnext_b{size}_{count}m": "cmnext" for size in range(6) for count in range(1, 5)},
+    **{f"cmx_mit_b{size}": "cmx" for size in range(6)},
     "esanet_r18": "esanet",
     "esanet_r18_nbt1d": "esanet",
     "esanet_r34": "esanet",

@@ -1,13 +1,19 @@
-"""CMX's FRM and FFM (github.com/huaaaliu/RGBX_Semantic_Segmentation, MIT): official keys to ours."""
+"""CMX whole, its FRM and its FFM (github.com/huaaaliu/RGBX_Semantic_Segmentation, MIT): official keys to ours."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from fusionzoo.hub.originals.port import Port, View, as_tokens, port, take
+from fusionzoo.errors import InputError
+from fusionzoo.hub.originals.checkpoint import Source
+from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
+from fusionzoo.models import FusionModel
 from fusionzoo.models.published.blocks import FeatureFusion, FeatureRectify
 
 FRM = {
@@ -71,3 +77,91 @@ def _plain(block: FeatureRectify | FeatureFusion, x1: Tensor, x2: Tensor) -> Any
 
 
 BLOCKS = {"cmx_ffm": cmx_ffm, "cmx_frm": cmx_frm}
+
+_BLOCK = {
+    "norm1": "norm1",
+    "attn.q": "attention.query",
+    "attn.kv": "attention.key_value",
+    "attn.proj": "attention.project",
+    "norm2": "norm2",
+    "mlp.fc1": "mlp.widen",
+    "mlp.dwconv.dwconv": "mlp.depthwise",
+    "mlp.fc2": "mlp.narrow",
+}
+_REDUCED = {"attn.sr": "attention.reduce", "attn.norm": "attention.norm"}
+
+
+def mit_table(model: FusionModel, encoder: str, prefix: str = "") -> dict[str, str]:
+    """Keys of a Mix Transformer, `backbone.{prefix}block1.0.attn.q` and so on, to those of `encoder`."""
+    out: dict[str, str] = {}
+    for i in range(1, 5):
+        out[f"backbone.{prefix}patch_embed{i}.proj"] = f"{encoder}.embed{i}.conv"
+        out[f"backbone.{prefix}patch_embed{i}.norm"] = f"{encoder}.embed{i}.norm"
+        out[f"backbone.{prefix}norm{i}"] = f"{encoder}.norm{i}"
+        parts = _BLOCK | (_REDUCED if i < 4 else {})
+        for j, _ in enumerate(model.get_submodule(f"{encoder}.blocks{i}").children()):
+            out |= {f"backbone.{prefix}block{i}.{j}.{a}": f"{encoder}.blocks{i}.{j}.{b}" for a, b in parts.items()}
+    return out
+
+
+def exchange_table() -> dict[str, str]:
+    """Keys of the four FRM and FFM."""
+    out: dict[str, str] = {}
+    for i in range(4):
+        out |= {f"backbone.FRMs.{i}.{a}": f"stage{i + 2}.fusion.rectify.{b}" for a, b in FRM.items()}
+        out |= {f"backbone.FFMs.{i}.{a}": f"stage{i + 2}.fusion.fusion.{b}" for a, b in FFM.items()}
+    return out
+
+
+def head_table(conv: str, norm: str) -> dict[str, str]:
+    """Keys of SegFormer's decoder; `conv` and `norm` are the parts' names inside `linear_fuse`."""
+    out = {f"decode_head.linear_c{i}.proj": f"decoder.project.{i - 1}" for i in range(1, 5)}
+    out |= {f"decode_head.linear_fuse.{conv}": "decoder.join", f"decode_head.linear_fuse.{norm}": "decoder.bn"}
+    return out | {"decode_head.linear_pred": "decoder.classify"}
+
+
+def at_input_size(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
+    """Class scores, enlarged to the size of `rgb` as the originals do."""
+    return interpolate(model.scores(rgb, x), size=rgb.shape[-2:], mode="bilinear", align_corners=False)
+
+
+MODEL_VIEWS = {f"backbone.{i}": View(f"stage{i + 2}.fusion.fused") for i in range(4)}
+
+
+def cmx_model(size: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, x) -> class scores at the input size. `backbone` names the Mix Transformer, else `size` is taken."""
+    named = str(take(ctor, "backbone", default=f"mit_b{size}"))
+    found = re.fullmatch(r"mit_b([0-5])", named)
+    if found is None:
+        raise InputError(f"cmx: backbone {named!r} is not one of mit_b0 to mit_b5")
+    if (decoder := take(ctor, "decoder", default="MLPDecoder")) != "MLPDecoder":
+        raise InputError(f"cmx: decoder {decoder!r} is not supported; only 'MLPDecoder' is")
+    model = blank(
+        f"cmx_mit_b{found[1]}",
+        num_classes=take(ctor, "num_classes"),
+        width=int(take(ctor, "decoder_embed_dim", default=512)),
+        decoder_eps=float(take(ctor, "bn_eps", default=1e-3)),
+    )
+    table = mit_table(model, "rgb_encoder") | mit_table(model, "x_encoder", "extra_")
+    table |= exchange_table() | head_table("0", "1")
+    return port(model, state, table, at_input_size, MODEL_VIEWS, what=model.architecture)
+
+
+MODELS = {f"cmx_mit_b{size}": partial(cmx_model, size) for size in range(6)}
+SOURCES = {
+    f"cmx_mit_b{size}": Source(
+        kind=f"cmx_mit_b{size}",
+        family="cmx",
+        ctor={"backbone": f"mit_b{size}", "decoder_embed_dim": 512, "bn_eps": 1e-3},
+        classes=("num_classes", "decode_head.linear_pred.weight"),
+        licence="mit",
+        licence_note="The original repository's licence is MIT; it says nothing of the weights, whose encoders started"
+        " from NVIDIA's SegFormer weights (non-commercial).",
+        origin="github.com/huaaaliu/RGBX_Semantic_Segmentation",
+        citation="Zhang et al., CMX, T-ITS 2023, arXiv 2203.04838",
+        notes="x is HHA, or one channel three times (0..255); both inputs / 255 and normalised with ImageNet's mean and"
+        " deviation.",
+        input_size=(480, 640),
+    )
+    for size in range(6)
+}

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fusionzoo.models.published import acnet, cen, esanet, mfnet, rednet, rtfnet, sagate
+from fusionzoo.models.published import acnet, cen, cmnext, cmx, esanet, mfnet, rednet, rtfnet, sagate
 
-__all__ = ["acnet", "cen", "esanet", "mfnet", "rednet", "rtfnet", "sagate"]
+__all__ = ["acnet", "cen", "cmnext", "cmx", "esanet", "mfnet", "rednet", "rtfnet", "sagate"]

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._mit import MixFeedForward
+from fusionzoo.fusion._mit import MixFeedForward, mit_init_
 from fusionzoo.fusion._parts import drop_path, require_divisible, to_map, to_tokens
 
 __all__ = ["HEADS", "REDUCTIONS", "SIZES", "MiT", "MixBlock", "PatchEmbed", "drop_rates", "mit_init_", "patch_conv"]
@@ -59,18 +59,6 @@ def drop_rates(depths: tuple[int, ...], last: float) -> list[list[float]]:
     count = max(1, sum(depths) - 1)
     rates = iter([last * i / count for i in range(sum(depths))])
     return [[next(rates) for _ in range(n)] for n in depths]
-
-
-def mit_init_(module: nn.Module) -> None:
-    """Linear layers N(0, 0.02^2), truncated; convolutions N(0, 2 / fan_out); zero biases."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=0.02)
-        elif isinstance(part, nn.Conv2d):
-            fan_out = part.out_channels * part.kernel_size[0] * part.kernel_size[1] // part.groups
-            nn.init.normal_(part.weight, std=(2 / fan_out) ** 0.5)
-        if isinstance(part, nn.Linear | nn.Conv2d) and part.bias is not None:
-            nn.init.zeros_(part.bias)
 
 
 class PatchEmbed(nn.Module):

@@ -1,0 +1,194 @@
+"""CMNeXt: a Mix Transformer for RGB, one light branch for any number of other modalities, CMX's blocks between them.
+
+Paper: Zhang et al., "Delivering Arbitrary-Modal Semantic Segmentation", CVPR 2023, arXiv 2303.01480. Origin:
+github.com/jamycheung/DELIVER (Apache-2.0; its README asks to contact the authors for commercial use); written here from
+the paper and its sizes.
+
+Auxiliary modalities a_1 .. a_M, stage k (blocks: `fusionzoo.fusion.cmnext`, `fusionzoo.fusion.cmx`):
+    a_j <- LN_j(conv a_j)    one convolution for all, a norm each;  f = hub(a_1, .., a_M), which boosts them
+    f <- LN(PPX ... PPX f)   as many as the Mix Transformer has blocks
+    r', f' = FRM(r, f);  FFM(r', f') goes to the decoder, r' to RGB's next stage, a_j + f' to the branch's
+M = 1: no hub, f = a_1, and f' alone goes to the branch's next stage. M = 0: SegFormer on RGB.
+
+Parameters with MiT-B2 at 25 classes, M = 0, 1, 2, 3: 25,785,049, 58,694,225, 58,718,809, 58,732,125; B4, M = 1, 40
+classes: 116,576,299. In a_j + f' the original takes the values of a_j, which lie channel by channel, as if they lay
+pixel by pixel, and so adds f' to scrambled maps; its checkpoints of M > 1 need that: `scrambled`, which only the
+converter sets. RGB / 255 with ImageNet's statistics, the others / 255 (three channels each: HHA, event, LiDAR, ...).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusionzoo.errors import InputError
+from fusionzoo.fusion._mit import mit_init_
+from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
+from fusionzoo.fusion.cmx import CMX as Exchange
+from fusionzoo.models.base import FusionModel
+from fusionzoo.models.published._mit import HEADS, SIZES, MiT, drop_rates, patch_conv
+from fusionzoo.models.published._segformer_head import SegFormerHead
+from fusionzoo.models.two_stream import Level
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.probes.point import Probe
+from fusionzoo.registry import architectures
+
+__all__ = ["CMNeXt"]
+
+EXPANSIONS = (8, 8, 4, 4)
+"""Of the PPX blocks, by stage."""
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of a map (B, C, H, W)."""
+
+    def forward(self, feature: Tensor) -> Tensor:
+        last = feature.permute(0, 2, 3, 1)
+        return F.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
+class Branch(nn.Module):
+    """One stage of the auxiliary branch: M maps -> (their merged map, what each of them carries on with).
+
+    Args:
+        inp, out: channels before and after.
+        stage: 1 to 4.
+        count: M, 1 or more.
+        drops: stochastic depth of each PPX block.
+    """
+
+    def __init__(self, inp: int, out: int, stage: int, count: int, drops: list[float], original_init: bool) -> None:
+        super().__init__()
+        self.conv = patch_conv(inp, out, stage)
+        self.norms = nn.ModuleList(ChannelNorm(out, eps=1e-6) for _ in range(count))
+        told = "feature of auxiliary modality {} before the hub"
+        self.maps = nn.ModuleList(
+            Probe(out, role="feature", modality="x", meaning=told.format(j)) for j in range(count if count > 1 else 0)
+        )
+        self.hub = SelfQueryHub(out, count) if count > 1 else None
+        mixers = (ParallelPoolingMixer(out, EXPANSIONS[stage - 1], drop=drop) for drop in drops)
+        self.mixers = nn.Sequential(*mixers)
+        self.norm = ChannelNorm(out, eps=1e-6)
+        mit_init_(self if original_init else self.conv, by_group=False)
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        maps = [norm(self.conv(a)) for a, norm in zip(maps, self.norms, strict=True)]
+        if self.hub is None:
+            merged = maps[0]
+        else:
+            merged, maps = self.hub([shown(a) for a, shown in zip(maps, self.maps, strict=True)])
+        return self.norm(self.mixers(merged)), maps
+
+
+def as_if_by_pixel(feature: Tensor) -> Tensor:
+    """The original's slip: the values of (B, C, H, W), in their order, taken for (B, H, W, C) -> (B, C, H, W)."""
+    batch, channels, height, width = feature.shape
+    return feature.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class CMNeXt(FusionModel):
+    """CMNeXt with SegFormer's decoder.
+
+    `x` holds the auxiliary images one behind the other along the channels: (B, 3 M, H, W) as published.
+
+    Args:
+        size: 0 to 5, of the Mix Transformer; the names `cmnext_mit_b0` to `cmnext_mit_b5` fix it.
+        num_classes: 25 in DeLiVER.
+        auxiliaries: M, the modalities beside RGB, 0 or more (published: up to 3); with 0 the model ignores x.
+        x_channels: of all auxiliary images together, a multiple of M; 3 each where None (and 3 for M = 0).
+        preprocess: RGB with ImageNet's statistics, the others / 255, where None.
+        width: of the decoder; 256 for B0 and B1 and 512 for the others where None.
+        scrambled: see the module's text.
+        original_init: the fusion blocks start as published, with the spatial gates saturated.
+
+    Raises:
+        InputError: M below 0, or x_channels that M does not divide.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        num_classes: int = 25,
+        auxiliaries: int = 1,
+        x_channels: int | None = None,
+        preprocess: Preprocess | dict[str, Any] | None = None,
+        width: int | None = None,
+        scrambled: bool = False,
+        original_init: bool = False,
+    ) -> None:
+        if auxiliaries < 0:
+            raise InputError(f"{auxiliaries} auxiliary modalities; give 0 or more")
+        parts = max(1, auxiliaries)
+        x_channels = x_channels or 3 * parts
+        if x_channels % parts:
+            raise InputError(f"{x_channels} x channels are not {auxiliaries} images of equally many; give a multiple")
+        if preprocess is None and x_channels == 3 * parts:
+            zero, one = (0.0,) * x_channels, (1.0,) * x_channels
+            preprocess = Preprocess(x_kind="hha", x_scale=1 / 255, x_mean=zero, x_std=one)
+        super().__init__(num_classes, x_channels, preprocess)
+        self.architecture = f"cmnext_mit_b{size}"
+        self.auxiliaries, self.scrambled = auxiliaries, scrambled
+        width = width or (256 if size < 2 else 512)
+        self.model_args = {
+            "num_classes": num_classes,
+            "auxiliaries": auxiliaries,
+            "x_channels": x_channels,
+            "width": width,
+            "scrambled": scrambled,
+            "original_init": original_init,
+        }
+        self.rgb_encoder = MiT(size, eps=1e-5)
+        self.channels = self.rgb_encoder.channels
+        drops = drop_rates(self.rgb_encoder.depths, 0.1)
+        before = x_channels // parts
+        for i, channels in enumerate(self.channels, 1):
+            if auxiliaries == 0:
+                level: nn.Module = nn.Module()
+                level.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB encoder's feature")
+            else:
+                block = Exchange(channels, level=i + 1, heads=HEADS[i - 1], original_init=original_init)
+                level = Level(channels, block)
+                branch = Branch(before, channels, i, auxiliaries, drops[i - 1], original_init)
+                setattr(self, f"branch{i}", branch)
+                before = channels
+            setattr(self, f"stage{i + 1}", level)
+        self.decoder = SegFormerHead(self.channels, num_classes, width)
+        self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("rgb", "x") if self.auxiliaries else ("rgb",)
+
+    @property
+    def levels(self) -> dict[int, dict[str, str]]:
+        shown = {"rgb": "rgb", "x": "x", "fused": "fusion.fused"} if self.auxiliaries else {"rgb": "rgb"}
+        return {i: {k: f"stage{i}.{v}" for k, v in shown.items()} for i in range(2, 6)}
+
+    def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """The four maps that the decoder receives, strides 4 to 32: fused, or RGB's own with no other modality."""
+        maps = list(x.chunk(self.auxiliaries, dim=1)) if self.auxiliaries else []
+        out = []
+        for i in range(1, 5):
+            level: Level = getattr(self, f"stage{i + 1}")
+            rgb = level.rgb(self.rgb_encoder.stage(i, rgb))
+            if not maps:
+                out.append(rgb)
+                continue
+            merged, maps = getattr(self, f"branch{i}")(maps)
+            fused = level.fusion(rgb, level.x(merged))
+            rgb = fused.rgb
+            out.append(fused.fused)
+            if self.scrambled:
+                maps = [as_if_by_pixel(a) for a in maps]
+            maps = [a + fused.x for a in maps] if len(maps) > 1 else [fused.x]
+        return out
+
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
+        return self.logits(self.decoder(self.features(rgb, x)))
+
+
+for _size in SIZES:
+    architectures.add(f"cmnext_mit_b{_size}", partial(CMNeXt, _size))
