@@ -15,14 +15,43 @@ from fusionzoo.metrics.concepts import (
     concept_masks,
     net2vec_2018,
 )
-from fusionzoo.metrics.cooperation import Cooperation, cooperation, perceptual_score, shapley
+from fusionzoo.metrics.contribution import Contribution, Estimate, contribution, perceptual_scores
+from fusionzoo.metrics.cooperation import (
+    Cooperation,
+    MissingScores,
+    cooperation,
+    interactions,
+    missing_scores,
+    perceptual_score,
+    shapley,
+)
+from fusionzoo.metrics.cosine import CosineScores, PositionCosine
+from fusionzoo.metrics.evolution import Retention, Trend, retention, trend
 from fusionzoo.metrics.health import ChannelHealth, HealthScores
 from fusionzoo.metrics.minibatch import MinibatchCKA, MinibatchScores
 from fusionzoo.metrics.moments import CentredMoments, Moments
+from fusionzoo.metrics.null import MEASURES, NullTest, moments_of, null_test, row_similarity
 from fusionzoo.metrics.resample import Grouped, Interval, group_of, jackknife
-from fusionzoo.metrics.rows import RowSample, mutual_knn, permutation_null, rsa
+from fusionzoo.metrics.rows import (
+    RowSample,
+    knn_matrix,
+    mutual_knn,
+    permutation_null,
+    rbf_cka,
+    rbf_cka_matrix,
+    rsa,
+    rsa_matrix,
+    spearman,
+)
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
-from fusionzoo.metrics.semantic_variance import semantic_variance
+from fusionzoo.metrics.semantic_variance import (
+    REDUCERS,
+    ConceptDifference,
+    VarianceScore,
+    compare_curves,
+    semantic_variance,
+    semantic_variance_matrix,
+)
 from fusionzoo.metrics.similarity import (
     cca,
     cca_matrices,
@@ -30,7 +59,9 @@ from fusionzoo.metrics.similarity import (
     linear_predictivity,
     procrustes_matrices,
     r2_matrix,
+    similarity_matrices,
 )
+from fusionzoo.metrics.specificity import ConceptRoles, concept_roles, fused_roles
 
 __all__ = [
     "Accumulator",
@@ -39,39 +70,71 @@ __all__ = [
     "ChannelHealth",
     "Commonality",
     "ConceptCurve",
+    "ConceptDifference",
+    "ConceptRoles",
     "ConceptScores",
     "ConceptStatistics",
     "ConceptWeights",
     "ConfusionMatrix",
+    "Contribution",
     "Cooperation",
+    "CosineScores",
+    "Estimate",
     "Grouped",
     "HealthScores",
     "Interval",
     "LinearCKA",
+    "MEASURES",
     "MetricInfo",
     "MinibatchCKA",
     "MinibatchScores",
+    "MissingScores",
     "Moments",
+    "NullTest",
+    "PositionCosine",
     "Quantiles",
+    "REDUCERS",
+    "Retention",
     "RowSample",
     "SegmentationScores",
+    "Trend",
+    "VarianceScore",
     "area_masks",
     "cca",
     "cca_matrices",
     "cka_matrices",
     "commonality",
+    "compare_curves",
     "concept_masks",
+    "concept_roles",
+    "contribution",
     "cooperation",
+    "fused_roles",
     "group_of",
+    "interactions",
     "jackknife",
+    "knn_matrix",
     "linear_predictivity",
+    "missing_scores",
+    "moments_of",
     "mutual_knn",
     "net2vec_2018",
+    "null_test",
     "perceptual_score",
+    "perceptual_scores",
     "permutation_null",
     "procrustes_matrices",
     "r2_matrix",
+    "rbf_cka",
+    "rbf_cka_matrix",
+    "retention",
+    "row_similarity",
     "rsa",
+    "rsa_matrix",
     "semantic_variance",
+    "semantic_variance_matrix",
     "shapley",
+    "similarity_matrices",
+    "spearman",
+    "trend",
 ]

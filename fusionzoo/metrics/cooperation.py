@@ -4,8 +4,10 @@ V(S) is the score (mIoU, per-class IoU, ...) with the modalities S present; what
 to the result. Shapley value of modality i among M (Shapley 1953):
 phi_i = sum over S without i of |S|! (M - |S| - 1)! / M! (V(S + i) - V(S)); the phi add up to V(all) - V(none).
 Interaction of two modalities (Grabisch and Roubens 1999): V(both) - V(rgb) - V(x) + V(none); above 0 they help each
-other (synergy), below 0 they give the same thing (redundancy). The perceptual score (Gat et al. 2021) is the drop when
-one modality is permuted across samples, as a share of the unpermuted score.
+other (synergy), below 0 they give the same thing (redundancy). With more modalities the interaction of a pair is that
+second difference averaged over the others: sum over S without i, j of |S|! (M - |S| - 2)! / (M - 1)! times
+V(S + i + j) - V(S + i) - V(S + j) + V(S), the Shapley interaction index of the same source. The perceptual score (Gat
+et al. 2021) is the drop when one modality is permuted across samples, as a share of the unpermuted score.
 """
 
 from __future__ import annotations
@@ -21,17 +23,58 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
 
-__all__ = ["INFO", "Cooperation", "cooperation", "perceptual_score", "shapley"]
+__all__ = [
+    "INFO",
+    "Cooperation",
+    "MissingScores",
+    "cooperation",
+    "interactions",
+    "missing_scores",
+    "perceptual_score",
+    "shapley",
+]
 
-INFO = MetricInfo(
-    name="Shapley contribution",
-    low=-1.0,
-    high=1.0,
-    larger_is="more of the score comes from the modality",
-    invariant_to=("adding a constant to all scores",),
-    cost="2^M evaluations of the model; O(M 2^M) after them",
-    source="Shapley 1953; interaction: Grabisch and Roubens 1999; perceptual score: Gat et al. 2021",
-)
+_COST = "2^M evaluations of the model; O(M 2^M) after them"
+
+INFO: dict[str, MetricInfo] = {
+    "shapley": MetricInfo(
+        "Shapley contribution",
+        -1.0,
+        1.0,
+        "more of the score comes from the modality",
+        ("adding a constant to all scores",),
+        _COST,
+        "Shapley 1953",
+    ),
+    "interaction": MetricInfo(
+        "interaction of two modalities",
+        -2.0,
+        2.0,
+        "more synergy",
+        ("adding a constant to all scores",),
+        _COST,
+        "Grabisch and Roubens 1999",
+    ),
+    "perceptual_score": MetricInfo(
+        "perceptual score",
+        None,
+        1.0,
+        "more depends on the modality",
+        ("isotropic scaling of all scores",),
+        "one evaluation of the model per permutation",
+        "Gat et al. 2021",
+    ),
+    "missing_scores": MetricInfo(
+        "score under missing modalities",
+        0.0,
+        1.0,
+        "more robust",
+        (),
+        _COST,
+        "expectation over failures; protocol of arXiv 2503.18445",
+    ),
+}
+"""Ranges are those for scores of 0 to 1."""
 
 Score = float | Tensor
 Scores = Mapping[tuple[str, ...], Score] | Mapping[frozenset[str], Score] | Mapping[str, Score]
@@ -80,6 +123,77 @@ def shapley(values: Scores) -> dict[str, Tensor]:
                 total = total + weight * (table[frozenset((*chosen, name))] - table[frozenset(chosen)])
         result[name] = total
     return result
+
+
+def interactions(values: Scores) -> dict[tuple[str, str], Tensor]:
+    """Shapley interaction index of every pair of modalities, M >= 2.
+
+    Args:
+        values: as for `shapley`.
+
+    Returns:
+        (name, name) in alphabetical order -> float64 tensor shaped like the scores; above 0 synergy, below 0
+        redundancy.
+
+    >>> v = {(): 0.0, ("rgb",): 0.3, ("x",): 0.2, ("rgb", "x"): 0.6}
+    >>> {pair: round(float(value), 3) for pair, value in interactions(v).items()}
+    {('rgb', 'x'): 0.1}
+    """
+    names, table = _checked(values)
+    m, result = len(names), {}
+    if m < 2:
+        raise InputError(f"an interaction is between two modalities, got {names}")
+    for one, two in itertools.combinations(names, 2):
+        others = [other for other in names if other not in (one, two)]
+        total = torch.zeros_like(table[frozenset()])
+        for size in range(m - 1):
+            weight = math.factorial(size) * math.factorial(m - size - 2) / math.factorial(m - 1)
+            for chosen in itertools.combinations(others, size):
+                v = lambda *more, base=chosen: table[frozenset((*base, *more))]  # noqa: E731
+                total = total + weight * (v(one, two) - v(one) - v(two) + v())
+        result[one, two] = total
+    return result
+
+
+@dataclass(frozen=True)
+class MissingScores:
+    """Score of a model whose modalities may fail.
+
+    Attributes:
+        average: mean over all non-empty subsets of modalities, each as likely as the next.
+        expected: mean when each modality fails on its own with `probability`, given that one at least is left.
+        worst: lowest over the non-empty subsets.
+        probability: of a failure.
+    """
+
+    average: Tensor
+    expected: Tensor
+    worst: Tensor
+    probability: float
+
+
+def missing_scores(values: Scores, probability: float = 0.1) -> MissingScores:
+    """Scores under missing modalities from the score of every subset.
+
+    Args:
+        values: as for `shapley`; the score of the empty subset is not used and may be NaN.
+        probability: with which each modality fails, 0 to 1 (not included).
+
+    >>> v = {(): 0.0, ("rgb",): 0.3, ("x",): 0.2, ("rgb", "x"): 0.6}
+    >>> scores = missing_scores(v, probability=0.5)
+    >>> round(float(scores.average), 4), round(float(scores.expected), 4), float(scores.worst)
+    (0.3667, 0.3667, 0.2)
+    """
+    if not 0 <= probability < 1:
+        raise InputError(f"probability must lie in 0 to 1 (not included), got {probability}")
+    names, table = _checked(values)
+    subsets = [s for s in table if s]
+    stacked = torch.stack([table[s] for s in subsets])
+    chance = torch.tensor(
+        [(1 - probability) ** len(s) * probability ** (len(names) - len(s)) for s in subsets], dtype=torch.float64
+    )
+    chance = (chance / chance.sum()).view(-1, *[1] * (stacked.ndim - 1))
+    return MissingScores(stacked.mean(0), (chance * stacked).sum(0), stacked.amin(0), probability)
 
 
 @dataclass(frozen=True)

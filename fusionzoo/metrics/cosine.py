@@ -1,9 +1,9 @@
 """Cosine of two features at the same position, for features whose channels mean the same.
 
-cos_i = <a_i, b_i> / (|a_i| |b_i|) for position (view `pix`) or image (view `gap`) i; the mean over all of them, all pairs
-of P points at once. Unlike the measures of similarity.py it compares channel with channel: it is defined only for points
-of the same width and means something only where channels are comparable: before and after a fusion block, one probe
-point with and without a modality, or streams that share weights. For two streams trained apart it says nothing.
+cos_i = <a_i, b_i> / (|a_i| |b_i|) for position (view `pix`) or image (view `gap`) i; the mean over all of them, all
+pairs of P points at once. Unlike the measures of similarity.py it compares channel with channel: it is defined only for
+points of one width, and it means something only where channels are comparable: before and after a fusion block, one
+probe point with and without a modality, or streams that share weights. For two streams trained apart it says nothing.
 Positions where either feature is zero have no direction: they are left out and counted.
 """
 

@@ -5,8 +5,8 @@ the measure gives when the samples of one set are shuffled, which keeps both geo
 p = (1 + permuted values at least as similar) / (1 + permutations) (Phipson and Smyth 2010).
 
 CKA (biased, unbiased, RBF), RSA and mutual k-NN are cosines between n x n matrices: the U-centred or double-centred
-kernel, the ranks of the dissimilarities, the neighbourhood indicators. Shuffling samples shuffles rows and columns, so a
-permutation costs one P x n^2 product for all pairs. The others are recomputed from the shuffled cross moments.
+kernel, the ranks of the dissimilarities, the neighbourhood indicators. Shuffling samples shuffles rows and columns, so
+a permutation costs one P x n^2 product for all pairs. The others are recomputed from the shuffled cross moments.
 
 The samples of a RowSample are images; a permutation of positions of one image would be too easily beaten.
 """

@@ -47,9 +47,7 @@ INFO: dict[str, MetricInfo] = {
     "cka": MetricInfo(
         "linear CKA", -1.0, 1.0, "more similar", _ROTATION, _COST, "Song et al. 2012; Nguyen et al. 2020"
     ),
-    "cka_biased": MetricInfo(
-        "linear CKA, biased", 0.0, 1.0, "more similar", _ROTATION, _COST, "Kornblith et al. 2019"
-    ),
+    "cka_biased": MetricInfo("linear CKA, biased", 0.0, 1.0, "more similar", _ROTATION, _COST, "Kornblith et al. 2019"),
     "procrustes": MetricInfo(
         "orthogonal Procrustes distance (normalised)", 0.0, 2.0, "more different", _ROTATION, _COST, "Ding et al. 2021"
     ),
@@ -261,7 +259,8 @@ def similarity_matrices(
     >>> moments = Moments(("rgb", "x"))
     >>> x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     >>> moments.update(x, x.flip(1) * 2)
-    >>> {name: round(float(m[0, 1]), 4) for name, m in similarity_matrices(moments.centred(), ["cka", "angular"]).items()}
+    >>> found = similarity_matrices(moments.centred(), ["cka", "angular"])
+    >>> {name: round(float(m[0, 1]), 4) for name, m in found.items()}
     {'cka': 1.0, 'angular': 0.0}
     """
     wanted = list(INFO) if measures is None else list(measures)
