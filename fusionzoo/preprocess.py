@@ -16,8 +16,9 @@ from fusionzoo.errors import InputError, closest
 
 __all__ = ["X_KINDS", "Preprocess", "validate_pair", "validate_x"]
 
-X_KINDS = ("depth", "inverse_depth", "hha", "thermal")
-"""`depth` metres; `inverse_depth` given metres, fed as 1/metres; `hha` 0..255; `thermal` 0..255."""
+X_KINDS = ("depth", "inverse_depth", "grey", "hha", "thermal")
+"""`depth` metres; `inverse_depth` given metres, fed as 1/metres; `hha` and `thermal` 0..255; `grey` depth as a picture,
+0..255, stretched from the nearest to the farthest pixel."""
 
 
 def validate_pair(rgb: Tensor, x: Tensor, x_kind: str = "depth", where: str = "input") -> None:

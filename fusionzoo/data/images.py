@@ -22,7 +22,7 @@ from fusionzoo.preprocess import X_KINDS
 __all__ = ["X_CHANNELS", "default_scale", "read_array", "read_label", "read_rgb", "read_x", "read_x_raw"]
 __all__ += ["resize_nearest", "resize_rgb"]
 
-X_CHANNELS = {"depth": 1, "inverse_depth": 1, "hha": 3, "thermal": 1}
+X_CHANNELS = {"depth": 1, "inverse_depth": 1, "grey": 1, "hha": 3, "thermal": 1}
 """Channels of each kind of x."""
 
 _DECODE_ERRORS = (
@@ -112,7 +112,7 @@ def _palette_to_rgb(path: Path) -> np.ndarray:
 def default_scale(array: np.ndarray, x_kind: str, path: str | Path) -> float:
     """What turns a stored value into the unit of `x_kind`, where the file type settles it.
 
-    Depth: 16-bit integers are millimetres (0.001), floats are metres (1). HHA and thermal: 8-bit and float 1.
+    Depth: 16-bit integers are millimetres (0.001), floats are metres (1). HHA, thermal and grey: 8-bit and float 1.
 
     Raises:
         InputError: the unit cannot be told (8-bit depth, 16-bit thermal); give the scale.
@@ -133,7 +133,7 @@ def default_scale(array: np.ndarray, x_kind: str, path: str | Path) -> float:
 def read_x_raw(path: str | Path, x_kind: str = "depth") -> np.ndarray:
     """The auxiliary image as stored, (Cx, H, W); integer or float32.
 
-    `depth`, `inverse_depth` and `thermal` have one channel, `hha` three. A 4-channel image of kind `thermal` is taken
+    `hha` has three channels, all other kinds one. A 4-channel image of kind `thermal` is taken
     as red, green, blue and thermal (the layout of the MFNet set): the fourth channel is x.
     """
     if x_kind not in X_KINDS:

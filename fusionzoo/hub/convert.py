@@ -18,7 +18,22 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.hub.files import CONFIG, WEIGHTS, atomic_files, dump_json, read_header, read_json
-from fusionzoo.hub.originals import acnet, cen, cmnext, cmx, esanet, mfnet, rednet, rtfnet, sagate
+from fusionzoo.hub.originals import (
+    acnet,
+    asymformer,
+    cen,
+    cmnext,
+    cmx,
+    dformer,
+    dformerv2,
+    esanet,
+    gemini,
+    mfnet,
+    rednet,
+    rtfnet,
+    sagate,
+    tokenfusion,
+)
 from fusionzoo.hub.originals.checkpoint import Source, convert_model
 from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
 from fusionzoo.hub.originals.state_dict import load_pickled
@@ -124,7 +139,22 @@ OURS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobil
 
 SOURCES: dict[str, Source] = {}
 """Published models, by the name of their architecture."""
-for _family in (acnet, cen, cmnext, cmx, esanet, mfnet, rednet, rtfnet, sagate):
+for _family in (
+    acnet,
+    asymformer,
+    cen,
+    cmnext,
+    cmx,
+    dformer,
+    dformerv2,
+    esanet,
+    gemini,
+    mfnet,
+    rednet,
+    rtfnet,
+    sagate,
+    tokenfusion,
+):
     SOURCES |= _family.SOURCES
 METHODS = (*OURS, *SOURCES)
 """Every name that `run` knows."""

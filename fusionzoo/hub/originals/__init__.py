@@ -24,8 +24,8 @@ _BLOCKS = {
     "asymformer_cma": "asymformer",
     "asymformer_lafs": "asymformer",
     "asymformer_scc": "asymformer",
-    "backbone_dformer_tiny": "dformer",
-    "backbone_dformerv2_s": "dformerv2",
+    **{f"backbone_dformer_{size}": "dformer" for size in ("tiny", "small", "base", "large")},
+    **{f"backbone_dformerv2_{size}": "dformerv2" for size in "sbl"},
     "cen_bn_exchange": "cen",
     "cen_bottleneck": "cen",
     "cmnext_hub": "cmnext",
@@ -58,16 +58,21 @@ _BLOCKS = {
 
 _MODELS = {
     "acnet": "acnet",
+    "asymformer_b0t": "asymformer",
     "cen_r101": "cen",
     "cen_r152": "cen",
     "cen_r50": "cen",
     **{f"cmnext_b{size}_{count}m": "cmnext" for size in range(6) for count in range(1, 5)},
     **{f"cmx_mit_b{size}": "cmx" for size in range(6)},
+    **{f"dformer_{size}": "dformer" for size in ("tiny", "small", "base", "large")},
+    **{f"dformerv2_{size}": "dformerv2" for size in "sbl"},
     "esanet_r18": "esanet",
     "esanet_r18_nbt1d": "esanet",
     "esanet_r34": "esanet",
     "esanet_r34_nbt1d": "esanet",
     "esanet_r50": "esanet",
+    **{f"gemini_mit_b{size}": "gemini" for size in range(6)},
+    **{f"gemini_swin_{size}": "gemini" for size in ("tiny", "small", "large", "large_384", "large_window12")},
     "mfnet": "mfnet",
     "rednet": "rednet",
     "rtfnet_r101": "rtfnet",
@@ -77,6 +82,10 @@ _MODELS = {
     "rtfnet_r50": "rtfnet",
     "sagate_r101": "sagate",
     "sagate_r50": "sagate",
+    "sigma_base": "sigma",
+    "sigma_small": "sigma",
+    "sigma_tiny": "sigma",
+    **{f"tokenfusion_mit_b{size}": "tokenfusion" for size in range(6)},
 }
 """Kind of whole model -> the file of this folder whose `MODELS` holds its builder."""
 

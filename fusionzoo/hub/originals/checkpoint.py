@@ -26,6 +26,7 @@ class Source:
         kind: of `fusionzoo.hub.originals.model`.
         ctor: the original's constructor arguments but for the number of classes.
         classes: name of that argument, and the official key whose first size it is.
+        sizes: further arguments that are the first size of an official key.
         licence, licence_note: of the original's weights, as far as it is stated.
         origin, citation: repository and paper.
         notes: conventions of the input.
@@ -36,6 +37,7 @@ class Source:
     kind: str
     ctor: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, str] = ("num_classes", "")
+    sizes: Mapping[str, str] = field(default_factory=dict)
     licence: str = "other"
     licence_note: str = ""
     origin: str = ""
@@ -71,11 +73,13 @@ def convert_model(
         if name not in source.ctor:
             raise unknown(f"option of the conversion {source.kind}", name, source.ctor, "fusionzoo convert --help")
     state = with_counters(plain_state(path))
-    argument, key = source.classes
-    if key not in state:
-        raise InputError(f"{path} has no {key!r}: it is no checkpoint of {source.origin}")
+    arguments = {**source.sizes, source.classes[0]: source.classes[1]}
+    for key in arguments.values():
+        if key not in state:
+            raise InputError(f"{path} has no {key!r}: it is no checkpoint of {source.origin}")
     family = importlib.import_module(f"fusionzoo.hub.originals.{source.family or source.kind}")
-    port = family.MODELS[source.kind](state, {**source.ctor, **(options or {}), argument: state[key].shape[0]}).eval()
+    read = {argument: state[key].shape[0] for argument, key in arguments.items()}
+    port = family.MODELS[source.kind](state, {**source.ctor, **(options or {}), **read}).eval()
     model: FusionModel = port.module
     model.input_size = source.input_size
     given = "".join(f", {k}={v}" for k, v in (options or {}).items())

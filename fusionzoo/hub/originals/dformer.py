@@ -1,15 +1,26 @@
-"""DFormer's attention, block and encoder (github.com/VCIP-RGBD/DFormer): official keys to ours."""
+"""DFormer whole, its attention and block (github.com/VCIP-RGBD/DFormer): official keys to ours; its decoder's too.
+
+The original's decoder draws new bases at every call. Our module has constant ones; called as the original is, a batch
+gets the bases that NumPy's generator of seed 7 draws for it, which for one image are the module's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import interpolate
 
-from fusionzoo.hub.originals.port import Port, port, take
+from fusionzoo.errors import InputError
+from fusionzoo.hub.originals.checkpoint import Source
+from fusionzoo.hub.originals.port import Port, View, blank, port, take
+from fusionzoo.models import FusionModel
+from fusionzoo.models.published._ham import Factorise, draw_bases
 from fusionzoo.models.published.blocks import DFormerAttention, DFormerBlock
-from fusionzoo.models.published.dformer_encoder import DFormerEncoder
+from fusionzoo.models.published.dformer import DFormer
+from fusionzoo.models.published.dformerv2 import DFormerV2
 
 ATTENTION = {
     "q": "query",
@@ -50,35 +61,26 @@ HEAD = {
 """The LightHam decoder, DFormerv2's too."""
 
 
-def encoder_table(encoder: DFormerEncoder) -> dict[str, str]:
-    """Official keys of the encoder, without prefix."""
-    table = {"downsample_layers": "down", "downsample_layers_e": "down_e"}
-    for i, stage in enumerate(encoder.stages):
-        assert isinstance(stage, nn.ModuleList)
-        for j in range(len(stage)):
-            table |= {f"stages.{i}.{j}.{official}": f"stages.{i}.{j}.{ours}" for official, ours in BLOCK.items()}
-    return table
+def table(model: FusionModel) -> dict[str, str]:
+    """Official keys of the model of these sizes."""
+    out = {f"decode_head.{a}": f"decoder.{b}" for a, b in HEAD.items()}
+    out |= {"backbone.downsample_layers": "rgb_down", "backbone.downsample_layers_e": "x_down"}
+    for i in range(4):
+        for j, _ in enumerate(model.get_submodule(f"stage{i + 2}.fusion.blocks").children()):
+            ours = f"stage{i + 2}.fusion.blocks.{j}"
+            out |= {f"backbone.stages.{i}.{j}.{a}": f"{ours}.{b}" for a, b in BLOCK.items()}
+    return out
 
 
-class HeldHead(nn.Module):
-    """The weights of a LightHam decoder that come with an encoder's file: kept and counted, not run."""
-
-    def __init__(self, in_channels: int, channels: int = 512, classes: int = 40) -> None:
-        super().__init__()
-        self.squeeze = nn.Sequential(nn.Conv2d(in_channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
-        self.ham_in = nn.Conv2d(channels, channels, 1)
-        self.ham_out = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
-        self.align = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
-        self.classify = nn.Conv2d(channels, classes, 1)
-
-
-def backbone(encoder: nn.Module, table: Mapping[str, str], head: HeldHead) -> tuple[nn.Module, dict[str, str]]:
-    """Encoder and held head as one module, with the key table of the original's whole model."""
-    whole = nn.Module()
-    whole.add_module("encoder", encoder)
-    whole.add_module("head", head)
-    full = {f"backbone.{official}": f"encoder.{ours}" for official, ours in table.items()}
-    return whole, full | {f"decode_head.{official}": f"head.{ours}" for official, ours in HEAD.items()}
+HEAD_VIEWS = {
+    "decode_head.squeeze": View("decoder.squeezed"),
+    "decode_head.hamburger": View("decoder.context"),
+    "decode_head.align": View("decoder.out"),
+    "decode_head": View("logits"),
+}
+VIEWS = dict(HEAD_VIEWS)
+VIEWS |= {f"backbone.downsample_layers.{i}": View(f"stage{i + 2}.rgb") for i in range(4)}
+VIEWS |= {f"backbone.downsample_layers_e.{i}": View(f"stage{i + 2}.x") for i in range(4)}
 
 
 def dformer_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -104,25 +106,96 @@ def dformer_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     return port(block, state, BLOCK, _plain, what="dformer_block")
 
 
-def backbone_dformer_tiny(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x) -> four stage outputs. The state dict is that of the whole model, decoder included."""
-    encoder = DFormerEncoder("tiny")
-    head = HeldHead(sum(encoder.channels[1:]), classes=take(ctor, "num_classes", default=40))
-    whole, table = backbone(encoder, encoder_table(encoder), head)
-    return port(whole, state, table, run_encoder, what="backbone_dformer_tiny")
+def whole(name: str, ctor: Mapping[str, Any]) -> FusionModel:
+    """Our architecture `name` with the original's decoder options, empty.
+
+    Raises:
+        InputError: another decoder than LightHam, or an auxiliary head; the published settings have neither.
+    """
+    if take(ctor, "decoder", default="ham") != "ham":
+        raise InputError(f"{name} with decoder {ctor['decoder']!r} is not supported; only 'ham'")
+    if take(ctor, "aux_rate", default=0) != 0:
+        raise InputError(f"{name} with an auxiliary head (aux_rate {ctor['aux_rate']}) is not supported; only 0")
+    return blank(
+        name,
+        num_classes=take(ctor, "num_classes", default=40),
+        decoder_channels=take(ctor, "decoder_embed_dim", default=512),
+        norm_eps=take(ctor, "bn_eps", default=1e-3),
+        drop=take(ctor, "drop_path_rate", default=None),
+    )
 
 
-def run_encoder(whole: nn.Module, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """The stage outputs of a module made by `backbone`."""
-    return whole.get_submodule("encoder")(rgb, x)
+def run(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
+    """(rgb, x), of which the first channel counts -> class scores at the input size."""
+    ham = model.get_submodule("decoder.ham")
+    assert isinstance(ham, Factorise)
+    own, ham.bases = ham.bases, draw_bases(7, rgb.shape[0])
+    try:
+        out = model.scores(rgb, x[:, :1])
+    finally:
+        ham.bases = own
+    return interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def run_backbone(model: FusionModel, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    """(rgb, x), of which the first channel counts -> the maps of the four stages."""
+    assert isinstance(model, DFormer | DFormerV2)
+    return tuple(model.features(rgb, x[:, :1]))
+
+
+def _name(size: str, ctor: Mapping[str, Any]) -> str:
+    """Our architecture for the original's "DFormer-Tiny"; the kind's where the arguments name none."""
+    backbone = str(take(ctor, "backbone", default=size))
+    size = backbone.removeprefix("DFormer-").lower()
+    if size not in SIZES:
+        raise InputError(f"backbone {backbone!r} is not a DFormer; known: DFormer-{', DFormer-'.join(SIZES.values())}")
+    return f"dformer_{size}"
+
+
+def dformer(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, x) -> class scores at the input size."""
+    name = _name(size, ctor)
+    model = whole(name, ctor)
+    return port(model, state, table(model), run, VIEWS, what=name)
+
+
+def backbone(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, x) -> the maps of the four stages. The state dict is that of the whole model, decoder included."""
+    name = _name(size, ctor)
+    model = whole(name, ctor)
+    return port(model, state, table(model), run_backbone, what=f"backbone_{name}")
 
 
 def _plain(block: DFormerAttention | DFormerBlock, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
     return block(x, e)
 
 
-BLOCKS = {
-    "backbone_dformer_tiny": backbone_dformer_tiny,
-    "dformer_attn": dformer_attn,
-    "dformer_block": dformer_block,
+SIZES = {"tiny": "Tiny", "small": "Small", "base": "Base", "large": "Large"}
+"""Our size -> the original's."""
+
+BLOCKS: dict[str, Callable[..., Port]] = {f"backbone_dformer_{size}": partial(backbone, size) for size in SIZES}
+BLOCKS |= {"dformer_attn": dformer_attn, "dformer_block": dformer_block}
+MODELS = {f"dformer_{size}": partial(dformer, size) for size in SIZES}
+
+LICENCE_NOTE = "The original's licence file is MIT, while its README allows non-commercial use only."
+NOTES = (
+    "x is depth as a grey image, 0..255, stretched from the nearest to the farthest pixel (the authors' files are made"
+    " with matplotlib's Greys_r): (x / 255 - 0.48) / 0.28, first channel only. RGB / 255 with ImageNet's mean and"
+    " deviation. "
+)
+BGR = "The authors' loader gave the network BGR, not RGB, with those statistics in RGB's order."
+SOURCES = {
+    f"dformer_{size}": Source(
+        kind=f"dformer_{size}",
+        family="dformer",
+        ctor={"backbone": f"DFormer-{official}"},
+        classes=("num_classes", "decode_head.conv_seg.weight"),
+        sizes={"decoder_embed_dim": "decode_head.align.conv.weight"},
+        licence_note=LICENCE_NOTE,
+        origin="github.com/VCIP-RGBD/DFormer",
+        citation="Yin et al., DFormer, ICLR 2024, arXiv 2309.09668",
+        notes=NOTES + BGR,
+        input_size=(480, 640),
+    )
+    for size, official in SIZES.items()
 }

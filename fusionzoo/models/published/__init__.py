@@ -2,6 +2,38 @@
 
 from __future__ import annotations
 
-from fusionzoo.models.published import acnet, cen, cmnext, cmx, esanet, mfnet, rednet, rtfnet, sagate
+from fusionzoo.models.published import (
+    acnet,
+    asymformer,
+    cen,
+    cmnext,
+    cmx,
+    dformer,
+    dformerv2,
+    esanet,
+    gemini,
+    mfnet,
+    rednet,
+    rtfnet,
+    sagate,
+    sigma,
+    tokenfusion,
+)
 
-__all__ = ["acnet", "cen", "cmnext", "cmx", "esanet", "mfnet", "rednet", "rtfnet", "sagate"]
+__all__ = [
+    "acnet",
+    "asymformer",
+    "cen",
+    "cmnext",
+    "cmx",
+    "dformer",
+    "dformerv2",
+    "esanet",
+    "gemini",
+    "mfnet",
+    "rednet",
+    "rtfnet",
+    "sagate",
+    "sigma",
+    "tokenfusion",
+]
