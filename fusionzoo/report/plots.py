@@ -16,6 +16,8 @@ _DRAWN = {
     "streams.svg": ("Which stream encodes what", _streams),
 }
 
+_FONT = "svg{font-family:system-ui,sans-serif}"
+
 
 def plots(dissection: Any) -> dict[str, tuple[str, str]]:
     """File name -> (title, SVG text) for each plot that the dissection has numbers for.
@@ -30,6 +32,6 @@ def plots(dissection: Any) -> dict[str, tuple[str, str]]:
         start, stop = page.find("<svg"), page.find("</svg>")
         if start >= 0:
             head, _, content = page[start : stop + len("</svg>")].partition(">")
-            sheet = f'<style>{style.sheet()}svg{{font-family:system-ui,sans-serif}}</style><rect width="100%" height="100%" style="fill:var(--back)"/>'
-            out[name] = (title, f"{head}>{sheet}{content}\n")
+            back = '<rect width="100%" height="100%" style="fill:var(--back)"/>'
+            out[name] = (title, f"{head}><style>{style.sheet()}{_FONT}</style>{back}{content}\n")
     return out

@@ -179,6 +179,40 @@ def test_a_model_saves_and_pushes_itself(server: LoopHub, model: FusionModel, tm
     assert same(fusionzoo.from_pretrained("tester/mine", revision=oid), model)
 
 
+def test_check_of_remote_checkpoints_equals_that_of_the_local_ones(server: LoopHub, tmp_path: Path) -> None:
+    """The main job on the Hub: the same numbers, several names compared, a damaged byte ends it with status 1."""
+    from click.testing import CliRunner
+
+    from fusionzoo.cli import main
+
+    names = ["concat_mobilenetv1-025_fpn.planted", "gate_mobilenetv1-025_fpn.planted"]
+    for name in names:
+        server.repos[f"org/{name}"] = Repo()
+        place = records.bundled_folder(name)
+        server.repos[f"org/{name}"].commit({p.name: p.read_bytes() for p in place.iterdir() if p.is_file()})
+    run = lambda *args: CliRunner().invoke(main, ["check", *args, "--limit", "6", "--quiet"])  # noqa: E731
+    far = run(*(f"hf-hub:org/{name}" for name in names), "--json", "--out", str(tmp_path / "out"))
+    near = run(*names, "--json")
+    assert far.exit_code == near.exit_code, (far.stderr, near.stderr)
+    for a, b, name in zip(json.loads(far.stdout), json.loads(near.stdout), names, strict=True):
+        commit = server.repos[f"org/{name}"].refs["main"]
+        assert a["checkpoint"]["source"] == f"hf-hub:org/{name}@{commit}" and b["checkpoint"]["source"] == "bundled"
+        assert all(c["ok"] for c in a["verification"])
+        assert "and the Hub's" in next(c["detail"] for c in a["verification"] if c["check"] == "sha256")
+        assert a["dissection"]["segmentation"] == b["dissection"]["segmentation"]
+        assert a["dissection"]["levels"] == b["dissection"]["levels"]
+        assert (tmp_path / "out" / name / "report.html").is_file()
+    told = run(f"hf-hub:org/{names[0]}", f"hf-hub:org/{names[1]}")
+    compared = told.stdout.split("\nComparison\n")[1]
+    assert all(f"hf-hub:org/{name[:12]}" in compared for name in names)
+    blob = max((tmp_path / "cache").rglob("blobs/*"), key=lambda p: p.stat().st_size)
+    data = bytearray(blob.read_bytes())
+    data[-1000] ^= 1
+    blob.write_bytes(data)
+    ends = [run(f"hf-hub:org/{name}") for name in names]
+    assert sorted(r.exit_code for r in ends)[-1] == 1 and "differs from" in max(ends, key=lambda r: r.exit_code).stdout
+
+
 def test_push_sends_nothing_that_fails_its_own_verification(server: LoopHub, folder: Path) -> None:
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[-5] ^= 1
