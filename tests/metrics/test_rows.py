@@ -9,11 +9,23 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.rows import RowSample, mutual_knn, permutation_null, rsa, spearman
+from fusionzoo.metrics.minibatch import MinibatchCKA
+from fusionzoo.metrics.rows import (
+    RowSample,
+    knn_matrix,
+    mutual_knn,
+    permutation_null,
+    rbf_cka,
+    rbf_cka_matrix,
+    rsa,
+    rsa_matrix,
+    spearman,
+)
 
 
 def _pair(n: int = 40, noise: float = 0.7) -> tuple[Tensor, Tensor]:
@@ -73,6 +85,51 @@ def test_undefined_and_wrong_use() -> None:
         mutual_knn(torch.randn(5, 3), torch.randn(5, 3), 5)
     with pytest.raises(InputError, match="same samples"):
         rsa(torch.randn(5, 3), torch.randn(6, 3))
+
+
+def test_all_pairs_are_the_single_ones() -> None:
+    a, b = _pair()
+    rows = [a, b, a.flip(0), torch.ones(40, 3)]
+    matrices = {"rsa": rsa_matrix(rows), "knn": knn_matrix(rows[:3], 5), "rbf": rbf_cka_matrix(rows)}
+    for p in range(3):
+        for q in range(3):
+            assert float(matrices["rsa"][p, q]) == pytest.approx(rsa(rows[p], rows[q]), abs=1e-12)
+            assert float(matrices["knn"][p, q]) == pytest.approx(mutual_knn(rows[p], rows[q], 5), abs=1e-12)
+            assert float(matrices["rbf"][p, q]) == pytest.approx(rbf_cka(rows[p], rows[q]), abs=1e-12)
+    for name in ("rsa", "rbf"):
+        assert bool(matrices[name][3].isnan().all()) and not bool(matrices[name][:3, :3].isnan().any())
+
+
+@pytest.mark.parametrize("bandwidth", [0.3, 1.0])
+def test_rbf_cka_equals_scikit_learn_kernels_in_the_loop_formula(bandwidth: float) -> None:
+    a, b = _pair(25)
+
+    def kernel(rows: Tensor) -> np.ndarray:
+        sigma = bandwidth * torch.from_numpy(pdist(rows.double().numpy())).median().item()  # the lower median
+        k = rbf_kernel(rows.double().numpy(), gamma=1 / (2 * sigma**2))
+        np.fill_diagonal(k, 0)
+        return k
+
+    def hsic(k: np.ndarray, m: np.ndarray) -> float:
+        n, one = len(k), np.ones(len(k))
+        middle = (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+        return (np.trace(k @ m) + middle - 2 / (n - 2) * (one @ k @ m @ one)) / (n * (n - 3))
+
+    k, m = kernel(a), kernel(b)
+    want = hsic(k, m) / math.sqrt(hsic(k, k) * hsic(m, m))
+    assert rbf_cka(a, b, bandwidth) == pytest.approx(want, abs=1e-9)
+    batch = MinibatchCKA(2, kernel="rbf", bandwidth=bandwidth)  # the whole data set as one batch
+    batch.update(a, b)
+    assert float(batch.compute().cka[0, 1]) == pytest.approx(want, abs=1e-6)
+    assert batch.compute().bandwidth == bandwidth and math.isnan(rbf_cka(a[:3], b[:3]))
+
+
+def test_equals_rsatoolbox() -> None:
+    rdm = pytest.importorskip("rsatoolbox.rdm", reason="rsatoolbox is not installed")
+    dataset = pytest.importorskip("rsatoolbox.data")
+    a, b = _pair()
+    rdms = [rdm.calc_rdm(dataset.Dataset(r.double().numpy()), method="correlation") for r in (a, b)]
+    assert rsa(a, b) == pytest.approx(float(rdm.compare(*rdms, method="spearman")[0, 0]), abs=1e-9)
 
 
 class TestRowSample:

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 from torch import Tensor
 
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.metrics import LinearCKA
 from fusionzoo.metrics.moments import CentredMoments, Moments
 from fusionzoo.metrics.similarity import (
@@ -23,6 +23,7 @@ from fusionzoo.metrics.similarity import (
     linear_predictivity,
     procrustes_matrices,
     r2_matrix,
+    similarity_matrices,
 )
 
 NAMES = ("a", "b", "c")
@@ -147,6 +148,44 @@ def test_too_few_samples_and_constant_sets_are_nan_not_one() -> None:
     assert math.isnan(linear_predictivity(moments, 0, 1)) and math.isnan(linear_predictivity(moments, 1, 0))
 
 
+def test_chosen_measures_are_those_of_their_own_functions() -> None:
+    moments = _moments(_rows())
+    all_of = similarity_matrices(moments, keep=0.9, ridge=0.2)
+    unbiased, biased = cka_matrices(moments)
+    _, normalised, angular = procrustes_matrices(moments)
+    want = {"cka": unbiased, "cka_biased": biased, "procrustes": normalised, "angular": angular}
+    want |= cca_matrices(moments, 0.9, 0.2) | {"r2": r2_matrix(moments)}
+    assert set(all_of) == set(want) == set(INFO)
+    for name, value in want.items():
+        assert torch.equal(similarity_matrices(moments, [name], keep=0.9, ridge=0.2)[name], value)
+        assert torch.equal(all_of[name], value)
+    with pytest.raises(UnknownNameError, match="did you mean 'cka'"):
+        similarity_matrices(moments, ["ckaa"])
+
+
+def test_all_pairs_of_cca_and_r2_are_the_single_ones() -> None:
+    rows = _rows()
+    rows[2][:, 1] = 3.0  # a constant feature within a set
+    moments = _moments(rows)
+    matrices = cca_matrices(moments, 0.95, 0.1)
+    for p in range(3):
+        for q in range(3):
+            rho, weights = cca(moments, p, q, 0.95)
+            assert float(matrices["svcca"][p, q]) == pytest.approx(float(rho.mean()), abs=1e-9)
+            assert float(matrices["pwcca"][p, q]) == pytest.approx(float((rho * weights).sum()), abs=1e-9)
+            regular = float(cca(moments, p, q, 1.0, 0.1)[0].mean())
+            assert float(matrices["rcca"][p, q]) == pytest.approx(regular, abs=1e-9)
+            assert float(r2_matrix(moments)[p, q]) == pytest.approx(linear_predictivity(moments, p, q), abs=1e-12)
+
+
+def test_unbiased_cka_is_a_cosine_and_stays_within_one() -> None:
+    g = torch.Generator().manual_seed(6)
+    for n in (4, 5, 8):
+        for _ in range(20):
+            unbiased, _ = cka_matrices(_moments([torch.randn(n, 3, generator=g).double() for _ in range(3)]))
+            assert bool((unbiased.abs() <= 1 + 1e-9).all())
+
+
 def test_declared_invariances_hold() -> None:
     rows = _rows()
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(3)).double()).Q
@@ -154,10 +193,8 @@ def test_declared_invariances_hold() -> None:
     base = _moments(rows)
 
     def all_of(m: CentredMoments) -> dict[str, Tensor]:
-        _, normalised, angular = procrustes_matrices(m)
-        cka = cka_matrices(m)[0]
         # ridge works on standardised features, so only without it is R2 free of rotation
-        return {"cka": cka, "procrustes": normalised, "angular": angular, "r2": r2_matrix(m, 0)} | cca_matrices(m)
+        return similarity_matrices(m) | {"r2": r2_matrix(m, 0)}
 
     before, after = all_of(base), all_of(moved)
     assert set(before) == set(INFO)
