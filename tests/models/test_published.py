@@ -13,8 +13,15 @@ from fusionzoo.probes import listen, zero
 from fusionzoo.probes.intervene import intervene
 from fusionzoo.registry import architectures
 
-FAST = ("mfnet", "esanet_r18_nbt1d")
-SLOW = ("acnet_resnet50", "cen_resnet50", "rednet_resnet34", "rtfnet_r18", "sagate_resnet50")
+FAST = ("mfnet", "dformer_tiny", "esanet_r18_nbt1d", "gemini_mit_b0", "tokenfusion_mit_b0")
+SLOW = (
+    "acnet_resnet50",
+    "cen_resnet50",
+    "rednet_resnet34",
+    "rtfnet_r18",
+    "sagate_resnet50",
+    "gemini_swin_tiny",
+)
 NAMES = [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
 PARAMS = {
     "mfnet": ({}, 736_275),
@@ -28,6 +35,23 @@ PARAMS = {
     "sagate_resnet101": ({}, 110_875_160),
     "cen_resnet101": ({}, 118_201_578),
     "cen_resnet152": ({}, 133_891_306),
+    "dformer_tiny": ({}, 6_003_912),
+    "dformer_small": ({}, 18_747_144),
+    "dformer_base": ({}, 29_524_840),
+    "dformer_large": ({}, 39_030_392),
+    "dformerv2_s": ({}, 26_686_018),
+    "dformerv2_b": ({}, 53_923_050),
+    "dformerv2_l": ({}, 95_266_426),
+    "asymformer_b0t": ({}, 33_059_576),
+    "tokenfusion_mit_b0": ({}, 4_048_794),
+    "tokenfusion_mit_b2": ({}, 26_018_426),
+    "tokenfusion_mit_b3": ({}, 45_917_306),
+    "gemini_mit_b0": ({}, 5_863_562),
+    "gemini_mit_b3": ({}, 74_551_274),
+    "gemini_mit_b5": ({}, 137_209_322),
+    "gemini_swin_tiny": ({}, 51_950_180),
+    "gemini_swin_small": ({}, 92_796_788),
+    "gemini_swin_large_384": ({}, 369_215_966),
 }
 MORE = [
     ("esanet_r34_nbt1d", {"num_classes": 37}, 46_949_624),

@@ -1,14 +1,18 @@
-"""GeminiFusion's attention and block (github.com/JiaDingCN/GeminiFusion): official keys to ours."""
+"""GeminiFusion whole, and its attention and block (github.com/JiaDingCN/GeminiFusion): official keys to ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from fusionzoo.hub.originals.port import Port, Sized, port, take
+from fusionzoo.errors import CheckFailed, unknown
+from fusionzoo.hub.originals.checkpoint import Source
+from fusionzoo.hub.originals.port import Port, Sized, blank, port, take
+from fusionzoo.models import FusionModel
 from fusionzoo.models.published.blocks import GeminiAttention, GeminiBlock
+from fusionzoo.models.published.gemini import GeminiMiT, GeminiSwin
 
 ATTENTION = {
     "q.module": "query",
@@ -42,6 +46,32 @@ BODY = {
 BLOCK = BODY | {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
 
 
+HEAD = {f"linear_c{i}.proj": f"project.{i - 1}" for i in (1, 2, 3, 4)}
+HEAD |= {"linear_fuse.conv": "join", "linear_fuse.bn": "bn", "linear_pred": "classify"}
+PAIR = {"ln_0": "rgb", "ln_1": "x"}
+ENSEMBLE = {"alpha": "alpha"} | {f"decoder.{a}": f"decoder.{b}" for a, b in HEAD.items()}
+"""What follows the encoder; TokenFusion's has the same names."""
+
+
+def mit_table(stages: Sequence[nn.Module], block: Mapping[str, str], blocks: str) -> dict[str, str]:
+    """Official keys of a Mix Transformer for two streams, and of what follows it.
+
+    Args:
+        stages: the blocks of each stage.
+        block: official keys of a block to ours.
+        blocks: path from a level of ours to its blocks.
+    """
+    out = dict(ENSEMBLE)
+    for i, stage in enumerate(stages, 1):
+        ours = f"stage{i + 1}"
+        out[f"encoder.patch_embed{i}.proj.module"] = f"embed{i + 1}.conv"
+        out |= {f"encoder.patch_embed{i}.norm.{a}": f"embed{i + 1}.norm.{b}" for a, b in PAIR.items()}
+        out |= {f"encoder.norm{i}.{a}": f"{ours}.norm.{b}" for a, b in PAIR.items()}
+        for j, _ in enumerate(stage.children()):
+            out |= {f"encoder.block{i}.{j}.{a}": f"{ours}.{blocks}.{j}.{b}" for a, b in block.items()}
+    return out
+
+
 def _arguments(ctor: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "channels": take(ctor, "dim"),
@@ -68,3 +98,120 @@ def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
 
 
 BLOCKS = {"gemini_attn": gemini_attn, "gemini_block": gemini_block}
+
+FUSION = {a: b for a, b in ATTENTION.items() if b.startswith("fusion.")}
+SWIN_BLOCK = FUSION | {
+    "norm1.module": "norm1",
+    "norm2.module": "norm2",
+    "attn.module.relative_position_bias_table": "attention.bias_table",
+    "attn.module.qkv": "attention.qkv",
+    "attn.module.proj": "attention.project",
+    "mlp.fc1.module": "widen",
+    "mlp.fc2.module": "narrow",
+}
+INDEX = "attn.module.relative_position_index"
+"""A buffer of every Swin block: which row of the bias table belongs to which pair of positions."""
+
+
+def swin_table(stages: Sequence[nn.Module]) -> dict[str, str]:
+    """Official keys of the Swin Transformer for two streams, and of what follows it."""
+    out = ENSEMBLE | {"encoder.body.patch_embed.proj.module": "embed2.conv"}
+    out |= {f"encoder.body.patch_embed.norm.{a}": f"embed2.norm.{b}" for a, b in PAIR.items()}
+    for i, stage in enumerate(stages):
+        theirs, ours = f"encoder.body.layers.{i}", f"stage{i + 2}"
+        out |= {f"encoder.body.norm{i}.{a}": f"{ours}.norm.{b}" for a, b in PAIR.items()}
+        out |= {
+            f"{theirs}.downsample.module.{a}": f"merge{i + 2}.{b}"
+            for a, b in (("norm", "norm"), ("reduction", "reduce"))
+        }
+        for j, _ in enumerate(stage.children()):
+            out |= {f"{theirs}.blocks.{j}.{a}": f"{ours}.fusion.blocks.{j}.{b}" for a, b in SWIN_BLOCK.items()}
+    return out
+
+
+def table(model: FusionModel) -> dict[str, str]:
+    """Official keys of the model of these sizes."""
+    if isinstance(model, GeminiSwin):
+        return swin_table([model.get_submodule(f"stage{i}.fusion.blocks") for i in range(2, 6)])
+    return mit_table([model.get_submodule(f"stage{i}.fusion") for i in range(2, 6)], BLOCK, "fusion")
+
+
+BACKBONES = {f"mit_b{size}": f"gemini_mit_b{size}" for size in range(6)}
+BACKBONES |= {f"swin_{size}": f"gemini_swin_{size}" for size in ("tiny", "small", "large", "large_384")}
+BACKBONES |= {"swin_large_window12": "gemini_swin_large_384"}
+"""The original's name of a backbone -> our architecture."""
+
+
+def gemini(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, x of three channels) -> (RGB's scores, x's, their weighted sum)."""
+    backbone = str(take(ctor, "backbone"))
+    if backbone not in BACKBONES:
+        raise unknown("backbone", backbone, BACKBONES)
+    model = blank(
+        BACKBONES[backbone],
+        num_classes=take(ctor, "num_classes"),
+        embedding_dim=take(ctor, "embedding_dim", default=256),
+        fusion_heads=take(ctor, "n_heads", default=8),
+        detach_ensemble=True,
+    )
+    index = index_keys(model)
+    own = without_index(state, index, what=BACKBONES[backbone])
+    out = port(model, own, table(model), _predict, what=BACKBONES[backbone])
+    out.keys |= {key: f"{ours}.bias_table" for key, ours in index.items()}
+    return out
+
+
+def index_keys(model: FusionModel) -> dict[str, str]:
+    """Official key of each index -> path of our attention, which computes it: it follows from the window's size."""
+    if not isinstance(model, GeminiSwin):
+        return {}
+    blocks = {
+        (i, j): f"stage{i + 2}.fusion.blocks.{j}"
+        for i in range(4)
+        for j, _ in enumerate(model.get_submodule(f"stage{i + 2}.fusion.blocks").children())
+    }
+    return {f"encoder.body.layers.{i}.blocks.{j}.{INDEX}": f"{path}.attention" for (i, j), path in blocks.items()}
+
+
+def without_index(state: Mapping[str, Tensor], index: Mapping[str, str], what: str) -> dict[str, Tensor]:
+    """`state` without the index buffers.
+
+    Raises:
+        CheckFailed: one is missing, or not w^2 x w^2 for a table of (2w - 1)^2 rows; all listed.
+    """
+    trouble = []
+    for key in index:
+        table_key = key.replace("_index", "_bias_table")
+        if key not in state:
+            trouble.append(f"missing: {key}")
+        elif table_key in state:
+            side = (int(state[table_key].shape[0] ** 0.5) + 1) // 2
+            if tuple(state[key].shape) != (side**2, side**2):
+                trouble.append(f"{key} is {tuple(state[key].shape)}, wanted {(side**2, side**2)}")
+    if trouble:
+        raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {'; '.join(trouble)}")
+    return {key: value for key, value in state.items() if key not in index}
+
+
+def _predict(model: GeminiMiT | GeminiSwin, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    first, second, both, _ = model.all_scores(rgb, x)
+    return first, second, both
+
+
+MODELS = {f"gemini_{backbone}": gemini for backbone in BACKBONES}
+SOURCES = {
+    name: Source(
+        kind=f"gemini_{backbone}",
+        family="gemini",
+        ctor={"backbone": backbone, "n_heads": 8, "embedding_dim": 256},
+        classes=("num_classes", "decoder.linear_pred.weight"),
+        licence="other",
+        licence_note="The original repository's licence is MIT; its mix_transformer.py carries NVIDIA's non-commercial"
+        " source code licence, and the MiT encoders start from NVIDIA's ImageNet weights, non-commercial too.",
+        origin="github.com/JiaDingCN/GeminiFusion",
+        citation="Jia et al., GeminiFusion, ICML 2024, arXiv 2406.01210",
+        notes="Depth: millimetres / 5000, repeated to three channels; the model repeats one channel itself.",
+        input_size=(480, 640),
+    )
+    for backbone, name in BACKBONES.items()
+}

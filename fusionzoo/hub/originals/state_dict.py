@@ -20,7 +20,7 @@ from fusionzoo.models import FusionModel
 
 __all__ = ["load_pickled", "plain_state"]
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "segmenter")
 _PREFIXES = ("module.", "_orig_mod.")
 
 

@@ -1,0 +1,198 @@
+"""Swin Transformer for two streams with shared weights, GeminiFusion's pixel-wise fusion in every block.
+
+Swin: Liu et al., ICCV 2021, arXiv 2103.14030; written here from the equations. torchvision's drops the shift where a
+window covers the map, which the originals do not, so it would differ on small images.
+
+    window attention: softmax(q k^T / sqrt(d) + bias[offset] + mask) v   in w x w windows, every second block moved by
+                      floor(w / 2); `mask` keeps apart what the move brought together: -100, as published
+    block: t <- t + F(attention(LN t)),  t <- t + MLP(LN t);   F: the fusion of both streams
+    merge: 2 x 2 neighbours side by side (4 C), LN, linear to 2 C
+
+All of it but the fusion treats both streams alike: they pass as one batch (2B, H, W, C), RGB's half first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusionzoo.fusion._parts import drop_path, require_divisible
+from fusionzoo.fusion.gemini import GeminiFusion
+
+__all__ = ["SWINS", "PatchMerge", "SwinFusionBlock", "SwinStage", "WindowAttention", "shift_mask", "swin_init_"]
+
+
+class Swin(NamedTuple):
+    """Channels of the first stage, blocks and heads of the four stages, side of the windows."""
+
+    channels: int
+    depths: tuple[int, int, int, int]
+    heads: tuple[int, int, int, int]
+    window: int
+
+
+SWINS = {
+    "tiny": Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
+    "small": Swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
+    "large": Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 7),
+    "large_384": Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12),
+}
+
+
+def offset_index(window: int, device: torch.device) -> Tensor:
+    """Row of the bias table for each pair of positions in a window: (w^2, w^2), values 0 .. (2w - 1)^2 - 1.
+
+    >>> offset_index(2, torch.device("cpu")).tolist()
+    [[4, 3, 1, 0], [5, 4, 2, 1], [7, 6, 4, 3], [8, 7, 5, 4]]
+    """
+    place = torch.arange(window * window, device=device)
+    row, column = place // window, place % window
+    down, right = row[:, None] - row, column[:, None] - column
+    return (down + window - 1) * (2 * window - 1) + right + window - 1
+
+
+def windows(feature: Tensor, window: int) -> Tensor:
+    """(B, H, W, C), sides multiples of w -> (B, number of windows, w^2, C)."""
+    rows = feature.unflatten(1, (-1, window)).unflatten(3, (-1, window))  # (B, H/w, w, W/w, w, C)
+    return rows.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
+
+
+def unwindows(tokens: Tensor, size: tuple[int, int], window: int) -> Tensor:
+    """The inverse of `windows`, for a map of `size`."""
+    grid = tokens.unflatten(1, (size[0] // window, size[1] // window)).unflatten(3, (window, window))
+    return grid.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
+
+
+def shift_mask(size: tuple[int, int], window: int, shift: int, like: Tensor) -> Tensor:
+    """0 where two positions of a moved window were neighbours before the move, else -100: (windows, 1, w^2, w^2).
+
+    Args:
+        size: of the padded map, multiples of `window`.
+        like: dtype and device.
+    """
+
+    def strip(length: int) -> Tensor:
+        """Which of the three strips along one side: up to the last window, the rest of it, what came from the front."""
+        place = torch.arange(length, device=like.device)
+        return (place >= length - window).long() + (place >= length - shift).long()
+
+    region = strip(size[0])[:, None] * 3 + strip(size[1])  # (H, W)
+    inside = windows(region[None, :, :, None], window)[0, :, :, 0]  # (windows, w^2)
+    apart = inside[:, :, None] != inside[:, None, :]
+    return (apart.to(like.dtype) * -100.0).unsqueeze(1)
+
+
+class WindowAttention(nn.Module):
+    """Self-attention inside windows: (B, windows, w^2, C) -> the same shape."""
+
+    def __init__(self, channels: int, heads: int, window: int) -> None:
+        super().__init__()
+        require_divisible(channels, heads, "heads")
+        self.heads, self.window = heads, window
+        self.bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        area = self.window**2
+        index = offset_index(self.window, tokens.device).flatten()
+        bias = self.bias_table[index].view(1, area, area, self.heads).permute(0, 3, 1, 2)  # (1, h, w^2, w^2)
+        if mask is not None:
+            bias = bias + mask
+        qkv = self.qkv(tokens).unflatten(3, (3, self.heads, -1))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # (B, windows, h, w^2, d) each
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype).unsqueeze(0))
+        return self.project(out.transpose(2, 3).flatten(3))
+
+
+class SwinFusionBlock(nn.Module):
+    """One block: both streams (2B, H, W, C) -> the same shape.
+
+    Args:
+        channels, heads, window: of the attention.
+        shift: how far the windows are moved, 0 or w // 2.
+        fusion_heads: of the pixel-wise fusion.
+        drop: probability of stochastic depth.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, window: int, shift: int, fusion_heads: int = 8, drop: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.window, self.shift = window, shift
+        self.norm1 = nn.LayerNorm(channels)
+        self.attention = WindowAttention(channels, heads, window)
+        self.norm2 = nn.LayerNorm(channels)
+        self.widen = nn.Linear(channels, 4 * channels)
+        self.narrow = nn.Linear(4 * channels, channels)
+        self.drop = drop_path(drop)
+        swin_init_(self)
+        self.fusion = GeminiFusion(channels, fusion_heads)
+
+    def attend(self, feature: Tensor, mask: Tensor | None) -> Tensor:
+        height, width = feature.shape[1:3]
+        out = F.pad(feature, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        size = (out.shape[1], out.shape[2])
+        if self.shift:
+            out = out.roll((-self.shift, -self.shift), (1, 2))
+        out = unwindows(self.attention(windows(out, self.window), mask), size, self.window)
+        if self.shift:
+            out = out.roll((self.shift, self.shift), (1, 2))
+        return out[:, :height, :width]
+
+    def fuse(self, feature: Tensor) -> Tensor:
+        size = (feature.shape[1], feature.shape[2])
+        rgb, x = feature.flatten(1, 2).chunk(2)
+        return torch.cat(self.fusion(rgb, x, size)).unflatten(1, size)
+
+    def forward(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
+        feature = feature + self.drop(self.fuse(self.attend(self.norm1(feature), mask if self.shift else None)))
+        return feature + self.drop(self.narrow(F.gelu(self.widen(self.norm2(feature)))))
+
+
+class PatchMerge(nn.Module):
+    """(B, H, W, C) -> (B, ceil(H/2), ceil(W/2), 2C); odd sides are filled up with zeros."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * channels)
+        self.reduce = nn.Linear(4 * channels, 2 * channels, bias=False)
+        swin_init_(self)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        feature = F.pad(feature, (0, 0, 0, feature.shape[2] % 2, 0, feature.shape[1] % 2))
+        four = feature.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (B, H/2, 2, W/2, 2, C)
+        return self.reduce(self.norm(four.permute(0, 1, 3, 4, 2, 5).flatten(3)))  # down, then right
+
+
+class SwinStage(nn.Module):
+    """The blocks of one stage, every second one with moved windows."""
+
+    def __init__(self, channels: int, heads: int, window: int, fusion_heads: int, drops: list[float]) -> None:
+        super().__init__()
+        self.window = window
+        self.blocks = nn.ModuleList(
+            SwinFusionBlock(channels, heads, window, (j % 2) * (window // 2), fusion_heads, drop)
+            for j, drop in enumerate(drops)
+        )
+
+    def forward(self, feature: Tensor) -> Tensor:
+        height, width = feature.shape[1:3]
+        size = (height + -height % self.window, width + -width % self.window)
+        mask = shift_mask(size, self.window, self.window // 2, feature)
+        for block in self.blocks:
+            feature = block(feature, mask)
+        return feature
+
+
+def swin_init_(module: nn.Module) -> None:
+    """Linear layers N(0, 0.02^2), truncated, with zero biases."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
