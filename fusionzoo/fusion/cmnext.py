@@ -28,7 +28,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion._parts import drop_path, gate_init_
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify, default_heads
+from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify, default_heads, pixels_at
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
@@ -148,7 +148,7 @@ class CMNeXt(FusionBlock):
         super().__init__(channels, level=level, depth=depth)
         self.mixer = ParallelPoolingMixer(channels, expansion or (8 if 2 * level <= depth + 1 else 4))
         self.rectify = FeatureRectify(channels)
-        self.fusion = FeatureFusion(channels, heads or default_heads(channels))
+        self.fusion = FeatureFusion(channels, heads or default_heads(channels), pixels=pixels_at(level))
         if original_init:
             mit_init_(self, by_group=False)
 

@@ -17,7 +17,9 @@ FFM, tokens, i in {rgb, x}, j the other one, h heads of c = C / h channels:
     parameters 17 C^2 + 26 C
 
 Differs: initialisation. The original draws the spatial gate's last layer with standard deviation 1, which saturates it
-from the start; here both gates start near one half and move with the input. `original_init` asks for the original's.
+from the start; here both gates start near one half and move with the input. The logits of the contexts grow with the
+number of pixels: K_i starts so small that they are about 0.7 on a 480 x 640 image. `original_init` asks for the
+original's values.
 """
 
 from __future__ import annotations
@@ -115,18 +117,22 @@ class FeatureFusion(nn.Module):
         channels: C, divisible by heads.
         heads: h; the original uses 1, 2, 5, 8 for 64, 128, 320, 512 channels.
         reduction: of the cross path's width and of the embedding's hidden layer.
+        pixels: H W of the maps on which the contexts shall start neither flat nor with one channel alone.
 
     >>> sum(p.numel() for p in FeatureFusion(64).parameters())
     71296
     """
 
-    def __init__(self, channels: int, heads: int = 1, reduction: int = 1) -> None:
+    def __init__(self, channels: int, heads: int = 1, reduction: int = 1, pixels: int = 4800) -> None:
         super().__init__()
         width = channels // reduction
         require_divisible(width, heads, "heads")
         self.heads = heads
         self.rgb = _Half(channels, width, "rgb")
         self.x = _Half(channels, width, "x")
+        with torch.no_grad():
+            for half in (self.rgb, self.x):
+                half.key_value.weight.mul_((300 / pixels) ** 0.5)  # as drawn, the logits are about 0.7 at 300 pixels
         self.residual = nn.Conv2d(2 * channels, channels, 1, bias=False)
         self.embed = nn.Sequential(
             nn.Conv2d(2 * channels, width, 1),
@@ -193,13 +199,22 @@ class CMX(FusionBlock):
     ) -> None:
         super().__init__(channels, level=level, depth=depth)
         self.rectify = FeatureRectify(channels)
-        self.fusion = FeatureFusion(channels, heads or default_heads(channels))
+        self.fusion = FeatureFusion(channels, heads or default_heads(channels), pixels=pixels_at(level))
         if original_init:
             mit_init_(self)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         rgb, x = self.rectify(rgb, x)
         return Fused(rgb, x, self.fusion(rgb, x))
+
+
+def pixels_at(level: int) -> int:
+    """Pixels of a 480 x 640 image's map at `level`, whose stride is 2 ** level.
+
+    >>> [pixels_at(level) for level in (1, 3, 5)]
+    [76800, 4800, 300]
+    """
+    return (480 * 640) >> (2 * level)
 
 
 def default_heads(channels: int) -> int:
