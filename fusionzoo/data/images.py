@@ -7,6 +7,7 @@ the file and what to do; nothing is guessed.
 from __future__ import annotations
 
 import struct
+import tokenize
 import zlib
 from pathlib import Path
 
@@ -33,8 +34,11 @@ _DECODE_ERRORS = (
     struct.error,
     zlib.error,
     OverflowError,
-    IndexError,
+    LookupError,
     TypeError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,  # NumPy reads the header of an old .npy file as Python text
 )
 
 
