@@ -13,7 +13,9 @@ from fusionzoo.metrics.concepts import (
     Quantiles,
     area_masks,
     concept_masks,
+    minimum_channels,
     net2vec_2018,
+    stack_weights,
 )
 from fusionzoo.metrics.contribution import Contribution, Estimate, contribution, perceptual_scores
 from fusionzoo.metrics.cooperation import (
@@ -28,6 +30,8 @@ from fusionzoo.metrics.cooperation import (
 from fusionzoo.metrics.cosine import CosineScores, PositionCosine
 from fusionzoo.metrics.evolution import Retention, Trend, retention, trend
 from fusionzoo.metrics.health import ChannelHealth, HealthScores
+from fusionzoo.metrics.logistic import LogisticFit, LogisticStep, fit_logistic
+from fusionzoo.metrics.masks import coarse_labels, merge_masks
 from fusionzoo.metrics.minibatch import MinibatchCKA, MinibatchScores
 from fusionzoo.metrics.moments import CentredMoments, Moments
 from fusionzoo.metrics.null import MEASURES, NullTest, moments_of, null_test, row_similarity
@@ -62,13 +66,23 @@ from fusionzoo.metrics.similarity import (
     similarity_matrices,
 )
 from fusionzoo.metrics.specificity import ConceptRoles, concept_roles, fused_roles
+from fusionzoo.metrics.units import UnitDissection, UnitScores
+from fusionzoo.metrics.vectors import (
+    AgreementScores,
+    ConceptAgreement,
+    concept_cosine,
+    concept_geometry,
+    geometry_similarity,
+)
 
 __all__ = [
     "Accumulator",
+    "AgreementScores",
     "CKAScores",
     "CentredMoments",
     "ChannelHealth",
     "Commonality",
+    "ConceptAgreement",
     "ConceptCurve",
     "ConceptDifference",
     "ConceptRoles",
@@ -84,6 +98,8 @@ __all__ = [
     "HealthScores",
     "Interval",
     "LinearCKA",
+    "LogisticFit",
+    "LogisticStep",
     "MEASURES",
     "MetricInfo",
     "MinibatchCKA",
@@ -98,23 +114,32 @@ __all__ = [
     "RowSample",
     "SegmentationScores",
     "Trend",
+    "UnitDissection",
+    "UnitScores",
     "VarianceScore",
     "area_masks",
     "cca",
     "cca_matrices",
     "cka_matrices",
+    "coarse_labels",
     "commonality",
     "compare_curves",
+    "concept_cosine",
+    "concept_geometry",
     "concept_masks",
     "concept_roles",
     "contribution",
     "cooperation",
+    "fit_logistic",
     "fused_roles",
+    "geometry_similarity",
     "group_of",
     "interactions",
     "jackknife",
     "knn_matrix",
     "linear_predictivity",
+    "merge_masks",
+    "minimum_channels",
     "missing_scores",
     "moments_of",
     "mutual_knn",
@@ -136,5 +161,6 @@ __all__ = [
     "shapley",
     "similarity_matrices",
     "spearman",
+    "stack_weights",
     "trend",
 ]

@@ -20,6 +20,7 @@ pass less and keep what a threshold throws away; their set IoU is higher whereve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,9 @@ __all__ = [
     "Quantiles",
     "area_masks",
     "concept_masks",
+    "minimum_channels",
     "net2vec_2018",
+    "stack_weights",
 ]
 
 SPARSE = 0.05  # share of active binary channels below which sums run over the active ones only
@@ -100,6 +103,69 @@ class ConceptWeights:
             if size is not None and tuple(size) != tuple(scores.shape[2:]):
                 scores = functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return scores
+
+
+def stack_weights(weights: Sequence[ConceptWeights]) -> ConceptWeights:
+    """Detectors side by side: n sets of K concepts as one of n K, set after set, for one `ConceptCurve`.
+
+    Raises:
+        InputError: none given, or the sets differ in channels or thresholds.
+
+    >>> one = ConceptWeights(torch.ones(2, 3), torch.zeros(2), torch.ones(2).bool(), torch.ones(2), None)
+    >>> stack_weights([one, one]).weight.shape
+    torch.Size([4, 3])
+    """
+    if not weights:
+        raise InputError("no detectors to stack")
+    first = weights[0].thresholds
+    for w in weights:
+        same = w.thresholds is first or (w.thresholds is not None and first is not None and w.thresholds.equal(first))
+        if w.weight.shape[1] != weights[0].weight.shape[1] or not same:
+            raise InputError("detectors must share channels and thresholds to be stacked")
+    join = lambda name: torch.cat([getattr(w, name) for w in weights])  # noqa: E731
+    return ConceptWeights(join("weight"), join("bias"), join("present"), join("r2"), first)
+
+
+def minimum_channels(
+    counts: Sequence[int], scores: Tensor, full: Tensor, share: float = 0.9, chance: Tensor | None = None
+) -> Tensor:
+    """Smallest number of channels that carry a concept: with which it reaches a share of its full score.
+
+    Args:
+        counts: (N,) numbers of channels, rising, of `ConceptStatistics.solve_top`.
+        scores: (N, K) set IoU (or R2) with that many channels.
+        full: (K,) with all channels.
+        share: of the full score to be reached.
+        chance: (K,) what no channel at all scores (`ConceptScores.curve[:, 0]`); then the share is of what `full` has
+            above it. 0 when None.
+
+    Returns:
+        (K,) int64; 0 for concepts that are absent (NaN), not above chance, or not reached by any of the counts.
+
+    >>> minimum_channels([1, 2, 4], torch.tensor([[0.3], [0.46], [0.5]]), torch.tensor([0.5])).tolist()
+    [2]
+    """
+    if scores.ndim != 2 or len(counts) != len(scores) or full.shape != scores.shape[1:]:
+        raise InputError(f"need scores (N, K) for N counts and (K,) in full, got {tuple(scores.shape)}")
+    if any(b <= a for a, b in zip(counts, counts[1:], strict=False)) or not 0 < share <= 1:
+        raise InputError(f"counts must rise and share lie in (0, 1], got {list(counts)} and {share}")
+    base = torch.zeros_like(full) if chance is None else chance
+    reached = (scores - base >= share * (full - base) - 1e-12) & (full > base)
+    first = reached.int().argmax(0)
+    return torch.where(reached.any(0), torch.tensor(list(counts))[first], 0)
+
+
+@dataclass(frozen=True)
+class _Standardised:
+    """Means, covariances and the correlation system of channels and concepts."""
+
+    mean_x: Tensor
+    mean_t: Tensor
+    covariance: Tensor
+    cross: Tensor
+    scale: Tensor
+    system: Tensor
+    right: Tensor
 
 
 class ConceptStatistics(Accumulator):
@@ -235,22 +301,57 @@ class ConceptStatistics(Accumulator):
         Raises:
             InputError: nothing seen yet, or a negative ridge.
         """
+        m = self._moments()
+        system = m.system + max(ridge, 1e-9) * torch.eye(self.channels, dtype=torch.float64, device=m.system.device)
+        if ridge < 0:
+            raise InputError(f"ridge must not be negative, got {ridge}")
+        beta = torch.cholesky_solve(m.right, torch.linalg.cholesky(system))
+        return self._detector(m, beta)
+
+    def channel_order(self, ridge: float = 1e-3) -> Tensor:
+        """(K, C) channels of every concept, the largest |weight| on standardised channels first."""
+        weights = self.solve(ridge)
+        m = self._moments()
+        size = weights.weight.double() * m.scale.reciprocal().nan_to_num(0, 0, 0).cpu()
+        return size.abs().argsort(stable=True, dim=1, descending=True)
+
+    def solve_top(self, count: int, ridge: float = 1e-3) -> ConceptWeights:
+        """Detectors of only the `count` channels that weigh most in the full solve, each concept its own, refitted.
+
+        Args:
+            count: channels a detector may use, 1 to C.
+            ridge: as for `solve`.
+
+        Raises:
+            InputError: a count out of range, or as for `solve`.
+        """
+        if not 1 <= count <= self.channels:
+            raise InputError(f"count must lie in 1 to {self.channels}, got {count}")
+        m, order = self._moments(), self.channel_order(ridge)[:, :count].to(self._state["gram"].device)
+        small = m.system[order[:, :, None], order[:, None, :]]  # (K, count, count)
+        small = small + max(ridge, 1e-9) * torch.eye(count, dtype=torch.float64, device=small.device)
+        right = m.right.T.gather(1, order)[:, :, None]
+        beta = torch.zeros_like(m.right.T).scatter_(1, order, torch.linalg.solve(small, right)[:, :, 0])
+        return self._detector(m, beta.T)
+
+    def _moments(self) -> _Standardised:
         state, n = self._state, float(self._state["weight"])
         if not n > 0:
             raise InputError("no labelled positions yet: call update first")
-        if ridge < 0:
-            raise InputError(f"ridge must not be negative, got {ridge}")
         mean_x, mean_t = state["sum_x"] / n, state["sum_t"] / n
         covariance = state["gram"] / n - torch.outer(mean_x, mean_x)
         cross = state["cross"] / n - torch.outer(mean_x, mean_t)
         variance = covariance.diagonal()
         alive = variance > 1e-12 * (mean_x.square() + variance.mean())
         scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
-        correlation = covariance * torch.outer(scale, scale)
         eye = torch.eye(self.channels, dtype=torch.float64, device=scale.device)
-        system = torch.where(torch.outer(alive, alive), correlation, eye) + max(ridge, 1e-9) * eye
-        beta = torch.cholesky_solve(scale[:, None] * cross, torch.linalg.cholesky(system))
-        weight = (scale[:, None] * beta).T
+        system = torch.where(torch.outer(alive, alive), covariance * torch.outer(scale, scale), eye)
+        return _Standardised(mean_x, mean_t, covariance, cross, scale, system, scale[:, None] * cross)
+
+    def _detector(self, m: _Standardised, beta: Tensor) -> ConceptWeights:
+        """Detectors from weights (C, K) on standardised channels, scaled to scores of mean 0 and deviation 1."""
+        state, weight, cross = self._state, (m.scale[:, None] * beta).T, m.cross
+        mean_x, mean_t, covariance = m.mean_x, m.mean_t, m.covariance
         spread = (weight @ covariance * weight).sum(1).clamp(min=0).sqrt()
         present = state["images"] > 0
         variance_t = mean_t * (1 - mean_t)
