@@ -13,7 +13,15 @@ from fusionzoo.probes import listen, zero
 from fusionzoo.probes.intervene import intervene
 from fusionzoo.registry import architectures
 
-FAST = ("mfnet", "dformer_tiny", "esanet_r18_nbt1d", "gemini_mit_b0", "tokenfusion_mit_b0")
+FAST = (
+    "mfnet",
+    "asymformer_b0t",
+    "dformer_tiny",
+    "dformerv2_s",
+    "esanet_r18_nbt1d",
+    "gemini_mit_b0",
+    "tokenfusion_mit_b0",
+)
 SLOW = (
     "acnet_resnet50",
     "cen_resnet50",
