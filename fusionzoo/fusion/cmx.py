@@ -18,7 +18,7 @@ FFM, tokens, i in {rgb, x}, j the other one, h heads of c = C / h channels:
 
 Differs: initialisation. The original draws the spatial gate's last layer with standard deviation 1, which saturates it
 from the start; here both gates start near one half and move with the input. The logits of the contexts grow with the
-number of pixels: K_i starts so small that they are about 0.7 on a 480 x 640 image. `original_init` asks for the
+number of pixels: K_i starts so small that they are about 0.7 on a 320 x 480 image. `original_init` asks for the
 original's values.
 """
 
@@ -123,7 +123,7 @@ class FeatureFusion(nn.Module):
     71296
     """
 
-    def __init__(self, channels: int, heads: int = 1, reduction: int = 1, pixels: int = 4800) -> None:
+    def __init__(self, channels: int, heads: int = 1, reduction: int = 1, pixels: int = 2400) -> None:
         super().__init__()
         width = channels // reduction
         require_divisible(width, heads, "heads")
@@ -209,12 +209,12 @@ class CMX(FusionBlock):
 
 
 def pixels_at(level: int) -> int:
-    """Pixels of a 480 x 640 image's map at `level`, whose stride is 2 ** level.
+    """Pixels of a 320 x 480 image's map at `level`, whose stride is 2 ** level.
 
     >>> [pixels_at(level) for level in (1, 3, 5)]
-    [76800, 4800, 300]
+    [38400, 2400, 150]
     """
-    return (480 * 640) >> (2 * level)
+    return (320 * 480) >> (2 * level)
 
 
 def default_heads(channels: int) -> int:
