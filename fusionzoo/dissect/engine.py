@@ -1,11 +1,12 @@
 """The engine: runs a plan over data, feeding each accumulator inside the probe, and sums up.
 
-Nothing of the data set is held but one batch and the sums: each listener reduces the live tensor at once. (CKA needs
-two tensors of one forward pass; the first is copied until the second passes, a few frames later.)
+Nothing of the data set is held but one batch and the sums: each listener reduces the live tensor at once (taps.py).
 
 Protocol. Labels stay at their native size; logits are upsampled to it (bilinear, align_corners=False) before the arg
-max. A modality that is taken away is replaced by the model's declared substitute, zeros after normalisation, that is
-the mean (`absence="mean"`). Concepts: statistics at each map's own resolution with masks as area fractions, set IoU on
+max. What stands for a modality that is taken away is the `absence` policy (absence.py), by default the model's declared
+substitute, zeros after normalisation, that is the mean. The first pass goes through the images in one drawn order, in
+which each image's neighbour lends it a modality for the perceptual score; no number depends on batches or processes
+but by rounding. Concepts: statistics at each map's own resolution with masks as area fractions, set IoU on
 one grid for all points, on images that no weight and no threshold was fitted to.
 """
 
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,10 @@ from tqdm import tqdm
 
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
-from fusionzoo.dissect import summary
-from fusionzoo.dissect.feed import feed_samples, normalised, unwrapped
-from fusionzoo.dissect.plan import METRICS, Plan, Split, make_plan
+from fusionzoo.dissect import relate, summary
+from fusionzoo.dissect.absence import check_policy
+from fusionzoo.dissect.feed import Feeder, needs_others, normalised, unwrapped
+from fusionzoo.dissect.plan import METRICS, Pass, Plan, Split, make_plan
 from fusionzoo.dissect.results import DataInfo, Dissection, ModelInfo, Protocol, write_atomic
 from fusionzoo.dissect.tally import PointInfo, Settings, Tally
 from fusionzoo.errors import InputError, unknown
@@ -40,7 +43,6 @@ from fusionzoo.probes import listen, probe_points, select
 
 __all__ = ["dissect", "evaluating"]
 
-ABSENCE = ("mean",)
 TAU = 0.05
 """Chosen on a trained MobileNet v1 0.25 hybrid (16 to 256 channels) and planted data: against 0.005, the mean concept
 IoU of the streams rises from 22 to 36 and semantic variance from 7 to 12 times its noise floor; both find the truth."""
@@ -64,6 +66,7 @@ def dissect(
     ridge: float = RIDGE,
     reducer: summary.Reducer = "mean_abs",
     block: int = 8,
+    seed: int | None = None,
     num_workers: int = 0,
     state: str | os.PathLike[str] | None = None,
     name: str | None = None,
@@ -75,16 +78,18 @@ def dissect(
         model: a FusionModel; it runs in eval mode on the device where it is.
         data: a dataset of `fusionzoo.data` (or alike: samples with rgb, x, label, id; `class_names`, `x_kind`, ...).
         points: probe names or patterns to keep to; all by default.
-        metrics: some of "segmentation", "cka", "concepts", "health"; all by default. Fewer metrics, fewer passes.
+        metrics: some of `fusionzoo.dissect.plan.METRICS`; all by default. Fewer metrics, less work.
         batch_size: images for one forward pass.
         limit: use that many images, evenly spread over the data.
         progress: show a progress bar on standard error.
-        absence: what stands for a modality that is taken away; "mean" is the only policy so far.
+        absence: what stands for a modality that is taken away: "mean", "zero", "permute", "noise" or "blur", see
+            `fusionzoo.dissect.absence`.
         tau: share of activations above a channel's threshold; 0.005 is Net2Vec's, made for layers of hundreds of
             channels: C channels mark at most C tau of the positions. None takes raw activations (one pass less).
         ridge: of the concept solve.
         reducer: of semantic variance, see `fusionzoo.metrics.semantic_variance`.
         block: neighbouring images that stay together when halves are cut (video frames, one room).
+        seed: of the order in which images lend each other modalities, and of "noise"; by default that of the data.
         num_workers: processes that load images.
         state: a file to save sums in, now and then; with the file of a killed run there, the run goes on from it to
             the same numbers.
@@ -101,8 +106,7 @@ def dissect(
         UnknownNameError: unknown metric, absence policy, reducer or probe.
         CheckFailed: the model's output or a feature is not finite.
     """
-    if absence not in ABSENCE:
-        raise unknown("absence policy", absence, ABSENCE)
+    check_policy(absence)
     if isinstance(reducer, str) and reducer not in REDUCERS:
         raise unknown("semantic variance reducer", reducer, REDUCERS)
     if batch_size < 1:
@@ -110,12 +114,18 @@ def dissect(
     started = time.monotonic()
     _check_fit(model, data)
     indices = _indices(data, limit)
+    seed = int(getattr(data, "seed", 0)) if seed is None else seed
+    if absence == "permute" and len(indices) < 2:
+        raise InputError('absence "permute" takes a modality from another image, here is one image only')
     with evaluating(model):
-        plan, settings, grid, size = _prepare(model, data, indices, points, metrics, tau, ridge)
+        permuted = absence != "permute" and len(indices) > 1
+        plan, settings, grid, size = _prepare(model, data, indices, points, metrics, tau, ridge, permuted)
         split = Split.of(len(indices), block)
         tally = Tally(plan, settings)
         identity = _identity(model, data, indices, plan, settings, split, batch_size)
-        _run(model, data, tally, split, indices, grid, batch_size, num_workers, progress, state, identity)
+        identity |= {"absence": absence, "seed": seed}
+        job = Job(model, data, indices, split, grid, absence, seed, batch_size, num_workers, progress)
+        _run(job, tally, state, identity)
     return Dissection(
         model=ModelInfo(
             name=name or unwrapped(model).architecture or type(unwrapped(model)).__name__,
@@ -130,14 +140,17 @@ def dissect(
             recipe="fast",
             tau=tau,
             versions={"torch": str(torch.__version__), "python": platform.python_version()},
-            seed=int(getattr(data, "seed", 0)),
+            seed=seed,
             seconds=time.monotonic() - started,
             metrics=[m for m in METRICS if metrics is None or m in metrics],
             passes=len(plan.passes),
             grid=list(grid) if any(t.kind == "curve" for t in plan.tasks) else None,
             block=split.block,
+            positions=settings.positions if any(t.variant == "pix" for t in plan.tasks) else None,
         ),
         segmentation=summary.segmentation(tally),
+        contribution=summary.contribution_table(tally, absence),
+        matrices=relate.matrices(tally, _levels(model, points)),
         **_tables(tally, model, data, points, reducer),
     )
 
@@ -216,6 +229,7 @@ def _prepare(
     metrics: Sequence[str] | None,
     tau: float | None,
     ridge: float,
+    permuted: bool,
 ) -> tuple[Plan, Settings, tuple[int, int], list[int]]:
     """The plan, the settings, the concept grid and the image size, from one image's forward pass."""
     batch = collate([checked(data[indices[0]], data)])
@@ -227,7 +241,8 @@ def _prepare(
         if len(shapes.get(point, ())) != 4:
             raise InputError(f"level point {point} passed {shapes.get(point, 'nothing')}, wanted a map (B, C, H, W)")
     measured = [p for p in chosen if len(shapes.get(p, ())) in (2, 4)]
-    plan = make_plan(metrics, levels, measured, binarise=tau is not None)
+    uneven = [level for level, at in levels.items() if len({shapes[p][2:] for p in at.values()}) > 1]
+    plan = make_plan(metrics, levels, measured, binarise=tau is not None, permuted=permuted, uneven=uneven)
     if any(t.kind == "curve" for t in plan.tasks) and len(indices) < 4:
         raise InputError(f"concepts need at least 4 images, here are {len(indices)}; give more, or other metrics")
     info = {p: PointInfo(shapes[p][1], probes[p].low, probes[p].high) for p in measured}
@@ -300,32 +315,41 @@ def _world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
-def _run(
-    model: nn.Module,
-    data: Any,
-    tally: Tally,
-    split: Split,
-    indices: Sequence[int],
-    grid: tuple[int, int],
-    batch_size: int,
-    num_workers: int,
-    progress: bool,
-    state: str | os.PathLike[str] | None,
-    identity: dict[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class Job:
+    """What a run works on. `indices`: the images, whose places 0.. in this list decide their roles and groups."""
+
+    model: nn.Module
+    data: Any
+    indices: Sequence[int]
+    split: Split
+    grid: tuple[int, int]
+    absence: str
+    seed: int
+    batch_size: int
+    num_workers: int
+    progress: bool
+
+    def batches(self, current: Pass) -> list[tuple[list[int], list[int]]]:
+        """All batches of a pass: their places, and the places to read (one more where images lend each other)."""
+        others = needs_others(current, self.absence)
+        places = self.split.cycle(self.seed) if others else self.split.indices(current.roles)
+        starts = range(0, len(places), self.batch_size)
+        cut = [places[i : i + self.batch_size] for i in starts]
+        after = [(places * 2)[min(i + self.batch_size, len(places))] for i in starts]
+        return [(mine, [*mine, follower] if others else mine) for mine, follower in zip(cut, after, strict=True)]
+
+
+def _run(job: Job, tally: Tally, state: str | os.PathLike[str] | None, identity: dict[str, Any]) -> None:
     """All passes, from the saved state where there is one."""
     rank, world = _world()
     path = None if state is None else Path(f"{state}.{rank}" if world > 1 else state)
     done = _load(path, tally, identity)
-    work = []  # places (positions in `indices`) of this process's batches, for each pass
-    for each in tally.plan.passes:
-        places = split.indices(each.roles)
-        batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
-        work.append(batches[rank::world])
+    work = [job.batches(each)[rank::world] for each in tally.plan.passes]
     bar = tqdm(
         total=sum(map(len, work)),
         initial=sum(map(len, work[: tally.number])) + done,
-        disable=not progress or rank > 0,
+        disable=not job.progress or rank > 0,
         file=sys.stderr,
         unit="batch",
         mininterval=0.2 if sys.stderr.isatty() else 20,
@@ -333,20 +357,38 @@ def _run(
     with bar:
         while not tally.finished:
             bar.set_description(f"dissect, pass {tally.number + 1} of {len(work)}")
-            todo = work[tally.number][done:]
-            sampler = [[indices[i] for i in places] for places in todo]
-            loader = DataLoader(data, batch_sampler=sampler, collate_fn=list, num_workers=num_workers)
-            for places, samples in zip(todo, loader, strict=True):
-                feed_samples(model, tally, samples, places, split, grid, data)
-                done += 1
-                bar.update()
-                if path is not None and done % SAVE_EVERY == 0:
-                    _save(path, tally, identity, done)
+            done = _pass(job, tally, work[tally.number], done, bar, path, identity)
             _exchange(tally, world)
             tally.advance()
             done = 0
             if path is not None:
                 _save(path, tally, identity, done)
+
+
+def _pass(
+    job: Job,
+    tally: Tally,
+    work: Sequence[tuple[list[int], list[int]]],
+    done: int,
+    bar: Any,
+    path: Path | None,
+    identity: dict[str, Any],
+) -> int:
+    """The rest of one pass; the number of its batches that are done."""
+    todo = work[done:]
+    if not todo:
+        return done
+    sampler = [[job.indices[place] for place in read] for _, read in todo]
+    loader = DataLoader(job.data, batch_sampler=sampler, collate_fn=list, num_workers=job.num_workers)
+    feeder = Feeder(job.model, tally, job.split, job.grid, job.data, job.absence, job.seed)
+    with feeder.listening():
+        for (places, _), samples in zip(todo, loader, strict=True):
+            feeder.feed(samples, places)
+            done += 1
+            bar.update()
+            if path is not None and done % SAVE_EVERY == 0:
+                _save(path, tally, identity, done)
+    return done
 
 
 def _exchange(tally: Tally, world: int) -> None:

@@ -1,10 +1,10 @@
-"""One batch: checks it, runs the model under each condition, reduces what passes the probes into the tally at once."""
+"""One pass over the data: checks each batch, runs the model under every condition, and feeds the tally."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
-from fusionzoo.dissect.plan import Split, Task
+from fusionzoo.dissect.absence import CONSTANT, substitute
+from fusionzoo.dissect.plan import OTHER, Pass, Split, Task
 from fusionzoo.dissect.tally import Tally
-from fusionzoo.errors import CheckFailed, InputError
-from fusionzoo.metrics import concept_masks
+from fusionzoo.dissect.taps import AllHeard, Taps, some
+from fusionzoo.errors import CheckFailed
 from fusionzoo.probes import listen
 
-__all__ = ["feed", "feed_samples", "normalised", "predict_labels", "unwrapped"]
+__all__ = ["Feeder", "needs_others", "normalised", "predict_labels", "unwrapped"]
+
+Pair = tuple[Tensor, Tensor]
 
 
 def unwrapped(model: nn.Module) -> Any:
@@ -28,68 +31,162 @@ def unwrapped(model: nn.Module) -> Any:
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
-def normalised(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def normalised(model: nn.Module, batch: dict[str, Any]) -> Pair:
+    """rgb and x of a batch as the model takes them, on its device."""
     first = next(itertools.chain(model.parameters(), model.buffers()), None)
     device = torch.device("cpu") if first is None else first.device
     rgb, x = unwrapped(model).preprocess(batch["rgb"].to(device), batch["x"].to(device))
     return rgb, x
 
 
-def feed_samples(
-    model: nn.Module,
-    tally: Tally,
-    samples: list[dict[str, Any]],
-    places: Sequence[int],
-    split: Split,
-    grid: tuple[int, int],
-    data: Any,
-) -> None:
-    """Checks, stacks and feeds; samples of different sizes go in runs of one size."""
-    pairs = [(checked(sample, data), place) for sample, place in zip(samples, places, strict=True)]
-    for _, same in itertools.groupby(pairs, lambda p: (p[0]["rgb"].shape, p[0]["label"].shape)):
-        run = list(same)
-        feed(model, tally, collate([s for s, _ in run]), [p for _, p in run], split, grid)
+def needs_others(current: Pass, absence: str) -> bool:
+    """Whether the pass feeds modalities of other images: then it goes through them in the order of `Split.cycle`."""
+    conditions = set(current.conditions)
+    return bool(conditions & set(OTHER)) or (absence == "permute" and conditions != {"both"})
 
 
-def feed(
-    model: nn.Module,
-    tally: Tally,
-    batch: dict[str, Any],
-    places: Sequence[int],
-    split: Split,
-    grid: tuple[int, int],
-) -> None:
-    """Adds one batch to the sums of the tally's current pass.
+class Feeder:
+    """Adds batches to the sums of the tally's current pass.
 
     Args:
         model: in eval mode.
-        batch: rgb (B, 3, H, W), x (B, Cx, H, W), label (B, Hl, Wl), ids, as `fusionzoo.data.collate` makes it.
-        places: number of each image in the run; decides its role and its groups.
         grid: (H, W) of the concept masks.
-
-    Raises:
-        CheckFailed: logits or features that are not finite.
+        data: what the samples are of.
+        absence: what stands for an absent modality, see absence.py.
+        seed: of the noise policy.
     """
-    rgb, x = normalised(model, batch)
-    label = batch["label"].to(rgb.device)
-    current = tally.current
-    taps = _Taps(tally, label, places, split, grid, batch["id"])
-    for condition in current.conditions:
-        listeners = taps.listeners() if condition == "both" else {}
-        taps.stop_early = condition == "both" and not any(t.kind == "confusion" for t in current.tasks)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tally: Tally,
+        split: Split,
+        grid: tuple[int, int],
+        data: Any,
+        absence: str = "mean",
+        seed: int = 0,
+    ) -> None:
+        self.model, self.tally, self.split, self.grid, self.data = model, tally, split, grid, data
+        self.absence, self.seed = absence, seed
+        self.current = tally.current
+        self.others = needs_others(self.current, absence)
+        self.taps: Taps | None = None
+        self._nothing: dict[tuple[int, ...], Tensor] = {}
+
+    @contextmanager
+    def listening(self) -> Iterator[Feeder]:
+        """Listens at the probes of the pass, from its first batch to its last."""
+        points = list(dict.fromkeys(p for task in self.current.tasks for p in task.points))
+        if not points:
+            yield self
+            return
+        with listen(self.model, dict.fromkeys(points, self._hear)):
+            yield self
+
+    def _hear(self, name: str, value: Tensor) -> None:
+        if self.taps is not None:
+            self.taps.take(name, value)
+
+    def feed(self, samples: list[dict[str, Any]], places: Sequence[int]) -> None:
+        """Checks, stacks and feeds; samples of different sizes go in runs of one size.
+
+        Args:
+            samples: one for each place; where the pass needs others, one more: the image after the last.
+            places: number of each image in the run; decides its role and its groups.
+
+        Raises:
+            InputError: unusable samples.
+            CheckFailed: logits or features that are not finite.
+        """
+        samples = [checked(sample, self.data) for sample in samples]
+        others = samples[1:] if self.others else samples
+        triples = list(zip(samples, others, places, strict=False))
+        assert len(triples) == len(places)
+        for _, same in itertools.groupby(triples, lambda t: (t[0]["rgb"].shape, t[0]["label"].shape)):
+            run = list(same)
+            self._feed([s for s, _, _ in run], [o for _, o, _ in run], [p for _, _, p in run])
+
+    def _feed(self, samples: list[dict[str, Any]], others: list[dict[str, Any]], places: list[int]) -> None:
+        batch = collate(samples)
+        here = normalised(self.model, batch)
+        there = self._normalised_others(others, here) if self.others else None
+        label = batch["label"].to(here[0].device)
+        for condition in self.current.conditions:
+            matrix = self.tally.active.get(Task("confusion", condition=condition).key)
+            if condition == "none" and self.absence in CONSTANT:
+                predictions = self._of_nothing(here, label).expand_as(label)
+            else:
+                logits = self._logits(condition, here, there, label, places, batch["id"], matrix is None)
+                if logits is None or matrix is None:
+                    continue
+                predictions = torch.cat([predict_labels(each, label.shape[-2:]) for each in logits.split(1)])
+            if matrix is not None:
+                for i, place in enumerate(places):
+                    group = self.split.group(place, self.tally.settings.segmentation_groups)
+                    matrix.update(predictions[i : i + 1], label[i : i + 1], group)
+
+    def _logits(
+        self,
+        condition: str,
+        here: Pair,
+        there: Pair | None,
+        label: Tensor,
+        places: list[int],
+        ids: Sequence[str],
+        unscored: bool,
+    ) -> Tensor | None:
+        """The model's output under a condition; None where the forward pass was ended at the last probe."""
+        inputs = self._inputs(condition, here, there, places)
+        if condition == "both":
+            taps = self.taps = Taps(self.tally, label, places, self.split, self.grid, ids, stop_early=unscored)
         try:
-            with listen(model, listeners) if listeners else nullcontext():
-                logits = model(None if condition == "no_rgb" else rgb, None if condition == "no_x" else x)
-        except _AllHeard:
-            continue
-        if not bool(torch.isfinite(logits).all()):
-            raise CheckFailed(f"the model's output ({condition}) is not finite for {_some(batch['id'])}")
-        matrix = tally.active.get(Task("confusion", condition=condition).key)
-        if matrix is not None:
-            for i, place in enumerate(places):
-                prediction = predict_labels(logits[i : i + 1], label.shape[-2:])
-                group = split.group(place, tally.settings.segmentation_groups)
-                matrix.update(prediction, label[i : i + 1], group)  # type: ignore[attr-defined]
+            logits: Tensor | None = self.model(*inputs)
+        except AllHeard:
+            logits = None
+        finally:
+            self.taps = None
+        if condition == "both":
+            taps.finish()
+        if logits is not None and not bool(torch.isfinite(logits).all()):
+            raise CheckFailed(f"the model's output ({condition}) is not finite for {some(ids)}")
+        return logits
+
+    def _inputs(
+        self, condition: str, here: Pair, there: Pair | None, places: Sequence[int]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """(rgb, x) of a condition; None, the model's declared substitute, for one modality under "mean"."""
+        given: list[Tensor | None] = list(here)
+        for i, stream in enumerate(("rgb", "x")):
+            other = None if there is None else there[i]
+            if condition == f"other_{stream}":
+                given[i] = other
+            elif condition == f"no_{stream}" and self.absence == "mean":
+                given[i] = None
+            elif condition in (f"no_{stream}", "none"):
+                preprocess = unwrapped(self.model).preprocess
+                given[i] = substitute(self.absence, stream, here[i], places, preprocess, other, self.seed)
+        return given[0], given[1]
+
+    def _normalised_others(self, others: list[dict[str, Any]], here: Pair) -> Pair:
+        """rgb and x of the other images, resized where theirs are of another size."""
+        if all(o["rgb"].shape == others[0]["rgb"].shape for o in others):
+            made = [normalised(self.model, {k: torch.stack([o[k] for o in others]) for k in ("rgb", "x")})]
+        else:
+            made = [normalised(self.model, {k: o[k][None] for k in ("rgb", "x")}) for o in others]
+        size = here[0].shape[-2:]
+        rgb, x = ([p[i] for p in made] for i in (0, 1))
+        fit = lambda v: v if v.shape[-2:] == size else F.interpolate(v, size, mode="bilinear", align_corners=False)  # noqa: E731
+        return torch.cat([fit(v) for v in rgb]), torch.cat([fit(v) for v in x])
+
+    def _of_nothing(self, here: Pair, label: Tensor) -> Tensor:
+        """(1, Hl, Wl) prediction without any modality: the same for all images of a size, worked out once."""
+        size = (*here[0].shape[-2:], *label.shape[-2:])
+        if size not in self._nothing:
+            logits = self.model(*self._inputs("none", (here[0][:1], here[1][:1]), None, [0]))
+            if not bool(torch.isfinite(logits).all()):
+                raise CheckFailed("the model's output (none) is not finite")
+            self._nothing[size] = predict_labels(logits, label.shape[-2:])
+        return self._nothing[size]
 
 
 def predict_labels(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -106,6 +203,9 @@ def predict_labels(logits: Tensor, size: Sequence[int]) -> Tensor:
     >>> predict_labels(logits, (1, 4))
     tensor([[[0, 0, 1, 1]]])
     """
+    if tuple(logits.shape[2:]) == tuple(size):
+        return logits.max(1).indices
+    logits = logits.float()
     window = (min(2, logits.shape[2]), min(2, logits.shape[3]))
     high = F.max_pool2d(logits, window, stride=1)  # (1, K, h - 1, w - 1)
     low = -F.max_pool2d(-logits, window, stride=1)
@@ -114,92 +214,3 @@ def predict_labels(logits: Tensor, size: Sequence[int]) -> Tensor:
     able = (high >= bar).any(dim=3).any(dim=2)[0].nonzero()[:, 0]  # classes, ascending
     up = F.interpolate(logits[:, able], size=tuple(size), mode="bilinear", align_corners=False)
     return able[up.max(1).indices]  # the first of equals, as argmax; three times as fast
-
-
-def _some(ids: Sequence[str]) -> str:
-    return ", ".join(map(str, ids[:3])) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
-
-
-class _AllHeard(Exception):
-    """Ends a forward pass whose logits nobody wants, once every probe that is listened at has fired."""
-
-
-class _Taps:
-    """What listens at the probes for one batch: hands each live tensor to the accumulators of the pass."""
-
-    def __init__(
-        self,
-        tally: Tally,
-        label: Tensor,
-        places: Sequence[int],
-        split: Split,
-        grid: tuple[int, int],
-        ids: Sequence[str],
-    ) -> None:
-        self.tally = tally
-        self.label = label
-        self.grid = grid
-        self.ids = ids
-        self.roles = [split.role(place) for place in places]
-        self.groups = torch.tensor([split.group(place, tally.settings.concept_groups) for place in places])
-        self.masks: dict[tuple[str, tuple[int, int]], tuple[Tensor, Tensor]] = {}
-        self.waiting: dict[str, Tensor] = {}
-        self.stop_early = False
-        self.tasks: dict[str, list[Task]] = {}
-        for task in tally.current.tasks:
-            for point in task.points:
-                self.tasks.setdefault(point, []).append(task)
-        self.unheard = set(self.tasks)
-
-    def listeners(self) -> dict[str, Callable[[str, Tensor], None]]:
-        return dict.fromkeys(self.tasks, self.take)
-
-    def take(self, name: str, value: Tensor) -> None:
-        value = value.detach()
-        try:
-            for task in self.tasks[name]:
-                getattr(self, f"_{task.kind}")(task, name, value)
-        except InputError as error:
-            raise CheckFailed(f"{name}, images {_some(self.ids)}: {error}") from error
-        self.unheard.discard(name)
-        if self.stop_early and not self.unheard:
-            raise _AllHeard
-
-    def _health(self, task: Task, name: str, value: Tensor) -> None:
-        self.tally.sums[task.key].update(value)  # type: ignore[attr-defined]
-
-    _quantiles = _health
-
-    def _cka(self, task: Task, name: str, value: Tensor) -> None:
-        other = next(p for p in task.points if p != name)
-        if other not in self.waiting:
-            if name not in self.waiting:
-                self.waiting[name] = value.clone()  # a later in-place operation must not reach it
-            return
-        pair = (self.waiting[other], value) if task.points[0] == other else (value, self.waiting[other])
-        self.tally.sums[task.key].update(*pair)  # type: ignore[attr-defined]
-
-    def _statistics(self, task: Task, name: str, value: Tensor) -> None:
-        mine = [i for i, role in enumerate(self.roles) if role in task.roles]
-        if mine:
-            masks, valid = self._masks("area", (value.shape[2], value.shape[3]))
-            self.tally.sums[task.key].update(value[mine], masks[mine], valid[mine])  # type: ignore[attr-defined]
-
-    def _curve(self, task: Task, name: str, value: Tensor) -> None:
-        mine = [i for i, role in enumerate(self.roles) if role in task.roles]
-        if not mine:
-            return
-        masks, valid = self._masks("nearest", self.grid)
-        scores = self.tally.weights[task.key].score(value[mine], self.grid)
-        train = torch.tensor([self.roles[i] != "held" for i in mine])
-        group = self.groups[mine] if task.variant == "full" else 0
-        self.tally.sums[task.key].update(scores, masks[mine], valid[mine], train=train, group=group)  # type: ignore[attr-defined]
-
-    def _masks(self, mode: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Concept masks and validity of the batch, made once for each size."""
-        if mode == "area" and any(a > b for a, b in zip(size, self.label.shape[-2:], strict=True)):
-            mode = "nearest"  # maps finer than the labels: each cell lies within one label pixel
-        if (mode, size) not in self.masks:
-            settings = self.tally.settings
-            self.masks[mode, size] = concept_masks(self.label, settings.num_classes, size, settings.ignore_index, mode)
-        return self.masks[mode, size]

@@ -4,7 +4,8 @@ A `Task` is one accumulator: what it is fed (probe points, under which condition
 tasks must be complete before it can start. A task runs in the first pass in which all that it needs is known, so the
 number of passes is the longest chain of needs, the fewest possible. With everything on there are three:
 
-1. scores of all conditions, CKA, channel health, activation quantiles (which give the binarisation thresholds);
+1. scores of all conditions, moments (similarity, commonality), channel health, activation quantiles (which give the
+   binarisation thresholds);
 2. concept statistics on the training images (which give the concept weights);
 3. concept curves on all images (thresholds calibrated on the training images, set IoU on the others).
 
@@ -14,19 +15,38 @@ the concept IoU; the training blocks are dealt to two disjoint halves, which giv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import torch
 
 from fusionzoo.errors import InputError, unknown
 
-__all__ = ["CONDITIONS", "FITS", "METRICS", "Pass", "Plan", "Split", "Task", "make_plan"]
+__all__ = [
+    "ABSENT",
+    "CONDITIONS",
+    "FITS",
+    "METRICS",
+    "OTHER",
+    "STREAMS",
+    "Pass",
+    "Plan",
+    "Split",
+    "Task",
+    "all_points",
+    "make_plan",
+]
 
-METRICS = ("segmentation", "cka", "concepts", "health")
-"""What `dissect(metrics=...)` can be asked for. Semantic variance comes with "concepts"."""
+METRICS = ("segmentation", "contribution", "cka", "similarity", "concepts", "health")
+"""What `dissect(metrics=...)` can be asked for. "similarity" comes with commonality, and with "cka"; semantic variance
+and concept agreement come with "concepts"."""
 
-CONDITIONS = ("both", "no_rgb", "no_x")
-"""Which modalities the model is given; "no_rgb" is `model(None, x)`."""
+ABSENT = ("both", "no_rgb", "no_x", "none")
+OTHER = ("other_rgb", "other_x")
+CONDITIONS = ABSENT + OTHER
+"""What the model is given. "no_rgb": rgb absent; "none": both absent; "other_rgb": rgb of another image."""
 
+STREAMS = ("rgb", "x", "fused")
 FITS = ("full", "half0", "half1")
 """Concept weights solved on all training images, and on each of the two disjoint halves."""
 
@@ -38,10 +58,10 @@ class Task:
     """One accumulator of the plan.
 
     Args:
-        kind: "confusion", "cka", "health", "quantiles", "statistics" or "curve".
+        kind: "confusion", "cka", "moments", "matrix", "health", "quantiles", "statistics" or "curve".
         points: the probe points it reads; none: the logits.
         condition: one of CONDITIONS.
-        variant: the view of a CKA; the training half of "statistics"; the fit of a "curve".
+        variant: the view of "cka", "moments" and "matrix"; the training half of "statistics"; the fit of a "curve".
         needs: keys of the tasks that must be complete before.
     """
 
@@ -128,6 +148,16 @@ class Split:
         wanted = set(roles)
         return [i for i in range(self.n) if self.role(i) in wanted]
 
+    def cycle(self, seed: int = 0) -> list[int]:
+        """All images in one order drawn from `seed`. Where a modality is permuted, each image gets it from the one that
+        follows, the last from the first: never its own, and the same whatever the batches and processes.
+
+        >>> Split.of(5).cycle()
+        [4, 0, 1, 3, 2]
+        """
+        order: list[int] = torch.randperm(self.n, generator=torch.Generator().manual_seed(seed)).tolist()
+        return order
+
 
 def make_plan(
     metrics: Sequence[str] | None,
@@ -135,6 +165,8 @@ def make_plan(
     health: Sequence[str] = (),
     *,
     binarise: bool = True,
+    permuted: bool = True,
+    uneven: Collection[int] = (),
 ) -> Plan:
     """The plan for the chosen `metrics` (all by default).
 
@@ -143,6 +175,8 @@ def make_plan(
         levels: level -> {"rgb" | "x" | "fused": probe name}, as `FusionModel.levels`.
         health: probe points whose health is measured.
         binarise: concepts from binarised activations (needs quantiles first) instead of raw ones.
+        permuted: "contribution" also runs with each modality of another image (perceptual score).
+        uneven: levels whose maps differ in size: compared by images only, not by positions.
 
     Raises:
         UnknownNameError: a metric that does not exist.
@@ -157,11 +191,21 @@ def make_plan(
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
     tasks: list[Task] = []
-    if "segmentation" in wanted:
-        tasks += [Task("confusion", condition=c) for c in CONDITIONS]
-    if "cka" in wanted:
-        pairs = [(at["rgb"], at["x"]) for at in levels.values() if "rgb" in at and "x" in at]
-        tasks += [Task("cka", pair, variant=view) for pair in pairs for view in VIEWS]
+    if "contribution" in wanted:
+        tasks += [Task("confusion", condition=c) for c in ABSENT + (OTHER if permuted else ())]
+    elif "segmentation" in wanted:
+        tasks += [Task("confusion", condition=c) for c in ABSENT[:3]]
+    for level, at in levels.items():
+        views = VIEWS[:1] if level in uneven else VIEWS
+        points = tuple(at[s] for s in STREAMS if s in at)
+        if "similarity" in wanted and len(points) > 1:
+            tasks += [Task("moments", points, variant=view) for view in views]
+        elif "cka" in wanted and "rgb" in at and "x" in at:
+            tasks += [Task("cka", points[:2], variant=view) for view in views]
+    if "similarity" in wanted:
+        named = all_points(levels)
+        if len(named) > 1:
+            tasks.append(Task("matrix", tuple(named), variant="gap"))
     if "health" in wanted:
         tasks += [Task("health", (point,)) for point in health]
     if "concepts" in wanted:
@@ -169,7 +213,20 @@ def make_plan(
             tasks += _concept_tasks(point, binarise)
     if not tasks:
         raise InputError(f"nothing to dissect: the model has no probe points for {', '.join(wanted) or 'no metric'}")
-    return Plan(_passes(tasks))
+    return Plan(_passes(list(dict.fromkeys(tasks))))
+
+
+def all_points(levels: Mapping[int, Mapping[str, str]]) -> dict[str, str]:
+    """Probe point -> what it is ("stage 2 rgb"), levels rising, each point once.
+
+    >>> all_points({2: {"rgb": "b", "fused": "c"}, 1: {"rgb": "a"}})
+    {'a': 'stage 1 rgb', 'b': 'stage 2 rgb', 'c': 'stage 2 fused'}
+    """
+    named: dict[str, str] = {}
+    for level in sorted(levels):
+        for stream in (s for s in STREAMS if s in levels[level]):
+            named.setdefault(levels[level][stream], f"stage {level} {stream}")
+    return named
 
 
 def _concept_tasks(point: str, binarise: bool) -> list[Task]:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.plan import CONDITIONS, FITS, Task
+from fusionzoo.dissect import relate
+from fusionzoo.dissect.plan import ABSENT, CONDITIONS, FITS, Task
+from fusionzoo.dissect.relate import PAIRS, number
 from fusionzoo.dissect.results import (
     STREAMS,
-    CKAValue,
-    CKAViews,
+    Contribution,
     Drop,
+    Estimate,
     Level,
     Planted,
     PlantedRow,
@@ -22,31 +24,68 @@ from fusionzoo.dissect.results import (
     Variance,
 )
 from fusionzoo.dissect.tally import Tally
-from fusionzoo.metrics import ChannelHealth, ConceptCurve, ConfusionMatrix, LinearCKA, jackknife, semantic_variance
+from fusionzoo.metrics import ChannelHealth, ConceptCurve, ConfusionMatrix, jackknife, semantic_variance
+from fusionzoo.metrics.contribution import Estimate as Scored
+from fusionzoo.metrics.contribution import contribution, perceptual_scores
 from fusionzoo.metrics.segmentation import iou_from_confusion
 from fusionzoo.probes import Probe
 
-__all__ = ["PAIRS", "Reducer", "health", "levels", "planted_table", "segmentation"]
+__all__ = [
+    "PAIRS",
+    "Reducer",
+    "contribution_table",
+    "health",
+    "levels",
+    "number",
+    "numbers",
+    "planted_table",
+    "segmentation",
+]
 
 Reducer = str | Callable[[Tensor, Tensor], Tensor]
-
-PAIRS = (("rgb", "x"), ("rgb", "fused"), ("x", "fused"))
-"""Pairs of representations whose semantic variance is measured at each level."""
 
 
 def segmentation(tally: Tally) -> dict[str, Segmentation]:
     """Scores of each condition, and what is lost against both modalities."""
-    matrices = {}
-    for condition in CONDITIONS:
-        sums = tally.sums.get(Task("confusion", condition=condition).key)
-        if isinstance(sums, ConfusionMatrix):
-            matrices[condition] = sums
+    matrices = {c: m for c, m in _matrices(tally).items() if c in ABSENT}
     table = {}
     for condition, matrix in matrices.items():
         scores = matrix.compute()
         drop = None if condition == "both" or "both" not in matrices else _drop(matrices["both"], matrix)
         table[condition] = Segmentation(number(scores.miou), number(scores.pixel_accuracy), numbers(scores.iou), drop)
     return table
+
+
+def _matrices(tally: Tally) -> dict[str, ConfusionMatrix]:
+    found = {c: tally.sums.get(Task("confusion", condition=c).key) for c in CONDITIONS}
+    return {c: sums for c, sums in found.items() if isinstance(sums, ConfusionMatrix)}
+
+
+def contribution_table(tally: Tally, absence: str) -> Contribution | None:
+    """V(S), Shapley values, interaction and perceptual scores; None unless all four subsets were scored."""
+    matrices = _matrices(tally)
+    if not all(condition in matrices for condition in ABSENT):
+        return None
+    subsets = {("rgb", "x"): "both", ("rgb",): "no_x", ("x",): "no_rgb", (): "none"}
+    found = contribution({subset: matrices[condition] for subset, condition in subsets.items()})
+    other = {s: matrices.get(f"no_{s}" if absence == "permute" else f"other_{s}") for s in ("rgb", "x")}
+    names = {
+        frozenset({"rgb", "x"}): "both",
+        frozenset({"rgb"}): "rgb",
+        frozenset({"x"}): "x",
+        frozenset[str](): "none",
+    }
+    return Contribution(
+        absence,
+        {name: _estimate(found.score[subset]) for subset, name in names.items()},
+        {name: _estimate(found.shapley[name]) for name in ("rgb", "x")},
+        _estimate(next(iter(found.interaction.values()))),
+        {s: _estimate(perceptual_scores(matrices["both"], m)) for s, m in other.items() if m is not None},
+    )
+
+
+def _estimate(found: Scored) -> Estimate:
+    return Estimate(number(found.mean), number(found.mean_se), numbers(found.classes), numbers(found.classes_se))
 
 
 def _drop(both: ConfusionMatrix, without: ConfusionMatrix) -> Drop:
@@ -67,8 +106,7 @@ def levels(tally: Tally, points: Mapping[int, Mapping[str, str]], reducer: Reduc
 
 def _level(tally: Tally, level: int, at: dict[str, str], reducer: Reducer) -> Level:
     row = Level(level, at)
-    if "rgb" in at and "x" in at:
-        row.cka = CKAViews(**{view: _cka(tally, (at["rgb"], at["x"]), view) for view in ("gap", "pix")})
+    relate.fill(row, tally)
     iou: dict[str, dict[str, Tensor]] = {}
     for stream in (s for s in STREAMS if s in at):
         fits = {fit: tally.sums.get(Task("curve", (at[stream],), variant=fit).key) for fit in FITS}
@@ -87,14 +125,6 @@ def _level(tally: Tally, level: int, at: dict[str, str], reducer: Reducer) -> Le
             floor = None if any(math.isnan(f) for f in floors) else max(floors, key=abs)
             row.semantic_variance[f"{a}_{b}"] = Variance(number(value), name, floor)
     return row
-
-
-def _cka(tally: Tally, pair: tuple[str, str], view: str) -> CKAValue | None:
-    sums = tally.sums.get(Task("cka", pair, variant=view).key)
-    if not isinstance(sums, LinearCKA):
-        return None
-    scores = sums.compute()
-    return CKAValue(number(scores.unbiased), number(scores.biased), scores.n)
 
 
 def health(tally: Tally, points: Mapping[str, Probe]) -> list[ProbeHealth]:
@@ -167,12 +197,6 @@ def _judge(table: list[PlantedRow]) -> Planted:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def number(value: float | Tensor) -> float | None:
-    """A float, None for NaN."""
-    value = float(value)
-    return value if math.isfinite(value) else None
 
 
 def numbers(values: Tensor) -> list[float | None]:

@@ -10,24 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fusionzoo.dissect.plan import FITS, Pass, Plan, Task
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import (
-    Accumulator,
     ChannelHealth,
     ConceptCurve,
     ConceptStatistics,
     ConceptWeights,
     ConfusionMatrix,
+    Grouped,
     LinearCKA,
+    Moments,
     Quantiles,
 )
 
-__all__ = ["PointInfo", "Settings", "Tally"]
+__all__ = ["PointInfo", "Settings", "Sums", "Tally"]
+
+Sums = Any  # an Accumulator, or a Grouped of them: both merge and go through state_dict
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class Settings:
         ridge: of the concept solve, relative to the channels' correlation matrix.
         segmentation_groups, concept_groups: image groups for jackknife errors.
         bins: score bins of the concept curves.
+        group_bytes: most memory for one level's moments in one view, of all image groups. Levels too wide for four
+            groups are kept in one, and their similarities have no error.
+        matrix_channels: most channels of all level points together that are compared as they are; when there are more,
+            sets wider than `narrow` are projected at random onto so many directions.
+        positions: most positions of a map that are samples of view "pix".
     """
 
     num_classes: int
@@ -60,6 +70,28 @@ class Settings:
     segmentation_groups: int = 16
     concept_groups: int = 8
     bins: int = 512
+    group_bytes: int = 64 << 20
+    matrix_channels: int = 4096
+    narrow: int = 256
+    positions: int = 1024
+
+    def moment_groups(self, points: Sequence[str]) -> int:
+        """Image groups for the moments of `points` together."""
+        state = 8 * sum(self.points[p].channels for p in points) ** 2
+        groups = min(self.concept_groups, self.group_bytes // state)
+        return groups if groups >= 4 else 1
+
+    def projections(self, points: Sequence[str]) -> dict[str, Tensor]:
+        """Point -> (C, narrow) float64, for those that must be projected to be compared all with all."""
+        channels = {p: self.points[p].channels for p in points}
+        if sum(channels.values()) <= self.matrix_channels:
+            return {}
+        drawn = torch.Generator().manual_seed(0)
+        return {
+            p: torch.randn(c, self.narrow, generator=drawn, dtype=torch.float64) / self.narrow**0.5
+            for p, c in channels.items()
+            if c > self.narrow
+        }
 
 
 class Tally:
@@ -78,8 +110,9 @@ class Tally:
         self.plan = plan
         self.settings = settings
         self.number = 0
-        self.sums: dict[str, Accumulator] = {}
+        self.sums: dict[str, Sums] = {}
         self.weights: dict[str, ConceptWeights] = {}
+        self.projections: dict[str, Tensor] = {}
         self._begin()
 
     @property
@@ -92,7 +125,7 @@ class Tally:
         return self.plan.passes[self.number]
 
     @property
-    def active(self) -> dict[str, Accumulator]:
+    def active(self) -> dict[str, Sums]:
         """Task key -> accumulator of the current pass."""
         return {} if self.finished else {t.key: self.sums[t.key] for t in self.current.tasks}
 
@@ -127,12 +160,11 @@ class Tally:
         All processes merge in the given order, so that all hold the same bits.
         """
         for task in self.current.tasks:
-            joined: Accumulator | None = None
+            joined: Any = None
             for part in parts:
                 one = self._make(task)
                 one.load_state_dict(_of(task.key, part))
                 joined = one if joined is None else joined.merge(one)
-            assert joined is not None
             self.sums[task.key] = joined
 
     def state_dict(self, current_only: bool = False) -> dict[str, Tensor]:
@@ -167,12 +199,17 @@ class Tally:
         for task in self.current.tasks:
             self.sums[task.key] = self._make(task)
 
-    def _make(self, task: Task) -> Accumulator:
+    def _make(self, task: Task) -> Sums:
         s = self.settings
         if task.kind == "confusion":
             return ConfusionMatrix(s.num_classes, s.ignore_index, s.segmentation_groups)
         if task.kind == "cka":
             return LinearCKA(task.variant)
+        if task.kind == "moments":
+            return Grouped(partial(Moments, len(task.points), task.variant), s.moment_groups(task.points))
+        if task.kind == "matrix":
+            self.projections = s.projections(task.points)
+            return Moments(task.points, task.variant)
         info = s.points[task.points[0]]
         if task.kind == "health":
             return ChannelHealth(info.channels, info.low, info.high)

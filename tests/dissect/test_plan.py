@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from fusionzoo.dissect.plan import METRICS, Split, Task, make_plan
+from fusionzoo.dissect.plan import ABSENT, METRICS, Split, Task, make_plan
 from fusionzoo.errors import InputError, UnknownNameError
 
 LEVELS = {1: {"rgb": "a.rgb", "x": "a.x", "fused": "a.f"}, 2: {"rgb": "b.rgb", "fused": "b.f"}}
@@ -18,7 +18,7 @@ def longest_chain(tasks, key):
 
 
 @pytest.mark.parametrize("binarise", [True, False])
-@pytest.mark.parametrize("metrics", [c for r in (1, 2, 3, 4) for c in itertools.combinations(METRICS, r)])
+@pytest.mark.parametrize("metrics", [c for r in (1, 2, 3, 6) for c in itertools.combinations(METRICS, r)])
 def test_passes_are_as_few_as_the_needs_allow(metrics, binarise):
     plan = make_plan(metrics, LEVELS, ["a.rgb"], binarise=binarise)
     assert len(plan.passes) == max(longest_chain(plan.tasks, t.key) for t in plan.tasks)
@@ -32,10 +32,33 @@ def test_passes_are_as_few_as_the_needs_allow(metrics, binarise):
 
 def test_what_each_pass_reads():
     first, second, third = make_plan(None, LEVELS).passes
-    assert first.conditions == ("both", "no_rgb", "no_x") and second.conditions == third.conditions == ("both",)
+    assert first.conditions == ("both", "no_rgb", "no_x", "none", "other_rgb", "other_x")
+    assert second.conditions == third.conditions == ("both",)
     assert first.roles == third.roles == {"half0", "half1", "held"}
     assert second.roles == {"half0", "half1"}  # held-out images are not even read when weights are solved
-    assert [t.points for t in first.tasks if t.kind == "cka"] == [("a.rgb", "a.x")] * 2  # level 2 has no x
+    assert [t.points for t in first.tasks if t.kind == "moments"] == [
+        ("a.rgb", "a.x", "a.f"), ("a.rgb", "a.x", "a.f"), ("b.rgb", "b.f"), ("b.rgb", "b.f"),
+    ]  # fmt: skip
+    assert [t.points for t in first.tasks if t.kind == "matrix"] == [("a.rgb", "a.x", "a.f", "b.rgb", "b.f")]
+    assert not any(t.kind == "cka" for t in first.tasks)  # comes with the moments
+    (only,) = make_plan(["cka"], LEVELS).passes
+    assert [(t.kind, t.points) for t in only.tasks] == [("cka", ("a.rgb", "a.x"))] * 2  # level 2 has no x
+
+
+def test_scores_wanted_decide_the_conditions():
+    assert make_plan(["segmentation"], LEVELS).passes[0].conditions == ("both", "no_rgb", "no_x")
+    assert make_plan(["contribution"], LEVELS, permuted=False).passes[0].conditions == ABSENT
+    kinds = [(t.kind, t.variant) for t in make_plan(["similarity"], LEVELS, uneven=[1]).tasks]
+    assert kinds == [("moments", "gap"), ("moments", "gap"), ("moments", "pix"), ("matrix", "gap")]
+
+
+@pytest.mark.parametrize("n", [2, 3, 37])
+def test_the_cycle_lends_every_image_once_and_never_to_itself(n):
+    order = Split.of(n).cycle(3)
+    lender = dict(zip(order, order[1:] + order[:1], strict=True))
+    assert sorted(lender) == sorted(lender.values()) == list(range(n))
+    assert all(a != b for a, b in lender.items())
+    assert order == Split.of(n).cycle(3) and (n < 37 or order != Split.of(n).cycle(4))
 
 
 def test_weights_never_see_held_out_images():

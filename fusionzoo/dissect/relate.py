@@ -1,0 +1,112 @@
+"""Complete moments -> how alike the representations of each level are, and what the fused one takes from which.
+
+Errors: one group of images is left out of the moments at a time (block jackknife), so they hold for positions as
+samples too, which are not independent within an image. Canonical correlations have none: they cost a decomposition per
+group, and their sampling error is dwarfed by their dependence on what they keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fusionzoo.dissect.plan import STREAMS, Task, all_points
+from fusionzoo.dissect.results import (
+    CKAValue,
+    CKAViews,
+    CommonalityShares,
+    Level,
+    Measured,
+    PairMatrix,
+    PairSimilarity,
+)
+from fusionzoo.dissect.tally import Tally
+from fusionzoo.metrics import CentredMoments, Grouped, LinearCKA, Moments, commonality
+from fusionzoo.metrics.base import VIEWS
+from fusionzoo.metrics.similarity import similarity_matrices
+
+__all__ = ["PAIRS", "fill", "matrices", "number"]
+
+PAIRS = (("rgb", "x"), ("rgb", "fused"), ("x", "fused"))
+"""Pairs of representations that are compared at each level."""
+
+WITH_ERROR = ("cka", "angular", "r2")
+SHARES = ("unique_rgb", "unique_x", "redundant", "rest")
+
+
+def number(value: float | Tensor) -> float | None:
+    """A float, None for NaN and infinities."""
+    value = float(value)
+    return value if -torch.inf < value < torch.inf else None
+
+
+def fill(row: Level, tally: Tally) -> None:
+    """Sets `cka`, `similarity` and `commonality` of a level, as far as they were measured."""
+    cka: dict[str, CKAValue | None] = {}
+    streams = [s for s in STREAMS if s in row.points]
+    for view in VIEWS:
+        sums = tally.sums.get(Task("moments", tuple(row.points[s] for s in streams), variant=view).key)
+        if isinstance(sums, Grouped):
+            cka[view] = _fill_view(row, sums, streams, view)
+        elif "rgb" in streams and "x" in streams:
+            sums = tally.sums.get(Task("cka", (row.points["rgb"], row.points["x"]), variant=view).key)
+            cka[view] = _cka(sums) if isinstance(sums, LinearCKA) else None
+    row.cka = CKAViews(**cka)
+
+
+def _cka(sums: LinearCKA) -> CKAValue:
+    scores = sums.compute()
+    return CKAValue(number(scores.unbiased), number(scores.biased), scores.n)
+
+
+def _fill_view(row: Level, sums: Grouped[Moments], streams: list[str], view: str) -> CKAValue | None:
+    """The measures of all pairs of one view, and the CKA of rgb and x."""
+    p = len(streams)
+    three = streams == list(STREAMS)
+
+    def statistic(moments: Moments) -> Tensor:
+        about = moments.centred()
+        parts = [m.flatten() for m in similarity_matrices(about, WITH_ERROR).values()]
+        return torch.cat([v.cpu() for v in parts] + ([_shares(about)] if three else []))
+
+    whole = sums.merged().centred()
+    found = sums.jackknife(statistic)
+    value, error = (
+        {n: v.view(p, p) for n, v in zip(WITH_ERROR, t[: 3 * p * p].split(p * p), strict=True)}
+        for t in (found.value, found.se)
+    )
+    plain = similarity_matrices(whole, ("cka_biased", "svcca", "rcca"))
+    for a, b in PAIRS:
+        if a in streams and b in streams:
+            i, j = streams.index(a), streams.index(b)
+            both = {n: Measured(number(value[n][i, j]), number(error[n][i, j])) for n in WITH_ERROR}
+            back = Measured(number(value["r2"][j, i]), number(error["r2"][j, i]))
+            cca = [Measured(number(plain[n][i, j])) for n in ("svcca", "rcca")]
+            pair = PairSimilarity(whole.n, both["cka"], both["angular"], cca[0], cca[1], both["r2"], back)
+            row.similarity.setdefault(f"{a}_{b}", {})[view] = pair
+    if three:
+        shares = [Measured(number(v), number(e)) for v, e in zip(found.value[-4:], found.se[-4:], strict=True)]
+        if shares[0].value is not None:
+            row.commonality[view] = CommonalityShares(whole.n, shares[0], shares[1], shares[2], shares[3])
+    if streams[:2] != ["rgb", "x"]:
+        return None
+    return CKAValue(number(value["cka"][0, 1]), number(plain["cka_biased"][0, 1]), whole.n)
+
+
+def _shares(about: CentredMoments) -> Tensor:
+    found = commonality(about, 0, 1, 2)
+    return torch.tensor([getattr(found, name) for name in SHARES], dtype=torch.float64)
+
+
+def matrices(tally: Tally, levels: Mapping[int, Mapping[str, str]]) -> list[PairMatrix]:
+    """CKA of all level points with all, images as samples."""
+    named = all_points(levels)
+    sums = tally.sums.get(Task("matrix", tuple(named), variant="gap").key)
+    if not isinstance(sums, Moments):
+        return []
+    about = sums.centred()
+    values = [[number(v) for v in line] for line in similarity_matrices(about, ("cka",))["cka"].tolist()]
+    narrow = tally.settings.narrow if tally.projections else None
+    return [PairMatrix("cka", "gap", about.n, list(named), list(named.values()), values, narrow)]
