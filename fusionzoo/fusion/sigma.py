@@ -30,16 +30,16 @@ from fusionzoo.fusion.scan import selective_scan
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
-__all__ = ["ConcatScan", "CrossScan", "Sigma"]
+__all__ = ["ConcatScan", "CrossScan", "Sigma", "log_states", "step_bias"]
 
 
-def _step_bias(*shape: int) -> Tensor:
+def step_bias(*shape: int) -> Tensor:
     """Start of the steps' bias: softplus of it is log-uniform in [0.001, 0.1], as in Mamba."""
     step = torch.exp(torch.rand(*shape) * math.log(100) + math.log(0.001))
     return step + torch.log(-torch.expm1(-step))
 
 
-def _log_states(width: int, states: int) -> Tensor:
+def log_states(width: int, states: int) -> Tensor:
     """log of 1 .. N for every channel, (width, N): A = -exp of it."""
     return torch.arange(1, states + 1, dtype=torch.float32).log().repeat(width, 1)
 
@@ -55,8 +55,8 @@ class _Half(nn.Module):
         self.select = nn.Linear(width, rank + 2 * states, bias=False)
         self.step = nn.Linear(rank, width)
         nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
-        self.step.bias = nn.Parameter(_step_bias(width))
-        self.log_a = nn.Parameter(_log_states(width, states))
+        self.step.bias = nn.Parameter(step_bias(width))
+        self.log_a = nn.Parameter(log_states(width, states))
         self.skip = nn.Parameter(torch.ones(width))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, channels, bias=False)
@@ -121,8 +121,8 @@ class ConcatScan(nn.Module):
         bound = width**-0.5
         self.select = nn.Parameter(torch.empty(2, rank + 2 * states, width).uniform_(-bound, bound))
         self.step_weight = nn.Parameter(torch.empty(2, width, rank).uniform_(-(rank**-0.5), rank**-0.5))
-        self.step_bias = nn.Parameter(_step_bias(2, width))
-        self.log_a = nn.Parameter(_log_states(2 * width, states))
+        self.step_bias = nn.Parameter(step_bias(2, width))
+        self.log_a = nn.Parameter(log_states(2 * width, states))
         self.skip = nn.Parameter(torch.ones(2 * width))
         self.norm_rgb = nn.LayerNorm(width)
         self.norm_x = nn.LayerNorm(width)

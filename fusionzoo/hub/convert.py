@@ -32,6 +32,7 @@ from fusionzoo.hub.originals import (
     rednet,
     rtfnet,
     sagate,
+    sigma,
     tokenfusion,
 )
 from fusionzoo.hub.originals.checkpoint import Source, convert_model
@@ -153,6 +154,7 @@ for _family in (
     rednet,
     rtfnet,
     sagate,
+    sigma,
     tokenfusion,
 ):
     SOURCES |= _family.SOURCES

@@ -1,14 +1,18 @@
-"""Sigma's CroMB and ConMB (github.com/zifuwan/Sigma, MIT): official keys to ours."""
+"""Sigma whole, and its CroMB and ConMB (github.com/zifuwan/Sigma, MIT): official keys to ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.port import Port, View, as_tokens, port, take
+from fusionzoo.hub.originals.checkpoint import Source
+from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
+from fusionzoo.hub.originals.rednet import plain
+from fusionzoo.models import FusionModel
 from fusionzoo.models.published.blocks import ConcatScan, CrossScan
 
 CROMB = {
@@ -86,3 +90,95 @@ def _concat(block: ConcatScan, rgb: Tensor, x: Tensor) -> Tensor:
 
 
 BLOCKS = {"sigma_conmb": sigma_conmb, "sigma_cromb": sigma_cromb}
+
+SCAN = {
+    "x_proj_weight": "select",
+    "dt_projs_weight": "step_weight",
+    "dt_projs_bias": "step_bias",
+    "A_logs": "log_a",
+    "Ds": "skip",
+    "in_proj": "enter",
+    "conv2d": "conv",
+    "out_norm": "norm",
+    "out_proj": "leave",
+}
+"""One block's scans of a map, under `op.` in the original."""
+
+_FIXED = {
+    "backbone.vssm.patch_embed.0": "patches",
+    "backbone.vssm.patch_embed.2": "patch_norm",
+    "decode_head.layers_up.0.expand": "decoder.up4.expand",
+    "decode_head.layers_up.0.norm": "decoder.up4.norm",
+    "decode_head.norm_up": "decoder.norm",
+    "decode_head.up.linear1": "decoder.last1",
+    "decode_head.up.linear2": "decoder.last2",
+    "decode_head.up.norm": "decoder.last_norm",
+    "decode_head.output": "decoder.classify",
+}
+_DECODER_BLOCK = {
+    "scale1": "scale1",
+    "scale2": "scale2",
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "conv_blk.cab.0": "attend.reduce",
+    "conv_blk.cab.2": "attend.expand",
+    "conv_blk.cab.3.fc": "attend.excite",
+}
+
+
+def table(model: FusionModel) -> dict[str, str]:
+    """Official keys of the model of these sizes."""
+    out = dict(_FIXED)
+    for i in range(4):
+        layer = f"backbone.vssm.layers.{i}"
+        for j, _ in enumerate(model.get_submodule(f"layer{i + 1}").children()):
+            out[f"{layer}.blocks.{j}.norm"] = f"layer{i + 1}.{j}.norm"
+            out |= {f"{layer}.blocks.{j}.op.{a}": f"layer{i + 1}.{j}.scan.{b}" for a, b in SCAN.items()}
+        out[f"backbone.vssm.outnorm{i}"] = f"norm{i + 1}"
+        if i < 3:
+            out[f"{layer}.downsample.reduction"] = f"merge{i + 1}.reduce"
+            out[f"{layer}.downsample.norm"] = f"merge{i + 1}.norm"
+        out |= {f"backbone.cross_mamba.{i}.{a}": f"stage{i + 2}.fusion.cross.{b}" for a, b in CROMB.items()}
+        out |= {f"backbone.channel_attn_mamba.{i}.{a}": f"stage{i + 2}.fusion.concat.{b}" for a, b in CONMB.items()}
+    for i in (1, 2, 3):  # the decoder starts at the coarsest
+        layer = f"decode_head.layers_up.{i}"
+        for j, _ in enumerate(model.get_submodule(f"decoder.blocks{4 - i}").children()):
+            ours = f"decoder.blocks{4 - i}.{j}"
+            out |= {f"{layer}.blocks.{j}.op.{a}": f"{ours}.scan.{b}" for a, b in SCAN.items()}
+            out |= {f"{layer}.blocks.{j}.{a}": f"{ours}.{b}" for a, b in _DECODER_BLOCK.items()}
+        if i < 3:
+            out[f"{layer}.upsample.linear"] = f"decoder.up{4 - i}.reduce"
+            out[f"{layer}.upsample.norm"] = f"decoder.up{4 - i}.norm"
+    return out
+
+
+MODEL_VIEWS = {f"backbone.{i}": View(f"stage{i + 2}.fusion.fused") for i in range(4)}
+
+
+def sigma_model(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, x) -> class scores at the input size. `backbone` names the size: "sigma_tiny", ..."""
+    name = str(take(ctor, "backbone", default=kind))
+    if (decoder := take(ctor, "decoder", default="MambaDecoder")) != "MambaDecoder":
+        raise InputError(f"{name}: its decoder is {decoder!r}; only the released 'MambaDecoder' is supported")
+    model = blank(name, num_classes=take(ctor, "num_classes"))
+    return port(model, state, table(model), plain, MODEL_VIEWS, what=name, reshape=True)
+
+
+KINDS = ("sigma_tiny", "sigma_small", "sigma_base")
+MODELS = {kind: partial(sigma_model, kind) for kind in KINDS}
+SOURCES = {
+    kind: Source(
+        kind=kind,
+        family="sigma",
+        ctor={"backbone": kind},
+        classes=("num_classes", "decode_head.output.weight"),
+        licence="mit",
+        licence_note="The original repository's licence is MIT; it says nothing of the weights.",
+        origin="github.com/zifuwan/Sigma",
+        citation="Wan et al., Sigma, WACV 2025, arXiv 2404.04256",
+        notes="x is HHA or thermal as three channels (0..255); both inputs / 255 and normalised with ImageNet's"
+        " mean and deviation.",
+        input_size=(480, 640),
+    )
+    for kind in KINDS
+}
