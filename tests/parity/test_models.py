@@ -13,11 +13,21 @@ from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.hub.originals import model, original_kinds
 from fusionzoo.models import FusionModel, build
 from fusionzoo.probes.point import Probe
-from tests.parity.reader import FOLDER, Parity, read
+from tests.parity.reader import FOLDER, Parity, made_input, read
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
 
-FAST = ("esanet_r34_nbt1d", "mfnet", "rednet")
+FAST = (
+    "cmx_mit_b0",
+    "esanet_r34_nbt1d",
+    "mfnet",
+    "rednet",
+    "asymformer_b0t",
+    "dformer_tiny",
+    "dformerv2_s",
+    "gemini_mit_b0",
+    "tokenfusion_mit_b0",
+)
 KINDS = [k for k in sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json")) if k in original_kinds()]
 MARKED = [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
 
@@ -57,6 +67,12 @@ def stacked_input(shape: list[int]) -> Tensor:
 def test_the_stored_stacked_input_follows_the_rule() -> None:
     x = read("full_mfnet").inputs["x"]
     assert torch.equal(x, stacked_input(list(x.shape)))
+
+
+@pytest.mark.parametrize("kind", ["cmx_mit_b0", "cmnext_b2_2m"])
+def test_stored_inputs_follow_the_rule(kind: str) -> None:
+    for key, value in read(f"full_{kind}").inputs.items():
+        assert torch.equal(value, made_input(key, list(value.shape))), key
 
 
 def check_outputs(parity: Parity, out: list[Tensor]) -> None:
