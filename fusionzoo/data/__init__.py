@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusionzoo.data.base import Cached, SegmentationDataset, WithTransform, collate
 from fusionzoo.data.folder import Folder
+from fusionzoo.data.geometry import WithGeometry, geometry_concepts
 from fusionzoo.data.images import read_label, read_rgb, read_x
 from fusionzoo.data.nyuv2 import NYUv2
 from fusionzoo.data.spec import parse_spec
@@ -23,9 +24,11 @@ __all__ = [
     "NYUv2",
     "Planted",
     "SegmentationDataset",
+    "WithGeometry",
     "WithTransform",
     "collate",
     "eval_transform",
+    "geometry_concepts",
     "parse_spec",
     "read_label",
     "read_rgb",
