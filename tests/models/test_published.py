@@ -15,6 +15,8 @@ from fusionzoo.registry import architectures
 
 FAST = (
     "mfnet",
+    "cmx_mit_b0",
+    "cmnext_mit_b0",
     "asymformer_b0t",
     "dformer_tiny",
     "dformerv2_s",
@@ -32,6 +34,12 @@ SLOW = (
 )
 NAMES = [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
 PARAMS = {
+    "cmx_mit_b0": ({}, 11_201_008),
+    "cmx_mit_b2": ({}, 66_581_424),
+    "cmx_mit_b4": ({}, 139_874_224),
+    "cmx_mit_b5": ({}, 181_074_864),
+    "cmnext_mit_b2": ({}, 58_694_225),
+    "cmnext_mit_b4": ({"num_classes": 40}, 116_576_299),
     "mfnet": ({}, 736_275),
     "rtfnet_r50": ({}, 185_238_501),
     "rtfnet_r152": ({}, 254_510_053),
@@ -62,6 +70,9 @@ PARAMS = {
     "gemini_swin_large_384": ({}, 369_215_966),
 }
 MORE = [
+    ("cmnext_mit_b2", {"auxiliaries": 0}, 25_785_049),
+    ("cmnext_mit_b2", {"auxiliaries": 2}, 58_718_809),
+    ("cmnext_mit_b2", {"auxiliaries": 3}, 58_732_125),
     ("esanet_r34_nbt1d", {"num_classes": 37}, 46_949_624),
     ("sagate_resnet101", {"shared_shortcut": False}, 113_668_120),
 ]

@@ -73,7 +73,7 @@ def read(name: str) -> Parity:
             out.state |= {k: geometry(k, v) for k, v in state.items() if ".Geo." in k}
         if "7.weight are 40x the fill rule" in meta.get("note", ""):  # TokenFusion's score nets
             out.state |= {k: 40 * v for k, v in state.items() if ".score_nets." in k and k.endswith(".7.weight")}
-        out.inputs = {k: made_input(k, shape) for k, shape in meta["inputs"].items()}
+        out.inputs = {k: made_input(k, shape, "img" in meta["inputs"]) for k, shape in meta["inputs"].items()}
     return out
 
 
@@ -90,12 +90,15 @@ def geometry(key: str, ruled: Tensor) -> Tensor:
 
 
 MADE_FROM = {"rgb": "rgb", "x0": "rgb", "x1": "x", "depth": "x", "x": "x", "prev": "prev"}
-"""Name of an input -> what its values were made from, itself where absent: normal numbers of `input.<that>`, unscaled."""
+"""Name of an input -> what its values were made from: normal numbers of the key `input.<that>`, unscaled."""
 
 
-def made_input(name: str, shape: list[int]) -> Tensor:
-    """The input of a file that has none stored. Stored ones show the rule: `test_stored_inputs_follow_the_rule`."""
-    seed = zlib.crc32(f"input.{MADE_FROM.get(name, name)}".encode())
+def made_input(name: str, shape: list[int], own_name: bool = False) -> Tensor:
+    """The input of a file that has none stored. Stored ones show the rule: `test_stored_inputs_follow_the_rule`.
+
+    `own_name`: made from its own name, as all are where one is called `img`.
+    """
+    seed = zlib.crc32(f"input.{name if own_name else MADE_FROM[name]}".encode())
     n = np.random.RandomState(seed).standard_normal(int(np.prod(shape))).astype(np.float32)
     return torch.from_numpy(n.reshape(shape))
 
