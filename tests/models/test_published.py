@@ -75,6 +75,7 @@ MORE = [
     ("cmnext_mit_b2", {"auxiliaries": 3}, 58_732_125),
     ("esanet_r34_nbt1d", {"num_classes": 37}, 46_949_624),
     ("sagate_resnet101", {"shared_shortcut": False}, 113_668_120),
+    ("dformerv2_l", {"decoder_channels": 1024}, 95_550_074),
 ]
 UNREAD = {"sagate_resnet50": ("stage3.fusion.fused", "stage4.fusion.fused")}
 """SA-Gate's decoder reads the first and the last merged map; the streams carry on with outputs of their own."""

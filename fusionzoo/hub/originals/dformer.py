@@ -72,6 +72,9 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
+DEAD = {f"backbone.norm{i}.{leaf}" for i in range(4) for leaf in ("weight", "bias")}
+"""Norms that the original had at first and never called; files of that time hold them."""
+
 HEAD_VIEWS = {
     "decode_head.squeeze": View("decoder.squeezed"),
     "decode_head.hamburger": View("decoder.context"),
@@ -158,7 +161,8 @@ def dformer(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> 
     """(rgb, x) -> class scores at the input size."""
     name = _name(size, ctor)
     model = whole(name, ctor)
-    return port(model, state, table(model), run, VIEWS, what=name)
+    used = {key: value for key, value in state.items() if key not in DEAD}
+    return port(model, used, table(model), run, VIEWS, what=name)
 
 
 def backbone(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -185,7 +189,7 @@ NOTES = (
     " with matplotlib's Greys_r): (x / 255 - 0.48) / 0.28, first channel only. RGB / 255 with ImageNet's mean and"
     " deviation. "
 )
-BGR = "The authors' loader gave the network BGR, not RGB, with those statistics in RGB's order."
+BGR = "The authors' loader gives NYU Depth v2 as BGR, with those statistics in RGB's order: swap red and blue."
 SOURCES = {
     f"dformer_{size}": Source(
         kind=f"dformer_{size}",

@@ -112,7 +112,7 @@ SOURCES = {
         licence_note=LICENCE_NOTE,
         origin="github.com/VCIP-RGBD/DFormer",
         citation="Yin et al., DFormerv2, CVPR 2025, arXiv 2504.04701",
-        notes=NOTES + BGR + " Their SUN RGB-D checkpoints of DFormerv2 were given RGB.",
+        notes=NOTES + BGR + " SUN RGB-D it gives as RGB.",
         input_size=(480, 640),
     )
     for size in SIZES

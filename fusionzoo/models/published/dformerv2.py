@@ -41,14 +41,14 @@ from fusionzoo.registry import architectures
 __all__ = ["DFormerV2", "SIZES"]
 
 SIZES = {
-    "s": ((64, 128, 256, 512), (3, 4, 18, 4), (4, 4, 8, 16), False, 0.25),
-    "b": ((80, 160, 320, 512), (4, 8, 25, 8), (5, 5, 10, 16), True, 0.2),
-    "l": ((112, 224, 448, 640), (4, 8, 25, 8), (7, 7, 14, 20), True, 0.3),
+    "s": ((64, 128, 256, 512), (3, 4, 18, 4), (4, 4, 8, 16), (4, 4, 6, 6), False, 0.25),
+    "b": ((80, 160, 320, 512), (4, 8, 25, 8), (5, 5, 10, 16), (5, 5, 6, 6), True, 0.2),
+    "l": ((112, 224, 448, 640), (4, 8, 25, 8), (7, 7, 14, 20), (6, 6, 6, 6), True, 0.3),
 }
-"""Name -> channels, blocks and heads by stage, whether stages 3 and 4 have layer scales, published stochastic depth."""
+"""Name -> channels, blocks, heads and range of the decays by stage; whether stages 3 and 4 have layer scales;
+published stochastic depth of the last block."""
 
 MLP_RATIOS = (4, 4, 3, 3)
-SPREADS = (4, 4, 6, 6)
 
 
 def _stem(channels: int) -> nn.Sequential:
@@ -120,7 +120,7 @@ class DFormerV2(FusionModel):
         if x_channels != 1:
             raise InputError(f"DFormerv2 makes its prior from one channel of depth, not {x_channels}; give 1")
         super().__init__(num_classes, x_channels, preprocess or grey_depth())
-        channels, depths, heads, scaled, usual = SIZES[size]
+        channels, depths, heads, spreads, scaled, usual = SIZES[size]
         drop = usual if drop is None else drop
         self.architecture = f"dformerv2_{size}"
         self.model_args = {
@@ -143,7 +143,7 @@ class DFormerV2(FusionModel):
                     heads[i],
                     width * MLP_RATIOS[i],
                     decomposed=i < 3,
-                    spread=SPREADS[i],
+                    spread=spreads[i],
                     scale=scale if scaled and i >= 2 else None,
                     drop=rate,
                 )
