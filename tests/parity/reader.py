@@ -73,6 +73,8 @@ def read(name: str) -> Parity:
             out.state |= {k: geometry(k, v) for k, v in state.items() if ".Geo." in k}
         if "7.weight are 40x the fill rule" in meta.get("note", ""):  # TokenFusion's score nets
             out.state |= {k: 40 * v for k, v in state.items() if ".score_nets." in k and k.endswith(".7.weight")}
+        if "pos_emb fixed sin-cos" in meta.get("note", ""):  # MultiMAE's
+            out.state |= {k: positions(v.shape[1:]) for k, v in state.items() if k.endswith(".pos_emb")}
         out.inputs = {k: made_input(k, shape, "img" in meta["inputs"]) for k, shape in meta["inputs"].items()}
     return out
 
@@ -87,6 +89,19 @@ def geometry(key: str, ruled: Tensor) -> Tensor:
         return torch.from_numpy((1 / 10000**steps).astype(np.float32))
     spread = 4 if ".layers.0." in key or ".layers.1." in key else 6
     return torch.from_numpy(np.log(1 - 2.0 ** (-2 - spread * np.arange(count) / count)).astype(np.float32))
+
+
+def positions(shape: tuple[int, ...]) -> Tensor:
+    """MultiMAE's fixed positions (1, C, H, W): sines, cosines of the row, then of the column, C / 4 wave lengths."""
+    channels, height, width = shape
+    quarter = channels // 4
+    out = np.zeros(shape)
+    for i in range(quarter):
+        rate = 10000 ** (-i / quarter)
+        for place, steps in ((0, np.arange(height)[:, None]), (2, np.arange(width)[None])):
+            out[place * quarter + i] = np.sin(rate * steps)
+            out[(place + 1) * quarter + i] = np.cos(rate * steps)
+    return torch.from_numpy(out.astype(np.float32)[None])
 
 
 MADE_FROM = {"rgb": "rgb", "x0": "rgb", "x1": "x", "depth": "x", "x": "x", "prev": "prev"}

@@ -1,0 +1,115 @@
+"""MultiMAE with its ConvNeXt head (github.com/EPFL-VILAB/MultiMAE, CC BY-NC 4.0): official keys to ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.hub.originals.checkpoint import Source
+from fusionzoo.hub.originals.port import Port, blank, port, take
+from fusionzoo.models import FusionModel
+
+_FIXED = {
+    "global_tokens": "global_token",
+    "input_adapters.rgb.pos_emb": "rgb_patches.positions",
+    "input_adapters.rgb.proj": "rgb_patches.project",
+    "input_adapters.depth.pos_emb": "x_patches.positions",
+    "input_adapters.depth.proj": "x_patches.project",
+    "output_adapters.semseg.proj_dec": "decoder.project",
+    "output_adapters.semseg.final_layer": "decoder.classify",
+}
+_BLOCK = {
+    "norm1": "norm1",
+    "attn.qkv": "qkv",
+    "attn.proj": "leave",
+    "norm2": "norm2",
+    "mlp.fc1": "widen",
+    "mlp.fc2": "narrow",
+}
+_HEAD_BLOCK = {"dwconv": "conv", "norm": "norm", "pwconv1": "widen", "pwconv2": "narrow"}
+
+
+def table(model: FusionModel) -> dict[str, str]:
+    """Official keys of the model of these sizes."""
+    out = dict(_FIXED)
+    for i, _ in enumerate(model.get_submodule("blocks").children()):
+        out |= {f"encoder.{i}.{a}": f"blocks.{i}.{b}" for a, b in _BLOCK.items()}
+    for i, _ in enumerate(model.get_submodule("decoder.blocks").children()):
+        out |= {f"output_adapters.semseg.blocks.{i}.{a}": f"decoder.blocks.{i}.{b}" for a, b in _HEAD_BLOCK.items()}
+    return out
+
+
+def head(ctor: Mapping[str, Any]) -> dict[str, Any]:
+    """Our arguments of the head, from `output`, its constructor call as text, or from arguments of their own.
+
+    >>> head({"output": "ConvNeXtAdapter(40, 768, preds_per_patch 16, depth 4)"})["head_width"]
+    768
+    """
+    given = dict(ctor)
+    if "output" in ctor:
+        call = re.fullmatch(r"\s*ConvNeXtAdapter\((.*)\)\s*", str(ctor["output"]))
+        if call is None:
+            raise InputError(f"multivit: the output is {ctor['output']!r}; only a ConvNeXtAdapter(...) is supported")
+        positional = re.match(r"\s*(?:num_classes\W+)?(\d+)\s*,\s*(?:embed_dim\W+)?(\d+)", call[1])
+        if positional is None:
+            raise InputError(f"multivit: {ctor['output']!r} does not begin with numbers of classes and of channels")
+        given |= {"num_classes": int(positional[1]), "embed_dim": int(positional[2])}
+        for ours, name in (("preds_per_patch", "preds_per_patch"), ("decoder_depth", "depth"), ("patch", "patch_size")):
+            if found := re.search(rf"\b{name}\W+(\d+)", call[1]):
+                given[ours] = int(found[1])
+        if found := re.search(r"\bmain_tasks\W+(.*)", call[1]):
+            given["main_tasks"] = tuple(t for t in ("rgb", "depth") if re.search(rf"\b{t}\b", found[1]))
+    pixels = round(take(given, "preds_per_patch", default=16) ** 0.5)
+    if pixels**2 != take(given, "preds_per_patch", default=16):
+        raise InputError(f"multivit: preds_per_patch is {given['preds_per_patch']}, no square number")
+    for name in ("patch", "patch_size"):
+        if take(given, name, default=16) != 16:
+            raise InputError(f"multivit: {name} is {given[name]}; only patches of 16 are supported")
+    return {
+        "num_classes": take(given, "num_classes"),
+        "head_width": take(given, "embed_dim", default=6144),
+        "head_pixels": pixels,
+        "head_depth": take(given, "decoder_depth", default=4),
+        "main_tasks": take(given, "main_tasks", default=("rgb",)),
+    }
+
+
+def multivit(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+    """(rgb, depth), or one mapping with these names as the original takes them -> class scores at the input size.
+
+    A depth that is not given has no tokens. Sizes that `ctor` does not name are those of `size`.
+    """
+    sizes = {"width": "dim_tokens", "depth": "depth", "heads": "num_heads", "image_size": "image_size"}
+    own = {ours: take(ctor, name, default=None) for ours, name in sizes.items()}
+    model = blank(f"multimae_{size}", x_channels=take(ctor, "depth_channels", default=1), **own, **head(ctor))
+    return port(model, state, table(model), _call, what=f"multivit_{size}")
+
+
+def _call(model: FusionModel, rgb: Any, depth: Tensor | None = None) -> Any:
+    if isinstance(rgb, Mapping):
+        rgb, depth = rgb["rgb"], rgb.get("depth")
+    return model(rgb, depth)
+
+
+MODELS = {f"multivit_{size}": partial(multivit, size) for size in ("tiny", "base", "large")}
+SOURCES = {
+    f"multimae_{size}": Source(
+        kind=f"multivit_{size}",
+        family="multimae",
+        ctor={"image_size": 640, "embed_dim": 6144, "preds_per_patch": 16, "decoder_depth": 4, "main_tasks": ["rgb"]},
+        classes=("num_classes", "output_adapters.semseg.final_layer.weight"),
+        licence="cc-by-nc-4.0",
+        licence_note="CC BY-NC 4.0 for code and weights, as the original repository states.",
+        origin="github.com/EPFL-VILAB/MultiMAE",
+        citation="Bachmann et al., MultiMAE, ECCV 2022, arXiv 2204.01678",
+        notes="x is depth, 1 channel. The original standardises each depth map by itself: mean and deviation of the"
+        " pixels between its 10th and 90th percentile. rgb / 255 and normalised with ImageNet's mean and deviation.",
+        input_size=(640, 640),
+    )
+    for size in ("base", "large")
+}
