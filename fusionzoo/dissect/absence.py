@@ -15,14 +15,14 @@ what they keep: the mean is far from any real image, a permuted one is real but 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fusionzoo.errors import unknown
-from fusionzoo.preprocess import Preprocess
 
 __all__ = ["CONSTANT", "POLICIES", "blurred", "check_policy", "substitute"]
 
@@ -30,6 +30,13 @@ POLICIES = ("mean", "zero", "permute", "noise", "blur")
 CONSTANT = ("mean", "zero")
 """Policies whose substitute is the same for all images."""
 BLUR = 8
+
+
+class Normaliser(Protocol):
+    """The part of a model's preprocessing that "zero" needs: raw to normalised, of each modality."""
+
+    rgb: Callable[[Tensor], Tensor]
+    x: Callable[[Tensor], Tensor]
 
 
 def check_policy(name: str) -> None:
@@ -43,7 +50,7 @@ def substitute(
     stream: str,
     value: Tensor,
     places: Sequence[int],
-    preprocess: Preprocess,
+    preprocess: Normaliser,
     other: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:
@@ -59,6 +66,7 @@ def substitute(
     Returns:
         Shaped like `value`.
 
+    >>> from fusionzoo.preprocess import Preprocess
     >>> value = torch.ones(2, 3, 4, 4)
     >>> [round(float(substitute(p, "rgb", value, [0, 1], Preprocess()).mean()), 2) for p in ("mean", "zero", "blur")]
     [0.0, -1.99, 1.0]

@@ -156,7 +156,7 @@ def dissect(
 
 
 def _tables(tally: Tally, model: nn.Module, data: Any, points: Any, reducer: summary.Reducer) -> dict[str, Any]:
-    rows = summary.levels(tally, _levels(model, points), reducer)
+    rows = summary.levels(tally, _levels(model, points), reducer, data.class_names)
     return {
         "levels": rows,
         "probes": summary.health(tally, probe_points(model)),

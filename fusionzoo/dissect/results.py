@@ -215,12 +215,12 @@ class CommonalityShares:
 
 @dataclass
 class ConceptAgreement:
-    """Which concepts the two streams of a level share; each concept is in one list.
+    """Which concepts the two streams of a level share; each in one list at most.
 
     The rule is in `fusionzoo.dissect.agree`.
 
     Attributes:
-        consistent: encoded by both streams alike.
+        consistent: encoded by both streams alike. (A concept that no held-out image shows is in no list.)
         rgb, x: specific to that stream.
         undecided: encoded, but errors and noise do not tell which of the above.
         unencoded: no better than chance in either stream.

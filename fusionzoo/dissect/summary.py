@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect import relate
+from fusionzoo.dissect import agree, relate
 from fusionzoo.dissect.plan import ABSENT, CONDITIONS, FITS, Task
 from fusionzoo.dissect.relate import PAIRS, number
 from fusionzoo.dissect.results import (
@@ -99,31 +99,39 @@ def _drop(both: ConfusionMatrix, without: ConfusionMatrix) -> Drop:
     return Drop(number(value[0]), number(error[0]), numbers(value[1:]), numbers(error[1:]))
 
 
-def levels(tally: Tally, points: Mapping[int, Mapping[str, str]], reducer: Reducer = "mean_abs") -> list[Level]:
-    """One row for each level, coarse levels last."""
-    return [_level(tally, level, dict(points[level]), reducer) for level in sorted(points)]
+def levels(
+    tally: Tally, points: Mapping[int, Mapping[str, str]], reducer: Reducer = "mean_abs", names: Sequence[str] = ()
+) -> list[Level]:
+    """One row for each level, coarse levels last. `names`: of the concepts."""
+    names = names or [str(k) for k in range(tally.settings.num_classes)]
+    return [_level(tally, level, dict(points[level]), reducer, names) for level in sorted(points)]
 
 
-def _level(tally: Tally, level: int, at: dict[str, str], reducer: Reducer) -> Level:
+def _level(tally: Tally, level: int, at: dict[str, str], reducer: Reducer, names: Sequence[str]) -> Level:
     row = Level(level, at)
     relate.fill(row, tally)
-    iou: dict[str, dict[str, Tensor]] = {}
+    curves: dict[str, dict[str, ConceptCurve]] = {}
     for stream in (s for s in STREAMS if s in at):
-        fits = {fit: tally.sums.get(Task("curve", (at[stream],), variant=fit).key) for fit in FITS}
-        scores = {fit: sums.compute() for fit, sums in fits.items() if isinstance(sums, ConceptCurve)}
-        if not scores:
-            continue
-        iou[stream] = {fit: s.iou for fit, s in scores.items()}
+        found = {fit: tally.sums.get(Task("curve", (at[stream],), variant=fit).key) for fit in FITS}
+        fits = {fit: sums for fit, sums in found.items() if isinstance(sums, ConceptCurve)}
+        if fits:
+            curves[stream] = fits
+    iou = {stream: {fit: c.compute() for fit, c in fits.items()} for stream, fits in curves.items()}
+    for stream, scores in iou.items():
         row.concept_iou[stream] = numbers(scores["full"].iou)
         row.concept_error[stream] = numbers(scores["full"].iou_se)
-        row.concept_floor[stream] = numbers((iou[stream]["half0"] - iou[stream]["half1"]).abs())
+        row.concept_floor[stream] = numbers((scores["half0"].iou - scores["half1"].iou).abs())
     name = reducer if isinstance(reducer, str) else getattr(reducer, "__name__", "callable")
     for a, b in PAIRS:
         if a in iou and b in iou:
-            value = semantic_variance(iou[a]["full"], iou[b]["full"], reducer)
-            floors = [semantic_variance(iou[s]["half0"], iou[s]["half1"], reducer) for s in (a, b)]
+            value, error = agree.variance(curves[a]["full"], curves[b]["full"], reducer)
+            floors = [semantic_variance(iou[s]["half0"].iou, iou[s]["half1"].iou, reducer) for s in (a, b)]
             floor = None if any(math.isnan(f) for f in floors) else max(floors, key=abs)
-            row.semantic_variance[f"{a}_{b}"] = Variance(number(value), name, floor)
+            interval = None if value is None or error is None else [value - 1.96 * error, value + 1.96 * error]
+            row.semantic_variance[f"{a}_{b}"] = Variance(value, name, floor, error, interval)
+    if "rgb" in iou and "x" in iou:
+        halves = [scores["half0"].iou - scores["half1"].iou for scores in (iou["rgb"], iou["x"])]
+        row.agreement = agree.agreement(curves["rgb"]["full"], curves["x"]["full"], halves, names)
     return row
 
 

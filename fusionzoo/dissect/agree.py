@@ -1,0 +1,101 @@
+"""Which concepts two streams share and which are specific to one; the error of semantic variance.
+
+The rule, for each concept, from its set IoU in the rgb and in the x stream on held-out images:
+
+1. Gain: IoU above that of marking every position (`chance`), which a stream without the concept reaches as well.
+2. A stream encodes the concept when its gain is above `LEAST`, above `ERRORS` jackknife standard errors, and above its
+   noise: what the same representation differs by between detectors trained on two halves of the images. Two halves
+   give one draw per concept, so the mean over concepts counts where it is the larger.
+3. Neither stream encodes it: "unencoded".
+4. The difference is real when it is above `ERRORS` standard errors of the difference (the same images left out of
+   both) and above the noise of both streams. Specific to one stream: the difference is real, and the other's gain is
+   less than `SPECIFIC` of it.
+5. Consistent: both encode it, and the smaller gain is at least `SPECIFIC` of the larger.
+6. What is left is "undecided".
+
+So a concept that both streams show, one somewhat better, is consistent, however small the errors on a large data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from fusionzoo.dissect.relate import number
+from fusionzoo.dissect.results import ConceptAgreement, Measured
+from fusionzoo.metrics import ConceptCurve, jackknife, semantic_variance
+from fusionzoo.metrics.curve import iou_curve
+
+__all__ = ["ERRORS", "LEAST", "SPECIFIC", "agreement", "variance"]
+
+ERRORS = 2.0
+LEAST = 0.05
+"""Five points of IoU above chance."""
+SPECIFIC = 0.5
+"""Specific to one stream: the other reaches less than half of its gain."""
+
+
+def _at_thresholds(curve: ConceptCurve) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+    """How to read the set IoU off held-out counts (K, 2, bins) at the thresholds of the training images; those counts
+    by group (G, K, 2, bins); concepts (K,) absent from either part."""
+    state = curve.state_dict()
+    counts, images = state["counts"], state["images"]
+    best = iou_curve(counts[0]).nan_to_num(-1).argmax(1)[:, None]
+    absent = (images[0] == 0) | (images[1:].sum(0) == 0)
+    return lambda c: iou_curve(c).gather(1, best)[:, 0], counts[1:], absent
+
+
+def variance(
+    a: ConceptCurve, b: ConceptCurve, reducer: str | Callable[..., Tensor]
+) -> tuple[float | None, float | None]:
+    """Semantic variance of two representations, and its jackknife standard error over groups of held-out images."""
+    (read_a, counts_a, absent), (read_b, counts_b, _) = _at_thresholds(a), _at_thresholds(b)
+
+    def statistic(one: Tensor, two: Tensor) -> Tensor:
+        u, v = (torch.where(absent, torch.nan, t) for t in (read_a(one), read_b(two)))
+        return torch.tensor(semantic_variance(u, v, reducer), dtype=torch.float64)
+
+    value, error = jackknife(statistic, [counts_a, counts_b])
+    return number(value), number(error)
+
+
+def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], names: Sequence[str]) -> ConceptAgreement:
+    """Deals the concepts to the lists of a ConceptAgreement by the rule above.
+
+    Args:
+        rgb, x: curves of the full fit, over the same images and groups.
+        floors: (K,) each: difference of the IoU between detectors of two halves, of rgb and of x.
+        names: K names.
+    """
+    (read_r, counts_r, absent), (read_x, counts_x, _) = _at_thresholds(rgb), _at_thresholds(x)
+
+    def statistic(one: Tensor, two: Tensor) -> Tensor:
+        u, v, base = read_r(one), read_x(two), iou_curve(one)[:, 0]
+        return torch.stack([u - v, u - base, v - base, base])  # (4, K)
+
+    value, error = jackknife(statistic, [counts_r, counts_x])
+    value, error = (torch.where(absent, torch.nan, t) for t in (value, error))
+    noise = [torch.maximum(f.abs(), f.abs().nanmean()) for f in floors]
+    gains = value[1:3]
+    encoded = [
+        g > torch.maximum(ERRORS * e, n).clamp(min=LEAST) for g, e, n in zip(gains, error[1:3], noise, strict=True)
+    ]
+    real = value[0].abs() > torch.maximum(ERRORS * error[0], torch.maximum(*noise))
+    found = ConceptAgreement([], [], [])
+    for k, name in enumerate(names):
+        high, low = (float(t) for t in (gains[:, k].max(), gains[:, k].min()))
+        if not bool(encoded[0][k] | encoded[1][k]):
+            kind = found.unencoded
+        elif bool(real[k]) and low < SPECIFIC * high:
+            kind = found.rgb if value[0, k] > 0 else found.x
+        elif bool(encoded[0][k] & encoded[1][k]) and low >= SPECIFIC * high:
+            kind = found.consistent
+        else:
+            kind = found.undecided
+        if not bool(absent[k]):
+            kind.append(name)
+    found.difference = [Measured(number(v), number(e)) for v, e in zip(value[0], error[0], strict=True)]
+    found.chance = [number(v) for v in value[3]]
+    return found
