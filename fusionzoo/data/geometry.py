@@ -13,8 +13,8 @@ From colour, 0 to 1:
 * colour_edge: the Prewitt gradient of the strongest channel exceeds `colour_step`; a straight step of s scores s.
 
 From both: texture_edge, a colour edge away from every depth edge (for colour alone to see), and shape_edge, a depth
-edge away from every colour edge (for depth alone to see). Edges are `width` pixels wide. A pixel whose window for the normal
-reaches a depth edge has no orientation. Definitions and defaults are ours.
+edge away from every colour edge (for depth alone to see). Edges are `width` pixels wide. A pixel whose window for the
+normal reaches a depth edge has no orientation. Definitions and defaults are ours.
 """
 
 from __future__ import annotations

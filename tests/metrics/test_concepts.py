@@ -12,7 +12,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, area_masks, concept_masks, net2vec_2018
+from fusionzoo.metrics import (
+    ConceptCurve,
+    ConceptStatistics,
+    Quantiles,
+    area_masks,
+    coarse_labels,
+    concept_masks,
+    merge_masks,
+    minimum_channels,
+    net2vec_2018,
+    stack_weights,
+)
 from fusionzoo.metrics import concepts as concepts_module
 from fusionzoo.metrics.masks import contains
 
@@ -172,6 +183,90 @@ class TestStatistics:
             statistics.update(torch.full((1, 3, 2, 2), float("nan")), torch.zeros(1, 2, 2, 2))
         with pytest.raises(InputError, match="one threshold per channel"):
             ConceptStatistics(3, 2, torch.zeros(2))
+
+
+class TestTopChannels:
+    @staticmethod
+    def _statistics(n: int = 6, c: int = 7) -> tuple[ConceptStatistics, Tensor, Tensor, Tensor]:
+        maps, (masks, valid) = _maps(n, c, (6, 8)), concept_masks(_labels(n), 4, (6, 8))
+        maps = maps * torch.logspace(-2, 2, c)[:, None, None]  # scales must not decide which channel weighs most
+        maps[:, 1] += 0.05 * masks[:, 0]
+        maps[:, 5] += 300 * masks[:, 0]
+        statistics = ConceptStatistics(c, 4)
+        statistics.update(maps, masks, valid)
+        return statistics, maps, masks, valid
+
+    def test_order_is_that_of_standardised_weights(self) -> None:
+        statistics, maps, masks, valid = self._statistics()
+        v, x = valid.flatten().double(), maps.permute(0, 2, 3, 1).reshape(-1, 7).double()
+        mean = (v[:, None] * x).sum(0) / v.sum()
+        sd = ((v[:, None] * (x - mean).square()).sum(0) / v.sum()).sqrt()
+        t = torch.minimum(masks.permute(0, 2, 3, 1).reshape(-1, 4).double(), v[:, None]) / v[:, None].clamp(min=1e-9)
+        z = (x - mean) / sd
+        fit = Ridge(alpha=0.01 * float(v.sum())).fit(z.numpy(), t.numpy(), sample_weight=v.numpy())
+        want = np.argsort(-np.abs(fit.coef_), axis=1)
+        np.testing.assert_array_equal(statistics.channel_order(0.01).numpy(), want)
+        # the refit with the best three is the regression on these three
+        for k, row in enumerate(want[:, :3]):
+            small = Ridge(alpha=0.01 * float(v.sum())).fit(z[:, row].numpy(), t[:, k].numpy(), sample_weight=v.numpy())
+            got = statistics.solve_top(3, 0.01).weight[k].double() * sd
+            assert set(got.nonzero().flatten().tolist()) == set(row.tolist())
+            ratio = got[row.tolist()].numpy() / small.coef_
+            np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)  # scores are standardised: the same up to scale
+
+    def test_all_channels_are_the_full_solve_and_r2_grows(self) -> None:
+        statistics, *_ = self._statistics()
+        full = statistics.solve(0.01)
+        torch.testing.assert_close(statistics.solve_top(7, 0.01).weight, full.weight, rtol=1e-5, atol=1e-7)
+        r2 = torch.stack([statistics.solve_top(n, 1e-6).r2 for n in range(1, 8)])
+        assert bool((r2[-1] >= r2 - 1e-9).all())
+        with pytest.raises(InputError, match="1 to 7"):
+            statistics.solve_top(8)
+
+    def test_stacked_detectors_score_side_by_side(self) -> None:
+        statistics, maps, *_ = self._statistics()
+        one, two = statistics.solve(), statistics.solve_top(2)
+        joined = stack_weights([one, two]).score(maps)
+        torch.testing.assert_close(joined, torch.cat([one.score(maps), two.score(maps)], 1))
+        other = ConceptStatistics(7, 4, torch.zeros(7))
+        other.update(maps, *concept_masks(_labels(6), 4, (6, 8)))
+        with pytest.raises(InputError, match="share channels and thresholds"):
+            stack_weights([one, other.solve()])
+
+    def test_minimum_number_of_channels(self) -> None:
+        nan = math.nan
+        scores = torch.tensor([[0.30, 0.10, nan, 0.22], [0.45, 0.20, nan, 0.28], [0.50, 0.30, nan, 0.30]])
+        full = torch.tensor([0.50, 0.50, nan, 0.30])
+        assert minimum_channels([1, 4, 8], scores, full).tolist() == [4, 0, 0, 4]
+        chance = torch.tensor([0.0, 0.0, 0.1, 0.2])
+        assert minimum_channels([1, 4, 8], scores, full, chance=chance).tolist() == [4, 0, 0, 8]
+        assert minimum_channels([1, 4, 8], scores, full, share=0.6).tolist() == [1, 8, 0, 1]
+        with pytest.raises(InputError, match="counts must rise"):
+            minimum_channels([4, 1, 8], scores, full)
+
+
+class TestCoarser:
+    def test_merged_masks_are_those_of_coarser_labels(self) -> None:
+        labels, table = _labels(), [0, 1, 0, 255]
+        coarse = coarse_labels(labels, table)
+        want = labels.clone()
+        for fine, to in enumerate(table):
+            want[labels == fine] = to
+        assert torch.equal(coarse, want)
+        for mode, size in (("nearest", (12, 16)), ("area", (6, 8))):
+            fine_masks, _ = concept_masks(labels, 4, size, mode=mode)
+            masks, _ = concept_masks(coarse, 2, size, mode=mode)
+            torch.testing.assert_close(merge_masks(fine_masks, [[0, 2], [1]]), masks)
+
+    def test_wrong_use(self) -> None:
+        with pytest.raises(InputError, match="empty or out of range"):
+            merge_masks(torch.zeros(1, 2, 2, 2), [[0], [2]])
+        with pytest.raises(InputError, match="empty or out of range"):
+            merge_masks(torch.zeros(1, 2, 2, 2), [[]])
+        with pytest.raises(InputError, match="table maps 0 .. 1"):
+            coarse_labels(torch.tensor([0, 2]), [0, 0])
+        with pytest.raises(InputError, match="integers"):
+            coarse_labels(torch.tensor([0.0]), [0])
 
 
 class TestCurve:
