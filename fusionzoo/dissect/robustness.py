@@ -1,0 +1,319 @@
+"""Robustness curves: scores against the severity of sensor failures, with errors; and summaries of failure protocols.
+
+- Corruptions act on the raw images (uint8 colours, metres) before preprocessing, in stated units, seeded by image id:
+  see `fusionzoo.data.corrupt`.
+- Missing modality with probability p, for each image by itself: the expectation over all patterns of failure, in closed
+  form. The confusion counts of an image are those of the model with both with probability 1 - p, else those without:
+  E[counts] = (1 - p) counts(both) + p counts(without), and the curve shows the IoU of the expected counts. No draw, no
+  noise, and no more forward passes than for p = 1.
+- Failures after Liao et al. 2025 ("Benchmarking Multi-modal Semantic Segmentation under Sensor Failures", arXiv
+  2503.18445): EMM (a modality is missing), RMM (random regions of it are missing), NM (it is noisy). Two summaries: the
+  mean mIoU of the damaged combinations, and the expected mIoU where each modality fails by itself with probability p:
+  sum over combinations S of p^|S| (1-p)^(2-|S|) mIoU(S). Our reading, where only the abstract and the tables were at
+  hand: EMM's mean leaves out the case where nothing is left, its expectation scores that case by the model on its own
+  substitutes; RMM blanks rectangles (`holes_rgb`, `holes_x`) of half the area; NM adds Gaussian noise.
+
+Every effect is taken over the same images with and without, so errors are those of paired differences (delete one image
+group, of both at once).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusionzoo.data import collate
+from fusionzoo.data.corrupt import CORRUPTIONS, check_severity, corrupt, severities
+from fusionzoo.data.validate import checked
+from fusionzoo.dissect.effects import Curve, Failures, Robustness, Setting
+from fusionzoo.dissect.engine import _check_fit, _indices, evaluating
+from fusionzoo.dissect.feed import normalised
+from fusionzoo.dissect.plan import Split
+from fusionzoo.dissect.summary import number
+from fusionzoo.dissect.sweep import Stage, Work, batches, count, difference, matrix, score, sweep
+from fusionzoo.errors import InputError, unknown
+from fusionzoo.metrics import Accumulator, jackknife
+from fusionzoo.metrics.segmentation import iou_from_confusion
+
+__all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Condition", "conditions", "robustness"]
+
+MISSING = {"missing_rgb": "rgb", "missing_x": "x"}
+"""Curves over the probability that a modality is missing."""
+DEFAULT = (*MISSING, "noise_rgb", "low_light", "holes_rgb", "noise_x", "holes_x", "quantise_x", "shift_x")
+"""Curves that `robustness` draws unless told otherwise, as far as they make sense for the kind of x."""
+PROBABILITIES = (0.05, 0.1, 0.2)
+"""Failure probabilities of the expected mIoU, those of the protocol's tables."""
+CHANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+REGIONS = 0.5
+"""Share of the area that RMM blanks."""
+NOISE = {"noise_rgb": 40.0, "noise_x": 0.2}
+"""Noise of NM: grey levels; metres. Other kinds of x get the grey levels."""
+
+Damage = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to run the model: corruptions of the pair, or modalities that are missing ("rgb", "x")."""
+
+    damage: Damage = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Unique in a run: "clean", "without rgb", "noise_x 0.1 + noise_rgb 40"."""
+        if self.missing:
+            return "without " + " and ".join(self.missing)
+        return " + ".join(f"{name} {severity:.12g}" for name, severity in self.damage) or "clean"
+
+
+CLEAN = Condition()
+
+
+def robustness(
+    model: nn.Module,
+    data: Any,
+    *,
+    corruptions: Sequence[str] | Mapping[str, Sequence[float] | None] | None = None,
+    failures: bool = True,
+    limit: int | None = None,
+    batch_size: int = 8,
+    seed: int = 0,
+    block: int = 8,
+    num_workers: int = 0,
+    progress: bool = True,
+    state: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+) -> Robustness:
+    """Robustness curves of `model` on `data`.
+
+    Args:
+        model: a FusionModel; it runs in eval mode on the device where it is.
+        data: a dataset of `fusionzoo.data`, or alike.
+        corruptions: names (keys of `fusionzoo.data.corrupt.CORRUPTIONS`, "missing_rgb", "missing_x"), or a mapping name
+            -> severities (None: the defaults); by default DEFAULT.
+        failures: also the summaries EMM, RMM and NM (up to six conditions more).
+        limit: use that many images, evenly spread over the data.
+        batch_size: images for one forward pass; no result depends on it.
+        seed: of the corruptions.
+        block: neighbouring images that stay together in a jackknife group.
+        num_workers: processes that load images.
+        progress: show a progress bar on standard error.
+        state: a file to save sums in; with the file of a killed run there, the run goes on from it.
+        name: how the result names the model.
+
+    Under `torchrun` the processes share the batches, each image once, and all return the same Robustness.
+
+    Raises:
+        InputError: model and data do not fit, unusable images, a severity that cannot be, a state file of another run.
+        UnknownNameError: unknown corruption.
+        CheckFailed: the model's output is not finite.
+    """
+    started = time.monotonic()
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give 1 or more")
+    _check_fit(model, data)
+    wanted = _wanted(corruptions, data.x_kind)
+    if not wanted and not failures:
+        raise InputError("nothing to measure: no corruption is chosen, and no failures")
+    protocols = _protocols(data.x_kind) if failures else {}
+    indices = _indices(data, limit)
+    plan = conditions(wanted, protocols)
+    with evaluating(model):
+        first = collate([checked(data[indices[0]], data)])
+        work = Work(
+            data, indices, Split.of(len(indices), block), batch_size, num_workers, progress, state, title="robustness"
+        )
+        run = _Run(model, work, plan, seed)
+        sweep(model, [Stage("conditions", run.sums, run.feed)], work, {"seed": seed})
+    setting = work.setting(model, name, first["rgb"].shape[-2:], seed, time.monotonic() - started)
+    return _result(
+        wanted, protocols, {key: sums.state_dict()["counts"] for key, sums in run.sums.items()}, setting, data
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ the plan
+
+
+def _wanted(
+    corruptions: Sequence[str] | Mapping[str, Sequence[float] | None] | None, x_kind: str
+) -> dict[str, tuple[float, ...]]:
+    """Curve -> severities, 0 first."""
+    if corruptions is None:
+        corruptions = [n for n in DEFAULT if n in MISSING or severities(n, x_kind) is not None]
+    if isinstance(corruptions, str):
+        corruptions = [corruptions]
+    given = corruptions if isinstance(corruptions, Mapping) else dict.fromkeys(corruptions)
+    wanted = {}
+    for name, values in given.items():
+        if name not in CORRUPTIONS and name not in MISSING:
+            raise unknown("corruption", name, [*MISSING, *CORRUPTIONS])
+        found = severities(name, x_kind) if name in CORRUPTIONS else ("probability", CHANCES)
+        if found is None:
+            check_severity(name, 0, x_kind)  # says why
+        chosen = tuple(float(v) for v in (values if values is not None else found[1] if found else ()))
+        for value in chosen:
+            if name in CORRUPTIONS:
+                check_severity(name, value, x_kind)
+            elif not 0 <= value <= 1:
+                raise InputError(f"{name}: probability {value:g} is not 0 to 1")
+        wanted[name] = (0.0, *(v for v in dict.fromkeys(chosen) if v != 0))
+        if len(wanted[name]) < 2:
+            raise InputError(f"{name}: no severity above 0 is given")
+    return wanted
+
+
+def _protocols(x_kind: str) -> dict[str, dict[str, Condition]]:
+    """Protocol -> what fails -> condition."""
+    none = {"none": CLEAN}
+    table = {
+        "EMM": none
+        | {"rgb": Condition(missing=("rgb",)), "x": Condition(missing=("x",)), "both": Condition(missing=("rgb", "x"))}
+    }
+    depth = severities("holes_x", x_kind) is not None
+    noise = (("noise_rgb", NOISE["noise_rgb"]), ("noise_x", NOISE["noise_x"] if depth else NOISE["noise_rgb"]))
+    pairs: dict[str, Damage] = {"NM": noise}
+    if depth:
+        pairs = {"RMM": (("holes_rgb", REGIONS), ("holes_x", REGIONS)), **pairs}
+    for name, (rgb, x) in pairs.items():
+        table[name] = none | {"rgb": Condition((rgb,)), "x": Condition((x,)), "both": Condition((rgb, x))}
+    return table
+
+
+def conditions(
+    wanted: Mapping[str, Sequence[float]], protocols: Mapping[str, Mapping[str, Condition]]
+) -> list[Condition]:
+    """All that must be run, each once, the clean model first.
+
+    >>> [c.key for c in conditions({"missing_x": (0, 0.5, 1), "noise_x": (0, 0.1)}, {})]
+    ['clean', 'without x', 'noise_x 0.1']
+    """
+    plan = [CLEAN]
+    for name, values in wanted.items():
+        if name in MISSING:
+            plan.append(Condition(missing=(MISSING[name],)))
+        else:
+            plan += [Condition(((name, float(v)),)) for v in values if v != 0]
+    plan += [c for protocol in protocols.values() for c in protocol.values()]
+    return list(dict.fromkeys(plan))
+
+
+# ------------------------------------------------------------------------------------------------------------- the run
+
+
+class _Run:
+    def __init__(self, model: nn.Module, work: Work, plan: Sequence[Condition], seed: int) -> None:
+        self.model = model
+        self.work = work
+        self.plan = list(plan)
+        self.seed = seed
+        self.sums: dict[str, Accumulator] = {c.key: matrix(work.data) for c in plan}
+
+    def feed(self, samples: list[dict[str, Any]], places: list[int]) -> None:
+        """Every condition on every image."""
+        for batch, mine in batches(samples, places, self.work.data):
+            rgb, x = normalised(self.model, batch)
+            label = batch["label"].to(rgb.device)
+            for one in self.plan:
+                if len(one.missing) == 2:  # the model's substitutes for both
+                    logits = self.model(torch.zeros_like(rgb), torch.zeros_like(x))
+                elif one.missing:
+                    logits = self.model(None if "rgb" in one.missing else rgb, None if "x" in one.missing else x)
+                else:
+                    logits = self.model(*(self._damaged(batch, one.damage) if one.damage else (rgb, x)))
+                count(self.sums[one.key], logits, label, mine, self.work.split, one.key, batch["id"])
+
+    def _damaged(self, batch: dict[str, Any], damage: Damage) -> tuple[Tensor, Tensor]:
+        pairs = []
+        for rgb, x, name in zip(batch["rgb"], batch["x"], batch["id"], strict=True):
+            sample = {"rgb": rgb, "x": x, "id": name}
+            for corruption, severity in damage:
+                sample = corrupt(sample, corruption, severity, x_kind=self.work.data.x_kind, seed=self.seed)
+            pairs.append(sample)
+        return normalised(self.model, {key: torch.stack([p[key] for p in pairs]) for key in ("rgb", "x")})
+
+
+# ---------------------------------------------------------------------------------------------------------- the result
+
+
+def _result(
+    wanted: Mapping[str, Sequence[float]],
+    protocols: Mapping[str, Mapping[str, Condition]],
+    counts: Mapping[str, Tensor],
+    setting: Setting,
+    data: Any,
+) -> Robustness:
+    return Robustness(
+        setting=setting,
+        clean=score(counts[CLEAN.key]),
+        curves=[_curve(name, values, counts, data.x_kind) for name, values in wanted.items()],
+        failures=[_failures(name, table, counts) for name, table in protocols.items()],
+    )
+
+
+def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_kind: str) -> Curve:
+    clean = counts[CLEAN.key]
+    if name in MISSING:
+        without = counts[Condition(missing=(MISSING[name],)).key]
+        at = [(1 - p) * clean.double() + p * without.double() for p in values]
+        modality, unit = MISSING[name], "probability"
+    else:
+        at = [counts[Condition(((name, float(v)),) if v != 0 else ()).key] for v in values]
+        found = severities(name, x_kind)
+        assert found is not None
+        modality, unit = CORRUPTIONS[name].modality, found[0]
+    scores = [score(c) for c in at]
+    drops = [difference(clean, c) for c in at]
+    known = [s.miou for s in scores[1:] if s.miou is not None]
+    mean = sum(known) / len(known) if known else None
+    first = scores[0].miou
+    return Curve(
+        corruption=name,
+        modality=modality,
+        unit=unit,
+        severities=list(values),
+        miou=[s.miou for s in scores],
+        miou_error=[s.miou_error for s in scores],
+        drop=[number(value[0]) for value, _ in drops],
+        drop_error=[number(error[0]) for _, error in drops],
+        iou=[s.iou for s in scores],
+        iou_error=[s.iou_error for s in scores],
+        mean=mean,
+        kept=mean / first if mean is not None and first else None,
+    )
+
+
+_NOTES = {
+    "EMM": "a modality is missing; the mean is over one missing, the expectation counts both missing as well",
+    "RMM": f"random rectangles of a modality are missing, {REGIONS:.0%} of the area",
+    "NM": "Gaussian noise, {noise}",
+}
+
+
+def _failures(name: str, table: Mapping[str, Condition], counts: Mapping[str, Tensor]) -> Failures:
+    tallies = [counts[table[what].key] for what in ("none", "rgb", "x", "both")]
+
+    def summary(*parts: Tensor) -> Tensor:
+        none, rgb, x, both = (iou_from_confusion(part).nanmean() for part in parts)
+        average = (rgb + x) / 2 if name == "EMM" else (rgb + x + both) / 3
+        expected = [(1 - p) ** 2 * none + p * (1 - p) * (rgb + x) + p * p * both for p in PROBABILITIES]
+        return torch.stack([none, rgb, x, both, average, *expected])
+
+    value, error = jackknife(summary, tallies)
+    noise = " and ".join(f"{c} {s:g}" for c, s in table["both"].damage)
+    return Failures(
+        name=name,
+        conditions={what: number(value[i]) for i, what in enumerate(("none", "rgb", "x", "both"))},
+        average=number(value[4]),
+        average_error=number(error[4]),
+        probability=list(PROBABILITIES),
+        expected=[number(v) for v in value[5:]],
+        expected_error=[number(v) for v in error[5:]],
+        note=_NOTES[name].format(noise=noise),
+    )
