@@ -29,7 +29,16 @@ from fusionzoo.metrics.cooperation import (
 )
 from fusionzoo.metrics.cosine import CosineScores, PositionCosine
 from fusionzoo.metrics.evolution import Retention, Trend, retention, trend
-from fusionzoo.metrics.health import ChannelHealth, HealthScores
+from fusionzoo.metrics.gates import (
+    ExchangeRatio,
+    ExchangeScores,
+    GateScores,
+    GateStatistics,
+    MixtureScores,
+    MixtureStatistics,
+    replaced,
+)
+from fusionzoo.metrics.health import ChannelHealth, HealthScores, effective_rank
 from fusionzoo.metrics.logistic import LogisticFit, LogisticStep, fit_logistic
 from fusionzoo.metrics.masks import coarse_labels, merge_masks
 from fusionzoo.metrics.minibatch import MinibatchCKA, MinibatchScores
@@ -94,6 +103,10 @@ __all__ = [
     "Cooperation",
     "CosineScores",
     "Estimate",
+    "ExchangeRatio",
+    "ExchangeScores",
+    "GateScores",
+    "GateStatistics",
     "Grouped",
     "HealthScores",
     "Interval",
@@ -105,6 +118,8 @@ __all__ = [
     "MinibatchCKA",
     "MinibatchScores",
     "MissingScores",
+    "MixtureScores",
+    "MixtureStatistics",
     "Moments",
     "NullTest",
     "PositionCosine",
@@ -130,6 +145,7 @@ __all__ = [
     "concept_roles",
     "contribution",
     "cooperation",
+    "effective_rank",
     "fit_logistic",
     "fused_roles",
     "geometry_similarity",
@@ -152,6 +168,7 @@ __all__ = [
     "r2_matrix",
     "rbf_cka",
     "rbf_cka_matrix",
+    "replaced",
     "retention",
     "row_similarity",
     "rsa",
