@@ -91,7 +91,7 @@ def test_a_corruption_hurts_what_rests_on_its_modality(found):
         for name in (f"noise_{part}", f"holes_{part}", f"missing_{part}"):
             lost = [a - b for a, b in zip(clean, curve(found, name).iou[-1], strict=True)]
             assert lost[hit] > 0 and lost[hit] > 2 * abs(lost[spared]), (name, lost)
-            assert name.startswith("noise") or lost[hit] > 0.5 * clean[hit], (name, lost)
+            assert name.startswith("noise") or lost[hit] > 0.4 * clean[hit], (name, lost)
     fine = curve(found, "quantise_x")
     assert fine.miou[1] == pytest.approx(found.clean.miou, abs=0.01)  # 1 cm steps; a dent is 2 m deep
 
