@@ -158,6 +158,17 @@ def test_sparsity_is_the_sum_of_all_masks() -> None:
     assert all(point.tap is None for point in model.probe_points().values())
 
 
+def test_each_stream_scores_its_own_tokens() -> None:
+    """Another x changes x's masks of the first block and not RGB's; from the second on, both."""
+    model = create_model("tokenfusion_mit_b0", num_classes=3)
+    assert isinstance(model, TokenFusion)
+    rgb, x = pair(channels=3)
+    with torch.no_grad():
+        one, other = (model.features_and_masks(rgb, v)[1] for v in (x, x.flip(3)))
+    assert torch.equal(one[0][0], other[0][0]) and not torch.equal(one[0][1], other[0][1])
+    assert not torch.equal(one[1][0], other[1][0])
+
+
 def test_masks_start_alive_and_steer_the_exchange() -> None:
     """At the start some tokens are replaced, not all; with all of x's masks at 0, x's stream carries RGB's tokens."""
     model = create_model("tokenfusion_mit_b0", num_classes=3)
