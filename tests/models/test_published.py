@@ -22,6 +22,7 @@ FAST = (
     "dformerv2_s",
     "esanet_r18_nbt1d",
     "gemini_mit_b0",
+    "multimae_tiny",
     "tokenfusion_mit_b0",
 )
 SLOW = (
@@ -31,6 +32,7 @@ SLOW = (
     "rtfnet_r18",
     "sagate_resnet50",
     "gemini_swin_tiny",
+    "sigma_tiny",
 )
 NAMES = [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
 PARAMS = {
@@ -68,6 +70,11 @@ PARAMS = {
     "gemini_swin_tiny": ({}, 51_950_180),
     "gemini_swin_small": ({}, 92_796_788),
     "gemini_swin_large_384": ({}, 369_215_966),
+    "sigma_tiny": ({}, 48_290_336),
+    "sigma_small": ({}, 69_814_304),
+    "sigma_base": ({}, 121_418_788),
+    "multimae_tiny": ({}, 1_772_776),
+    "multimae_base": ({}, 97_847_080),
 }
 MORE = [
     ("cmnext_mit_b2", {"auxiliaries": 0}, 25_785_049),
@@ -77,8 +84,9 @@ MORE = [
     ("sagate_resnet101", {"shared_shortcut": False}, 113_668_120),
     ("dformerv2_l", {"decoder_channels": 1024}, 95_550_074),
 ]
-UNREAD = {"sagate_resnet50": ("stage3.fusion.fused", "stage4.fusion.fused")}
-"""SA-Gate's decoder reads the first and the last merged map; the streams carry on with outputs of their own."""
+UNREAD = {"sagate_resnet50": ("stage3.fusion.fused", "stage4.fusion.fused"), "multimae_tiny": ("stage4.x",)}
+"""SA-Gate's decoder reads the first and the last merged map; the streams carry on with outputs of their own. MultiMAE's
+head reads RGB's tokens alone: x's of the last level have come too late."""
 
 
 def images(model: FusionModel, height: int, width: int, batch: int) -> tuple[Tensor, Tensor]:
@@ -120,6 +128,9 @@ def test_every_parameter_and_input_matters(name: str) -> None:
     x.requires_grad_()
     sum((o.mean() for o in everything(model, rgb, x)), torch.zeros(())).backward()
     for key, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # MultiMAE's fixed positions
+            assert key.endswith(".positions")
+            continue
         assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), key
     assert rgb.grad is not None and float(rgb.grad.abs().sum()) > 0
     assert x.grad is not None and float(x.grad.abs().sum()) > 0
@@ -137,7 +148,8 @@ def test_probes_fire_once_and_config_makes_the_same_model(name: str) -> None:
     with torch.no_grad(), listen(model, dict.fromkeys(count, tally)):
         wanted = model(rgb, x)
     assert {k: v for k, v in count.items() if v != 1} == {}
-    assert {"decoder.out", "logits", "stage2.rgb", "stage5.x"} <= set(count)
+    assert {"decoder.out", "logits", "stage2.rgb", f"stage{max(model.levels)}.x"} <= set(count)
+    assert max(model.levels) == 5 or name == "multimae_tiny"
     twin = build(model.config())
     twin.load_state_dict(model.state_dict(), strict=True)
     with torch.no_grad():

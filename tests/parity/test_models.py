@@ -26,15 +26,18 @@ FAST = (
     "dformer_tiny",
     "dformerv2_s",
     "gemini_mit_b0",
+    "multivit_tiny",
     "tokenfusion_mit_b0",
 )
 KINDS = [k for k in sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json")) if k in original_kinds()]
 MARKED = [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
+ROUNDING = {"full_sigma_tiny": 1e-4}
+"""Outputs whose stored values are further than 1e-5 from exact arithmetic: `test_sigma_in_float64` shows why."""
 
 
-def near(got: Tensor, want: Tensor, what: str) -> None:
+def near(got: Tensor, want: Tensor, what: str, relative: float = 1e-5) -> None:
     assert got.shape == want.shape, what
-    limit = 1e-5 * max(1.0, float(want.abs().max()))
+    limit = relative * max(1.0, float(want.abs().max()))
     worst = float((got - want).abs().max())
     assert worst <= limit, f"{what}: {worst:.3g} > {limit:.3g}"
 
@@ -82,9 +85,9 @@ def check_outputs(parity: Parity, out: list[Tensor]) -> None:
     for got, (key, stats) in zip(out, want.items(), strict=True):
         assert list(got.shape) == stats["shape"], key
         if key in parity.outputs:
-            near(got, parity.outputs[key], f"{parity.name} output {key}")
+            near(got, parity.outputs[key], f"{parity.name} output {key}", ROUNDING.get(parity.name, 1e-5))
         scale = max(1.0, stats["absmax"])
-        assert float(got.abs().max()) == pytest.approx(stats["absmax"], abs=1e-5 * scale)
+        assert float(got.abs().max()) == pytest.approx(stats["absmax"], abs=ROUNDING.get(parity.name, 1e-5) * scale)
         assert float(got.double().mean()) == pytest.approx(stats["mean"], abs=1e-6 * scale)
         assert float(got.double().std()) == pytest.approx(stats["std"], abs=1e-6 * scale)
 
@@ -113,6 +116,27 @@ def test_the_original_and_ours(kind: str) -> None:
     with torch.device("meta"):
         twin = build(ours.config())
     assert {k: v.shape for k, v in twin.state_dict().items()} == {k: v.shape for k, v in ours.state_dict().items()}
+
+
+@pytest.mark.slow
+def test_sigma_in_float64() -> None:
+    """Sigma's decoder divides by the deviation of pixels that are almost constant, which enlarges rounding.
+
+    Exact arithmetic from the stored features of the encoder on is within 1.2e-5 of the stored scores; from the
+    images on, it is as far from them as float32 is: the distance is the original's own rounding.
+    """
+    parity = read("full_sigma_tiny")
+    ours = model("sigma_tiny", parity.state, parity.meta["ctor"]).module.double()
+    want = parity.outputs["out"]
+    with torch.inference_mode():
+        inputs = [v.double() for v in parity.inputs.values()]
+        features = ours.features(*inputs)
+        for i, feature in enumerate(features):
+            near(feature, parity.probes[f"backbone.{i}"], f"stage {i}", 3e-6)
+        near(ours.decoder([parity.probes[f"backbone.{i}"].double() for i in range(4)]), want, "decoder", 1.2e-5)
+        exact = ours.decoder(features)
+        near(exact, want, "from the images", 5e-5)
+        near(ours.float().scores(*parity.inputs.values()), exact, "float32", 6e-5)
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k == "mfnet"])

@@ -212,7 +212,7 @@ class MultiMAE(FusionModel):
         out = F.interpolate(self.scores(rgb, None), size=size, mode="bilinear", align_corners=False)
         return out[..., : -(-height // step), : -(-width // step)]
 
-    def features(self, rgb: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def features(self, rgb: Tensor, x: Tensor | None) -> list[Tensor]:
         """The tokens after the last block as maps (B, width, H/16, W/16): RGB's, and x's if it is there."""
         maps = [self.rgb_patches(rgb)] + ([] if x is None else [self.x_patches(x)])
         size = (maps[0].shape[2], maps[0].shape[3])
@@ -225,7 +225,7 @@ class MultiMAE(FusionModel):
                 if i < len(self.blocks):
                     tokens = self._watched(level, maps, tokens[:, -1:])
         last: Level = getattr(self, f"stage{max(self._ends.values())}")
-        return last.rgb(maps[0]), last.x(maps[1]) if len(maps) > 1 else None
+        return [point(m) for point, m in zip((last.rgb, last.x), maps, strict=False)]
 
     def _watched(self, level: int, maps: Sequence[Tensor], rest: Tensor) -> Tensor:
         """The sequence [rgb; x; rest] after both maps have passed the probes of `level`."""
@@ -235,9 +235,8 @@ class MultiMAE(FusionModel):
 
     def scores(self, rgb: Tensor, x: Tensor | None) -> Tensor:
         """As every model's; without x, its tokens are left out."""
-        seen_rgb, seen_x = self.features(rgb, x)
-        main = {"rgb": seen_rgb, "depth": seen_x}
-        return self.logits(self.decoder([m for t in self.main_tasks if (m := main[t]) is not None]))
+        seen = dict(zip(("rgb", "depth"), self.features(rgb, x), strict=False))
+        return self.logits(self.decoder([seen[task] for task in self.main_tasks]))
 
 
 for _size in SIZES:
