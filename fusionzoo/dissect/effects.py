@@ -18,13 +18,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-from fusionzoo.errors import InputError
+from fusionzoo.dissect.plain import FORMAT_VERSION, plain, read, versioned, write_atomic
 
 __all__ = [
-    "FORMAT_VERSION",
     "ClassTrace",
     "Curve",
     "Effects",
@@ -37,8 +35,6 @@ __all__ = [
     "TraceRow",
 ]
 
-FORMAT_VERSION = 1
-
 S = TypeVar("S", bound="_Stored")
 
 
@@ -47,10 +43,8 @@ class _Stored:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinities become null."""
-        from fusionzoo.dissect import results  # not at the top: a Dissection may hold Effects
-
-        plain: dict[str, Any] = results._plain(self)
-        return {"format_version": plain.pop("format_version"), **plain}
+        values: dict[str, Any] = plain(self)
+        return {"format_version": values.pop("format_version"), **values}
 
     @classmethod
     def from_dict(cls: type[S], values: dict[str, Any]) -> S:
@@ -59,31 +53,16 @@ class _Stored:
         Raises:
             InputError: another format version, an unknown or missing key, or a value of another type, with its place.
         """
-        from fusionzoo.dissect import results
-
-        version = values.get("format_version") if isinstance(values, dict) else None
-        if version != FORMAT_VERSION:
-            raise InputError(
-                f"{cls.__name__.lower()}: format_version is {version!r}, this fusionzoo reads {FORMAT_VERSION}"
-            )
-        return results._build(cls, values, cls.__name__.lower())
+        return versioned(cls, values, cls.__name__.lower())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes JSON, all or nothing."""
-        from fusionzoo.dissect.results import write_atomic
-
         write_atomic(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
 
     @classmethod
     def load(cls: type[S], path: str | os.PathLike[str]) -> S:
         """Reads what `save` wrote. InputError for a missing file, text that is not JSON, or another schema."""
-        try:
-            values = json.loads(Path(path).read_bytes())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise InputError(f"{path}: not a JSON file ({error})") from error
-        return cls.from_dict(values)
+        return cls.from_dict(read(path))
 
 
 @dataclass
@@ -247,7 +226,7 @@ class Curve:
         corruption: its name in `fusionzoo.data.corrupt.CORRUPTIONS`.
         modality: what it touches: "rgb", "x", or "both".
         unit: of the severities.
-        severities: rising.
+        severities: from none to severe.
         miou, miou_error: at each severity.
         drop, drop_error: clean mIoU - mIoU at each severity.
         iou, iou_error: [severity][class].
@@ -279,7 +258,7 @@ class Failures:
         average, average_error: mean over the damaged conditions, all equally likely.
         expected, expected_error: sum over all conditions of probability times mIoU, where each modality fails by itself
             with probability `probability`; one entry for each probability.
-        probability: of the failure of one modality.
+        probability: those of the expectations.
         note: how the protocol was read.
     """
 

@@ -28,8 +28,8 @@ from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.effects import Scores, Setting
 from fusionzoo.dissect.feed import predict_labels, unwrapped
+from fusionzoo.dissect.plain import write_atomic
 from fusionzoo.dissect.plan import Split
-from fusionzoo.dissect.results import write_atomic
 from fusionzoo.dissect.summary import number, numbers
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.metrics import Accumulator, ConfusionMatrix, jackknife
