@@ -101,7 +101,16 @@ SOURCES = {
     f"multimae_{size}": Source(
         kind=f"multivit_{size}",
         family="multimae",
-        ctor={"image_size": 640, "embed_dim": 6144, "preds_per_patch": 16, "decoder_depth": 4, "main_tasks": ["rgb"]},
+        ctor={
+            "dim_tokens": width,
+            "depth": depth,
+            "num_heads": heads,
+            "image_size": 640,
+            "embed_dim": 6144,
+            "preds_per_patch": 16,
+            "decoder_depth": 4,
+            "main_tasks": ["rgb"],
+        },
         classes=("num_classes", "output_adapters.semseg.final_layer.weight"),
         licence="cc-by-nc-4.0",
         licence_note="CC BY-NC 4.0 for code and weights, as the original repository states.",
@@ -111,5 +120,5 @@ SOURCES = {
         " pixels between its 10th and 90th percentile. rgb / 255 and normalised with ImageNet's mean and deviation.",
         input_size=(640, 640),
     )
-    for size in ("base", "large")
+    for size, width, depth, heads in (("base", 768, 12, 12), ("large", 1024, 24, 16))
 }

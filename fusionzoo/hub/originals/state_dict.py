@@ -1,11 +1,13 @@
 """A pickled state dict with our own keys, beside its config.json -> a model. The way in for `.bin` and `.pth`.
 
-`torch.load(weights_only=True)` reads tensors and containers only; a file with anything else is refused, and there is no
-other way. Prefixes that wrappers leave (`module.`, `_orig_mod.`) are taken off; keys must then fit strictly.
+`torch.load(weights_only=True)` reads tensors and containers only, and `argparse.Namespace`, a bag of settings that some
+training scripts put beside them; a file with anything else is refused, and there is no other way. Prefixes that
+wrappers leave (`module.`, `_orig_mod.`) are taken off; keys must then fit strictly.
 """
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import zipfile
 from pathlib import Path
@@ -56,7 +58,8 @@ def plain_state(path: str | Path) -> dict[str, Tensor]:
         InputError: a damaged file, or one that holds more than tensors.
     """
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
         RuntimeError,
