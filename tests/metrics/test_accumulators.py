@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,15 +14,22 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics import (
     Accumulator,
     ChannelHealth,
+    ConceptAgreement,
     ConceptCurve,
     ConceptStatistics,
     ConfusionMatrix,
+    ExchangeRatio,
+    GateStatistics,
+    Grouped,
     LinearCKA,
-    MetricInfo,
+    LogisticStep,
     MinibatchCKA,
+    MixtureStatistics,
     Moments,
+    PositionCosine,
     Quantiles,
     RowSample,
+    UnitDissection,
 )
 
 N, C, K, H, W = 24, 5, 3, 6, 7
@@ -42,6 +47,8 @@ def _batch(seed: int = 0) -> dict[str, Tensor]:
         "label": torch.randint(0, K, (N, H, W), generator=g),
         "train": torch.rand(N, generator=g) > 0.5,
         "group": torch.randint(0, 4, (N,), generator=g),
+        "gate": torch.rand(N, C, H, W, generator=g),
+        "key": torch.arange(N) * 7,
     }
 
 
@@ -51,18 +58,45 @@ CASES: dict[str, Case] = {
     "confusion": (lambda: ConfusionMatrix(K), lambda m, d: m.update(d["pred"], d["label"])),
     "cka_gap": (lambda: LinearCKA("gap"), lambda m, d: m.update(d["a"], d["b"])),
     "cka_pix": (lambda: LinearCKA("pix"), lambda m, d: m.update(d["a"], d["b"])),
+    "moments": (lambda: Moments(("a", "b", "c")), lambda m, d: m.update(d["a"], d["b"], d["b"][:, :2])),
+    "minibatch": (lambda: MinibatchCKA(2), lambda m, d: m.update(d["a"], d["b"])),
+    "minibatch_rbf": (lambda: MinibatchCKA(2, kernel="rbf"), lambda m, d: m.update(d["a"], d["b"])),
+    "rows": (lambda: RowSample(2, limit=4), lambda m, d: m.update(d["key"], d["a"], d["b"])),
+    "cosine_gap": (lambda: PositionCosine(2, "gap"), lambda m, d: m.update(d["a"], d["b"][:, :C])),
+    "cosine_pix": (lambda: PositionCosine(2, "pix"), lambda m, d: m.update(d["a"], d["b"][:, :C])),
     "quantiles": (lambda: Quantiles(C, tau=0.1, bins=64), lambda m, d: m.update(d["a"])),
     "health": (lambda: ChannelHealth(C, low=0, high=1), lambda m, d: m.update(d["a"])),
+    "gate": (lambda: GateStatistics(C), lambda m, d: m.update(d["gate"])),
+    "mixture": (lambda: MixtureStatistics(2), lambda m, d: m.update(d["gate"], 1 - d["gate"])),
+    "exchange": (
+        lambda: ExchangeRatio(C, below=0.4),
+        lambda m, d: m.update(d["gate"].detach(), d["gate"].detach().flip(1)),
+    ),
     "statistics": (lambda: ConceptStatistics(C, K), lambda m, d: m.update(d["a"], d["masks"], d["valid"])),
     "binary_statistics": (
         lambda: ConceptStatistics(C, K, torch.full((C,), 38.0)),
+        lambda m, d: m.update(d["a"], d["masks"], d["valid"]),
+    ),
+    "logistic": (
+        lambda: LogisticStep(C, K, torch.full((K, C + 1), 0.1)),
         lambda m, d: m.update(d["a"], d["masks"], d["valid"]),
     ),
     "curve": (
         lambda: ConceptCurve(K, groups=4),
         lambda m, d: m.update(d["a"][:, :K], d["masks"], d["valid"], train=d["train"], group=d["group"]),
     ),
+    "units": (
+        lambda: UnitDissection(C, K, torch.full((C,), 20.0), groups=4),
+        lambda m, d: m.update(d["a"], d["masks"], d["valid"], group=d["group"]),
+    ),
+    "agreement": (
+        lambda: ConceptAgreement(2, K),
+        lambda m, d: m.update(d["b"][:, :K], d["b"][:, 1 : K + 1], valid=d["valid"]),
+    ),
 }
+
+BATCHWISE = {"minibatch", "minibatch_rbf"}
+"""Their value depends on how samples are batched, so the same batches are compared."""
 
 
 def _feed(case: str, *parts: slice) -> Accumulator:
@@ -74,22 +108,64 @@ def _feed(case: str, *parts: slice) -> Accumulator:
 
 
 def _numbers(metric: Accumulator) -> Tensor:
-    """All that `compute` or `solve` gives, as one vector."""
+    """All that `compute`, `solve` or `newton` gives, as one vector."""
+    if isinstance(metric, LogisticStep):
+        return torch.cat([metric.newton().flatten(), metric.losses()])
     result = metric.solve() if isinstance(metric, ConceptStatistics) else metric.compute()  # type: ignore[attr-defined]
     if isinstance(result, Tensor):
         return result.double().flatten()
-    values = [v for v in vars(result).values() if v is not None and not isinstance(v, str | tuple)]
+    named = result if isinstance(result, dict) else vars(result)
+    values = [v for v in named.values() if v is not None and not isinstance(v, str | tuple)]
     return torch.cat([torch.as_tensor(v).double().flatten() for v in values])
+
+
+def test_every_accumulator_is_tested_here() -> None:
+    public = {v for v in vars(metrics).values() if isinstance(v, type) and issubclass(v, Accumulator)}
+    assert {type(make()) for make, _ in CASES.values()} == public - {Accumulator}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_batches_and_shards_merge_to_the_one_pass_value(case: str) -> None:
-    whole = _numbers(_feed(case, slice(None)))
-    batches = _feed(case, slice(0, 5), slice(5, 6), slice(6, 20), slice(20, None))
-    shards = _feed(case, slice(0, 7)).merge(_feed(case, slice(7, 13), slice(13, None)))
-    backwards = _feed(case, slice(13, None)).merge(_feed(case, slice(7, 13))).merge(_feed(case, slice(0, 7)))
-    for value in (batches, shards, backwards):
+    cuts = [slice(0, 5), slice(5, 12), slice(12, 18), slice(18, 24)]
+    whole = _numbers(_feed(case, *(cuts if case in BATCHWISE else [slice(None)])))
+    batches = _feed(case, *cuts)
+    shards = _feed(case, cuts[0], cuts[2]).merge(_feed(case, cuts[3], cuts[1]))
+    backwards = _feed(case, cuts[3]).merge(_feed(case, cuts[2], cuts[1])).merge(_feed(case, cuts[0]))
+    nested = _feed(case).merge(_feed(case, cuts[1]).merge(_feed(case, cuts[0])))
+    nested.merge(_feed(case, cuts[2]).merge(_feed(case).merge(_feed(case, cuts[3]))))
+    for value in (batches, shards, backwards, nested):
         torch.testing.assert_close(_numbers(value), whole, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_errors_are_those_of_leaving_out_and_redrawing_groups_by_hand(case: str) -> None:
+    cuts = [slice(0, 5), slice(5, 12), slice(12, 18), slice(18, 24)]
+    make, update = CASES[case]
+    grouped: Grouped[Accumulator] = Grouped(make, 4)
+    for group, cut in enumerate(cuts):
+        update(_Group(grouped, group), {name: value[cut] for name, value in _batch().items()})
+    got = grouped.jackknife(_numbers)
+    without = torch.stack([_numbers(_feed(case, *(c for j, c in enumerate(cuts) if j != i))) for i in range(4)])
+    want = (3 / 4 * (without - without.mean(0)).square().sum(0)).sqrt()
+    torch.testing.assert_close(got.value, _numbers(_feed(case, *cuts)), rtol=1e-9, atol=1e-9, equal_nan=True)
+    torch.testing.assert_close(got.se, want, rtol=1e-6, atol=1e-7, equal_nan=True)
+    drawn = grouped.bootstrap(_numbers, times=6, seed=2)
+    draws = torch.randint(4, (6, 4), generator=torch.Generator().manual_seed(2)).tolist()
+    again = torch.stack([_numbers(_feed(case, *(cuts[i] for i in draw))) for draw in draws])
+    torch.testing.assert_close(drawn.se, again.std(0), rtol=1e-6, atol=1e-7, equal_nan=True)
+    torch.testing.assert_close(drawn.low, again.nanquantile(0.025, dim=0), rtol=1e-6, atol=1e-7, equal_nan=True)
+    assert got.groups == drawn.groups == 4
+
+
+class _Group:
+    """`update` of one group of a `Grouped`; the accumulators' own groups pass through it."""
+
+    def __init__(self, grouped: Grouped[Accumulator], group: int) -> None:
+        self.grouped, self.group = grouped, group
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self.grouped.parts[self.group].update(*args, **kwargs)  # type: ignore[attr-defined]
+        self.grouped._used[self.group] = True
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -158,16 +234,3 @@ def test_strangers_are_refused_in_one_line() -> None:
     state = ConfusionMatrix(3).state_dict()
     with pytest.raises(InputError, match="needed torch.int64"):
         ConfusionMatrix(4).load_state_dict(state)
-
-
-def test_every_metric_describes_itself() -> None:
-    infos = [type(make()).info for make, _ in CASES.values()]
-    infos += [kind.info for kind in (Moments, MinibatchCKA, RowSample)]
-    for path in sorted(Path(metrics.__file__).parent.glob("*.py")):
-        module = importlib.import_module(f"fusionzoo.metrics.{path.stem}") if path.stem != "__init__" else None
-        given = getattr(module, "INFO", {})
-        infos += list(given.values()) if isinstance(given, dict) else [given]
-    assert len(infos) > 20 and len({info.name for info in infos}) > 15
-    for info in infos:
-        assert isinstance(info, MetricInfo) and info.name and info.cost and info.source
-        assert info.low is None or info.high is None or info.low < info.high
