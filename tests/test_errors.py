@@ -31,3 +31,8 @@ def test_unknown_names_choices_and_next_command():
     assert str(unknown("class", "zzzz", ["table", "chair"])) == "unknown class 'zzzz'; known: table, chair"
     assert str(unknown("class", "zzzz", [f"thing{i}" for i in range(21)])) == "unknown class 'zzzz'"
     assert str(unknown("class", "a", iter(()))) == "unknown class 'a'"
+
+
+def test_a_text_is_one_line_whatever_is_in_a_name():
+    assert str(InputError("a\nb\x1b[31m\u2028c")) == "a?b?[31m?c"
+    assert str(unknown("class", "a\nb", [])) == "unknown class 'a\\nb'"

@@ -124,6 +124,7 @@ class Fingerprint:
         need(0 < self.tolerance <= 0.1, "fingerprint tolerance is not in (0, 0.1]")
         need(all(8 <= n <= 1024 for n in self.size), "fingerprint size is not between 8 and 1024")
         need(len(self.mean) == len(self.std) <= 65536, "fingerprint mean and std differ in length")
+        need(bool(self.mean) and bool(self.samples), "fingerprint without values, which nothing could fail")
 
 
 @dataclass(frozen=True)

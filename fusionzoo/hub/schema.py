@@ -20,10 +20,11 @@ def need(condition: bool, text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Plain JSON values of dataclasses, dicts, lists; fields that say nothing (empty, None) are left out."""
+    """Plain JSON values of dataclasses, dicts, lists; optional fields that say nothing (empty, None) are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {k: v for k, v in items.items() if v is not None and v != "" and v != [] and v != {}}
+        needed = {f.name for f in dataclasses.fields(value) if _needed(f)}
+        return {k: v for k, v in items.items() if k in needed or (v is not None and v not in ("", [], {}))}
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -49,14 +50,17 @@ def decode(cls: type, values: Any, where: str) -> Any:
     refuse_unknown(values, specs, where)
     hints = typing.get_type_hints(cls)
     for name, spec in specs.items():
-        needed = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
-        if needed and name not in values:
+        if _needed(spec) and name not in values:
             raise InputError(f"{where}: field {name!r} is missing")
     decoded = {name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
         return cls(**decoded)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _needed(spec: dataclasses.Field[Any]) -> bool:
+    return spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

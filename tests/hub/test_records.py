@@ -63,6 +63,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return out
 
 
+def test_empty_required_fields_survive_the_round_trip() -> None:
+    record = Record.from_dict({**FULL, "files": {}, "recipe": {"command": ""}})
+    assert record.to_dict()["files"] == {} and Record.from_dict(record.to_dict()) == record
+
+
 def test_a_record_survives_the_round_trip() -> None:
     record = Record.from_dict(FULL)
     assert record.to_dict() == FULL
@@ -106,6 +111,7 @@ def test_a_record_survives_the_round_trip() -> None:
         ("fingerprint/tolerance", 1.0, "tolerance is not in"),
         ("fingerprint/size", [64, 100000], "size is not between"),
         ("fingerprint/std", [], "differ in length"),
+        ("fingerprint/samples", [], "fingerprint without values"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_gets_one_line(path: str, value: Any, words: str | None) -> None:
