@@ -394,28 +394,6 @@ def test_tallies_of_other_plans_or_passes_do_not_merge():
         tally_for(["segmentation"]).merge(ahead)
 
 
-def work(rank, world, folder):
-    torch.set_num_threads(1)
-    init = f"file://{folder}/meet"
-    torch.distributed.init_process_group("gloo", init_method=init, rank=rank, world_size=world)
-    dissect(Toy(), ToyData(37), progress=False, batch_size=4, state=f"{folder}/state").save(f"{folder}/{rank}.json")
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_processes_count_every_image_once(tmp_path):
-    import torch.multiprocessing as mp
-
-    from fusionzoo.dissect.results import Dissection
-
-    mp.spawn(work, (2, str(tmp_path)), nprocs=2)
-    first, second = (plain(Dissection.load(tmp_path / f"{r}.json")) for r in (0, 1))
-    assert first == second
-    whole = plain(dissect(Toy(), ToyData(37), progress=False, batch_size=4))
-    assert first["segmentation"] == whole["segmentation"]  # counts are equal bit for bit
-    assert close(first, whole) and first["levels"][0]["cka"]["gap"]["n"] == 37
-
-
 # ------------------------------------------------------------------------------------------------------- bad input
 
 
