@@ -60,8 +60,8 @@ class GeometryPrior(nn.Module):
         return phase.sin(), phase.cos()
 
     def weights(self, batch: int) -> Tensor:
-        """w as (B, 2)."""
-        return self.mixing(self.weight.view(1, 2).expand(batch, -1))
+        """w as (B, 2). Copies: FlopCounterMode cannot follow a view of a parameter where no gradients are kept."""
+        return self.mixing(self.weight.view(1, 2).repeat(batch, 1))
 
     def along(self, depth: Tensor, weights: Tensor) -> Tensor:
         """Biases along the last axis of depth (B, L, S): (B, L, heads, S, S)."""

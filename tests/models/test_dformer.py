@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.dformerv2 import GeometryPrior
@@ -146,3 +147,25 @@ def test_published_scale_leaves_the_selection_constant() -> None:
         with torch.no_grad(), probe(model, gate) as seen:
             model(*pair())
         assert (float((seen[gate] - 0.5).abs().max()) < 1e-3) == constant
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("dformer_tiny", 14.8),
+        ("dformer_small", 28.7),
+        ("dformer_base", 45.15),
+        ("dformer_large", 69.0),
+        ("dformerv2_s", 40.6),
+        ("dformerv2_b", 77.2),
+        ("dformerv2_l", 135.4),
+        ("asymformer_b0t", 42.5),
+    ],
+)
+def test_multiply_accumulates_at_480x640_are_the_originals(name: str, billions: float) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+        inputs = torch.empty(1, 3, 480, 640), torch.empty(1, 1, 480, 640)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.scores(*inputs)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(billions, abs=0.06)

@@ -18,6 +18,7 @@ predictions never repeat. Here one draw serves for all images and calls: it is a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -61,8 +62,9 @@ class Factorise(nn.Module):
         )
 
     def forward(self, feature: Tensor) -> Tensor:
-        with torch.autocast(feature.device.type, enabled=False):  # ratios of sums over all pixels: half is too coarse
-            size = feature.shape[-2:]
+        kind, size = feature.device.type, feature.shape[-2:]
+        # ratios of sums over all pixels: half precision is too coarse; the meta device has no autocast
+        with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
             codes, bases = self.factors(feature.float().flatten(2))
             codes = self.codes(codes.transpose(1, 2).unflatten(2, size)).flatten(2)  # (B, R, N)
             return (bases @ codes).unflatten(2, size).to(feature.dtype)
