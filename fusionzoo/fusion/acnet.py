@@ -41,8 +41,12 @@ class ACNet(FusionBlock):
         self.excite_rgb = nn.Conv2d(channels, channels, 1)
         self.excite_x = nn.Conv2d(channels, channels, 1)
         gate_init_(self.excite_rgb, self.excite_x)
-        self.gate_rgb = Probe(channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0)
-        self.gate_x = Probe(channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0)
+        self.gate_rgb = Probe(
+            channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0, axes="B C 1 1"
+        )
+        self.gate_x = Probe(
+            channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0, axes="B C 1 1"
+        )
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         gate_rgb = self.gate_rgb(self.excite_rgb(rgb.mean((2, 3), keepdim=True)).sigmoid())  # (B, C, 1, 1)

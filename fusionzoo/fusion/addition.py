@@ -41,7 +41,7 @@ class FuseNet(_Addition):
     """
 
     paper = "Hazirbas et al., FuseNet (ACCV 2016)"
-    licence = "MIT (ours, from the equation)"
+    licence = "MIT (ours, from the equation); original: BSD-2-Clause (Caffe), its changes GPL-3.0"
 
 
 @fusions.register("rednet")

@@ -46,9 +46,9 @@ class FeatureSelection(nn.Module):
         self.scale = channels**-2.0 if official_scale else channels**-0.5
         self.spatial = Squeeze(channels, reduced(channels, 16, min_hidden), channels, bias=False)
         self.channel = Squeeze(channels, reduced(channels, 8, min_hidden), channels, bias=False)
-        self.spatial_gate = Probe(1, role="gate", low=0.0, high=1.0, meaning="M: selection of pixels, (B, 1, H, W)")
+        self.spatial_gate = Probe(1, role="gate", low=0.0, high=1.0, meaning="M: selection of pixels")
         self.channel_gate = Probe(
-            channels, role="gate", low=0.0, high=1.0, meaning="b: selection of channels, x first, (B, C, 1, 1)"
+            channels, role="gate", low=0.0, high=1.0, meaning="b: selection of channels, x first", axes="B C 1 1"
         )
         self.selected = Probe(channels, role="selected", meaning="both features after the selection, x first")
 

@@ -29,7 +29,8 @@ class FusionBlock(nn.Module):
     """Base class of all strategies.
 
     `interaction` says what the streams receive for their next stage: "none" (unchanged features), "inject" (fused goes
-    into the RGB stream), "exchange" (both rectified). `family` is one of concat, attention, cross-modal, exchange, hybrid.
+    into the RGB stream), "exchange" (both rectified). `family` is one of concat, attention, cross-modal, exchange,
+    hybrid.
 
     Args:
         channels: C of both inputs and of the three outputs.
@@ -41,6 +42,8 @@ class FusionBlock(nn.Module):
     family: ClassVar[str] = "concat"
     paper: ClassVar[str] = ""
     licence: ClassVar[str] = "MIT (ours)"
+    rectified: ClassVar[tuple[str, ...]] = ()
+    """Which of the outputs `rgb_out`, `x_out`, `fused` come out of a ReLU: never negative."""
 
     def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
         super().__init__()
@@ -52,6 +55,8 @@ class FusionBlock(nn.Module):
         self.rgb_out = Probe(channels, role="output", modality="rgb", meaning="what the RGB stream carries on with")
         self.x_out = Probe(channels, role="output", modality="x", meaning="what the x stream carries on with")
         self.fused = Probe(channels, role="fused", modality="fused", meaning="what the decoder receives")
+        for name in self.rectified:
+            getattr(self, name).low = 0.0
 
     def forward(self, rgb: Tensor, x: Tensor) -> Fused:
         """rgb, x: (B, C, H, W) each -> Fused of three (B, C, H, W)."""

@@ -58,6 +58,7 @@ class CDDFuse(FusionBlock):
     family = "hybrid"
     paper = "loss and rule: Zhao et al., CDDFuse (CVPR 2023), arXiv 2211.14461; block ours"
     licence = "MIT (ours)"
+    rectified = ("fused",)
     loss_probes = ("base_rgb", "base_x", "detail_rgb", "detail_x")
 
     def __init__(self, channels: int, *, level: int = 1, depth: int = 5, window: int = 7) -> None:

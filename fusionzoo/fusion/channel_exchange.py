@@ -64,9 +64,11 @@ class ExchangeNorm(PairBatchNorm):
                 spread = torch.linspace(0, channels // 2 - 1, count).long()
                 self.rgb.weight[spread] = threshold / 2
                 self.x.weight[channels // 2 + spread] = threshold / 2
-        told = "1 where the channel is replaced by the other modality's, else 0; (B, C, 1, 1), by weights alone"
-        self.mask_rgb = Probe(channels, role="exchange", modality="rgb", meaning=told, low=0.0, high=1.0)
-        self.mask_x = Probe(channels, role="exchange", modality="x", meaning=told, low=0.0, high=1.0)
+        told = "1 where the channel is replaced by the other modality's, else 0; by weights alone"
+        self.mask_rgb = Probe(
+            channels, role="exchange", modality="rgb", meaning=told, low=0.0, high=1.0, axes="B C 1 1"
+        )
+        self.mask_x = Probe(channels, role="exchange", modality="x", meaning=told, low=0.0, high=1.0, axes="B C 1 1")
 
     def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         rgb, x = super().forward(rgb, x)

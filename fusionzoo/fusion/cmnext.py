@@ -102,7 +102,7 @@ class ParallelPoolingMixer(nn.Module):
         )  # fmt: skip
         self.mixed = Probe(channels, role="mixed", modality="x", meaning="normalised feature after the pooled gate")
         self.channel_gate = Probe(
-            channels, role="gate", modality="x", low=0.0, high=1.0, meaning="c: weight of every channel, (B, C, 1, 1)"
+            channels, role="gate", modality="x", low=0.0, high=1.0, meaning="c: weight of every channel", axes="B C 1 1"
         )
 
     def forward(self, x: Tensor) -> Tensor:

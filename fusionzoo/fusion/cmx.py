@@ -61,12 +61,12 @@ class FeatureRectify(nn.Module):
         )
         gate_init_(self.channel[0], self.channel[2], self.spatial[0], self.spatial[2])
         self.channel_gate = Probe(
-            2, role="gate", low=0.0, high=1.0,
-            meaning="(B, 2, C): how much of RGB goes into x (0), of x into RGB (1), by channel",
+            2, role="gate", low=0.0, high=1.0, axes="B 2 channels",
+            meaning="how much of RGB goes into x (0), of x into RGB (1), by channel",
         )  # fmt: skip
         self.spatial_gate = Probe(
             2, role="gate", low=0.0, high=1.0,
-            meaning="(B, 2, H, W): how much of RGB goes into x (0), of x into RGB (1), by pixel",
+            meaning="how much of RGB goes into x (0), of x into RGB (1), by pixel",
         )  # fmt: skip
 
     def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,14 +90,18 @@ class _Half(nn.Module):
         self.end = nn.Linear(2 * width, channels)
         self.norm = nn.LayerNorm(channels)
         other = {"rgb": "x", "x": "RGB"}[modality]
-        self.kept = Probe(width, role="kept", modality=modality, meaning="y: the part that stays in its stream")
-        self.crossing = Probe(width, role="crossing", modality=modality, meaning="u: the part that meets the other")
+        self.kept = Probe(
+            width, role="kept", modality=modality, meaning="y: the part that stays in its stream", low=0.0
+        )
+        self.crossing = Probe(
+            width, role="crossing", modality=modality, meaning="u: the part that meets the other", low=0.0
+        )
         self.context = Probe(
-            None, role="attention", modality=modality, low=0.0, high=1.0, sums_to_one=2,
-            meaning="(B, heads, c, c): this stream's key channels x value channels; each column sums to 1",
+            None, role="attention", modality=modality, low=0.0, high=1.0, sums_to_one=2, axes="B heads c c",
+            meaning="this stream's key channels x value channels; each column sums to 1",
         )  # fmt: skip
         told = f"a: u read through the context of {other}"
-        self.attended = Probe(width, role="attended", modality=modality, meaning=told)
+        self.attended = Probe(width, role="attended", modality=modality, meaning=told, low=0.0)
         self.joined = Probe(channels, role="joined", modality=modality, meaning="o: the stream after the exchange")
 
 

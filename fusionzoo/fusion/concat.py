@@ -24,6 +24,7 @@ class Concat(FusionBlock):
     """
 
     family = "concat"
+    rectified = ("fused",)
 
     def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
         super().__init__(channels, level=level, depth=depth)

@@ -40,13 +40,14 @@ class EfficientCrossAttention(nn.Module):
             None,
             role="attention",
             modality=modality,
-            meaning="key weights (B, heads, d, HW) over positions of the other stream",
+            meaning="key weights over positions of the other stream",
+            axes="B heads d HW",
             low=0.0,
             high=1.0,
             sums_to_one=-1,
         )
         self.context = Probe(
-            None, role="context", modality=modality, meaning="(B, heads, d, d) digest of the other stream"
+            None, role="context", modality=modality, meaning="digest of the other stream", axes="B heads d d"
         )
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
@@ -70,6 +71,7 @@ class CrossAttention(FusionBlock):
 
     family = "cross-modal"
     paper = "Shen et al., Efficient Attention (WACV 2021), for the attention"
+    rectified = ("fused",)
 
     def __init__(self, channels: int, *, level: int = 1, depth: int = 5, heads: int = 4) -> None:
         super().__init__(channels, level=level, depth=depth)

@@ -82,10 +82,10 @@ class DFormerAttention(nn.Module):
             self.key_value = nn.Linear(channels, channels)
             gate_init_(self.pooled_query, self.key_value)
             self.attention = Probe(
-                heads, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=3,
-                meaning="(B, heads, 49, HW): where each cell of a 7x7 grid looks, sums to 1 over positions",
+                heads, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=3, axes="B C 49 HW",
+                meaning="where each cell of a 7x7 grid looks, sums to 1 over positions",
             )  # fmt: skip
-            self.aware = Probe(half, role="global", modality="fused", meaning="GAA: global path, (B, C/2, H, W)")
+            self.aware = Probe(half, role="global", modality="fused", meaning="GAA: global path")
         self.project = nn.Linear(joined, channels)
         self.project_e = None if drop_depth else nn.Linear(joined, half)
         self.local = Probe(channels, role="local", modality="rgb", meaning="convolutional modulation of RGB")

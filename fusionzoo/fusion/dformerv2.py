@@ -50,7 +50,7 @@ class GeometryPrior(nn.Module):
         self.register_buffer("decay", torch.log(1 - 2**powers))  # (heads,)
         self.weight = nn.Parameter(torch.ones(2, 1, 1, 1))
         self.mixing = Probe(
-            2, role="weight", meaning="(B, 2): what pixel distance (0) and depth difference (1) weigh in the bias"
+            2, role="weight", axes="B 2", meaning="what pixel distance (0) and depth difference (1) weigh in the bias"
         )
 
     def rotation(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -106,12 +106,12 @@ class GeometryAttention(nn.Module):
         self.value = nn.Linear(channels, channels)
         self.local = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
         self.out = nn.Linear(channels, channels)
-        told = "geometry bias on the scores, "
+        told = "geometry bias on the scores, 0 on a pixel itself"
         if decomposed:
-            self.bias_rows = Probe(None, role="bias", modality="x", meaning=told + "(B, H, heads, W, W)")
-            self.bias_columns = Probe(None, role="bias", modality="x", meaning=told + "(B, W, heads, H, H)")
+            self.bias_rows = Probe(None, role="bias", modality="x", meaning=told, axes="B H heads W W")
+            self.bias_columns = Probe(None, role="bias", modality="x", meaning=told, axes="B W heads H H")
         else:
-            self.bias = Probe(heads, role="bias", modality="x", meaning=told + "(B, heads, HW, HW)")
+            self.bias = Probe(heads, role="bias", modality="x", meaning=told, axes="B C HW HW")
 
     def forward(self, x: Tensor, depth: Tensor, prior: GeometryPrior) -> Tensor:
         sin, cos = (t.unsqueeze(2) for t in prior.rotation((x.shape[1], x.shape[2])))  # (H, W, 1, d)

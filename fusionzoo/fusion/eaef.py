@@ -74,11 +74,14 @@ class EAEF(FusionBlock):
         gate_init_(self.embed[0], self.embed[2], self.score_rgb, self.score_x)
         self.gate = Probe(
             channels, role="gate", modality="fused", low=0.0, high=1.0,
-            meaning="g: how far both modalities respond in the channel, (B, C, 1, 1)",
+            axes="B C 1 1",
+            meaning="g: how far both modalities respond in the channel",
         )  # fmt: skip
-        told = "F: what is kept of the correlated response, (B, C, 1, 1)"
-        self.excitation_rgb = Probe(channels, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0)
-        self.excitation_x = Probe(channels, role="gate", modality="x", meaning=told, low=0.0, high=1.0)
+        told = "F: what is kept of the correlated response"
+        self.excitation_rgb = Probe(
+            channels, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0, axes="B C 1 1"
+        )
+        self.excitation_x = Probe(channels, role="gate", modality="x", meaning=told, low=0.0, high=1.0, axes="B C 1 1")
         self.enhanced_rgb = Probe(channels, role="enhanced", modality="rgb", meaning="r1: RGB after both attentions")
         self.enhanced_x = Probe(channels, role="enhanced", modality="x", meaning="x1: x after both attentions")
         self.attention = Probe(

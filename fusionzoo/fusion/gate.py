@@ -30,8 +30,12 @@ class Gate(FusionBlock):
         hidden = max(8, channels // reduction)
         self.excite_rgb = _excitation(channels, hidden)
         self.excite_x = _excitation(channels, hidden)
-        self.gate_rgb = Probe(channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0)
-        self.gate_x = Probe(channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0)
+        self.gate_rgb = Probe(
+            channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0, axes="B C 1 1"
+        )
+        self.gate_x = Probe(
+            channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0, axes="B C 1 1"
+        )
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         gate_rgb = self.gate_rgb(self.excite_rgb(rgb).sigmoid())  # (B, C, 1, 1)

@@ -46,8 +46,8 @@ class TwoTokenAttention(nn.Module):
         self.in_proj = nn.Linear(channels, 3 * channels)
         self.out_proj = nn.Linear(channels, channels)
         self.balance = Probe(
-            heads, role="attention", modality=modality, low=0.0, high=1.0, sums_to_one=2,
-            meaning="(B, heads, 2, H, W): weight of the own (0) and of the other modality's value (1) at each pixel",
+            heads, role="attention", modality=modality, low=0.0, high=1.0, sums_to_one=2, axes="B C 2 H W",
+            meaning="weight of the own (0) and of the other modality's value (1) at each pixel",
         )  # fmt: skip
 
     def forward(self, query: Tensor, keys: Tokens, values: Tokens, size: tuple[int, int]) -> Tensor:

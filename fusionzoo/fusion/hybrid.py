@@ -47,6 +47,7 @@ class Hybrid(FusionBlock):
 
     family = "hybrid"
     paper = "rule: Chen et al., arXiv 2308.10019; block ours"
+    rectified = ("fused",)
     loss_probes = ("shared_rgb", "shared_x", "specific_rgb", "specific_x", "confidence_rgb", "confidence_x")
 
     def __init__(

@@ -53,7 +53,11 @@ class LowRankTensor(FusionBlock):
         self.weight = nn.Parameter(torch.full((rank,), rank**-0.5))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.product = Probe(
-            None, role="product", modality="fused", meaning="(B, R, C, H, W): both projections multiplied, by rank"
+            None,
+            role="product",
+            modality="fused",
+            meaning="both projections multiplied, by rank",
+            axes="B ranks channels H W",
         )
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -41,7 +41,13 @@ class FeatureSeparation(nn.Module):
         super().__init__()
         self.excite = Squeeze(2 * channels, reduced(channels, reduction, min_hidden), channels)
         self.gate = Probe(
-            channels, role="gate", modality=modality, meaning="how much of the guide is added", low=0.0, high=1.0
+            channels,
+            role="gate",
+            modality=modality,
+            meaning="how much of the guide is added",
+            low=0.0,
+            high=1.0,
+            axes="B C 1 1",
         )
         self.filtered = Probe(channels, role="filtered", modality=modality, meaning="feature with its guide added")
 
@@ -62,6 +68,7 @@ class SAGate(FusionBlock):
     family = "attention"
     paper = "Chen et al., SA-Gate (ECCV 2020), arXiv 2007.09183"
     licence = "MIT (ours, from the equations); original: MIT"
+    rectified = ("rgb_out", "x_out")
 
     def __init__(
         self, channels: int, *, level: int = 1, depth: int = 5, reduction: int = 16, min_hidden: int = 4

@@ -45,8 +45,12 @@ class SEAdd(FusionBlock):
         hidden = reduced(channels, reduction, min_hidden)
         self.excite_rgb = Squeeze(channels, hidden, channels)
         self.excite_x = Squeeze(channels, hidden, channels)
-        self.gate_rgb = Probe(channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0)
-        self.gate_x = Probe(channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0)
+        self.gate_rgb = Probe(
+            channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0, axes="B C 1 1"
+        )
+        self.gate_x = Probe(
+            channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0, axes="B C 1 1"
+        )
         self.weighted_rgb = Probe(channels, role="weighted", modality="rgb", meaning="RGB times its gate")
         self.weighted_x = Probe(channels, role="weighted", modality="x", meaning="x times its gate")
 

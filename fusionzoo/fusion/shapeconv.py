@@ -89,6 +89,7 @@ class ShapeConv(FusionBlock):
     family = "concat"
     paper = "Cao et al., ShapeConv (ICCV 2021), arXiv 2108.10528, for the layer"
     licence = "MIT (ours, from the equations); original: Apache-2.0"
+    rectified = ("fused",)
 
     def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
         super().__init__(channels, level=level, depth=depth)

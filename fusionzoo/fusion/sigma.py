@@ -130,9 +130,13 @@ class ConcatScan(nn.Module):
         self.excite_from_rgb = Squeeze(width, hidden, width, nn.SiLU(), bias=False)
         self.excite_from_x = Squeeze(width, hidden, width, nn.SiLU(), bias=False)
         self.leave = nn.Linear(2 * width, channels, bias=False)
-        told = "channel gate of the scanned {}, made from {}, (B, 2C, 1, 1)"
-        self.gate_rgb = Probe(width, role="gate", modality="rgb", meaning=told.format("RGB", "x"), low=0.0, high=1.0)
-        self.gate_x = Probe(width, role="gate", modality="x", meaning=told.format("x", "RGB"), low=0.0, high=1.0)
+        told = "channel gate of the scanned {}, made from {}"
+        self.gate_rgb = Probe(
+            width, role="gate", modality="rgb", meaning=told.format("RGB", "x"), low=0.0, high=1.0, axes="B C 1 1"
+        )
+        self.gate_x = Probe(
+            width, role="gate", modality="x", meaning=told.format("x", "RGB"), low=0.0, high=1.0, axes="B C 1 1"
+        )
         self.scanned_rgb = Probe(width, role="scanned", modality="rgb", meaning="RGB's half of both scans, normalised")
         self.scanned_x = Probe(width, role="scanned", modality="x", meaning="x's half of both scans, normalised")
 

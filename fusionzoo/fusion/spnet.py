@@ -119,6 +119,7 @@ class SPNet(FusionBlock):
     family = "attention"
     paper = "Zhou et al., SPNet (ICCV 2021), arXiv 2108.08162"
     licence = "MIT (ours, from the equations); original: no licence stated"
+    rectified = ("fused",)
 
     def __init__(self, channels: int, *, level: int = 1, depth: int = 5, refine: bool = False) -> None:
         super().__init__(channels, level=level, depth=depth)

@@ -45,7 +45,7 @@ class VectorAttention(nn.Module):
         self.project = nn.ModuleList(nn.Linear(width, out) for width in self.widths)
         self.attention = Probe(
             len(self.widths), role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=1,
-            meaning="share of each modality, (B, M) or (B, M, H, W)",
+            meaning="share of each modality; (B, M) where the inputs are vectors",
         )  # fmt: skip
 
     def forward(self, *values: Tensor) -> Tensor:

@@ -36,7 +36,13 @@ class _Specific(nn.Module):
         self.excite = Squeeze(2 * channels, reduced(channels, 16, 4), channels)
         self.region = Probe(1, role="gate", modality=modality, meaning="where it is trusted", low=0.0, high=1.0)
         self.pattern = Probe(
-            channels, role="gate", modality=modality, meaning="the channels it is trusted in", low=0.0, high=1.0
+            channels,
+            role="gate",
+            modality=modality,
+            meaning="the channels it is trusted in",
+            low=0.0,
+            high=1.0,
+            axes="B C 1 1",
         )
         self.specific = Probe(channels, role="specific", modality=modality, meaning="what it adds of its own")
 
@@ -55,6 +61,7 @@ class XMSNet(FusionBlock):
     family = "hybrid"
     paper = "idea: Wu et al., XMSNet (ACM MM 2023), arXiv 2305.10469; equations ours"
     licence = "MIT (ours)"
+    rectified = ("fused",)
 
     def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
         super().__init__(channels, level=level, depth=depth)
@@ -66,8 +73,8 @@ class XMSNet(FusionBlock):
         self.join = nn.Sequential(nn.Conv2d(3 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.shared = Probe(channels, role="consistent", modality="fused", meaning="what both respond to", low=0.0)
         self.proportion = Probe(
-            2, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=1,
-            meaning="(B, 2): share of RGB (0) and of x (1) for the image",
+            2, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=1, axes="B 2",
+            meaning="share of RGB (0) and of x (1) for the image",
         )  # fmt: skip
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -30,6 +30,8 @@ class Probe(nn.Module):
         meaning: one sentence.
         low, high: closed range of the values, None where unbounded.
         sums_to_one: the dimension along which values sum to 1, None where they need not.
+        axes: one word a dimension: B samples, C `channels`, H and W the map's sides, HW their product, a number for a
+            fixed size, any other word (`heads`) for a size that the layer decides.
     """
 
     tap: Callable[[Tensor], Tensor] | None = None
@@ -44,6 +46,7 @@ class Probe(nn.Module):
         low: float | None = None,
         high: float | None = None,
         sums_to_one: int | None = None,
+        axes: str = "B C H W",
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -53,6 +56,7 @@ class Probe(nn.Module):
         self.low = low
         self.high = high
         self.sums_to_one = sums_to_one
+        self.axes = axes
 
     def forward(self, value: Tensor) -> Tensor:
         return value if self.tap is None else self.tap(value)

@@ -85,11 +85,10 @@ def test_declared_ranges_and_invariants(name: str, scale: float) -> None:
             check_declaration(point, value, f"{name} {point_name}")
 
 
-def check_declaration(point: Probe, value: Tensor, what: str) -> None:
+def check_declaration(point: Probe, value: Tensor, what: str, size: tuple[int, int] = SIZE) -> None:
+    """The value has the declared axes, range and sum."""
     assert bool(torch.isfinite(value).all()), what
-    assert value.shape[0] == 3, f"{what}: the first dimension is not the batch"
-    if point.channels is not None:
-        assert value.shape[1] == point.channels, what
+    check_axes(point, value, what, size)
     if point.low is not None:
         assert float(value.min()) >= point.low, what
     if point.high is not None:
@@ -98,10 +97,70 @@ def check_declaration(point: Probe, value: Tensor, what: str) -> None:
         torch.testing.assert_close(value.sum(point.sums_to_one), torch.ones(()).expand_as(value.sum(point.sums_to_one)))
 
 
+def check_axes(point: Probe, value: Tensor, what: str, size: tuple[int, int]) -> None:
+    axes = point.axes.split()
+    assert len(axes) == value.ndim, f"{what}: {tuple(value.shape)} has not the axes {point.axes}"
+    known = {"B": 3, "H": size[0], "W": size[1], "HW": size[0] * size[1], "C": point.channels}
+    for axis, length in zip(axes, value.shape, strict=True):
+        want = int(axis) if axis.isdigit() else known.setdefault(axis, length)
+        assert want in (length, None), f"{what}: axis {axis} of {tuple(value.shape)} is not {want}"
+    if "C" in axes:
+        assert point.channels is not None, f"{what}: C, but no number of channels"
+    elif point.channels is not None:
+        assert value.shape[min(1, value.ndim - 1)] == point.channels, what
+
+
+def test_the_checks_of_declarations_can_fail() -> None:
+    good = torch.rand(3, 2, *SIZE).softmax(1)
+    check_declaration(Probe(2, low=0.0, high=1.0, sums_to_one=1), good, "good")
+    for wrong in (
+        Probe(4),
+        Probe(None),
+        Probe(2, axes="B C 1 1"),
+        Probe(2, axes="B C W H"),
+        Probe(2, axes="B C HW"),
+        Probe(2, low=0.5),
+        Probe(2, high=0.1),
+        Probe(2, sums_to_one=2),
+    ):
+        with pytest.raises(AssertionError):
+            check_declaration(wrong, good, "wrong")
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_gates_start_informative(name: str) -> None:
+def test_no_invariant_is_left_undeclared(name: str) -> None:
+    """With weights and inputs at random, what still keeps a bound or a sum by construction says so."""
+    torch.manual_seed(0)
+    seen: dict[str, list[Tensor]] = {}
+    for seed in range(5):
+        block = make(name, seed=seed)
+        with torch.no_grad():
+            for parameter in block.parameters():
+                parameter.add_(torch.randn_like(parameter) * max(0.5, 2 * float(parameter.abs().mean())))
+        values = watch(block)
+        run(block, *inputs(seed=seed, scale=3.0))
+        for point_name, passed in values.items():
+            seen.setdefault(point_name, []).extend(passed)
+    for point_name, point in probe_points(block).items():
+        values_of = seen[point_name]
+        low, high = min(float(v.min()) for v in values_of), max(float(v.max()) for v in values_of)
+        if low == high:
+            continue
+        what = f"{name} {point_name} in [{low:.3g}, {high:.3g}]"
+        assert point.low is not None or low < 0, f"{what} has no lower bound declared"
+        assert point.high is not None or high > 0, f"{what} has no upper bound declared"
+        if 0 <= low and high <= 1:
+            assert point.high is not None, f"{what} has no upper bound declared"
+        for dim in range(1, values_of[0].ndim):
+            if values_of[0].shape[dim] > 1 and all(float((v.sum(dim) - 1).abs().max()) < 1e-4 for v in values_of):
+                assert point.sums_to_one in (dim, dim - values_of[0].ndim), f"{what} sums to 1 along {dim}"
+
+
+@pytest.mark.parametrize("level", [2, 5])
+@pytest.mark.parametrize("name", NAMES)
+def test_gates_start_informative(name: str, level: int) -> None:
     """On unit-variance input no gate is stuck at a bound or constant; those of the input differ between images."""
-    block = make(name)
+    block = make(name, level=level)
     seen = watch(block)
     run(block, *inputs(batch=8))
     for point_name, point in probe_points(block).items():

@@ -60,8 +60,9 @@ class ChannelAttention(nn.Module):
             nn.Conv2d(channels, hidden, 1, bias=False), nn.SiLU(), nn.Conv2d(hidden, channels, 1, bias=False)
         )
         self.gate = Probe(
-            channels, role="gate", modality="fused", low=0.0, high=1.0, meaning="channel gate of the decoder's block"
-        )
+            channels, role="gate", modality="fused", low=0.0, high=1.0, axes="B C 1 1",
+            meaning="channel gate of the decoder's block",
+        )  # fmt: skip
 
     def forward(self, feature: Tensor) -> Tensor:
         out = self.expand(F.gelu(self.reduce(feature.movedim(3, 1))))
