@@ -22,6 +22,8 @@ _HOMES = {
     "probe": "fusionzoo.probes",
     "intervene": "fusionzoo.probes",
     "listen": "fusionzoo.probes",
+    "trace": "fusionzoo.dissect.trace",
+    "robustness": "fusionzoo.dissect.robustness",
 }
 _CALLABLE = ("dissect", "check")
 
@@ -30,6 +32,8 @@ __all__ = ["__version__", *_HOMES, *_CALLABLE]
 if TYPE_CHECKING:
     from fusionzoo.check import check as check
     from fusionzoo.dissect import dissect as dissect
+    from fusionzoo.dissect.robustness import robustness as robustness
+    from fusionzoo.dissect.trace import trace as trace
     from fusionzoo.hub import from_pretrained as from_pretrained
     from fusionzoo.models import create_model as create_model
     from fusionzoo.models import list_fusions as list_fusions

@@ -20,6 +20,8 @@ PUBLIC = {
     "probe",
     "intervene",
     "listen",
+    "trace",
+    "robustness",
     "dissect",
     "check",
 }

@@ -25,6 +25,8 @@ COMMANDS = {
     "list": "List checkpoints, fusion strategies or architectures.",
     "info": "Show what is known of a checkpoint, strategy or architecture.",
     "check": "Verify checkpoints, dissect them on data, say how they use each modality.",
+    "trace": "Ablate, swap and restore each level of each modality; say what the prediction rests on.",
+    "robustness": "Measure a checkpoint with missing modalities and corrupted images.",
     "predict": "Segment one pair of images and draw the classes over it.",
     "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",
     "finetune": "Train a model, or continue from a checkpoint, on your data.",

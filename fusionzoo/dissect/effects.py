@@ -74,6 +74,7 @@ class Setting:
         data, split, n: which images, and how many.
         class_names: K names, in the order of every per-class list.
         size: (H, W) that the model saw.
+        modalities: names of the inputs, for example ["rgb", "depth"].
         concepts: class -> where it is visible (planted data).
         seed: of random corruptions.
         block: neighbouring images that stay together in a jackknife group.
@@ -87,6 +88,7 @@ class Setting:
     n: int
     class_names: list[str]
     size: list[int]
+    modalities: list[str] = field(default_factory=list)
     concepts: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     block: int = 1

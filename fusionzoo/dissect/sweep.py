@@ -77,6 +77,7 @@ class Work:
             n=len(self.indices),
             class_names=list(self.data.class_names),
             size=list(size),
+            modalities=list(plain.modalities),
             concepts=dict(self.data.concepts),
             seed=seed,
             block=self.split.block,
