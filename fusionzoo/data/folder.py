@@ -4,7 +4,7 @@
     class_names = ["wall", "floor"]   # or: num_classes = 2
     ignore = 0                        # file value(s) that count as unlabelled, a number or a list; none when left out
     label_offset = 1                  # the file value of the first class; 0 when left out
-    x_kind = "depth"                  # depth, inverse_depth, hha, thermal; depth when left out
+    x_kind = "depth"                  # depth, inverse_depth, grey, hha, thermal; depth when left out
     x_scale = 0.001                   # stored x times this = metres (depth) or 0..255; told from the file when left out
 
     [splits]                          # one split "all" with every image when left out
