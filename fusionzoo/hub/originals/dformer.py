@@ -186,8 +186,8 @@ MODELS = {f"dformer_{size}": partial(dformer, size) for size in SIZES}
 LICENCE_NOTE = "The original's licence file is MIT, while its README allows non-commercial use only."
 NOTES = (
     "x is depth as a grey image, 0..255, stretched from the nearest to the farthest pixel (the authors' files are made"
-    " with matplotlib's Greys_r; fusionzoo.data.grey makes it from metres): (x / 255 - 0.48) / 0.28, first channel only. RGB / 255 with ImageNet's mean and"
-    " deviation. "
+    " with matplotlib's Greys_r; fusionzoo.data.grey makes it from metres): (x / 255 - 0.48) / 0.28, first channel"
+    " only. RGB / 255 with ImageNet's mean and deviation. "
 )
 BGR = "The authors' loader gives NYU Depth v2 as BGR, with those statistics in RGB's order: swap red and blue."
 SOURCES = {
