@@ -13,6 +13,9 @@ The rule, for each concept, from its set IoU in the rgb and in the x stream on h
 5. Consistent: both encode it, and the smaller gain is at least `SPECIFIC` of the larger.
 6. What is left is "undecided".
 
+The fused representation gains a concept when it encodes it better than the better stream, loses it when worse, again
+by more than `ERRORS` standard errors of that difference and the noise of all three, and by more than `LEAST`.
+
 So a concept that both streams show, one somewhat better, is consistent, however small the errors on a large data set.
 """
 
@@ -28,7 +31,7 @@ from fusionzoo.dissect.results import ConceptAgreement, Measured
 from fusionzoo.metrics import ConceptCurve, jackknife, semantic_variance
 from fusionzoo.metrics.curve import iou_curve
 
-__all__ = ["ERRORS", "LEAST", "SPECIFIC", "agreement", "variance"]
+__all__ = ["ERRORS", "LEAST", "SPECIFIC", "agreement", "fill_fused", "variance"]
 
 ERRORS = 2.0
 LEAST = 0.05
@@ -77,7 +80,7 @@ def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], name
 
     value, error = jackknife(statistic, [counts_r, counts_x])
     value, error = (torch.where(absent, torch.nan, t) for t in (value, error))
-    noise = [torch.maximum(f.abs(), f.abs().nanmean()) for f in floors]
+    noise = [_noise(f) for f in floors]
     gains = value[1:3]
     encoded = [
         g > torch.maximum(ERRORS * e, n).clamp(min=LEAST) for g, e, n in zip(gains, error[1:3], noise, strict=True)
@@ -99,3 +102,25 @@ def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], name
     found.difference = [Measured(number(v), number(e)) for v, e in zip(value[0], error[0], strict=True)]
     found.chance = [number(v) for v in value[3]]
     return found
+
+
+def fill_fused(
+    found: ConceptAgreement, curves: Sequence[ConceptCurve], floors: Sequence[Tensor], names: Sequence[str]
+) -> None:
+    """Sets `gained` and `lost`. `curves`, `floors`: of rgb, x and the fused representation, as for `agreement`."""
+    reads, counts, absent = zip(*(_at_thresholds(c) for c in curves), strict=True)
+
+    def statistic(*sums: Tensor) -> Tensor:
+        rgb, x, fused = (read(c) for read, c in zip(reads, sums, strict=True))
+        return fused - torch.maximum(rgb, x)
+
+    value, error = jackknife(statistic, counts)
+    bound = torch.stack([_noise(f) for f in floors]).amax(0)
+    bound = torch.maximum(bound, ERRORS * error).clamp(min=LEAST)
+    clear = (value.abs() > bound) & ~absent[0]
+    found.gained = [name for k, name in enumerate(names) if clear[k] and value[k] > 0]
+    found.lost = [name for k, name in enumerate(names) if clear[k] and value[k] < 0]
+
+
+def _noise(floor: Tensor) -> Tensor:
+    return torch.maximum(floor.abs(), floor.abs().nanmean())

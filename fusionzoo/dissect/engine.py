@@ -242,10 +242,11 @@ def _prepare(
             raise InputError(f"level point {point} passed {shapes.get(point, 'nothing')}, wanted a map (B, C, H, W)")
     measured = [p for p in chosen if len(shapes.get(p, ())) in (2, 4)]
     uneven = [level for level, at in levels.items() if len({shapes[p][2:] for p in at.values()}) > 1]
-    plan = make_plan(metrics, levels, measured, binarise=tau is not None, permuted=permuted, uneven=uneven)
+    gates = [p for p in measured if probes[p].role == "gate" and probes[p].low is not None]
+    plan = make_plan(metrics, levels, measured, binarise=tau is not None, permuted=permuted, uneven=uneven, gates=gates)
     if any(t.kind == "curve" for t in plan.tasks) and len(indices) < 4:
         raise InputError(f"concepts need at least 4 images, here are {len(indices)}; give more, or other metrics")
-    info = {p: PointInfo(shapes[p][1], probes[p].low, probes[p].high) for p in measured}
+    info = {p: PointInfo(shapes[p][1], probes[p].low, probes[p].high, p in gates) for p in measured}
     settings = Settings(data.num_classes, info, data.ignore_index, tau, ridge)
     size = list(batch["rgb"].shape[-2:])
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))

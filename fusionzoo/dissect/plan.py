@@ -58,7 +58,7 @@ class Task:
     """One accumulator of the plan.
 
     Args:
-        kind: "confusion", "cka", "moments", "matrix", "health", "quantiles", "statistics" or "curve".
+        kind: "confusion", "cka", "moments", "matrix", "health", "gate", "quantiles", "statistics" or "curve".
         points: the probe points it reads; none: the logits.
         condition: one of CONDITIONS.
         variant: the view of "cka", "moments" and "matrix"; the training half of "statistics"; the fit of a "curve".
@@ -167,6 +167,7 @@ def make_plan(
     binarise: bool = True,
     permuted: bool = True,
     uneven: Collection[int] = (),
+    gates: Sequence[str] = (),
 ) -> Plan:
     """The plan for the chosen `metrics` (all by default).
 
@@ -176,6 +177,7 @@ def make_plan(
         health: probe points whose health is measured.
         binarise: concepts from binarised activations (needs quantiles first) instead of raw ones.
         permuted: "contribution" also runs with each modality of another image (perceptual score).
+        gates: those of `health` that are gates.
         uneven: levels whose maps differ in size: compared by images only, not by positions.
 
     Raises:
@@ -208,6 +210,7 @@ def make_plan(
             tasks.append(Task("matrix", tuple(named), variant="gap"))
     if "health" in wanted:
         tasks += [Task("health", (point,)) for point in health]
+        tasks += [Task("gate", (point,)) for point in gates]
     if "concepts" in wanted:
         for point in dict.fromkeys(p for at in levels.values() for p in at.values()):
             tasks += _concept_tasks(point, binarise)

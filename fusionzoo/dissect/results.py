@@ -12,11 +12,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fusionzoo.dissect.effects import Effects
+from fusionzoo.dissect.parts import (
+    CKAValue,
+    CKAViews,
+    CommonalityShares,
+    ConceptAgreement,
+    Estimate,
+    GateHealth,
+    Measured,
+    PairMatrix,
+    PairSimilarity,
+    ProbeHealth,
+)
 from fusionzoo.dissect.plain import FORMAT_VERSION, build, plain, read, versioned, write_atomic
 
 __all__ = [
@@ -33,6 +45,7 @@ __all__ = [
     "Drop",
     "Estimate",
     "Evolution",
+    "GateHealth",
     "Level",
     "Measured",
     "ModelInfo",
@@ -100,24 +113,6 @@ class Protocol:
 
 
 @dataclass
-class Measured:
-    """One number and its jackknife standard error over image groups (None: not known, never zero)."""
-
-    value: float | None
-    error: float | None = None
-
-
-@dataclass
-class Estimate:
-    """A score for all classes together (mIoU) and for each class (IoU), with jackknife standard errors."""
-
-    miou: float | None
-    miou_error: float | None
-    iou: list[float | None]
-    iou_error: list[float | None]
-
-
-@dataclass
 class Drop(Estimate):
     """What is lost: both modalities minus this condition."""
 
@@ -156,102 +151,6 @@ class Contribution:
     interaction: Estimate
     perceptual: dict[str, Estimate] = field(default_factory=dict)
     concepts: dict[str, dict[str, Estimate]] = field(default_factory=dict)
-
-
-@dataclass
-class CKAValue:
-    """Linear CKA between the rgb and the x representation of a level over `n` samples of the view."""
-
-    unbiased: float | None
-    biased: float | None
-    n: int
-
-
-@dataclass
-class CKAViews:
-    """`gap`: a sample is an image (channels averaged over positions); `pix`: a sample is a position."""
-
-    gap: CKAValue | None = None
-    pix: CKAValue | None = None
-
-
-@dataclass
-class PairSimilarity:
-    """How alike two representations A and B of a level are, in one view, by several measures; None: not defined.
-
-    Attributes:
-        n: samples: images ("gap") or positions ("pix").
-        cka: unbiased linear CKA, at most 1; can be negative.
-        angular: Procrustes angle, 0 (equal up to rotation and scale) to pi/2.
-        svcca: mean canonical correlation of the directions that hold 99 % of the variance, 0 to 1.
-        rcca: mean regularised canonical correlation, 0 to 1.
-        predicts: R2 of B from A by a linear map. predicted: R2 of A from B.
-    """
-
-    n: int
-    cka: Measured
-    angular: Measured
-    svcca: Measured
-    rcca: Measured
-    predicts: Measured
-    predicted: Measured
-
-
-@dataclass
-class CommonalityShares:
-    """What the fused representation takes from each modality: shares of its variance, which add up to 1.
-
-    `unique_rgb`: explained by rgb and not by x; `unique_x`; `redundant`: by either (below 0: only together);
-    `rest`: by no linear map of both. `adjusted`: R2 are corrected for the number of channels.
-    """
-
-    n: int
-    unique_rgb: Measured
-    unique_x: Measured
-    redundant: Measured
-    rest: Measured
-    adjusted: bool = True
-
-
-@dataclass
-class ConceptAgreement:
-    """Which concepts the two streams of a level share; each in one list at most.
-
-    The rule is in `fusionzoo.dissect.agree`.
-
-    Attributes:
-        consistent: encoded by both streams alike. (A concept that no held-out image shows is in no list.)
-        rgb, x: specific to that stream.
-        undecided: encoded, but errors and noise do not tell which of the above.
-        unencoded: no better than chance in either stream.
-        difference: per concept, IoU of rgb minus IoU of x, and its jackknife standard error.
-        chance: per concept, the set IoU of marking every position.
-    """
-
-    consistent: list[str]
-    rgb: list[str]
-    x: list[str]
-    undecided: list[str] = field(default_factory=list)
-    unencoded: list[str] = field(default_factory=list)
-    difference: list[Measured] = field(default_factory=list)
-    chance: list[float | None] = field(default_factory=list)
-
-
-@dataclass
-class PairMatrix:
-    """One measure between all pairs of probe points, across modalities and levels.
-
-    `values[i][j]` is for `points[i]`, `points[j]`; `names` say what they are ("stage 3 rgb"). `channels`: sets with
-    more channels were projected at random onto so many directions (None: none was).
-    """
-
-    measure: str
-    view: str
-    n: int
-    points: list[str]
-    names: list[str]
-    values: list[list[float | None]]
-    channels: int | None = None
 
 
 @dataclass
@@ -296,23 +195,29 @@ class Level:
     commonality: dict[str, CommonalityShares] = field(default_factory=dict)
     agreement: ConceptAgreement | None = None
 
+    def numbers(self) -> dict[str, Measured]:
+        """The numbers that are followed over levels and over training, as far as they were measured.
 
-@dataclass
-class ProbeHealth:
-    """Health of one probe point.
-
-    `dead`: channels that never vary. `saturated`: share of values at a declared bound, None where none is declared.
-    """
-
-    name: str
-    channels: int
-    dead: int
-    mean: float | None
-    std: float | None
-    effective_rank: float | None
-    saturated: float | None = None
-    modality: str = ""
-    role: str = ""
+        "cka gap", "cka pix", "angular pix" of rgb and x; "unique_rgb", "unique_x", "redundant" of the fused variance
+        (positions as samples); "semantic variance" and its "floor"; how many concepts are "consistent",
+        "rgb-specific", "x-specific".
+        """
+        found: dict[str, Measured] = {}
+        for view, pair in self.similarity.get("rgb_x", {}).items():
+            found[f"cka {view}"] = pair.cka
+            if view == "pix":
+                found["angular pix"] = pair.angular
+        if "pix" in self.commonality:
+            shares = self.commonality["pix"]
+            found |= {n: getattr(shares, n) for n in ("unique_rgb", "unique_x", "redundant")}
+        if "rgb_x" in self.semantic_variance:
+            variance = self.semantic_variance["rgb_x"]
+            found |= {"semantic variance": Measured(variance.value, variance.error), "floor": Measured(variance.floor)}
+        if self.agreement is not None:
+            lists = {"consistent": self.agreement.consistent, "rgb-specific": self.agreement.rgb}
+            lists["x-specific"] = self.agreement.x
+            found |= {name: Measured(float(len(names))) for name, names in lists.items()}
+        return found
 
 
 @dataclass
@@ -371,6 +276,10 @@ class Dissection:
     concept_names: list[str] = field(default_factory=list)
     effects: Effects | None = None
     format_version: int = FORMAT_VERSION
+
+    def over_levels(self) -> dict[str, list[Measured]]:
+        """Each of `Level.numbers` as a curve over `levels`."""
+        return _curves([level.numbers() for level in self.levels])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinities become null."""
@@ -432,6 +341,11 @@ class Evolution:
     concept_names: list[str] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
 
+    def curves(self) -> dict[str, list[Measured]]:
+        """Curves over the checkpoints: "miou", "miou no_x", ...; "shapley rgb", "perceptual x", "interaction"; and
+        each of `Level.numbers` as "stage 3 cka gap"."""
+        return _curves([_of_checkpoint(checkpoint) for checkpoint in self.checkpoints])
+
     def curve(self, number: Callable[[Checkpoint], float | None]) -> list[float | None]:
         """`number` of every checkpoint, in their order."""
         return [number(checkpoint) for checkpoint in self.checkpoints]
@@ -454,3 +368,22 @@ class Evolution:
     def load(cls, path: str | os.PathLike[str]) -> Evolution:
         """Reads what `save` wrote."""
         return cls.from_dict(read(path))
+
+
+def _curves(rows: Sequence[dict[str, Measured]]) -> dict[str, list[Measured]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, Measured(None)) for row in rows] for name in names}
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Measured]:
+    found = {}
+    for condition, part in checkpoint.segmentation.items():
+        found["miou" if condition == "both" else f"miou {condition}"] = Measured(part.miou)
+    if checkpoint.contribution is not None:
+        made = checkpoint.contribution
+        parts = {f"shapley {s}": e for s, e in made.shapley.items()} | {"interaction": made.interaction}
+        parts |= {f"perceptual {s}": e for s, e in made.perceptual.items()}
+        found |= {name: Measured(e.miou, e.miou_error) for name, e in parts.items()}
+    for level in checkpoint.levels:
+        found |= {f"stage {level.level} {name}": number for name, number in level.numbers().items()}
+    return found

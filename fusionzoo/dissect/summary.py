@@ -16,6 +16,7 @@ from fusionzoo.dissect.results import (
     Contribution,
     Drop,
     Estimate,
+    GateHealth,
     Level,
     Planted,
     PlantedRow,
@@ -24,7 +25,7 @@ from fusionzoo.dissect.results import (
     Variance,
 )
 from fusionzoo.dissect.tally import Tally
-from fusionzoo.metrics import ChannelHealth, ConceptCurve, ConfusionMatrix, jackknife, semantic_variance
+from fusionzoo.metrics import ChannelHealth, ConceptCurve, ConfusionMatrix, GateStatistics, jackknife, semantic_variance
 from fusionzoo.metrics.contribution import Estimate as Scored
 from fusionzoo.metrics.contribution import contribution, perceptual_scores
 from fusionzoo.metrics.segmentation import iou_from_confusion
@@ -132,6 +133,9 @@ def _level(tally: Tally, level: int, at: dict[str, str], reducer: Reducer, names
     if "rgb" in iou and "x" in iou:
         halves = [scores["half0"].iou - scores["half1"].iou for scores in (iou["rgb"], iou["x"])]
         row.agreement = agree.agreement(curves["rgb"]["full"], curves["x"]["full"], halves, names)
+        if "fused" in iou:
+            halves.append(iou["fused"]["half0"].iou - iou["fused"]["half1"].iou)
+            agree.fill_fused(row.agreement, [curves[s]["full"] for s in STREAMS], halves, names)
     return row
 
 
@@ -143,8 +147,16 @@ def health(tally: Tally, points: Mapping[str, Probe]) -> list[ProbeHealth]:
         if isinstance(sums, ChannelHealth):
             s = sums.compute()
             values = (number(s.mean), number(s.std), number(s.effective_rank), s.saturated)
-            rows.append(ProbeHealth(name, s.channels, s.dead, *values, point.modality, point.role))
+            gate = _gate(tally.sums.get(Task("gate", (name,)).key))
+            rows.append(ProbeHealth(name, s.channels, s.dead, *values, point.modality, point.role, gate))
     return rows
+
+
+def _gate(sums: object) -> GateHealth | None:
+    if not isinstance(sums, GateStatistics):
+        return None
+    s = sums.compute()
+    return GateHealth(*map(number, (s.entropy, s.shut, s.open, s.by_channel, s.by_image, s.by_position)))
 
 
 def planted_table(rows: Sequence[Level], class_names: Sequence[str], concepts: Mapping[str, str]) -> Planted | None:

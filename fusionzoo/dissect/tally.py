@@ -24,6 +24,7 @@ from fusionzoo.metrics import (
     ConceptStatistics,
     ConceptWeights,
     ConfusionMatrix,
+    GateStatistics,
     Grouped,
     LinearCKA,
     Moments,
@@ -37,11 +38,12 @@ Sums = Any  # an Accumulator, or a Grouped of them: both merge and go through st
 
 @dataclass(frozen=True)
 class PointInfo:
-    """What must be known of a probe point before the first pass: its channels and its declared bounds."""
+    """What must be known of a probe point before the first pass: channels, declared bounds, whether it is a gate."""
 
     channels: int
     low: float | None = None
     high: float | None = None
+    gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,8 @@ class Tally:
         info = s.points[task.points[0]]
         if task.kind == "health":
             return ChannelHealth(info.channels, info.low, info.high)
+        if task.kind == "gate":
+            return GateStatistics(info.channels, info.low or 0.0, 1.0 if info.high is None else info.high)
         if task.kind == "quantiles":
             assert s.tau is not None
             return Quantiles(info.channels, s.tau)

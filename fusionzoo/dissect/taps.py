@@ -17,6 +17,7 @@ from fusionzoo.dissect.tally import Tally
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.metrics import concept_masks
 from fusionzoo.metrics.base import as_samples
+from fusionzoo.metrics.concepts import stack_weights
 
 __all__ = ["AllHeard", "Taps", "some", "thinned"]
 
@@ -96,8 +97,9 @@ class Taps:
             for task in self.tasks[name]:
                 if task.kind in TOGETHER:
                     self._keep(name, value, task.variant)
-                else:
+                elif task.kind != "curve":
                     getattr(self, f"_{task.kind}")(task, value)
+            self._curves([t for t in self.tasks[name] if t.kind == "curve"], value)
         except InputError as error:
             raise CheckFailed(f"{name}, images {some(self.ids)}: {error}") from error
         self.unheard.discard(name)
@@ -141,7 +143,7 @@ class Taps:
     def _health(self, task: Task, value: Tensor) -> None:
         self.tally.sums[task.key].update(value)
 
-    _quantiles = _health
+    _quantiles = _gate = _health
 
     def _statistics(self, task: Task, value: Tensor) -> None:
         mine = [i for i, role in enumerate(self.roles) if role in task.roles]
@@ -149,16 +151,21 @@ class Taps:
             masks, valid = self._masks("area", (value.shape[2], value.shape[3]))
             self.tally.sums[task.key].update(value[mine], masks[mine], valid[mine])
 
-    def _curve(self, task: Task, value: Tensor) -> None:
-        mine = [i for i, role in enumerate(self.roles) if role in task.roles]
-        if not mine:
+    def _curves(self, tasks: Sequence[Task], value: Tensor) -> None:
+        """All fits of a point: scored together, at the map's own size (a curve upsamples what it counts)."""
+        read = [i for i, role in enumerate(self.roles) if any(role in t.roles for t in tasks)]
+        if not read:
             return
         masks, valid = self._masks("nearest", self.grid)
-        scores = self.tally.weights[task.key].score(value[mine], self.grid)
-        train = torch.tensor([self.roles[i] != "held" for i in mine])
-        groups = self.tally.settings.concept_groups if task.variant == FITS[0] else 1
-        group = torch.tensor([self.split.group(self.places[i], groups) for i in mine])
-        self.tally.sums[task.key].update(scores, masks[mine], valid[mine], train=train, group=group)
+        scores = stack_weights([self.tally.weights[t.key] for t in tasks]).score(value[read])
+        for task, own in zip(tasks, scores.chunk(len(tasks), dim=1), strict=True):
+            mine = [i for i in read if self.roles[i] in task.roles]
+            if mine:
+                train = torch.tensor([self.roles[i] != "held" for i in mine])
+                groups = self.tally.settings.concept_groups if task.variant == FITS[0] else 1
+                group = torch.tensor([self.split.group(self.places[i], groups) for i in mine])
+                own = own[[read.index(i) for i in mine]]
+                self.tally.sums[task.key].update(own, masks[mine], valid[mine], train=train, group=group)
 
     def _masks(self, mode: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Concept masks and validity of the batch, made once for each size."""

@@ -14,7 +14,11 @@ from tests.dissect.toy import Toy, ToyData
 
 NAMES = ["both", "rgb", "x", "neither", "far better by rgb", "missing"]
 """What the two made-up streams below encode."""
-SHOWN = {"rgb": (3.0, 3.0, 0.0, 0.0, 4.0, 3.0), "x": (3.0, 0.0, 3.0, 0.0, 1.5, 3.0)}
+SHOWN = {
+    "rgb": (3.0, 3.0, 0.0, 0.0, 4.0, 3.0),
+    "x": (3.0, 0.0, 3.0, 0.0, 1.5, 3.0),
+    "fused": (5.0, 1.5, 3.0, 0.0, 4.0, 3.0),
+}
 
 
 def scored(stream, n=48, groups=8, keep=None, seed=0):
@@ -25,7 +29,7 @@ def scored(stream, n=48, groups=8, keep=None, seed=0):
         masks = torch.rand(1, 6, 12, 16, generator=drawn) < 0.2
         masks[:, 5] = False
         noise = torch.randn(
-            1, 6, 12, 16, generator=torch.Generator().manual_seed(10_000 * (1 + (stream == "x")) + seed + i)
+            1, 6, 12, 16, generator=torch.Generator().manual_seed(10_000 * (1 + list(SHOWN).index(stream)) + seed + i)
         )
         scores = noise + masks * torch.tensor(SHOWN[stream])[:, None, None]
         group = i // 2 % groups
@@ -44,6 +48,17 @@ def test_each_concept_goes_where_it_was_made_to():
     assert found.chance[0] == pytest.approx(0.2, abs=0.02)
     rgb, x = scored("rgb").compute().iou, scored("x").compute().iou
     assert found.difference[1].value == pytest.approx(float(rgb[1] - x[1]), abs=1e-12)
+
+
+def test_what_the_fusion_gains_and_loses():
+    curves = [scored(s) for s in ("rgb", "x", "fused")]
+    found = agree.agreement(curves[0], curves[1], [torch.zeros(6).double()] * 2, NAMES)
+    agree.fill_fused(found, curves, [torch.full((6,), 0.01).double()] * 3, NAMES)
+    assert found.gained == ["both"] and found.lost == ["rgb"]
+    agree.fill_fused(found, curves, [torch.zeros(6).double()] * 2 + [torch.full((6,), 0.9).double()], NAMES)
+    assert found.gained == found.lost == []  # below the noise of the fused representation
+    agree.fill_fused(found, [curves[0], curves[1], curves[0]], [torch.zeros(6).double()] * 3, NAMES)
+    assert found.gained == [] and found.lost == ["x"]
 
 
 def test_a_difference_below_the_noise_is_never_specific():

@@ -232,6 +232,10 @@ def test_health(toy):
     assert list(rows) == list(probe_points(Toy()))
     assert rows["rgb_at"].dead == 1 and rows["rgb_at"].channels == 2  # the constant channel
     assert rows["gate"].dead == 2 and rows["gate"].saturated == 0.5 and rows["gate"].effective_rank is None
+    gate = rows["gate"].gate  # one channel always 1, the other always a half
+    assert (gate.shut, gate.open, gate.entropy) == (0.0, 0.5, 0.5)
+    assert gate.by_channel == pytest.approx(1) and gate.by_image == gate.by_position == pytest.approx(0)
+    assert rows["rgb_at"].gate is None
     assert rows["gate"].mean == pytest.approx(0.75) and rows["x_at"].saturated is None
 
 
