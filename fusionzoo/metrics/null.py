@@ -208,7 +208,7 @@ def _by_forms(measure: str, rows: list[Tensor], options: dict[str, float]) -> Ca
     forms = torch.stack([_form(measure, r, options) for r in rows])
     forms = forms / forms.flatten(1).norm(dim=1)[:, None, None]
     flat = forms.flatten(1)
-    return lambda order: flat @ forms[:, order][:, :, order].flatten(1).T
+    return lambda order: flat @ forms[:, order[:, None], order].flatten(1).T
 
 
 def _by_rows(measure: str, rows: list[Tensor], options: dict[str, float]) -> Callable[[Tensor], Tensor]:

@@ -149,21 +149,31 @@ def cca(
     _check_cca(keep, ridge)
     if bool(constant(moments)[[moments.index(p), moments.index(q)]].any()):
         return torch.full((1,), torch.nan).double(), torch.full((1,), torch.nan).double()
-    return _cca(moments, p, q, _principal(moments, p, keep), _principal(moments, q, keep), ridge)
+    one, two = _principal(moments, p, keep), _principal(moments, q, keep)
+    u, rho, _ = torch.linalg.svd(_whitened(moments, p, q, one, two, ridge), full_matrices=False)
+    return _checked_rho(moments, rho, one, two, ridge), _projection_weights(u, one, ridge)
 
 
-def _cca(
-    moments: CentredMoments, p: int | str, q: int | str, one: Eigen, two: Eigen, ridge: float
-) -> tuple[Tensor, Tensor]:
+def _whitened(moments: CentredMoments, p: int | str, q: int | str, one: Eigen, two: Eigen, ridge: float) -> Tensor:
+    """(k, l) cross-covariance of the whitened principal directions; its singular values are the correlations."""
     (lx, vx), (ly, vy) = one, two
     wx, wy = (lx + ridge * lx.mean()).rsqrt(), (ly + ridge * ly.mean()).rsqrt()
-    white = wx[:, None] * (vx.T @ moments.block(p, q) @ vy) * wy
-    u, rho, _ = torch.linalg.svd(white, full_matrices=False)
-    if ridge == 0 and moments.n <= len(lx) + len(ly):
-        rho = torch.full_like(rho, torch.nan)
-    # canonical variates h = X V diag(wx) u have unit norm; h'X = u' diag(wx) V' Sxx
-    weights = (u.T @ (wx * lx)[:, None].mul(vx.T)).abs().sum(1)
-    return rho.clamp(max=1), weights / weights.sum()
+    return wx[:, None] * (vx.T @ moments.block(p, q) @ vy) * wy
+
+
+def _checked_rho(moments: CentredMoments, rho: Tensor, one: Eigen, two: Eigen, ridge: float) -> Tensor:
+    if ridge == 0 and moments.n <= len(one[0]) + len(two[0]):
+        return torch.full_like(rho, torch.nan)
+    return rho.clamp(max=1)
+
+
+def _projection_weights(u: Tensor, eigen: Eigen, ridge: float = 0.0) -> Tensor:
+    """(k,) weights of the canonical variates with coefficients u (m, k) on whitened directions; they sum to 1."""
+    values, vectors = eigen
+    w = (values + ridge * values.mean()).rsqrt()
+    # canonical variates h = X V diag(w) u have unit norm; h'X = u' diag(w) V' Sxx
+    weights = (u.T @ (w * values)[:, None].mul(vectors.T)).abs().sum(1)
+    return weights / weights.sum()
 
 
 def cca_matrices(moments: CentredMoments, keep: float = 0.99, ridge: float = 0.1) -> dict[str, Tensor]:
@@ -183,13 +193,15 @@ def cca_matrices(moments: CentredMoments, keep: float = 0.99, ridge: float = 0.1
     eigen = {p: _eigen(moments, p) for p in good}  # one decomposition per set, not per pair
     kept, whole = ({p: _cut(e, share) for p, e in eigen.items()} for share in (keep, 1.0))
     for p in good:
-        for q in good:
-            rho, weights = _cca(moments, p, q, kept[p], kept[q], 0.0)
-            result["pwcca"][p, q] = (rho * weights).sum()
-            if q <= p:
-                result["svcca"][p, q] = result["svcca"][q, p] = rho.mean()
-                regular = _cca(moments, p, q, whole[p], whole[q], ridge)[0].mean()
-                result["rcca"][p, q] = result["rcca"][q, p] = regular
+        for q in (q for q in good if q <= p):
+            u, rho, vh = torch.linalg.svd(_whitened(moments, p, q, kept[p], kept[q], 0.0), full_matrices=False)
+            rho = _checked_rho(moments, rho, kept[p], kept[q], 0.0)
+            result["svcca"][p, q] = result["svcca"][q, p] = rho.mean()
+            result["pwcca"][p, q] = (rho * _projection_weights(u, kept[p])).sum()
+            result["pwcca"][q, p] = (rho * _projection_weights(vh.T, kept[q])).sum()
+            rho = torch.linalg.svdvals(_whitened(moments, p, q, whole[p], whole[q], ridge))
+            rho = _checked_rho(moments, rho, whole[p], whole[q], ridge)
+            result["rcca"][p, q] = result["rcca"][q, p] = rho.mean()
     return result
 
 
