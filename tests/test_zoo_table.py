@@ -1,0 +1,84 @@
+"""The README's table of published models: fresh, complete, and equal to counts that were made on the originals."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fusionzoo.models import list_models
+from fusionzoo.registry import architectures
+
+# 10^9 multiply-accumulates at 480x640 and parameters, measured on the original modules
+ORIGINALS = {
+    "cmx_mit_b0": (15.3, 11_201_008),
+    "cmx_mit_b2": (78.2, 66_581_424),
+    "cmx_mit_b5": (196.0, 181_074_864),
+    "acnet_resnet50": (115.6, 116_628_168),
+    "rednet_resnet50": (91.2, 81_970_233),
+    "esanet_r34_nbt1d": (45.1, 46_955_840),
+    "cen_resnet101": (617.9, 118_201_578),
+    "cen_resnet152": (663.3, 133_891_306),
+    "tokenfusion_mit_b0": (19.6, 4_048_794),
+    "tokenfusion_mit_b3": (110.2, 45_917_306),
+    "gemini_mit_b3": (154.5, 74_551_274),
+    "gemini_mit_b5": (284.1, 137_209_322),
+    "cmnext_mit_b2": (74.1, 58_694_225),
+    "asymformer_b0t": (42.5, 33_059_576),
+    "dformer_tiny": (14.8, 6_003_912),
+    "dformer_small": (28.7, 18_747_144),
+    "dformer_base": (45.2, 29_524_840),
+    "dformer_large": (69.0, 39_030_392),
+    "dformerv2_s": (40.6, 26_686_018),
+    "dformerv2_b": (77.2, 53_923_050),
+    "dformerv2_l": (135.4, 95_266_426),
+    "mfnet": (8.3, 736_275),
+    "rtfnet_r50": (198.6, 185_238_501),
+    "rtfnet_r152": (289.5, 254_510_053),
+}
+
+
+@pytest.fixture(scope="module")
+def bench(root: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("zoo_table", root / "benchmarks/zoo.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["zoo_table"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def stored(bench: ModuleType) -> dict[str, dict[str, Any]]:
+    return json.loads(bench.RESULTS.read_text())["models"]
+
+
+def test_the_table_is_fresh_and_complete(bench: ModuleType, stored: dict[str, Any], root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert text == bench.readme(text, stored), "stale: run python benchmarks/zoo.py --readme-only"
+    assert set(list_models()) >= set(stored)
+    assert list(stored) == list(architectures), "run python benchmarks/zoo.py"
+    assert set(bench.CLAIMED) | set(bench.NOTES) <= set(stored)
+
+
+def test_counts_are_the_originals(stored: dict[str, Any]) -> None:
+    for name, (gmacs, params) in ORIGINALS.items():
+        assert stored[name]["params"] == params, name
+        # some forms here need a few products less than the original's
+        assert stored[name]["gmacs"] == pytest.approx(gmacs, rel=2.5e-3, abs=0.06), name
+
+
+@pytest.mark.parametrize("name", ["mfnet", "dformer_tiny", "cmx_mit_b0", "rtfnet_r18", "sigma_tiny"])
+def test_stored_counts_are_measured(name: str, bench: ModuleType, stored: dict[str, Any]) -> None:
+    assert bench.measure(name) == stored[name]
+
+
+@pytest.mark.slow
+def test_all_stored_counts_are_measured(bench: ModuleType, stored: dict[str, Any]) -> None:
+    for name, found in stored.items():
+        assert bench.measure(name) == found, name
