@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fusionzoo.dissect import sweep
 from fusionzoo.dissect.effects import Trace
 from fusionzoo.dissect.intervention import interventions
 from fusionzoo.dissect.trace import ChannelMean, erase, trace
@@ -283,6 +286,63 @@ def test_the_plan_names_every_level_of_a_two_stream_model():
     ]
 
 
+def two_stream(name, data):
+    """An untrained model of the zoo whose predictions vary: statistics of the data, each class's logits with mean 0."""
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3)
+    nn.init.normal_(model.head.weight, std=1.0)
+    batch = model.preprocess(*(torch.stack([data[i][key] for i in range(len(data))]) for key in ("rgb", "x")))
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        model.train()(*batch)
+        model.head.bias -= model.eval()(*batch).mean(dim=(0, 2, 3))
+    return model
+
+
+def test_edits_in_a_two_stream_model_equal_other_inputs():
+    """Where streams do not interact, all of a stream passes its first fused level: with it goes the whole input."""
+    data = ToyData(4)
+    model = two_stream("hybrid_mobilenetv1-025_fpn", data)
+    found = trace(model, data, edits=("swap", "restore"), progress=False)
+
+    def scores(red_of, depth_of):
+        counts = torch.zeros(3, 3, dtype=torch.int64)
+        for i in range(4):
+            inputs = model.preprocess(data[red_of(i)]["rgb"][None], data[depth_of(i)]["x"][None])
+            with torch.no_grad():
+                guess = model(*inputs).argmax(1).flatten()
+            label = data[i]["label"].flatten()
+            counts += torch.bincount(3 * label[label < 3] + guess[label < 3], minlength=9).view(3, 3)
+        return iou_from_confusion(counts)
+
+    clean = scores(lambda i: i, lambda i: i)
+    assert found.clean.iou == pytest.approx(clean.tolist(), abs=1e-12)
+    others = {"rgb": scores(lambda i: (i + 2) % 4, lambda i: i), "x": scores(lambda i: i, lambda i: (i + 2) % 4)}
+    for stream, other in others.items():
+        wanted = pytest.approx((clean - other).tolist(), abs=1e-12)
+        assert row(found, "swap", f"stage2.{stream}").class_effect == wanted
+        assert row(found, "swap", "", stream=stream).class_effect == wanted
+        assert float((clean - other).abs().max()) > 0.01
+        assert row(found, "restore", f"stage2.{stream}").share == pytest.approx(1.0)
+        for level in (2, 3, 4, 5):  # a fused value is made of this level's two inputs, and one of them is clean anyway
+            alone = row(found, "restore", f"stage{level}.fusion.{stream}_in")
+            fused = row(found, "restore", f"stage{level}.fusion.fused", absent=stream)
+            assert alone.class_effect == fused.class_effect and alone.miou == fused.miou
+        last = [row(found, "restore", f"stage5.{p}") for p in (stream, f"fusion.{stream}_in")]
+        assert last[0].class_effect == last[1].class_effect  # no level follows
+
+
+def test_where_streams_exchange_a_fusion_block_reaches_the_later_levels():
+    data = ToyData(4)
+    found = trace(two_stream("channel_exchange_mobilenetv1-025_fpn", data), data, edits=("swap",), progress=False)
+    clean = found.clean.iou
+    pair = [row(found, "swap", f"stage2.{p}") for p in ("rgb", "fusion.rgb_in")]
+    assert pair[0].class_effect == pair[1].class_effect  # the stream goes on with what the block gives back
+    assert any(abs(e) > 0.01 for e in pair[0].class_effect) and len(clean) == 3
+
+
 def test_channel_mean_merges_to_the_mean_of_all():
     g = torch.Generator().manual_seed(0)
     values = [torch.randn(3, 4, 5, 6, generator=g) + 7, torch.randn(2, 4, 2, 2, generator=g)]
@@ -372,6 +432,33 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, reads, monkeypatch):
     path.write_bytes(b"nonsense")
     with pytest.raises(InputError, match="no saved state"):
         trace(Ladder(), ToyData(18), state=path, **options)
+
+
+class Suicidal(ToyData):
+    def __getitem__(self, index):
+        if self.read == 28:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+def doomed(_rank, path):
+    torch.set_num_threads(1)
+    sweep.SAVE_EVERY = 1
+    trace(Ladder(), Suicidal(18), state=path, edits=("mean", "restore"), progress=False, batch_size=4)
+
+
+@pytest.mark.slow
+def test_a_run_killed_by_the_system_goes_on(tmp_path):
+    import torch.multiprocessing as mp
+
+    path = tmp_path / "state"
+    with pytest.raises(mp.ProcessExitedException, match="SIGKILL"):
+        mp.spawn(doomed, (str(path),), nprocs=1)
+    options = {"edits": ("mean", "restore"), "progress": False, "batch_size": 4}
+    rest = ToyData(18)
+    found = trace(Ladder(), rest, state=path, **options)
+    assert plain(found) == plain(trace(Ladder(), ToyData(18), **options))
+    assert rest.read < 18  # the pass for means was complete
 
 
 def work(rank, world, folder):
