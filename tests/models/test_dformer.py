@@ -74,6 +74,7 @@ def test_decoder_reconstructs_its_codes() -> None:
     maps = [torch.randn(1, c, 8 >> i, 8 >> i) for i, c in enumerate((4, 6, 8))]
     with torch.no_grad(), probe(decoder, "ham.codes", "squeezed", "context", "out") as seen:
         assert decoder(maps).shape == (1, 3, 8, 8)
+    assert {m.eps for m in decoder.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-3}
     assert seen["ham.codes"].shape == (1, 64, 8, 8) and float(seen["ham.codes"].min()) >= 0
     decoder.ham.codes.tap = torch.zeros_like
     with torch.no_grad(), probe(decoder, "context") as silent:
