@@ -10,12 +10,17 @@ terms are outer products of row sums. Grams are summed over slices of the featur
 (HSIC1 is invariant to the origin, and one within the cloud loses no digits to a large mean), in float32 within a slice
 and float64 across slices: no copy of a map is made.
 
+The permutation null needs no second pass either: with `permutations`, every batch is also compared after shuffling the
+samples of the second set within it, and the sums of each shuffle are kept. A batch's shuffles come from its own
+numbers, so the null does not depend on the order of batches or on which process saw them.
+
 Kernels: "linear", or "rbf" exp(-|x - y|^2 / (2 s^2)) with s = bandwidth x the batch's median distance (Kornblith et al.
 2019).
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +31,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
 from fusionzoo.metrics.cka import cka_from_hsic
 
-__all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "rbf_kernel", "shifted_gram"]
+__all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "rbf_kernel", "shifted_gram", "u_centred"]
 
 SLICE = 1 << 12  # features per slice, to stay in the processor's cache
 
@@ -41,6 +46,7 @@ class MinibatchScores:
         batch_size: the largest batch.
         kernel: "linear" or "rbf".
         bandwidth: of the rbf kernel, as a fraction of the median distance within a batch; None for "linear".
+        null: (permutations, P, P) float64 values for shuffled samples of the column's set; None where not asked for.
     """
 
     cka: Tensor
@@ -50,6 +56,15 @@ class MinibatchScores:
     batch_size: int
     kernel: str
     bandwidth: float | None = None
+    null: Tensor | None = None
+
+    @property
+    def p(self) -> Tensor:
+        """(P, P) float64 share of shuffles at least as similar, the real one counted; NaN without a null or a value."""
+        if self.null is None:
+            return torch.full_like(self.cka, torch.nan)
+        share = (1 + (self.null >= self.cka - 1e-12).sum(0)).double() / (1 + len(self.null))
+        return torch.where(self.cka.isnan(), torch.nan, share)
 
 
 def shifted_gram(feature: Tensor) -> Tensor:
@@ -102,6 +117,28 @@ def batch_hsic(kernels: Tensor) -> Tensor:
     return value / (n * (n - 3))
 
 
+def u_centred(kernels: Tensor) -> Tensor:
+    """U-centred kernel matrices (..., n, n), n >= 4: the inner product of two over n (n - 3) is their unbiased HSIC.
+
+    Szekely and Rizzo 2014: with a zero diagonal, row and column means over n - 2 are taken off, and the total over
+    (n - 1)(n - 2) is added; the diagonal stays zero.
+
+    >>> k = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(0)).double()
+    >>> k = k + k.mT
+    >>> u = u_centred(k)
+    >>> torch.allclose((u[0] * u[1]).sum() / 18, batch_hsic(k)[0, 1])
+    True
+    """
+    n = kernels.shape[-1]
+    kernels = kernels.clone()
+    kernels.diagonal(dim1=-2, dim2=-1).zero_()
+    rows = kernels.sum(-1) / (n - 2)
+    total = kernels.sum((-2, -1), keepdim=True) / ((n - 1) * (n - 2))
+    kernels = kernels - rows[..., :, None] - rows[..., None, :] + total
+    kernels.diagonal(dim1=-2, dim2=-1).zero_()
+    return kernels
+
+
 class MinibatchCKA(Accumulator):
     """Minibatch CKA of all pairs of P feature sets.
 
@@ -111,6 +148,7 @@ class MinibatchCKA(Accumulator):
         points: names of the feature sets, or their number.
         kernel: "linear" or "rbf".
         bandwidth: of the rbf kernel, in units of the median distance.
+        permutations: shuffles of each batch for the permutation null; state grows by permutations x P^2.
 
     >>> x = torch.randn(20, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     >>> score = MinibatchCKA(2)
@@ -129,14 +167,18 @@ class MinibatchCKA(Accumulator):
         source="Nguyen et al. 2020; rbf kernel: Kornblith et al. 2019",
     )
 
-    def __init__(self, points: Sequence[str] | int = 2, kernel: str = "linear", bandwidth: float = 0.5) -> None:
+    def __init__(
+        self, points: Sequence[str] | int = 2, kernel: str = "linear", bandwidth: float = 0.5, permutations: int = 0
+    ) -> None:
         super().__init__()
         self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
         if kernel not in ("linear", "rbf"):
             raise InputError(f"unknown kernel {kernel!r}: use 'linear' or 'rbf'")
         if not bandwidth > 0:
             raise InputError(f"bandwidth must be positive, got {bandwidth}")
-        self.kernel, self.bandwidth = kernel, bandwidth
+        if permutations < 0:
+            raise InputError(f"permutations must not be negative, got {permutations}")
+        self.kernel, self.bandwidth, self.permutations = kernel, bandwidth, permutations
         count = len(self.points)
         self._state = {
             "hsic": torch.zeros(count, count, dtype=torch.float64),
@@ -145,9 +187,16 @@ class MinibatchCKA(Accumulator):
             "skipped": torch.zeros((), dtype=torch.int64),
             "batch_size": torch.zeros((), dtype=torch.int64),
         }
+        if permutations:
+            self._state["null"] = torch.zeros(permutations, count, count, dtype=torch.float64)
 
     def _config(self) -> dict[str, object]:
-        return {"points": self.points, "kernel": self.kernel, "bandwidth": self.bandwidth}
+        return {
+            "points": self.points,
+            "kernel": self.kernel,
+            "bandwidth": self.bandwidth,
+            "permutations": self.permutations,
+        }
 
     @accumulates
     def update(self, *features: Tensor) -> None:
@@ -173,9 +222,26 @@ class MinibatchCKA(Accumulator):
         if self.kernel == "rbf":
             stacked = torch.stack([rbf_kernel(g, self.bandwidth) for g in stacked])
         self._state["hsic"] += n * batch_hsic(stacked)
+        if self.permutations:
+            self._state["null"] += n * self._shuffled(stacked)
         self._state["n"] += n
         self._state["batches"] += 1
         self._state["batch_size"] = self._state["batch_size"].clamp(min=n)
+
+    def _shuffled(self, kernels: Tensor) -> Tensor:
+        """(permutations, P, P) unbiased HSIC of kernels (P, n, n) with the samples of the second set shuffled."""
+        n = kernels.shape[1]
+        centred = u_centred(kernels)
+        flat = centred.flatten(1)
+        # a seed from the batch itself: its numbers to 7 digits, so that it does not hang on the order of a sum
+        trace = kernels.diagonal(dim1=1, dim2=2).sum() + kernels[:, 0].sum()
+        seed = zlib.crc32(f"{n} {float(trace):.6e}".encode())
+        generator = torch.Generator().manual_seed(seed)
+        made = []
+        for _ in range(self.permutations):
+            order = torch.randperm(n, generator=generator).to(kernels.device)
+            made.append(flat @ centred[:, order[:, None], order].flatten(1).T)
+        return torch.stack(made) / (n * (n - 3))
 
     def _merge(self, other: dict[str, Tensor]) -> None:
         largest = torch.maximum(self._state["batch_size"], other["batch_size"])
@@ -193,4 +259,12 @@ class MinibatchCKA(Accumulator):
             batch_size=int(state["batch_size"]),
             kernel=self.kernel,
             bandwidth=self.bandwidth if self.kernel == "rbf" else None,
+            null=self._null(),
         )
+
+    def _null(self) -> Tensor | None:
+        if not self.permutations:
+            return None
+        own = self._state["hsic"].diagonal()
+        own = torch.where(own > 0, own, torch.nan).sqrt()
+        return (self._state["null"] / torch.outer(own, own)).cpu()

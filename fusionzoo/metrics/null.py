@@ -22,6 +22,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import rows as rows_module
 from fusionzoo.metrics import similarity
+from fusionzoo.metrics.minibatch import u_centred
 from fusionzoo.metrics.moments import CentredMoments
 from fusionzoo.metrics.rows import _dissimilarity_ranks, _neighbours, _same, centred_rbf
 
@@ -121,15 +122,6 @@ def _falls(measure: str) -> bool:
     return MEASURES[measure].larger_is == "more different"
 
 
-def _u_centred(kernel: Tensor) -> Tensor:
-    """The U-centred matrix of a kernel (n, n): unbiased HSIC is the inner product of two of them over n (n - 3)."""
-    n = len(kernel)
-    kernel = kernel.clone().fill_diagonal_(0)
-    rows = kernel.sum(0) / (n - 2)
-    kernel = kernel - rows[:, None] - rows[None, :] + kernel.sum() / ((n - 1) * (n - 2))
-    return kernel.fill_diagonal_(0)
-
-
 def _form(measure: str, rows: Tensor, options: dict[str, float]) -> Tensor:
     """(n, n) matrix of a set of samples such that the similarity of two sets is the cosine of their matrices."""
     n = len(rows)
@@ -142,12 +134,12 @@ def _form(measure: str, rows: Tensor, options: dict[str, float]) -> Tensor:
         form[upper[0], upper[1]] = torch.nan if ranks is None else ranks
         return form + form.T
     if measure == "rbf_cka":
-        return _u_centred(centred_rbf(rows, options.get("bandwidth", 0.5)))
+        return u_centred(centred_rbf(rows, options.get("bandwidth", 0.5)))
     size, rows = rows.mean(0).square().sum(), rows - rows.mean(0)
     gram = rows @ rows.T
     if bool(gram.diagonal().mean() <= 1e-24 * size):
         gram = torch.full_like(gram, torch.nan)
-    return _u_centred(gram) if measure == "cka" else gram
+    return u_centred(gram) if measure == "cka" else gram
 
 
 FORMS = ("cka", "cka_biased", "rbf_cka", "rsa", "mutual_knn")

@@ -61,6 +61,7 @@ CASES: dict[str, Case] = {
     "moments": (lambda: Moments(("a", "b", "c")), lambda m, d: m.update(d["a"], d["b"], d["b"][:, :2])),
     "minibatch": (lambda: MinibatchCKA(2), lambda m, d: m.update(d["a"], d["b"])),
     "minibatch_rbf": (lambda: MinibatchCKA(2, kernel="rbf"), lambda m, d: m.update(d["a"], d["b"])),
+    "minibatch_null": (lambda: MinibatchCKA(2, permutations=3), lambda m, d: m.update(d["a"], d["b"])),
     "rows": (lambda: RowSample(2, limit=4), lambda m, d: m.update(d["key"], d["a"], d["b"])),
     "cosine_gap": (lambda: PositionCosine(2, "gap"), lambda m, d: m.update(d["a"], d["b"][:, :C])),
     "cosine_pix": (lambda: PositionCosine(2, "pix"), lambda m, d: m.update(d["a"], d["b"][:, :C])),
@@ -95,7 +96,7 @@ CASES: dict[str, Case] = {
     ),
 }
 
-BATCHWISE = {"minibatch", "minibatch_rbf"}
+BATCHWISE = {"minibatch", "minibatch_null", "minibatch_rbf"}
 """Their value depends on how samples are batched, so the same batches are compared."""
 
 

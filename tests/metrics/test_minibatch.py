@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -112,3 +115,65 @@ def test_undefined_and_wrong_use() -> None:
         metric.update(torch.full((6, 5), float("inf")))
     with pytest.raises(InputError, match="unknown kernel"):
         MinibatchCKA(2, "poly")
+
+
+class TestNull:
+    @staticmethod
+    def _sets(n: int = 48) -> list[Tensor]:
+        g = torch.Generator().manual_seed(0)
+        a = torch.randn(n, 3, 4, 4, generator=g)
+        return [a, a.flip(1) + 0.3 * torch.randn(n, 3, 4, 4, generator=g), torch.randn(n, 5, 2, 2, generator=g)]
+
+    def _feed(self, *parts: slice, kernel: str = "linear", times: int = 19) -> MinibatchCKA:
+        score, sets = MinibatchCKA(3, kernel=kernel, permutations=times), self._sets()
+        for part in parts:
+            score.update(*(f[part] for f in sets))
+        return score
+
+    @pytest.mark.parametrize("kernel", ["linear", "rbf"])
+    def test_related_sets_are_told_from_unrelated_ones(self, kernel: str) -> None:
+        result = self._feed(slice(0, 16), slice(16, 32), slice(32, 48), kernel=kernel).compute()
+        assert result.null is not None and result.null.shape == (19, 3, 3)
+        assert float(result.p[0, 1]) == float(result.p[0, 0]) == pytest.approx(0.05) and float(result.p[0, 2]) > 0.05
+        assert float(result.null[:, 0, 1].mean()) == pytest.approx(
+            0, abs=0.1
+        )  # unbiased: nothing is expected by chance
+        plain = MinibatchCKA(3, kernel=kernel)
+        for part in (slice(0, 16), slice(16, 32), slice(32, 48)):
+            plain.update(*(f[part] for f in self._sets()))
+        assert torch.equal(plain.compute().cka, result.cka) and bool(plain.compute().p.isnan().all())
+
+    def test_each_permuted_value_is_the_score_of_shuffled_samples(self) -> None:
+        sets, score = self._sets(12), MinibatchCKA(3, permutations=4)
+        score.update(*sets)
+        null = score.compute().null
+        assert null is not None
+        wanted = []
+        for a in sets[:1]:
+            for order in itertools.islice(_orders(sets), 4):
+                pair = MinibatchCKA(2)
+                pair.update(a, sets[1][order])
+                wanted.append(float(pair.compute().cka[0, 1]))
+        torch.testing.assert_close(null[:, 0, 1], torch.tensor(wanted).double(), rtol=1e-5, atol=1e-6)
+
+    def test_does_not_depend_on_order_or_processes(self) -> None:
+        cuts = [slice(0, 16), slice(16, 32), slice(32, 48)]
+        want = self._feed(*cuts).compute().null
+        shards = self._feed(cuts[2]).merge(self._feed(cuts[1], cuts[0])).compute().null
+        assert want is not None and shards is not None
+        torch.testing.assert_close(shards, want, rtol=1e-9, atol=1e-12)
+
+    def test_wrong_use(self) -> None:
+        with pytest.raises(InputError, match="permutations"):
+            MinibatchCKA(2, permutations=-1)
+        with pytest.raises(InputError, match="permutations is 0 here and 3 there"):
+            MinibatchCKA(2).merge(MinibatchCKA(2, permutations=3))
+
+
+def _orders(sets: list[Tensor]) -> Iterator[Tensor]:
+    """The shuffles of a batch, from the seed that the module states: n and the checksum of its kernels."""
+    kernels = torch.stack([shifted_gram(f) for f in sets])
+    trace = float(sum(k.trace() for k in kernels) + sum(k[0].sum() for k in kernels))
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{len(sets[0])} {trace:.6e}".encode()))
+    while True:
+        yield torch.randperm(len(sets[0]), generator=generator)
