@@ -93,7 +93,7 @@ def _segment(u: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, start: Te
     decay = torch.exp(step.unsqueeze(-1) * a)
     drive = (step * u).unsqueeze(-1) * b.unsqueeze(-2)
     states = linear_scan(decay, drive, start)  # (T, ..., D, N)
-    return (states * c.unsqueeze(-2)).sum(-1), states[-1]
+    return (states * c.unsqueeze(-2)).sum(-1), states[-1].clone()  # a view would keep all states alive
 
 
 def selective_scan(
@@ -129,8 +129,7 @@ def selective_scan(
     state = u.new_zeros(u.shape[0], *u.shape[2:], a.shape[-1])
     many = u.shape[1] > segment and torch.is_grad_enabled()
     outs = []
-    for begin in range(0, u.shape[1], segment):
-        u_t, step_t, b_t, c_t = (t[begin : begin + segment] for t in timed)
+    for u_t, step_t, b_t, c_t in zip(*(t.split(segment) for t in timed), strict=True):
         arguments = (u_t, step_t, a, b_t, c_t, state)
         y, state = checkpoint(_segment, *arguments, use_reentrant=False) if many else _segment(*arguments)
         outs.append(y)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.resnet import Bottleneck
 
 from fusionzoo.errors import InputError
@@ -77,6 +79,65 @@ def test_scan_gradients() -> None:
     drive = torch.randn(19, 2, dtype=torch.float64, requires_grad=True)
     start = torch.randn(2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(linear_scan, (decay, drive, start))
+
+
+@pytest.mark.parametrize("segment", [5, 1024])
+def test_gradients_of_the_selective_scan(segment: int) -> None:
+    """All six arguments in float64, with segments that are computed again and without, against finite differences."""
+    arguments = [t.double().requires_grad_() for t in scan_inputs(11)]
+    assert torch.autograd.gradcheck(lambda *a: selective_scan(*a, segment=segment), arguments)
+
+
+class LiveBytes(TorchDispatchMode):
+    """The most bytes that tensors made inside held at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.alive: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if not isinstance(tensor, Tensor) or (storage := tensor.untyped_storage()).data_ptr() in self.alive:
+                continue  # a view
+            place, size = storage.data_ptr(), storage.nbytes()
+            self.alive.add(place)
+            self.now += size
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self.gone, place, size)
+        return out
+
+    def gone(self, place: int, size: int) -> None:
+        self.alive.discard(place)
+        self.now -= size
+
+
+def scan_memory(length: int) -> tuple[int, int]:
+    """(most bytes alive during forward and backward, bytes kept for the backward) of a scan with 16 states."""
+    arguments = [t.requires_grad_() for t in scan_inputs(length, width=32, states=16)]
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with LiveBytes() as live:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = selective_scan(*arguments, segment=64).sum()
+        loss.backward()
+    return live.most, sum(kept.values())
+
+
+def test_memory_of_the_scan_is_linear_without_its_states() -> None:
+    """Four times the length: at most four times the memory, and far less than the states of all steps."""
+    states = 4 * 2 * 32 * 16  # bytes of one step's
+    (most, kept), (most_4, kept_4) = scan_memory(1024), scan_memory(4096)
+    assert most_4 < 4.2 * most and kept_4 < 4.2 * kept
+    # an (L, D, N) tensor would be `states` a step; what grows is inputs, outputs and their gradients
+    grows, keeps = (most_4 - most) / 3072, (kept_4 - kept) / 3072
+    assert grows < 0.7 * states and keeps < 0.3 * states, f"{grows}, {keeps} bytes a step"
 
 
 def test_segments_change_neither_values_nor_gradients() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import fusionzoo.fusion  # noqa: F401  fills the registry
 from fusionzoo.fusion.acnet import ACNet
 from fusionzoo.fusion.asymformer import CrossModalAttention, FeatureSelection, SelectAndAttend
 from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
@@ -19,6 +20,7 @@ from fusionzoo.fusion.sagate import SAGate
 from fusionzoo.fusion.se_add import SEAdd
 from fusionzoo.fusion.sigma import ConcatScan, CrossScan
 from fusionzoo.fusion.token_exchange import TokenExchange
+from fusionzoo.registry import fusions
 
 MEASURED: dict[Callable[..., nn.Module], dict[tuple[int, ...], int]] = {
     FeatureRectify: {(64,): 107_074, (128,): 427_138, (320,): 2_665_282, (512,): 6_820_354},
@@ -47,3 +49,48 @@ def test_measured_count(kind: Callable[..., nn.Module], arguments: tuple[int, ..
     with torch.device("meta"):
         block = kind(*arguments)
     assert sum(p.numel() for p in block.parameters()) == count
+
+
+FORMULAS: dict[str, Callable[[int], float]] = {
+    "acnet": lambda c: 2 * (c * c + c),
+    "asymformer": lambda c: 5.5 * c * c + 10.5 * c,  # LAFS of 2 C: 3 C^2 / 2, join 2 C^2 + 2 C, CMA 2 C^2 + 8.5 C
+    "attention_fusion": lambda c: 2 * c * c + 6 * c + 2,
+    "cddfuse": lambda c: 4 * c * c + 2 * c,
+    "channel_exchange": lambda c: 4 * c,
+    "cmnext": lambda c: 60 * c * c + 181 * c + 5,  # PPX 17 C^2 + 146 C + 3, and CMX's
+    "cmx": lambda c: 43 * c * c + 35 * c + 2,  # FRM 26 C^2 + 9 C + 2, FFM 17 C^2 + 26 C
+    "concat": lambda c: 2 * c * c + 2 * c,
+    "cross_attention": lambda c: 6 * c * c + 13 * c,
+    "dformer": lambda c: 17.25 * c * c + 159 * c,  # without the global path: level 1
+    "dformerv2": lambda c: 12 * c * c + 90 * c + 3,
+    "eaef": lambda c: 4.5 * c * c + 205.125 * c + 3,
+    "emsaformer": lambda c: c * c + 3 * c,
+    "film": lambda c: 2 * c * c + 2 * c,
+    "fusenet": lambda c: 0,
+    "gate": lambda c: 2 * (2 * c * max(8, c // 16) + max(8, c // 16) + c),
+    "gemini": lambda c: 11 * c * c + 14 * c,
+    "hybrid": lambda c: 3.5 * c * c + 8 * c + 1 + 2 * (max(8, min(c // 8, 32)) * (c + 13) + 1),
+    "low_rank_tensor": lambda c: 8 * (c * c + c) + 4 + c,
+    "mfnet": lambda c: 18 * c * c + 3 * c,
+    "rednet": lambda c: 0,
+    "rtfnet": lambda c: 0,
+    "sagate": lambda c: 3 * c * c / 8 + 49 * c / 8 + 2,
+    "se_add": lambda c: c * c / 4 + 17 * c / 8,
+    "se_add_uni_rgb": lambda c: c * c / 4 + 17 * c / 8,
+    "shapeconv": lambda c: 18 * c * c + 164 * c + 1,  # convolution 18 C^2, M 2 C 81, b, norm 2 C
+    "shaspec": lambda c: 21 * c * c + 8 * c + 2,
+    "sigma": lambda c: 18 * c * c + 188 * c,  # CroMB 8.5 C^2 + 84 C, ConMB 9.5 C^2 + 104 C
+    "spnet": lambda c: 54 * c * c + 11 * c,
+    "sum": lambda c: 0,
+    "token_exchange": lambda c: 3.25 * c * c + 8.5 * c + 4,
+    "xmsnet": lambda c: 4 * c * c + 6 * c + 198 + 2 * (max(4, c // 16) * (3 * c + 1) + c),
+}
+"""Added up from each strategy's equations, C a multiple of 64."""
+
+
+@pytest.mark.parametrize("channels", [64, 128, 320])
+@pytest.mark.parametrize("name", sorted(fusions))
+def test_every_strategy_counts_as_its_formula(name: str, channels: int) -> None:
+    with torch.device("meta"):
+        block = fusions.get(name)(channels)
+    assert sum(p.numel() for p in block.parameters()) == FORMULAS[name](channels)
