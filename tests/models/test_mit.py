@@ -89,7 +89,7 @@ def test_decoder_is_another_librarys() -> None:
 
 
 def test_eps_of_the_norms() -> None:
-    """CMX as SegFormer; CMNeXt 1e-5 for RGB: with 1e-6 its distance to the original's stored maps is three times larger,
+    """CMX as SegFormer; CMNeXt 1e-5 for RGB: with 1e-6 it is three times as far from the original's stored maps,
     and still within the tolerance of the parity tests."""
     with torch.device("meta"):
         cmx, cmnext = create_model("cmx_mit_b0"), create_model("cmnext_mit_b0", auxiliaries=2)
