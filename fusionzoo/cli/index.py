@@ -21,7 +21,7 @@ FUSIONS: dict[str, dict[str, Any]] = {
     "eaef": {'family': 'attention', 'interaction': 'exchange', 'params': 31563, 'paper': 'Liang et al., EAEF (RA-L 2023), arXiv 2303.15710', 'licence': 'MIT (ours, from the equations); original: README badge says MIT, no licence file'},
     "emsaformer": {'family': 'concat', 'interaction': 'none', 'params': 4288, 'paper': 'Fischedick et al., EMSAFormer (IJCNN 2023), arXiv 2306.05242', 'licence': 'MIT (ours, from the equations); original: Apache-2.0'},
     "film": {'family': 'cross-modal', 'interaction': 'inject', 'params': 8320, 'paper': 'Perez et al., FiLM (AAAI 2018), arXiv 1709.07871', 'licence': 'MIT (ours, from the equation)'},
-    "fusenet": {'family': 'concat', 'interaction': 'inject', 'params': 0, 'paper': 'Hazirbas et al., FuseNet (ACCV 2016)', 'licence': 'MIT (ours, from the equation)'},
+    "fusenet": {'family': 'concat', 'interaction': 'inject', 'params': 0, 'paper': 'Hazirbas et al., FuseNet (ACCV 2016)', 'licence': 'MIT (ours, from the equation); original: BSD-2-Clause (Caffe), its changes GPL-3.0'},
     "gate": {'family': 'attention', 'interaction': 'none', 'params': 2192, 'paper': '', 'licence': 'MIT (ours)'},
     "gemini": {'family': 'cross-modal', 'interaction': 'exchange', 'params': 45952, 'paper': 'Jia et al., GeminiFusion (ICML 2024), arXiv 2406.01210', 'licence': 'MIT (ours, from the equations); original: MIT file, NVIDIA non-commercial header on mix_transformer.py'},
     "hybrid": {'family': 'hybrid', 'interaction': 'none', 'params': 16083, 'paper': 'rule: Chen et al., arXiv 2308.10019; block ours', 'licence': 'MIT (ours)'},

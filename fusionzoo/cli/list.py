@@ -44,7 +44,7 @@ def command(patterns: tuple[str, ...], fusions: bool, architectures: bool, index
     columns = tuple(rows[0])
     cells = tuple(tuple(_cell(row[c]) for c in columns) for row in rows)
     align = "".join("<" if isinstance(rows[0][c], str) else ">" for c in columns)
-    for line in text_table(Table("", columns, cells, align), width=160, indent=0):
+    for line in text_table(Table("", columns, cells, align), width=200 if fusions else 160, indent=0):
         say(line)
 
 
@@ -86,10 +86,20 @@ def _fusions(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
                 "family": row["family"],
                 "interaction": row["interaction"],
                 "params at C=64": row["params"],
+                "licence of the original": original_licence(row["licence"]),
                 "paper": row["paper"],
             }
         )
     return rows
+
+
+def original_licence(licence: str) -> str:
+    """What a strategy's licence line says of its original; empty where the block is ours alone.
+
+    >>> original_licence("MIT (ours, from the equations); original: Apache-2.0")
+    'Apache-2.0'
+    """
+    return licence.partition("; ")[2].removeprefix("original: ")
 
 
 def _architectures(patterns: tuple[str, ...]) -> list[dict[str, Any]]:

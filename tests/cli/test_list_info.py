@@ -33,7 +33,22 @@ def test_list_fusions() -> None:
     rows = json.loads(call("list", "--fusions", "--json", "con*", "sum"))
     assert [r["strategy"] for r in rows] == ["concat", "sum"]
     assert rows[0]["params at C=64"] == 2 * 64 * 64 + 2 * 64, "1x1 convolution without bias, and its norm"
+    rows = {r["strategy"]: r for r in json.loads(call("list", "--fusions", "--json"))}
+    assert rows["cmx"] == {
+        "strategy": "cmx",
+        "family": "cross-modal",
+        "interaction": "exchange",
+        "params at C=64": 178_370,
+        "licence of the original": "MIT",
+        "paper": "Zhang et al., CMX (T-ITS 2023), arXiv 2203.04838",
+    }
+    assert rows["dformer"]["licence of the original"] == "MIT file, README: non-commercial use only"
+    assert rows["acnet"]["licence of the original"] == "no licence stated" and rows["mfnet"]["licence of the original"]
+    assert rows["hybrid"]["licence of the original"] == rows["rgb_only"]["licence of the original"] == ""
+    families = {r["family"] for r in rows.values()}
+    assert families == {"concat", "attention", "cross-modal", "exchange", "hybrid", "baseline"}
     text = call("list", "--fusions")
+    assert "licence of the original" in text and "NVIDIA non-commercial" in text
     assert "hybrid" in text and "rgb_only" in text and "\x1b" not in text
 
 
