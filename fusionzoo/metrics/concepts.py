@@ -48,7 +48,8 @@ __all__ = [
     "stack_weights",
 ]
 
-SPARSE = 0.05  # share of active binary channels below which sums run over the active ones only
+SPARSE = 0.01  # share of active binary channels below which sums run over the active ones only
+POSITIONS = 1 << 10  # positions summed at once, to stay in the processor's cache
 
 
 def _unravel(index: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,21 +85,12 @@ class ConceptWeights:
         maps = maps.detach()
         with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
             weight, bias = self.weight.to(maps.device), self.bias.to(maps.device)
-            flat, shape = maps.flatten(2).contiguous(), maps.shape[2:]
-            few = None
+            flat, shape = maps.flatten(2), maps.shape[2:]
             if self.thresholds is not None:
-                thresholds = self.thresholds.to(flat)
-                if flat.device.type == "cpu":
-                    few = few_above(flat, thresholds, SPARSE)
-                if few is None:
-                    flat = flat > thresholds[:, None]
-            if few is None:
-                scores = weight @ flat.to(weight.dtype) + bias[:, None]
-            else:  # sums over the active channels only
-                image, channel, position = _unravel(few[0], flat)
-                rows = bias.repeat(len(flat) * flat.shape[2], 1)
-                rows.index_add_(0, image * flat.shape[2] + position, weight.T.contiguous()[channel])
-                scores = rows.view(len(flat), flat.shape[2], len(weight)).transpose(1, 2)
+                binary = torch.empty(flat.shape, dtype=weight.dtype, device=flat.device)
+                flat = torch.gt(flat, self.thresholds.to(flat)[:, None], out=binary)
+            spread = weight.expand(len(flat), *weight.shape)
+            scores = torch.baddbmm(bias[:, None].expand(len(flat), -1, 1), spread, flat.to(weight.dtype))
             scores = scores.unflatten(2, shape)
             if size is not None and tuple(size) != tuple(scores.shape[2:]):
                 scores = functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
@@ -245,7 +237,7 @@ class ConceptStatistics(Accumulator):
         binary = thresholds is not None or maps.dtype == torch.bool
         few = few_above(maps, thresholds, SPARSE) if binary else None
         if few is None:
-            per_image = self._add_dense(maps if thresholds is None else maps > thresholds[:, None], v, t)
+            per_image = self._add_dense(maps, thresholds, v.double(), t)
         else:
             per_image = self._add_sparse(*_unravel(few[0], maps), v, t)
         state["sum_x"] += per_image.sum(0)
@@ -253,13 +245,23 @@ class ConceptStatistics(Accumulator):
         if not bool(torch.isfinite(state["sum_x"]).all()):
             raise InputError("maps have values that are not finite (NaN or infinity)")
 
-    def _add_dense(self, maps: Tensor, valid: Tensor, t: Tensor) -> Tensor:
+    def _add_dense(self, maps: Tensor, thresholds: Tensor | None, valid: Tensor, t: Tensor) -> Tensor:
         """Adds X'VX and X'T of maps (B, C, n), valid (B, n), t (B n, K); returns X'V per image, (B, C)."""
-        x = maps.transpose(1, 2).reshape(-1, self.channels).double()
-        xv = x * valid.reshape(-1, 1).double()
-        self._state["gram"] += xv.T @ x
-        self._state["cross"] += x.T @ t
-        return xv.view(len(maps), -1, self.channels).sum(1)
+        (b, c, n), state = maps.shape, self._state
+        t = t.view(b, n, self.concepts)
+        per_image = torch.zeros(b, c, dtype=torch.float64, device=maps.device)
+        images = max(1, POSITIONS // n)
+        for i in range(0, b, images):
+            for j in range(0, n, POSITIONS):
+                part = (slice(i, i + images), slice(j, j + POSITIONS))
+                values, v = maps[part[0], :, part[1]].transpose(0, 1), valid[part]  # (C, images, positions), no C in v
+                x = torch.empty(values.shape, dtype=torch.float64, device=maps.device)
+                x = x.copy_(values) if thresholds is None else torch.gt(values, thresholds[:, None, None], out=x)
+                xv = x if bool((v == 1).all()) else x * v
+                state["gram"] += xv.flatten(1) @ x.flatten(1).T
+                state["cross"] += x.flatten(1) @ t[part].flatten(0, 1)
+                per_image[part[0]] += xv.sum(2).T
+        return per_image
 
     def _add_sparse(self, image: Tensor, channel: Tensor, position: Tensor, valid: Tensor, t: Tensor) -> Tensor:
         """The same from the few active values alone: sums over pairs of them at the same position."""
