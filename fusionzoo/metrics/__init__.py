@@ -40,7 +40,7 @@ from fusionzoo.metrics.gates import (
 )
 from fusionzoo.metrics.health import ChannelHealth, HealthScores, effective_rank
 from fusionzoo.metrics.logistic import LogisticFit, LogisticStep, fit_logistic
-from fusionzoo.metrics.masks import coarse_labels, merge_masks
+from fusionzoo.metrics.masks import coarse_labels, grid_masks, merge_masks
 from fusionzoo.metrics.minibatch import MinibatchCKA, MinibatchScores
 from fusionzoo.metrics.moments import CentredMoments, Moments
 from fusionzoo.metrics.null import MEASURES, NullTest, moments_of, null_test, row_similarity
@@ -149,6 +149,7 @@ __all__ = [
     "fit_logistic",
     "fused_roles",
     "geometry_similarity",
+    "grid_masks",
     "group_of",
     "interactions",
     "jackknife",

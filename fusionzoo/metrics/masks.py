@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fusionzoo.errors import InputError
 
-__all__ = ["area_masks", "coarse_labels", "concept_masks", "contains", "merge_masks"]
+__all__ = ["area_masks", "coarse_labels", "concept_masks", "contains", "grid_masks", "merge_masks"]
 
 
 def contains(masks: Tensor) -> Tensor:
@@ -44,6 +44,56 @@ def area_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     if bool(some.any()):
         shares[some] = functional.avg_pool2d(masks[some].float(), (height // h, width // w))
     return shares
+
+
+def _centres(size: int, to: int, device: torch.device) -> Tensor:
+    """(to,) index of the pixel at the centre of each cell."""
+    return ((torch.arange(to, device=device) + 0.5) * size / to).long()
+
+
+def grid_masks(
+    masks: Tensor, size: tuple[int, int], valid: Tensor | None = None, mode: str = "area"
+) -> tuple[Tensor, Tensor]:
+    """Masks at full size brought to a grid, as `concept_masks` does with labels; masks may overlap.
+
+    Args:
+        masks: (B, K, H, W) bool.
+        size: (h, w) of the grid, any.
+        valid: (B, H, W) bool, pixels where the concepts are known; all when None.
+        mode: "area" (share of the cell's pixels; the grid must not be finer than the masks) or "nearest" (the pixel at
+            the cell's centre).
+
+    Returns:
+        masks (B, K, h, w) and valid (B, h, w): float32 shares of the cell for "area", bool for "nearest".
+
+    Raises:
+        InputError: shapes do not fit, unknown mode, or a grid finer than the masks in "area".
+
+    >>> masks, valid = grid_masks(torch.tensor([[[[True, False], [True, True]]]]), (1, 1))
+    >>> masks.item(), valid.item()
+    (0.75, 1.0)
+    """
+    if masks.ndim != 4 or masks.dtype != torch.bool:
+        raise InputError(f"masks must be bool (B, K, H, W), got {masks.dtype} {tuple(masks.shape)}")
+    valid = torch.ones_like(masks[:, 0]) if valid is None else valid
+    if valid.dtype != torch.bool or tuple(valid.shape) != (len(masks), *masks.shape[2:]):
+        raise InputError(f"valid must be bool {(len(masks), *masks.shape[2:])}, got {valid.dtype} {tuple(valid.shape)}")
+    (height, width), (h, w), device = masks.shape[2:], size, masks.device
+    masks = masks & valid[:, None]
+    if mode == "nearest":
+        y, x = _centres(height, h, device)[:, None], _centres(width, w, device)
+        return masks[:, :, y, x], valid[:, y, x]
+    if mode != "area":
+        raise InputError(f"unknown mode {mode!r}: use 'area' or 'nearest'")
+    if h > height or w > width:
+        raise InputError(f"grid {h}x{w} is finer than the masks {height}x{width}: use mode 'nearest'")
+    both = torch.cat([masks, valid[:, None]], 1).float()
+    rows, columns = torch.arange(height, device=device) * h // height, torch.arange(width, device=device) * w // width
+    sums = torch.zeros(*both.shape[:2], h, width, device=device).index_add_(2, rows, both)
+    sums = torch.zeros(*both.shape[:2], h, w, device=device).index_add_(3, columns, sums)
+    pixels = torch.outer(torch.bincount(rows, minlength=h), torch.bincount(columns, minlength=w))
+    sums /= pixels
+    return sums[:, :-1], sums[:, -1]
 
 
 def merge_masks(masks: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
@@ -124,9 +174,7 @@ def concept_masks(
     labels = torch.where(known, labels, num_classes)
     rows, columns = torch.arange(height, device=labels.device), torch.arange(width, device=labels.device)
     if mode == "nearest":
-        y = ((torch.arange(h, device=labels.device) + 0.5) * height / h).long()
-        x = ((torch.arange(w, device=labels.device) + 0.5) * width / w).long()
-        small = labels[:, y[:, None], x]
+        small = labels[:, _centres(height, h, labels.device)[:, None], _centres(width, w, labels.device)]
         masks = small[:, None] == torch.arange(num_classes, device=labels.device)[:, None, None]
         return masks, small < num_classes
     if mode != "area":

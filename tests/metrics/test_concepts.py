@@ -19,6 +19,7 @@ from fusionzoo.metrics import (
     area_masks,
     coarse_labels,
     concept_masks,
+    grid_masks,
     merge_masks,
     minimum_channels,
     net2vec_2018,
@@ -72,6 +73,31 @@ class TestMasks:
             area_masks(masks, (5, 5))
         with pytest.raises(InputError, match="must be bool"):
             area_masks(masks.float(), grid)
+
+    @pytest.mark.parametrize("mode", ["area", "nearest"])
+    @pytest.mark.parametrize("size", [(6, 8), (4, 7), (24, 32), (5, 32)])
+    def test_masks_on_a_grid_are_those_of_their_labels(self, mode: str, size: tuple[int, int]) -> None:
+        labels = _labels()
+        known = labels != 255
+        full = torch.stack([labels == c for c in range(4)], 1)
+        masks, valid = grid_masks(full, size, known, mode)
+        want_masks, want_valid = concept_masks(labels, 4, size, mode=mode)
+        assert masks.dtype == want_masks.dtype and valid.dtype == want_valid.dtype
+        torch.testing.assert_close(masks, want_masks)
+        torch.testing.assert_close(valid, want_valid)
+        torch.testing.assert_close(grid_masks(full | ~known[:, None], size, known, mode)[0], want_masks)  # cut to valid
+
+    def test_masks_on_a_grid_wrong_input(self) -> None:
+        masks = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+        with pytest.raises(InputError, match="finer than the masks"):
+            grid_masks(masks, (8, 8))
+        assert grid_masks(masks, (8, 8), mode="nearest")[0].shape == (1, 2, 8, 8)
+        with pytest.raises(InputError, match="must be bool"):
+            grid_masks(masks.float(), (2, 2))
+        with pytest.raises(InputError, match="valid must be bool"):
+            grid_masks(masks, (2, 2), torch.ones(1, 2, 2, dtype=torch.bool))
+        with pytest.raises(InputError, match="unknown mode"):
+            grid_masks(masks, (2, 2), mode="bilinear")
 
     def test_wrong_input(self) -> None:
         with pytest.raises(InputError, match="out of range: 3 with 3 classes"):
