@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from fusionzoo.dissect.plain import FORMAT_VERSION, plain, read, versioned, write_atomic
 
 __all__ = [
+    "ERRORS",
     "ClassTrace",
     "Curve",
     "Effects",
@@ -34,6 +35,9 @@ __all__ = [
     "Trace",
     "TraceRow",
 ]
+
+ERRORS = 3.0
+"""An effect counts when it is larger than this many standard errors."""
 
 S = TypeVar("S", bound="_Stored")
 
@@ -145,10 +149,10 @@ class TraceRow:
 
     @property
     def signal(self) -> bool:
-        """Whether the effect on mIoU is more than two standard errors away from zero (False where unknown)."""
+        """Whether the effect on mIoU is more than ERRORS standard errors away from zero (False where unknown)."""
         if self.effect is None or self.effect_error is None:
             return False
-        return abs(self.effect) > 2 * self.effect_error
+        return abs(self.effect) > ERRORS * self.effect_error
 
 
 @dataclass
@@ -173,8 +177,8 @@ class ClassTrace:
         kind: where the class is visible, on planted data ("rgb", "x", "both", "joint", "none"), else "".
         iou: clean.
         rgb, rgb_error: IoU lost when every level of the rgb stream is ablated; x alike.
-        rests_on: "rgb" or "x" (that one costs more, by over two standard errors of the difference), "both", "neither"
-            (no loss above two standard errors), "" where the class is not recognised or nothing was measured.
+        rests_on: "rgb" or "x" (that one costs more, by over ERRORS standard errors of the difference), "both",
+            "neither" (no loss above that), "" where the class is not recognised or nothing was measured.
         point: the point of one level and one modality whose ablation costs this class most, "" where none costs any.
         level: of `point`.
     """

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from fusionzoo.dissect.effects import ClassTrace, Rest, Scores, Setting, Trace, TraceRow
+from fusionzoo.dissect.effects import ERRORS, ClassTrace, Rest, Scores, Setting, Trace, TraceRow
 from fusionzoo.dissect.intervention import ABLATIONS, CLEAN, Intervention
 from fusionzoo.dissect.summary import number, numbers
 from fusionzoo.dissect.sweep import difference, score
@@ -136,8 +136,8 @@ def _classes(
 
 
 def _sure(value: float | None, error: float | None) -> bool:
-    """A loss that is more than two standard errors above zero."""
-    return value is not None and error is not None and value > 2 * error and value > 0
+    """A loss that is more than ERRORS standard errors above zero."""
+    return value is not None and error is not None and value > ERRORS * error and value > 0
 
 
 def _rests_on(cost: Mapping[str, tuple[float | None, float | None]], between: tuple[float, float] | None) -> str:
@@ -145,7 +145,7 @@ def _rests_on(cost: Mapping[str, tuple[float | None, float | None]], between: tu
     if any(error is None for _, error in cost.values()):
         return ""
     lost = [s for s, (value, error) in cost.items() if _sure(value, error)]
-    if between is not None and len(lost) > 0 and abs(between[0]) > 2 * between[1]:
+    if between is not None and len(lost) > 0 and abs(between[0]) > ERRORS * between[1]:
         more = "rgb" if between[0] > 0 else "x"
         return more if more in lost else "neither"
     if len(lost) == 2:
