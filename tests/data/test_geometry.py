@@ -20,6 +20,7 @@ from fusionzoo.data.geometry import (
 )
 from fusionzoo.data.hha import NYU_CAMERA, Intrinsics
 from fusionzoo.errors import InputError, UnknownNameError
+from fusionzoo.metrics import ConceptCurve, ConceptStatistics, compare_curves, concept_roles
 
 SIZE = (60, 80)
 CAMERA = camera_of_view(SIZE, 60)
@@ -213,3 +214,42 @@ class TestConcepts:
         data.x_kind = "hha"  # type: ignore[misc]
         with pytest.raises(InputError, match="made from depth"):
             WithGeometry(data, NYU_CAMERA)
+
+
+def test_unlabelled_scenes_tell_what_each_modality_encodes() -> None:
+    """From planted scenes without their labels: texture edges are specific to filters of colour, shape edges to filters
+    of depth."""
+
+    def filters(image: Tensor) -> Tensor:
+        """(B, C, H, W) -> local contrasts along both axes, their magnitudes and the values."""
+        dx, dy = torch.zeros_like(image), torch.zeros_like(image)
+        dx[..., 1:-1] = (image[..., 2:] - image[..., :-2]).abs()
+        dy[..., 1:-1, :] = (image[..., 2:, :] - image[..., :-2, :]).abs()
+        wide = torch.nn.functional.max_pool2d(torch.maximum(dx, dy), 3, 1, 1)
+        return torch.cat([image, dx, dy, wide], 1)
+
+    n, concepts = 12, ("texture_edge", "shape_edge")
+    data = WithGeometry(Planted("train", n=n, size=(60, 80)), None, concepts, width=1, depth_step=0.08)
+    samples = [data[i] for i in range(n)]
+    masks = torch.stack([s["masks"] for s in samples])
+    valid = torch.stack([s["masks_valid"] for s in samples])
+    rgb = torch.stack([s["rgb"] for s in samples]).float() / 255
+    depth = torch.stack([s["x"] for s in samples])
+    inverse = torch.where(depth > 0, 1 / depth.clamp(min=0.1), 0.0)
+    train, group = torch.arange(n) % 2 == 0, torch.arange(n) // 2
+    curves = {}
+    for name, maps in (("rgb", filters(rgb)), ("x", filters(inverse))):
+        statistics = ConceptStatistics(maps.shape[1], 2)
+        statistics.update(maps[train], masks[train], valid[train])
+        curves[name] = ConceptCurve(2, groups=6)
+        curves[name].update(statistics.solve().score(maps), masks, valid, train=train, group=group)
+    one, two = curves["rgb"].compute(), curves["x"].compute()
+    roles = concept_roles(
+        one.iou,
+        two.iou,
+        se_rgb=one.iou_se,
+        se_x=two.iou_se,
+        se_delta=compare_curves(curves["rgb"], curves["x"]).se,
+        chance=one.curve[:, 0],
+    )
+    assert roles.roles == ("rgb", "x")
