@@ -13,6 +13,7 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.cmx import CMX as Exchange
 from fusionzoo.fusion.cmx import FeatureFusion, pixels_at
 from fusionzoo.hub.originals import model as original
@@ -67,6 +68,18 @@ def test_stochastic_depth_grows_linearly_and_acts_in_training_only() -> None:
     assert torch.equal(encoder.eval().stage(1, image), encoder.eval().stage(1, image))
     with pytest.raises(InputError, match="MiT-B6 is not one of B0, B1"):
         MiT(6)
+
+
+@torch.no_grad()
+def test_initialisation_by_fan_out() -> None:
+    """Depthwise 3x3: variance 2 / 9 counted in a group, 2 / (9 C) counted over all."""
+    layers = nn.Sequential(nn.Conv2d(64, 64, 3, groups=64), nn.Conv2d(64, 32, 3), nn.Linear(64, 64))
+    for by_group, wanted in ((True, (2 / 9) ** 0.5), (False, (2 / (9 * 64)) ** 0.5)):
+        mit_init_(layers, by_group)
+        assert float(layers[0].weight.std()) == pytest.approx(wanted, rel=0.1)
+        assert float(layers[1].weight.std()) == pytest.approx((2 / (9 * 32)) ** 0.5, rel=0.05)
+        assert float(layers[2].weight.std()) == pytest.approx(0.02, rel=0.05)
+        assert all(float(layer.bias.abs().max()) == 0 for layer in layers)
 
 
 def test_decoder_is_another_librarys() -> None:
