@@ -34,6 +34,7 @@ from fusionzoo.data.validate import checked
 from fusionzoo.dissect import relate, summary
 from fusionzoo.dissect.absence import check_policy
 from fusionzoo.dissect.feed import Feeder, needs_others, normalised, unwrapped
+from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.plan import METRICS, Pass, Plan, Split, make_plan
 from fusionzoo.dissect.results import DataInfo, Dissection, ModelInfo, Protocol, write_atomic
 from fusionzoo.dissect.tally import PointInfo, Settings, Tally
@@ -62,6 +63,7 @@ def dissect(
     limit: int | None = None,
     progress: bool = True,
     absence: str = "mean",
+    concepts: str = "labels",
     tau: float | None = TAU,
     ridge: float = RIDGE,
     reducer: summary.Reducer = "mean_abs",
@@ -84,6 +86,8 @@ def dissect(
         progress: show a progress bar on standard error.
         absence: what stands for a modality that is taken away: "mean", "zero", "permute", "noise" or "blur", see
             `fusionzoo.dissect.absence`.
+        concepts: "labels", the classes; "geometry", what depth and colour show, for data without labels: edges, and
+            with `fusionzoo.data.WithGeometry(data, camera)` orientations too; "masks" that samples carry.
         tau: share of activations above a channel's threshold; 0.005 is Net2Vec's, made for layers of hundreds of
             channels: C channels mark at most C tau of the positions. None takes raw activations (one pass less).
         ridge: of the concept solve.
@@ -113,17 +117,19 @@ def dissect(
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
     started = time.monotonic()
     _check_fit(model, data)
+    data, names = concept_data(data, concepts)
+    number = None if concepts == "labels" else len(names)
     indices = _indices(data, limit)
     seed = int(getattr(data, "seed", 0)) if seed is None else seed
     if absence == "permute" and len(indices) < 2:
         raise InputError('absence "permute" takes a modality from another image, here is one image only')
     with evaluating(model):
         permuted = absence != "permute" and len(indices) > 1
-        plan, settings, grid, size = _prepare(model, data, indices, points, metrics, tau, ridge, permuted)
+        plan, settings, grid, size = _prepare(model, data, indices, points, metrics, tau, ridge, permuted, number)
         split = Split.of(len(indices), block)
         tally = Tally(plan, settings)
         identity = _identity(model, data, indices, plan, settings, split, batch_size)
-        identity |= {"absence": absence, "seed": seed}
+        identity |= {"absence": absence, "seed": seed, "concepts": names}
         job = Job(model, data, indices, split, grid, absence, seed, batch_size, num_workers, progress)
         _run(job, tally, state, identity)
     return Dissection(
@@ -146,21 +152,26 @@ def dissect(
             passes=len(plan.passes),
             grid=list(grid) if any(t.kind == "curve" for t in plan.tasks) else None,
             block=split.block,
+            concepts=concepts,
             positions=settings.positions if any(t.variant == "pix" for t in plan.tasks) else None,
         ),
         segmentation=summary.segmentation(tally),
         contribution=summary.contribution_table(tally, absence),
         matrices=relate.matrices(tally, _levels(model, points)),
-        **_tables(tally, model, data, points, reducer),
+        concept_names=names if concepts != "labels" else [],
+        **_tables(tally, model, data, points, reducer, names),
     )
 
 
-def _tables(tally: Tally, model: nn.Module, data: Any, points: Any, reducer: summary.Reducer) -> dict[str, Any]:
-    rows = summary.levels(tally, _levels(model, points), reducer, data.class_names)
+def _tables(
+    tally: Tally, model: nn.Module, data: Any, points: Any, reducer: summary.Reducer, names: Sequence[str]
+) -> dict[str, Any]:
+    rows = summary.levels(tally, _levels(model, points), reducer, names)
+    planted = tally.settings.concepts is None
     return {
         "levels": rows,
         "probes": summary.health(tally, probe_points(model)),
-        "planted": summary.planted_table(rows, data.class_names, data.concepts),
+        "planted": summary.planted_table(rows, names, data.concepts) if planted else None,
     }
 
 
@@ -230,9 +241,10 @@ def _prepare(
     tau: float | None,
     ridge: float,
     permuted: bool,
+    concepts: int | None,
 ) -> tuple[Plan, Settings, tuple[int, int], list[int]]:
     """The plan, the settings, the concept grid and the image size, from one image's forward pass."""
-    batch = collate([checked(data[indices[0]], data)])
+    batch = collate([checked(plain_data(data)[indices[0]], data)])
     shapes = _shapes(model, *normalised(model, batch))
     probes = probe_points(model)
     chosen = probes if points is None else select(model, [points] if isinstance(points, str) else points)
@@ -247,7 +259,7 @@ def _prepare(
     if any(t.kind == "curve" for t in plan.tasks) and len(indices) < 4:
         raise InputError(f"concepts need at least 4 images, here are {len(indices)}; give more, or other metrics")
     info = {p: PointInfo(shapes[p][1], probes[p].low, probes[p].high, p in gates) for p in measured}
-    settings = Settings(data.num_classes, info, data.ignore_index, tau, ridge)
+    settings = Settings(data.num_classes, info, concepts, data.ignore_index, tau, ridge)
     size = list(batch["rgb"].shape[-2:])
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))
     return plan, settings, grid, size
@@ -380,7 +392,9 @@ def _pass(
     if not todo:
         return done
     sampler = [[job.indices[place] for place in read] for _, read in todo]
-    loader = DataLoader(job.data, batch_sampler=sampler, collate_fn=list, num_workers=job.num_workers)
+    masked = any(task.kind in ("statistics", "curve") for task in tally.current.tasks)
+    data = job.data if masked else plain_data(job.data)
+    loader = DataLoader(data, batch_sampler=sampler, collate_fn=list, num_workers=job.num_workers)
     feeder = Feeder(job.model, tally, job.split, job.grid, job.data, job.absence, job.seed)
     with feeder.listening():
         for (places, _), samples in zip(todo, loader, strict=True):

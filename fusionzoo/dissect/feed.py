@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.absence import CONSTANT, substitute
+from fusionzoo.dissect.masks import Source
 from fusionzoo.dissect.plan import OTHER, Pass, Split, Task
 from fusionzoo.dissect.tally import Tally
 from fusionzoo.dissect.taps import AllHeard, Taps, some
@@ -110,13 +111,14 @@ class Feeder:
         batch = collate(samples)
         here = normalised(self.model, batch)
         there = self._normalised_others(others, here) if self.others else None
-        label = batch["label"].to(here[0].device)
+        source = Source(batch, self.tally.settings, here[0].device)
+        label = source.label
         for condition in self.current.conditions:
             matrix = self.tally.active.get(Task("confusion", condition=condition).key)
             if condition == "none" and self.absence in CONSTANT:
                 predictions = self._of_nothing(here, label).expand_as(label)
             else:
-                logits = self._logits(condition, here, there, label, places, batch["id"], matrix is None)
+                logits = self._logits(condition, here, there, source, places, batch["id"], matrix is None)
                 if logits is None or matrix is None:
                     continue
                 predictions = torch.cat([predict_labels(each, label.shape[-2:]) for each in logits.split(1)])
@@ -130,7 +132,7 @@ class Feeder:
         condition: str,
         here: Pair,
         there: Pair | None,
-        label: Tensor,
+        source: Source,
         places: list[int],
         ids: Sequence[str],
         unscored: bool,
@@ -138,7 +140,7 @@ class Feeder:
         """The model's output under a condition; None where the forward pass was ended at the last probe."""
         inputs = self._inputs(condition, here, there, places)
         if condition == "both":
-            taps = self.taps = Taps(self.tally, label, places, self.split, self.grid, ids, stop_early=unscored)
+            taps = self.taps = Taps(self.tally, source, places, self.split, self.grid, ids, stop_early=unscored)
         try:
             logits: Tensor | None = self.model(*inputs)
         except AllHeard:

@@ -104,7 +104,7 @@ def levels(
     tally: Tally, points: Mapping[int, Mapping[str, str]], reducer: Reducer = "mean_abs", names: Sequence[str] = ()
 ) -> list[Level]:
     """One row for each level, coarse levels last. `names`: of the concepts."""
-    names = names or [str(k) for k in range(tally.settings.num_classes)]
+    names = names or [str(k) for k in range(tally.settings.num_concepts)]
     return [_level(tally, level, dict(points[level]), reducer, names) for level in sorted(points)]
 
 

@@ -51,7 +51,8 @@ class Settings:
     """The choices that all accumulators of a run share.
 
     Args:
-        num_classes: K, also the number of concepts.
+        num_classes: K.
+        concepts: number of concepts; None: the classes are the concepts.
         points: probe point -> its channels and bounds.
         tau: share of activations above a channel's threshold; None takes raw activations.
         ridge: of the concept solve, relative to the channels' correlation matrix.
@@ -66,6 +67,7 @@ class Settings:
 
     num_classes: int
     points: dict[str, PointInfo] = field(default_factory=dict)
+    concepts: int | None = None
     ignore_index: int = 255
     tau: float | None = 0.05
     ridge: float = 1e-2
@@ -76,6 +78,10 @@ class Settings:
     matrix_channels: int = 4096
     narrow: int = 256
     positions: int = 1024
+
+    @property
+    def num_concepts(self) -> int:
+        return self.num_classes if self.concepts is None else self.concepts
 
     def moment_groups(self, points: Sequence[str]) -> int:
         """Image groups for the moments of `points` together."""
@@ -221,10 +227,10 @@ class Tally:
             assert s.tau is not None
             return Quantiles(info.channels, s.tau)
         if task.kind == "statistics":
-            return ConceptStatistics(info.channels, s.num_classes, self._thresholds(task))
+            return ConceptStatistics(info.channels, s.num_concepts, self._thresholds(task))
         assert task.kind == "curve", task.kind
         self.weights[task.key] = self._solve(task)
-        return ConceptCurve(s.num_classes, s.bins, s.concept_groups if task.variant == FITS[0] else 1)
+        return ConceptCurve(s.num_concepts, s.bins, s.concept_groups if task.variant == FITS[0] else 1)
 
     def _get(self, key: str, kind: type[Any]) -> Any:
         found = self.sums[key]

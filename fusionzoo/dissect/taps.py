@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fusionzoo.dissect.masks import Source
 from fusionzoo.dissect.plan import FITS, Split, Task
 from fusionzoo.dissect.tally import Tally
 from fusionzoo.errors import CheckFailed, InputError
-from fusionzoo.metrics import concept_masks
 from fusionzoo.metrics.base import as_samples
 from fusionzoo.metrics.concepts import stack_weights
 
@@ -52,12 +52,16 @@ def thinned(maps: Tensor, positions: int) -> Tensor:
     return maps[..., top::step, left::step].contiguous() if step > 1 else maps.clone()
 
 
+def _rows(values: Tensor, mine: Sequence[int]) -> Tensor:
+    return values if len(mine) == len(values) else values[list(mine)]
+
+
 class Taps:
     """Listens during one forward pass.
 
     Args:
         tally: its current pass is fed.
-        label: (B, Hl, Wl).
+        source: of the concept masks of the batch.
         places: number of each image in the run; decides its role and its groups.
         grid: (H, W) of the concept masks.
         ids: of the images, for messages.
@@ -67,7 +71,7 @@ class Taps:
     def __init__(
         self,
         tally: Tally,
-        label: Tensor,
+        source: Source,
         places: Sequence[int],
         split: Split,
         grid: tuple[int, int],
@@ -75,14 +79,13 @@ class Taps:
         stop_early: bool = False,
     ) -> None:
         self.tally = tally
-        self.label = label
+        self.source = source
         self.places = places
         self.split = split
         self.grid = grid
         self.ids = ids
         self.stop_early = stop_early
         self.roles = [split.role(place) for place in places]
-        self.masks: dict[tuple[str, tuple[int, int]], tuple[Tensor, Tensor]] = {}
         self.rows: dict[tuple[str, str], Tensor] = {}
         self.tasks: dict[str, list[Task]] = {}
         for task in tally.current.tasks:
@@ -146,32 +149,26 @@ class Taps:
     _quantiles = _gate = _health
 
     def _statistics(self, task: Task, value: Tensor) -> None:
-        mine = [i for i, role in enumerate(self.roles) if role in task.roles]
+        mine = self._mine(task)
         if mine:
-            masks, valid = self._masks("area", (value.shape[2], value.shape[3]))
-            self.tally.sums[task.key].update(value[mine], masks[mine], valid[mine])
+            masks, valid = self.source.on("area", (value.shape[2], value.shape[3]))
+            self.tally.sums[task.key].update(*(_rows(v, mine) for v in (value, masks, valid)))
 
     def _curves(self, tasks: Sequence[Task], value: Tensor) -> None:
         """All fits of a point: scored together, at the map's own size (a curve upsamples what it counts)."""
-        read = [i for i, role in enumerate(self.roles) if any(role in t.roles for t in tasks)]
-        if not read:
+        tasks = [t for t in tasks if not t.roles.isdisjoint(self.roles)]
+        if not tasks:
             return
-        masks, valid = self._masks("nearest", self.grid)
-        scores = stack_weights([self.tally.weights[t.key] for t in tasks]).score(value[read])
+        masks, valid = self.source.on("nearest", self.grid)
+        scores = stack_weights([self.tally.weights[t.key] for t in tasks]).score(value)
         for task, own in zip(tasks, scores.chunk(len(tasks), dim=1), strict=True):
-            mine = [i for i in read if self.roles[i] in task.roles]
-            if mine:
-                train = torch.tensor([self.roles[i] != "held" for i in mine])
-                groups = self.tally.settings.concept_groups if task.variant == FITS[0] else 1
-                group = torch.tensor([self.split.group(self.places[i], groups) for i in mine])
-                own = own[[read.index(i) for i in mine]]
-                self.tally.sums[task.key].update(own, masks[mine], valid[mine], train=train, group=group)
+            mine = self._mine(task)
+            train = torch.tensor([self.roles[i] != "held" for i in mine])
+            groups = self.tally.settings.concept_groups if task.variant == FITS[0] else 1
+            group = torch.tensor([self.split.group(self.places[i], groups) for i in mine])
+            rows = [_rows(v, mine) for v in (own, masks, valid)]
+            self.tally.sums[task.key].update(*rows, train=train, group=group)
 
-    def _masks(self, mode: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Concept masks and validity of the batch, made once for each size."""
-        if mode == "area" and any(a > b for a, b in zip(size, self.label.shape[-2:], strict=True)):
-            mode = "nearest"  # maps finer than the labels: each cell lies within one label pixel
-        if (mode, size) not in self.masks:
-            settings = self.tally.settings
-            self.masks[mode, size] = concept_masks(self.label, settings.num_classes, size, settings.ignore_index, mode)
-        return self.masks[mode, size]
+    def _mine(self, task: Task) -> list[int]:
+        """Images of the batch that the task reads."""
+        return [i for i, role in enumerate(self.roles) if role in task.roles]

@@ -1,0 +1,113 @@
+"""Where the concept masks of a batch come from: its labels, or masks that its samples carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fusionzoo.data import WithGeometry
+from fusionzoo.data.geometry import GEOMETRY
+from fusionzoo.dissect.tally import Settings
+from fusionzoo.errors import InputError, unknown
+from fusionzoo.metrics import concept_masks
+
+__all__ = ["SOURCES", "Source", "concept_data", "plain_data"]
+
+SOURCES = ("labels", "geometry", "masks")
+"""What concepts are: the classes of the labels; what geometry and colour show; masks that samples carry."""
+
+EDGES = tuple(name for name in GEOMETRY if name.endswith("_edge"))
+
+
+def concept_data(data: Any, concepts: str) -> tuple[Any, list[str]]:
+    """The data whose samples show the concepts, and their names.
+
+    Args:
+        data: a dataset. For "geometry", `WithGeometry(dataset, camera, ...)` chooses the concepts; any other gets those
+            that need no camera, the edges.
+        concepts: one of SOURCES.
+
+    Raises:
+        UnknownNameError: another source. InputError: "masks" of data whose samples carry none.
+    """
+    if concepts not in SOURCES:
+        raise unknown("source of concepts", concepts, SOURCES)
+    if concepts == "labels":
+        return data, list(data.class_names)
+    if concepts == "geometry" and not isinstance(data, WithGeometry):
+        data = WithGeometry(data, None, EDGES)
+    names = getattr(data, "mask_names", None)
+    if not names:
+        raise InputError(
+            f'{data.name} carries no masks: concepts "masks" needs samples with masks (K, H, W) and masks_valid'
+            " (H, W), and mask_names"
+        )
+    return data, list(names)
+
+
+def plain_data(data: Any) -> Any:
+    """The same samples without masks that cost work to make."""
+    return data.dataset if isinstance(data, WithGeometry) else data
+
+
+class Source:
+    """Concept masks of one batch, on any grid, made once for each.
+
+    Args:
+        batch: as `fusionzoo.data.collate` makes it; with `masks`, a list of bool (K, H, W), and `masks_valid`, of bool
+            (H, W), where the concepts are not the labels.
+        device: of the features.
+    """
+
+    def __init__(self, batch: dict[str, Any], settings: Settings, device: torch.device) -> None:
+        self.settings = settings
+        self.label: Tensor = batch["label"].to(device)
+        self.masks: Tensor | None = None
+        if settings.concepts is not None and "masks" in batch:
+            self.masks = torch.stack([torch.as_tensor(m) for m in batch["masks"]]).to(device)
+            self.valid = torch.stack([torch.as_tensor(v) for v in batch["masks_valid"]]).to(device)
+            if self.masks.shape[1] != settings.concepts or self.masks.dtype != torch.bool:
+                raise InputError(
+                    f"masks of {batch['id'][0]} are {self.masks.dtype} {tuple(self.masks.shape[1:])}, wanted bool"
+                    f" ({settings.concepts}, H, W)"
+                )
+        self._made: dict[tuple[str, tuple[int, int]], tuple[Tensor, Tensor]] = {}
+
+    def on(self, mode: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Masks (B, K, h, w) and validity (B, h, w) on a grid.
+
+        Args:
+            mode: "area", shares of a cell, or "nearest", bool at the cells' centres.
+        """
+        fine = self.label.shape[-2:] if self.masks is None else self.masks.shape[-2:]
+        if mode == "area" and any(a > b for a, b in zip(size, fine, strict=True)):
+            mode = "nearest"  # maps finer than the masks: each cell lies within one pixel
+        if (mode, size) not in self._made:
+            s = self.settings
+            made = (
+                concept_masks(self.label, s.num_classes, size, s.ignore_index, mode)
+                if self.masks is None
+                else _on_grid(self.masks, self.valid, size, mode)
+            )
+            self._made[mode, size] = made
+        return self._made[mode, size]
+
+
+def _on_grid(masks: Tensor, valid: Tensor, size: tuple[int, int], mode: str) -> tuple[Tensor, Tensor]:
+    """As `concept_masks`, of masks that may overlap.
+
+    >>> masks = torch.tensor([[[[True, False], [True, True]]]])
+    >>> shares, known = _on_grid(masks, torch.tensor([[[True, True], [True, False]]]), (1, 1), "area")
+    >>> shares.item(), known.item()
+    (0.5, 0.75)
+    """
+    masks = masks & valid[:, None]
+    if mode == "area":
+        return F.adaptive_avg_pool2d(masks.float(), size), F.adaptive_avg_pool2d(valid.float(), size)
+    height, width = masks.shape[-2:]
+    y = ((torch.arange(size[0], device=masks.device) + 0.5) * height / size[0]).long()[:, None]
+    x = ((torch.arange(size[1], device=masks.device) + 0.5) * width / size[1]).long()
+    return masks[..., y, x], valid[..., y, x]
