@@ -15,8 +15,11 @@ from typing import Any
 
 from fusionzoo.data import parse_spec
 from fusionzoo.dissect import Dissection, dissect
+from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.results import write_atomic
+from fusionzoo.dissect.robustness import robustness
+from fusionzoo.dissect.trace import trace
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub.files import RECORD
 from fusionzoo.hub.load import Checkpoint, resolve
@@ -85,6 +88,7 @@ def check(
     token: str | bool | None = None,
     index: str | os.PathLike[str] | None = None,
     points: str | Sequence[str] | None = None,
+    effects: bool = False,
     batch_size: int = 8,
     progress: bool = True,
     state: str | os.PathLike[str] | None = None,
@@ -100,6 +104,8 @@ def check(
         size: (H, W) that the model sees; by default that of the record's result on this data, else the config's.
         revision, token, index: as for `fusionzoo.from_pretrained`.
         points, batch_size, progress, state: as for `fusionzoo.dissect`.
+        effects: also trace what the prediction rests on and how robust it is (`fusionzoo.trace`,
+            `fusionzoo.robustness`), about a hundred forward passes of each image.
 
     Returns:
         CheckResult; `.ok` and `.exit_status` say how it went.
@@ -129,6 +135,10 @@ def check(
                 name=checkpoint.name,
                 source=checkpoint.source,
             )
+            if effects:
+                result.dissection.effects = _effects(
+                    model, dataset, limit, batch_size, progress, state, checkpoint.name
+                )
         except CheckFailed as error:
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
@@ -137,6 +147,24 @@ def check(
     if out is not None:
         result.save(report_path(out))
     return result
+
+
+def _effects(
+    model: Any,
+    data: Any,
+    limit: int | None,
+    batch_size: int,
+    progress: bool,
+    state: str | os.PathLike[str] | None,
+    name: str,
+) -> Effects:
+    """Causal tracing and robustness curves; each with a state file of its own beside the dissection's."""
+
+    def options(part: str) -> dict[str, Any]:
+        own = None if state is None else f"{os.fspath(state)}.{part}"
+        return {"limit": limit, "batch_size": batch_size, "progress": progress, "state": own, "name": name}
+
+    return Effects(trace(model, data, **options("trace")), robustness(model, data, **options("robustness")))
 
 
 def report_path(out: str | os.PathLike[str], suffix: str = ".json") -> Path:

@@ -26,6 +26,7 @@ __all__ = ["command"]
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--revision", help="Branch, tag or commit of a Hub repository.")
 @click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
+@click.option("--effects", is_flag=True, help="Also causal tracing and robustness curves (many forward passes).")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @json_option
 def command(
@@ -37,6 +38,7 @@ def command(
     batch_size: int,
     revision: str | None,
     index: str | None,
+    effects: bool,
     quiet: bool,
     as_json_: bool,
 ) -> None:
@@ -59,7 +61,7 @@ def command(
             note(f"{name}:")
         result = check(
             name, data, None, limit,
-            split=split, revision=revision, index=index, batch_size=batch_size, progress=not quiet,
+            split=split, revision=revision, index=index, effects=effects, batch_size=batch_size, progress=not quiet,
         )  # fmt: skip
         results.append(result)
         if folder is not None:

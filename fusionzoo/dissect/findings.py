@@ -53,6 +53,7 @@ def findings(d: Dissection) -> list[Finding]:
         _answer(d),
         _planted(d),
         _adds(d),
+        _effects(d),
         _streams(d),
         _classes(d),
         _encoded(d),
@@ -181,6 +182,13 @@ def _planted(d: Dissection) -> list[Finding]:
 
 
 _KINDS = {"rgb": "colour-only concepts", "x": "depth-only", "both": "visible in both"}
+
+
+def _effects(d: Dissection) -> list[Finding]:
+    from fusionzoo.dissect.effect_findings import effect_findings  # which builds on this module
+
+    return effect_findings(d.effects, modality(d, "x"))
+
 
 # ------------------------------------------------------------------------------------------------------------ evidence
 

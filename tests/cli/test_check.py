@@ -58,6 +58,18 @@ def test_json_is_all_there_is_on_stdout(checkpoint: Path) -> None:
     assert result.exit_code == 1
 
 
+@pytest.mark.slow
+def test_effects_are_found_said_and_stored(checkpoint: Path) -> None:
+    result = call(str(checkpoint), "--limit", "4", "--quiet", "--effects", "--json")
+    values = json.loads(result.stdout)
+    dissection = Dissection.from_dict(values["dissection"])
+    assert dissection.effects is not None and dissection.effects.trace is not None
+    assert {r.level for r in dissection.effects.trace.ranking} == {2, 3, 4, 5}
+    assert dissection.effects.robustness is not None and len(dissection.effects.robustness.curves) == 9
+    assert dissection.effects.trace.clean.miou == dissection.segmentation["both"].miou
+    assert any(f["text"].startswith("robustness: ") for f in values["findings"])
+
+
 def test_several_names_are_compared(checkpoint: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(checkpoint, tmp_path / "copy" / checkpoint.name))
     result = call(str(checkpoint), str(other), "--limit", "8", "--out", str(tmp_path / "out"))
