@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusionzoo.metrics.base import Accumulator, MetricInfo
+from fusionzoo.metrics.catalogue import catalogue
 from fusionzoo.metrics.cka import CKAScores, LinearCKA
 from fusionzoo.metrics.commonality import Commonality, commonality
 from fusionzoo.metrics.concepts import (
@@ -133,6 +134,7 @@ __all__ = [
     "UnitScores",
     "VarianceScore",
     "area_masks",
+    "catalogue",
     "cca",
     "cca_matrices",
     "cka_matrices",

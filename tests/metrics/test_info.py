@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusionzoo import metrics
 from fusionzoo.metrics import (
     MEASURES,
-    Accumulator,
     ChannelHealth,
     ConceptAgreement,
     ConceptCurve,
@@ -24,7 +21,6 @@ from fusionzoo.metrics import (
     GateStatistics,
     LinearCKA,
     LogisticStep,
-    MetricInfo,
     MinibatchCKA,
     MixtureStatistics,
     Moments,
@@ -32,6 +28,7 @@ from fusionzoo.metrics import (
     Quantiles,
     RowSample,
     UnitDissection,
+    catalogue,
     commonality,
     concept_cosine,
     concept_geometry,
@@ -48,30 +45,14 @@ from fusionzoo.metrics import (
     shapley,
     trend,
 )
+from fusionzoo.metrics import null as null_module
 from fusionzoo.metrics.null import moments_of
 
 Data = dict[str, Tensor]
 N, C, K = 24, 5, 3
 
 
-def _infos() -> dict[str, MetricInfo]:
-    """Class name or "module.key" -> every description in the room."""
-    found: dict[str, MetricInfo] = {}
-    for path in sorted(Path(metrics.__file__).parent.glob("*.py")):
-        if path.stem == "__init__":
-            continue
-        module = importlib.import_module(f"fusionzoo.metrics.{path.stem}")
-        given = getattr(module, "INFO", {})
-        named = given if isinstance(given, dict) else {"": given}
-        found |= {f"{path.stem}.{key}".rstrip("."): info for key, info in named.items()}
-        for name, value in vars(module).items():
-            mine = isinstance(value, type) and issubclass(value, Accumulator) and value.__module__ == module.__name__
-            if mine and value is not Accumulator:
-                found[name] = value.info
-    return found
-
-
-INFOS = _infos()
+INFOS = catalogue()
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -298,6 +279,9 @@ CLOSE = {"similarity.r2": 2e-3, "commonality": 1e-4}
 
 
 def test_every_description_is_checked_here() -> None:
+    """The catalogue holds every INFO and every accumulator there is in the room's files."""
+    files = Path(null_module.__file__).parent.glob("*.py")
+    assert len(INFOS) == sum(p.read_text(encoding="utf-8").count("MetricInfo(") for p in files)
     assert set(VALUES) == set(INFOS)
     declared = {name for info in INFOS.values() for name in info.invariant_to}
     assert declared == set(MOVES), "a transformation is declared that is not tested, or the reverse"
