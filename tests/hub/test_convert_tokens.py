@@ -74,7 +74,7 @@ def test_arguments_as_text_are_the_arguments(official: tuple[FusionModel, dict[s
 
 def test_an_absent_depth_has_no_tokens() -> None:
     """Without depth the model equals its blocks on RGB's tokens and the global one, written out."""
-    ours = create_model("multimae_base", num_classes=3, **OURS).eval()
+    ours = create_model("multimae_base", num_classes=3, drop_missing=True, **OURS).eval()
     rgb, depth = images(32, 48)
     with torch.no_grad():
         tokens = ours.rgb_patches(rgb).flatten(2).transpose(1, 2)
@@ -87,6 +87,9 @@ def test_an_absent_depth_has_no_tokens() -> None:
         assert not torch.allclose(ours(rgb, torch.zeros_like(depth)), want)
         assert ours(None, depth).shape == want.shape
         assert ours(rgb[..., :21, :35], None).shape == (2, 3, 21, 35)
+        ours.drop_missing = False  # the default
+        torch.testing.assert_close(ours(rgb, None), ours(rgb, torch.zeros_like(depth)))
+        torch.testing.assert_close(ours.without_x(rgb), want)
 
 
 def test_positions_are_interpolated_to_other_grids() -> None:
@@ -104,7 +107,14 @@ def test_positions_are_interpolated_to_other_grids() -> None:
 
 
 def test_sizes_that_do_not_divide_are_refused() -> None:
-    for wrong in ({"width": 26}, {"heads": 5}, {"image_size": 40}, {"head_width": 70}, {"main_tasks": ["hha"]}):
+    for wrong in (
+        {"width": 26},
+        {"heads": 5},
+        {"image_size": 40},
+        {"head_width": 70},
+        {"main_tasks": ["hha"]},
+        {"main_tasks": ["depth"], "drop_missing": True},
+    ):
         with pytest.raises(InputError):
             create_model("multimae_tiny", **wrong)
 

@@ -76,6 +76,7 @@ def head(ctor: Mapping[str, Any]) -> dict[str, Any]:
         "head_pixels": pixels,
         "head_depth": take(given, "decoder_depth", default=4),
         "main_tasks": take(given, "main_tasks", default=("rgb",)),
+        "drop_missing": take(given, "drop_missing", default=False),
     }
 
 
@@ -90,10 +91,10 @@ def multivit(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) ->
     return port(model, state, table(model), _call, what=f"multivit_{size}")
 
 
-def _call(model: FusionModel, rgb: Any, depth: Tensor | None = None) -> Any:
+def _call(model: Any, rgb: Any, depth: Tensor | None = None) -> Any:
     if isinstance(rgb, Mapping):
         rgb, depth = rgb["rgb"], rgb.get("depth")
-    return model(rgb, depth)
+    return model(rgb, depth) if depth is not None else model.without_x(rgb)
 
 
 MODELS = {f"multivit_{size}": partial(multivit, size) for size in ("tiny", "base", "large")}
@@ -110,6 +111,7 @@ SOURCES = {
             "preds_per_patch": 16,
             "decoder_depth": 4,
             "main_tasks": ["rgb"],
+            "drop_missing": False,
         },
         classes=("num_classes", "output_adapters.semseg.final_layer.weight"),
         licence="cc-by-nc-4.0",

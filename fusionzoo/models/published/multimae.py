@@ -10,8 +10,9 @@ github.com/EPFL-VILAB/MultiMAE (CC BY-NC 4.0, weights too); written here from th
 
 There is one token stream and no fusion block: x reaches the prediction through self-attention alone. Level 1 holds the
 tokens as embedded, levels 2 to 5 those after each quarter of the blocks, split into RGB's and x's and laid out as maps,
-all of stride 16; x's after the last block are not read. A missing x is left out of the sequence, as published; a
-missing RGB, which the head reads, is zeros. The positions are parameters without gradient, as in the original.
+all of stride 16; x's after the last block are not read. A missing x is zeros, as in every model here, so that its
+probes stay; `drop_missing` leaves its tokens out of the sequence instead, as published. A missing RGB, which the head
+reads, is zeros either way. The positions are parameters without gradient, as in the original.
 """
 
 from __future__ import annotations
@@ -136,9 +137,10 @@ class MultiMAE(FusionModel):
         head_width, head_pixels, head_depth: width of a token in the head, pixels along a patch's side there, blocks.
         main_tasks: whose tokens the head reads, of "rgb" and "depth".
         drop: stochastic depth of the last block, rising linearly from 0 (published: 0.1).
+        drop_missing: `model(rgb, None)` is `model.without_x(rgb)`; the probes of x then do not fire.
 
     Raises:
-        InputError: sizes that do not divide, or a main task that is not an input.
+        InputError: sizes that do not divide, a main task that is not an input, or one that may not be dropped.
     """
 
     stride: ClassVar[int] = PATCH
@@ -158,6 +160,7 @@ class MultiMAE(FusionModel):
         head_depth: int = 4,
         main_tasks: Sequence[str] = ("rgb",),
         drop: float = 0.0,
+        drop_missing: bool = False,
     ) -> None:
         super().__init__(num_classes, x_channels, preprocess)
         usual = SIZES[size]
@@ -167,6 +170,8 @@ class MultiMAE(FusionModel):
         head_width = head_width or usual[4]
         if not main_tasks or not set(main_tasks) <= {"rgb", "depth"}:
             raise InputError(f"main_tasks is {list(main_tasks)}; give 'rgb', 'depth' or both")
+        if drop_missing and "depth" in main_tasks:
+            raise InputError("drop_missing: the head reads depth's tokens, which cannot be left out")
         require_divisible(width, 4, "parts of a position")
         for side in (height, breadth):
             require_divisible(side, PATCH, "pixels of a patch's side")
@@ -183,7 +188,9 @@ class MultiMAE(FusionModel):
             "head_depth": head_depth,
             "main_tasks": list(main_tasks),
             "drop": drop,
+            "drop_missing": drop_missing,
         }
+        self.drop_missing = drop_missing
         self.main_tasks = tuple(main_tasks)
         self.rgb_patches = PatchTokens(3, width, (height, breadth))
         self.x_patches = PatchTokens(x_channels, width, (height, breadth))
@@ -203,8 +210,12 @@ class MultiMAE(FusionModel):
         return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x"} for i in (1, *self._ends.values())}
 
     def _sized(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
-        if x is not None or "depth" in self.main_tasks:
-            return super()._sized(rgb, x, step)
+        if rgb is not None and x is None and self.drop_missing:
+            return self.without_x(rgb, step)
+        return super()._sized(rgb, x, step)
+
+    def without_x(self, rgb: Tensor, step: int = 1) -> Tensor:
+        """Logits of RGB's tokens alone, (B, K, H, W), or on a grid `step` times coarser."""
         rgb, _ = self.inputs(rgb, None)
         height, width = rgb.shape[-2:]
         rgb = F.pad(rgb, (0, -width % PATCH, 0, -height % PATCH), mode="replicate")
