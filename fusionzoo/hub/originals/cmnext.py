@@ -91,7 +91,7 @@ def _call(model: FusionModel, rgb: Tensor, *others: Tensor) -> Tensor:
 
 
 def modalities(ctor: Mapping[str, Any], count: int) -> list[str]:
-    """The constructor's `modals`, RGB first: a list, or names with commas between; where it is silent, `count` names."""
+    """The constructor's `modals`, RGB first: a list, or names with commas between; else `count` names."""
     given = take(ctor, "modals", default=MODALITIES[:count])
     names = given.split(",") if isinstance(given, str) else list(given)
     if not names:
