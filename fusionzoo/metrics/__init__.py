@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusionzoo.metrics.base import Accumulator, MetricInfo
 from fusionzoo.metrics.catalogue import catalogue
 from fusionzoo.metrics.cka import CKAScores, LinearCKA
-from fusionzoo.metrics.commonality import Commonality, commonality
+from fusionzoo.metrics.commonality import Commonality, VarianceShares, commonality, variance_shares
 from fusionzoo.metrics.concepts import (
     ConceptCurve,
     ConceptScores,
@@ -45,7 +45,7 @@ from fusionzoo.metrics.masks import coarse_labels, grid_masks, merge_masks
 from fusionzoo.metrics.minibatch import MinibatchCKA, MinibatchScores
 from fusionzoo.metrics.moments import CentredMoments, Moments
 from fusionzoo.metrics.null import MEASURES, NullTest, moments_of, null_test, row_similarity
-from fusionzoo.metrics.resample import Grouped, Interval, group_of, jackknife
+from fusionzoo.metrics.resample import Grouped, Interval, bootstrap, group_of, jackknife
 from fusionzoo.metrics.rows import (
     RowSample,
     knn_matrix,
@@ -133,7 +133,9 @@ __all__ = [
     "UnitDissection",
     "UnitScores",
     "VarianceScore",
+    "VarianceShares",
     "area_masks",
+    "bootstrap",
     "catalogue",
     "cca",
     "cca_matrices",
@@ -183,4 +185,5 @@ __all__ = [
     "spearman",
     "stack_weights",
     "trend",
+    "variance_shares",
 ]

@@ -7,10 +7,16 @@ the modalities explain more together than the sum of what each explains alone (s
 
 In view `pix` samples are plentiful. In view `gap` they are images; with few, R2 is inflated by fitting, and the
 adjusted value R2a = 1 - (1 - R2)(n - 1) / (n - 1 - p) (Ezekiel 1930) is the one to read.
+
+For more than two modalities (`variance_shares`) each has what it alone explains, R2(all) - R2(all but it), and its
+Shapley share of R2(all) (Lindeman, Merenda and Gold 1980); pairs have their interaction: above 0 they explain more
+together than apart, below 0 they say the same.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +24,11 @@ import torch
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.cka import constant
+from fusionzoo.metrics.cooperation import interactions, shapley
 from fusionzoo.metrics.moments import CentredMoments
 from fusionzoo.metrics.similarity import ridge_r2
 
-__all__ = ["INFO", "Commonality", "commonality"]
+__all__ = ["INFO", "Commonality", "VarianceShares", "commonality", "variance_shares"]
 
 INFO = MetricInfo(
     name="commonality (unique rgb, unique x, redundant)",
@@ -83,20 +90,90 @@ def commonality(
     r, d, f = moments.index(rgb), moments.index(x), moments.index(fused)
     if len({r, d, f}) != 3:
         raise InputError(f"rgb, x and fused must be three different points, got {rgb}, {x}, {fused}")
-    sr, sd, sf = (moments.slices[i] for i in (r, d, f))
+    one, two, both = (_r2(moments, f, sources, ridge, adjusted) for sources in ((r,), (d,), (r, d)))
+    return Commonality(
+        both - two, both - one, one + two - both, 1 - both, one, two, both, moments.n, moments.view, adjusted
+    )
+
+
+def _r2(moments: CentredMoments, target: int, sources: Sequence[int], ridge: float, adjusted: bool) -> float:
+    """R2 of a point from several others together; NaN where it is constant or samples do not outnumber the channels."""
+    if bool(constant(moments)[target]):
+        return float("nan")
     gram, n = moments.gram, moments.n
-    if bool(constant(moments)[f]):
-        nan = float("nan")
-        return Commonality(nan, nan, nan, nan, nan, nan, nan, n, moments.view, adjusted)
     place = torch.arange(len(gram), device=gram.device)
+    index = torch.cat([place[moments.slices[i]] for i in sources])
+    p = len(index)
+    if n <= p + 1:
+        return float("nan")
+    sxy = gram[index, moments.slices[target]]
+    value = float(ridge_r2(gram[index[:, None], index], sxy, moments.norm[target], ridge))
+    return 1 - (1 - value) * (n - 1) / (n - 1 - p) if adjusted else value
 
-    def r2(*parts: slice) -> float:
-        index = torch.cat([place[s] for s in parts])
-        p = len(index)
-        if n <= p + 1:
-            return float("nan")
-        value = float(ridge_r2(gram[index[:, None], index], gram[index, sf], moments.norm[f], ridge))
-        return 1 - (1 - value) * (n - 1) / (n - 1 - p) if adjusted else value
 
-    one, two, both = r2(sr), r2(sd), r2(sr, sd)
-    return Commonality(both - two, both - one, one + two - both, 1 - both, one, two, both, n, moments.view, adjusted)
+@dataclass(frozen=True)
+class VarianceShares:
+    """What several modalities explain of a fused feature's variance.
+
+    Attributes:
+        r2: frozenset of points -> R2, for every subset; 0 for the empty one.
+        unique: point -> R2(all) - R2(all but it).
+        shapley: point -> share of R2(all); they add up to it.
+        interaction: (point, point) -> above 0 synergy, below 0 redundancy.
+        rest: 1 - R2(all).
+        n, view, adjusted: as in `Commonality`.
+    """
+
+    r2: dict[frozenset[str], float]
+    unique: dict[str, float]
+    shapley: dict[str, float]
+    interaction: dict[tuple[str, str], float]
+    rest: float
+    n: int
+    view: str
+    adjusted: bool
+
+
+def variance_shares(
+    moments: CentredMoments,
+    sources: Sequence[str],
+    fused: str = "fused",
+    *,
+    ridge: float = 1e-6,
+    adjusted: bool = True,
+) -> VarianceShares:
+    """Unique, Shapley and pairwise shares of `fused` that two or more points explain; 2^M regressions.
+
+    Args:
+        sources: names of the points, two or more.
+        ridge, adjusted: as for `commonality`, which this equals for two.
+
+    >>> from fusionzoo.metrics.moments import Moments
+    >>> g = torch.Generator().manual_seed(0)
+    >>> rgb, depth, thermal = (torch.randn(500, 2, generator=g) for _ in range(3))
+    >>> moments = Moments(("rgb", "depth", "thermal", "fused"))
+    >>> moments.update(rgb, depth, thermal, 2 * rgb + depth)
+    >>> shares = variance_shares(moments.centred(), ("rgb", "depth", "thermal"))
+    >>> {name: abs(round(value, 1)) for name, value in shares.shapley.items()}
+    {'rgb': 0.8, 'depth': 0.2, 'thermal': 0.0}
+    """
+    index = {name: moments.index(name) for name in sources}
+    target = moments.index(fused)
+    if len(index) < 2 or len(index) != len(sources) or target in index.values():
+        raise InputError(f"sources must be two or more different points other than {fused!r}, got {list(sources)}")
+    table: dict[frozenset[str], float] = {frozenset(): 0.0}
+    for size in range(1, len(index) + 1):
+        for chosen in itertools.combinations(index, size):
+            table[frozenset(chosen)] = _r2(moments, target, [index[name] for name in chosen], ridge, adjusted)
+    whole = frozenset(index)
+    values = shapley(table)
+    return VarianceShares(
+        r2=table,
+        unique={name: table[whole] - table[whole - {name}] for name in index},
+        shapley={name: float(values[name]) for name in index},
+        interaction={pair: float(value) for pair, value in interactions(table).items()},
+        rest=1 - table[whole],
+        n=moments.n,
+        view=moments.view,
+        adjusted=adjusted,
+    )

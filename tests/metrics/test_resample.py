@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics import ChannelHealth, LinearCKA, group_of, jackknife
+from fusionzoo.metrics import ChannelHealth, LinearCKA, bootstrap, group_of, jackknife
 from fusionzoo.metrics.resample import Grouped
 
 
@@ -88,3 +88,34 @@ def test_one_group_has_no_error_and_wrong_use_is_refused() -> None:
         group_of(5, 5, 2)
     with pytest.raises(InputError, match="cannot merge: 2 groups here, 3 there"):
         _grouped(rows, 2).merge(_grouped(rows, 3))
+
+
+def test_bootstrap_of_sums_is_that_of_redrawing_by_hand() -> None:
+    g = torch.Generator().manual_seed(4)
+    both, either = torch.rand(7, 3, generator=g).double(), 1 + torch.rand(7, 3, generator=g).double()
+    both[:, 2], either[:, 2] = 0, 0  # a class that never occurs
+    both[1:, 1], either[1:, 1] = 0, 0  # a class in one group alone
+    both[5], either[5] = 0, 0  # an empty group
+    got = bootstrap(lambda a, b: a / b, [both, either], times=50, level=0.9, seed=3)
+    used = [0, 1, 2, 3, 4, 6]
+    draws = torch.randint(6, (50, 6), generator=torch.Generator().manual_seed(3)).tolist()
+    values = torch.stack([both[[used[i] for i in d]].sum(0) / either[[used[i] for i in d]].sum(0) for d in draws])
+    torch.testing.assert_close(got.value, both.sum(0) / either.sum(0), equal_nan=True)
+    assert float(got.se[0]) == pytest.approx(float(values[:, 0].std())) and got.groups == 6
+    some = values[~values[:, 1].isnan(), 1]
+    assert 0 < len(some) < 50 and float(got.se[1]) == pytest.approx(float(some.std()), abs=1e-12)
+    assert math.isnan(got.se[2]) and math.isnan(got.low[2])
+    assert float(got.low[0]) == pytest.approx(float(values[:, 0].quantile(0.05)))
+    assert float(got.high[0]) == pytest.approx(float(values[:, 0].quantile(0.95)))
+    assert math.isnan(bootstrap(lambda a, b: (a / b)[0], [both[:1], either[:1]]).se)
+    with pytest.raises(InputError, match="times"):
+        bootstrap(lambda a: a, [both], times=1)
+
+
+def test_bootstrap_and_jackknife_agree_on_a_ratio_of_means() -> None:
+    g = torch.Generator().manual_seed(5)
+    either = 5 + torch.rand(60, generator=g).double()
+    both = 0.5 * either + 0.3 * torch.randn(60, generator=g).double()
+    ratio = lambda a, b: a / b  # noqa: E731
+    _, se = jackknife(ratio, [both, either])
+    assert float(bootstrap(ratio, [both, either], times=600).se) == pytest.approx(float(se), rel=0.1)
