@@ -8,11 +8,13 @@ its own, so that peak memory can be told apart:
 
 * `forward`: the forward passes alone, without gradient.
 * `fusionzoo`: one Gram matrix per layer and batch, made in the hook; all pairs at the end of the batch.
-* `torch_cka` and `pytorch_cka`, where installed (`pip install torch_cka pytorch-cka`), as their pages show them.
+* `torch_cka`, `pytorch_cka`, `cka_pytorch`, where installed (`pip install torch_cka pytorch-cka cka-pytorch`), as their
+  pages show them; `cka_pytorch` in one epoch instead of its ten.
 
 Errors are against float64: every layer's map of the batch as the hook sees it, Grams and HSIC in float64, same
 estimator (per batch, unbiased, summed before the ratio). CPU time is reported beside wall time: other work on the
-machine adds to the second only.
+machine adds to the second only, and a machine with fewer free cores than threads adds to both. Ratios are of medians,
+and, paired within a round, with their spread.
 """
 
 from __future__ import annotations
@@ -21,11 +23,8 @@ import argparse
 import contextlib
 import importlib.util
 import io
-import json
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _common import RESULTS, about, spread, write
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
@@ -44,7 +44,9 @@ from fusionzoo.metrics.minibatch import batch_hsic, shifted_gram
 
 BLOCKS = [f"layer{i}.{j}.conv{k}" for i in (1, 2, 3, 4) for j in (0, 1) for k in (1, 2)]
 LAYERS = ["conv1", "maxpool", *BLOCKS, "avgpool", "fc"]
-METHODS = ("forward", "fusionzoo", "torch_cka", "pytorch_cka")
+PEERS = {"torch_cka": "torch_cka", "pytorch_cka": "cka", "cka_pytorch": "cka_pytorch"}
+"""Method -> module."""
+METHODS = ("forward", "fusionzoo", *PEERS)
 
 
 def models() -> tuple[nn.Module, nn.Module]:
@@ -109,6 +111,15 @@ def run_pytorch_cka(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) 
     return compute_cka(*nets, loader, layers=LAYERS, model2_layers=LAYERS, progress=False)[0].detach().double()
 
 
+def run_cka_pytorch(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> Tensor:
+    from cka_pytorch import CKACalculator
+
+    options = {"model1_layers": LAYERS, "model2_layers": LAYERS, "verbose": False}
+    calculator = CKACalculator(*nets, device=torch.device("cpu"), **options)
+    pairs = ((batch, None) for (batch,) in loader)
+    return calculator.calculate_cka_matrix(pairs, num_epochs=1).detach().double()
+
+
 def exact(nets: tuple[nn.Module, nn.Module], loader: DataLoader[Any]) -> Tensor:
     """(20, 20) the same estimator with float64 Grams, maps kept one layer at a time."""
     total = torch.zeros(2 * len(LAYERS), 2 * len(LAYERS), dtype=torch.float64)
@@ -137,6 +148,7 @@ RUNS: dict[str, Callable[..., Any]] = {
     "fusionzoo": run_fusionzoo,
     "torch_cka": run_torch_cka,
     "pytorch_cka": run_pytorch_cka,
+    "cka_pytorch": run_cka_pytorch,
 }
 
 
@@ -175,17 +187,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "similarity.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "similarity.json")
     args = parser.parse_args()
     if args.child:
         child(args)
         return
-    here = {"torch_cka": "torch_cka", "pytorch_cka": "cka"}
-    methods = [m for m in METHODS if m not in here or importlib.util.find_spec(here[m])]
+    methods = [m for m in METHODS if m not in PEERS or importlib.util.find_spec(PEERS[m])]
     reference = measured(args, "exact")["cka"]
     rows: dict[str, dict[str, list[float]]] = {m: {} for m in methods}
     failed: dict[str, str] = {}
-    load = [round(os.getloadavg()[0], 1)]
+    load = [os.getloadavg()[0]]
     for turn in range(args.rounds):
         for method in methods:
             result = measured(args, method)
@@ -200,32 +211,26 @@ def main() -> None:
             for key, value in result.items():
                 rows[method].setdefault(key, []).append(value)
             print(f"round {turn} {method:12s} " + " ".join(f"{k} {v:.4g}" for k, v in result.items()), flush=True)
-        load.append(round(os.getloadavg()[0], 1))
+        load.append(os.getloadavg()[0])
     rows = {m: row for m, row in rows.items() if row}
-    median = {m: {k: float(f"{statistics.median(v):.4g}") for k, v in row.items()} for m, row in rows.items()}
-    ours, base = median["fusionzoo"], median["forward"]
-    ratios: dict[str, Any] = {
-        "wall_over_forward": ours["wall_s"] / base["wall_s"],
-        "cpu_over_forward": ours["cpu_s"] / base["cpu_s"],
-        "extra_memory_over_forward": ours["extra_peak_mb"] / base["extra_peak_mb"],
-    }
-    for peer in (m for m in here if m in median):
-        ratios[f"{peer}_over_fusionzoo"] = {
-            k: median[peer][k] / ours[k] for k in ("wall_s", "cpu_s", "extra_peak_mb", "max_error")
-        }
+    ratios = {"fusionzoo_over_forward": paired(rows["fusionzoo"], rows["forward"])}
+    ratios |= {f"{peer}_over_fusionzoo": paired(rows[peer], rows["fusionzoo"]) for peer in PEERS if peer in rows}
+    setting = {k: getattr(args, k) for k in ("images", "size", "batch", "rounds", "threads")}
     result = {
+        **about("similarity", load, **setting),
         "what": "minibatch CKA, 20 x 20 layers of two ResNet-18",
-        "setting": {k: getattr(args, k) for k in ("images", "size", "batch", "rounds", "threads")},
-        "machine": {"cores": os.cpu_count(), "load_average": load},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "median": median,
+        "numbers": {m: {k: spread(v) for k, v in row.items()} for m, row in rows.items()},
+        "ratios": ratios,
         "failed": failed,
-        "ratios": json.loads(json.dumps(ratios), parse_float=lambda v: float(f"{float(v):.3g}")),
-        "runs": rows,
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({k: result[k] for k in ("median", "ratios")}, indent=1))
+    for name, ratio in ratios.items():
+        print(f"{name}: " + ", ".join(f"{k} {v['median']:.3g}" for k, v in ratio.items()))
+    write(result, args.out)
+
+
+def paired(a: dict[str, list[float]], b: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """a / b round by round, for what both have."""
+    return {k: spread([x / y for x, y in zip(a[k], b[k], strict=False)]) for k in a if k in b and all(b[k])}
 
 
 if __name__ == "__main__":
