@@ -52,11 +52,34 @@ SPARSE = 0.01  # share of active binary channels below which sums run over the a
 POSITIONS = 1 << 10  # positions summed at once, to stay in the processor's cache
 
 
-def _unravel(index: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def unravel(index: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Image, channel and position of flat indices into maps (B, C, n)."""
     c, n = maps.shape[1:]
     image, rest = index // (c * n), index % (c * n)
     return image, rest // n, rest % n
+
+
+def pairs(position: Tensor, channel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All ordered pairs of active channels at the same position, each with itself too.
+
+    Args:
+        position, channel: (n,) of the active values, in any order.
+
+    Returns:
+        position, first and second channel of every pair.
+
+    >>> where, one, two = pairs(torch.tensor([0, 4, 4]), torch.tensor([2, 5, 1]))
+    >>> sorted(zip(where.tolist(), one.tolist(), two.tolist()))
+    [(0, 2, 2), (4, 1, 1), (4, 1, 5), (4, 5, 1), (4, 5, 5)]
+    """
+    position, order = position.sort()
+    channel, device = channel[order], channel.device
+    _, group, size = position.unique_consecutive(return_inverse=True, return_counts=True)
+    partners = size[group]  # how many are active where this one is
+    start = (size.cumsum(0) - size)[group]
+    one = torch.arange(len(channel), device=device).repeat_interleave(partners)
+    rank = torch.arange(len(one), device=device) - (partners.cumsum(0) - partners)[one]
+    return position[one], channel[one], channel[start[one] + rank]
 
 
 @dataclass(frozen=True)
@@ -239,7 +262,7 @@ class ConceptStatistics(Accumulator):
         if few is None:
             per_image = self._add_dense(maps, thresholds, v.double(), t)
         else:
-            per_image = self._add_sparse(*_unravel(few[0], maps), v, t)
+            per_image = self._add_sparse(*unravel(few[0], maps), v, t)
         state["sum_x"] += per_image.sum(0)
         state["area"] += per_image.T @ images.double()
         if not bool(torch.isfinite(state["sum_x"]).all()):
@@ -271,15 +294,9 @@ class ConceptStatistics(Accumulator):
         per_image = torch.zeros(b * c, dtype=torch.float64, device=device)
         per_image.index_add_(0, image * c + channel, v)
         self._state["cross"].index_add_(0, channel, t[position])
-        position, order = position.sort()
-        channel, v = channel[order], v[order]
-        _, group, size = position.unique_consecutive(return_inverse=True, return_counts=True)
-        partners = size[group]  # how many are true where this one is
-        start = (size.cumsum(0) - size)[group]
-        one = torch.arange(len(channel), device=device).repeat_interleave(partners)
-        rank = torch.arange(len(one), device=device) - (partners.cumsum(0) - partners)[one]
-        place = channel[one] * c + channel[start[one] + rank]
-        self._state["gram"] += torch.bincount(place, v[one], minlength=c * c).view(c, c)
+        where, one, two = pairs(position, channel)
+        v = valid.flatten().double()[where]
+        self._state["gram"] += torch.bincount(one * c + two, v, minlength=c * c).view(c, c)
         return per_image.view(b, c)
 
     def _checked(self, maps: Tensor, masks: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import ConceptCurve, ConceptStatistics, LogisticStep, fit_logistic
+from fusionzoo.metrics import logistic as logistic_module
 
 C, K = 5, 3
 
@@ -78,6 +79,21 @@ def test_gradient_and_hessian_are_those_of_the_loss() -> None:
         torch.testing.assert_close(-state["gradient"][k], gradient, rtol=1e-8, atol=1e-8)
         torch.testing.assert_close(state["hessian"][k], hessian, rtol=1e-8, atol=1e-8)
         assert float(state["loss"][k]) == pytest.approx(float(loss(w[k], k)), rel=1e-10)
+
+
+def test_sparse_and_dense_sums_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, masks, valid = _data(4)
+    maps = maps[..., 1:]
+    thresholds = torch.quantile(maps.transpose(0, 1).flatten(1), 0.8, dim=1)
+    w = torch.randn(K, C + 1, generator=torch.Generator().manual_seed(5)).double()
+    states = []
+    for limit in (0.0, 1.0):
+        monkeypatch.setattr(logistic_module, "SPARSE", limit)
+        step = LogisticStep(C, K, w, thresholds, positive=2.0)
+        step.update(maps, masks[..., 1:].float() * 0.8, valid[..., 1:])
+        states.append(step.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-12, atol=1e-12, msg=name)
 
 
 def test_separable_concepts_do_not_run_away() -> None:
