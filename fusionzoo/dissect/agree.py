@@ -31,7 +31,7 @@ from fusionzoo.dissect.results import ConceptAgreement, Measured
 from fusionzoo.metrics import ConceptCurve, jackknife, semantic_variance
 from fusionzoo.metrics.curve import iou_curve
 
-__all__ = ["ERRORS", "LEAST", "SPECIFIC", "agreement", "fill_fused", "variance"]
+__all__ = ["ERRORS", "LEAST", "SPECIFIC", "agreement", "at_thresholds", "fill_fused", "variance"]
 
 ERRORS = 2.0
 LEAST = 0.05
@@ -40,7 +40,7 @@ SPECIFIC = 0.5
 """Specific to one stream: the other reaches less than half of its gain."""
 
 
-def _at_thresholds(curve: ConceptCurve) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+def at_thresholds(curve: ConceptCurve) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
     """How to read the set IoU off held-out counts (K, 2, bins) at the thresholds of the training images; those counts
     by group (G, K, 2, bins); concepts (K,) absent from either part."""
     state = curve.state_dict()
@@ -54,7 +54,7 @@ def variance(
     a: ConceptCurve, b: ConceptCurve, reducer: str | Callable[..., Tensor]
 ) -> tuple[float | None, float | None]:
     """Semantic variance of two representations, and its jackknife standard error over groups of held-out images."""
-    (read_a, counts_a, absent), (read_b, counts_b, _) = _at_thresholds(a), _at_thresholds(b)
+    (read_a, counts_a, absent), (read_b, counts_b, _) = at_thresholds(a), at_thresholds(b)
 
     def statistic(one: Tensor, two: Tensor) -> Tensor:
         u, v = (torch.where(absent, torch.nan, t) for t in (read_a(one), read_b(two)))
@@ -72,7 +72,7 @@ def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], name
         floors: (K,) each: difference of the IoU between detectors of two halves, of rgb and of x.
         names: K names.
     """
-    (read_r, counts_r, absent), (read_x, counts_x, _) = _at_thresholds(rgb), _at_thresholds(x)
+    (read_r, counts_r, absent), (read_x, counts_x, _) = at_thresholds(rgb), at_thresholds(x)
 
     def statistic(one: Tensor, two: Tensor) -> Tensor:
         u, v, base = read_r(one), read_x(two), iou_curve(one)[:, 0]
@@ -108,7 +108,7 @@ def fill_fused(
     found: ConceptAgreement, curves: Sequence[ConceptCurve], floors: Sequence[Tensor], names: Sequence[str]
 ) -> None:
     """Sets `gained` and `lost`. `curves`, `floors`: of rgb, x and the fused representation, as for `agreement`."""
-    reads, counts, absent = zip(*(_at_thresholds(c) for c in curves), strict=True)
+    reads, counts, absent = zip(*(at_thresholds(c) for c in curves), strict=True)
 
     def statistic(*sums: Tensor) -> Tensor:
         rgb, x, fused = (read(c) for read, c in zip(reads, sums, strict=True))

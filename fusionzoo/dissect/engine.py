@@ -31,11 +31,11 @@ from tqdm import tqdm
 
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
-from fusionzoo.dissect import relate, summary
+from fusionzoo.dissect import relate, summary, vectors
 from fusionzoo.dissect.absence import check_policy
 from fusionzoo.dissect.feed import Feeder, needs_others, normalised, unwrapped
 from fusionzoo.dissect.masks import concept_data, plain_data
-from fusionzoo.dissect.plan import METRICS, Pass, Plan, Split, make_plan
+from fusionzoo.dissect.plan import EXTRA, METRICS, Pass, Plan, Split, make_plan
 from fusionzoo.dissect.results import DataInfo, Dissection, ModelInfo, Protocol, write_atomic
 from fusionzoo.dissect.tally import PointInfo, Settings, Tally
 from fusionzoo.errors import InputError, unknown
@@ -80,7 +80,8 @@ def dissect(
         model: a FusionModel; it runs in eval mode on the device where it is.
         data: a dataset of `fusionzoo.data` (or alike: samples with rgb, x, label, id; `class_names`, `x_kind`, ...).
         points: probe names or patterns to keep to; all by default.
-        metrics: some of `fusionzoo.dissect.plan.METRICS`; all by default. Fewer metrics, less work.
+        metrics: some of `fusionzoo.dissect.plan.METRICS`; all of them by default; fewer metrics, less work. Beside them
+            "concept_contribution": what each modality gives to the concepts at the fused points.
         batch_size: images for one forward pass.
         limit: use that many images, evenly spread over the data.
         progress: show a progress bar on standard error.
@@ -132,6 +133,7 @@ def dissect(
         identity |= {"absence": absence, "seed": seed, "concepts": names}
         job = Job(model, data, indices, split, grid, absence, seed, batch_size, num_workers, progress)
         _run(job, tally, state, identity)
+    chosen = _levels(model, points)
     return Dissection(
         model=ModelInfo(
             name=name or unwrapped(model).architecture or type(unwrapped(model)).__name__,
@@ -148,7 +150,7 @@ def dissect(
             versions={"torch": str(torch.__version__), "python": platform.python_version()},
             seed=seed,
             seconds=time.monotonic() - started,
-            metrics=[m for m in METRICS if metrics is None or m in metrics],
+            metrics=[m for m in METRICS + EXTRA if (m in METRICS if metrics is None else m in metrics)],
             passes=len(plan.passes),
             grid=list(grid) if any(t.kind == "curve" for t in plan.tasks) else None,
             block=split.block,
@@ -156,8 +158,8 @@ def dissect(
             positions=settings.positions if any(t.variant == "pix" for t in plan.tasks) else None,
         ),
         segmentation=summary.segmentation(tally),
-        contribution=summary.contribution_table(tally, absence),
-        matrices=relate.matrices(tally, _levels(model, points)),
+        contribution=summary.contribution_table(tally, absence, chosen),
+        matrices=relate.matrices(tally, chosen) + vectors.matrices(tally, chosen),
         concept_names=names if concepts != "labels" else [],
         **_tables(tally, model, data, points, reducer, names),
     )

@@ -111,14 +111,20 @@ class Feeder:
         batch = collate(samples)
         here = normalised(self.model, batch)
         there = self._normalised_others(others, here) if self.others else None
-        source = Source(batch, self.tally.settings, here[0].device)
-        label = source.label
         for condition in self.current.conditions:
             matrix = self.tally.active.get(Task("confusion", condition=condition).key)
+            if matrix is None and condition != "both":  # concepts without a modality, on held-out images alone
+                held = [i for i, place in enumerate(places) if self.split.role(place) == "held"]
+                part = {k: v[held] if isinstance(v, Tensor) else [v[i] for i in held] for k, v in batch.items()}
+                one, two = (None if p is None else (p[0][held], p[1][held]) for p in (here, there))
+                if one is not None and held:
+                    self._logits(condition, one, two, part, [places[i] for i in held], unscored=True)
+                continue
+            label = batch["label"].to(here[0].device)
             if condition == "none" and self.absence in CONSTANT:
                 predictions = self._of_nothing(here, label).expand_as(label)
             else:
-                logits = self._logits(condition, here, there, source, places, batch["id"], matrix is None)
+                logits = self._logits(condition, here, there, batch, places, unscored=matrix is None)
                 if logits is None or matrix is None:
                     continue
                 predictions = torch.cat([predict_labels(each, label.shape[-2:]) for each in logits.split(1)])
@@ -132,25 +138,25 @@ class Feeder:
         condition: str,
         here: Pair,
         there: Pair | None,
-        source: Source,
+        batch: dict[str, Any],
         places: list[int],
-        ids: Sequence[str],
+        *,
         unscored: bool,
     ) -> Tensor | None:
-        """The model's output under a condition; None where the forward pass was ended at the last probe."""
+        """The model's output under a condition, the probes heard; None where the forward pass was ended at the last."""
         inputs = self._inputs(condition, here, there, places)
-        if condition == "both":
-            taps = self.taps = Taps(self.tally, source, places, self.split, self.grid, ids, stop_early=unscored)
+        source = Source(batch, self.tally.settings, here[0].device)
+        taps = Taps(self.tally, source, places, self.split, self.grid, batch["id"], unscored, condition)
+        self.taps = taps if taps.tasks else None
         try:
             logits: Tensor | None = self.model(*inputs)
         except AllHeard:
             logits = None
         finally:
             self.taps = None
-        if condition == "both":
-            taps.finish()
+        taps.finish()
         if logits is not None and not bool(torch.isfinite(logits).all()):
-            raise CheckFailed(f"the model's output ({condition}) is not finite for {some(ids)}")
+            raise CheckFailed(f"the model's output ({condition}) is not finite for {some(batch['id'])}")
         return logits
 
     def _inputs(

@@ -25,6 +25,7 @@ from fusionzoo.errors import InputError, unknown
 __all__ = [
     "ABSENT",
     "CONDITIONS",
+    "EXTRA",
     "FITS",
     "METRICS",
     "OTHER",
@@ -35,11 +36,15 @@ __all__ = [
     "Task",
     "all_points",
     "make_plan",
+    "solved_by",
 ]
 
 METRICS = ("segmentation", "contribution", "cka", "similarity", "concepts", "health")
 """What `dissect(metrics=...)` can be asked for. "similarity" comes with commonality, and with "cka"; semantic variance
 and concept agreement come with "concepts"."""
+
+EXTRA = ("concept_contribution",)
+"""What is measured only when asked for: it costs forward passes without each modality on the held-out images."""
 
 ABSENT = ("both", "no_rgb", "no_x", "none")
 OTHER = ("other_rgb", "other_x")
@@ -58,7 +63,8 @@ class Task:
     """One accumulator of the plan.
 
     Args:
-        kind: "confusion", "cka", "moments", "matrix", "health", "gate", "quantiles", "statistics" or "curve".
+        kind: "confusion", "cka", "moments", "matrix", "health", "gate", "quantiles", "statistics",
+            "curve" or "vectors".
         points: the probe points it reads; none: the logits.
         condition: one of CONDITIONS.
         variant: the view of "cka", "moments" and "matrix"; the training half of "statistics"; the fit of a "curve".
@@ -81,6 +87,8 @@ class Task:
         """Roles of the images it reads (see `Split.role`)."""
         if self.kind == "statistics":
             return frozenset({self.variant})
+        if self.kind == "vectors" or (self.kind == "curve" and self.condition != "both"):
+            return frozenset({"held"})
         if self.kind == "curve":
             return frozenset({"half0", "half1", "held"} if self.variant == "full" else {self.variant, "held"})
         return frozenset({"half0", "half1", "held"})
@@ -172,7 +180,7 @@ def make_plan(
     """The plan for the chosen `metrics` (all by default).
 
     Args:
-        metrics: some of METRICS.
+        metrics: some of METRICS and EXTRA.
         levels: level -> {"rgb" | "x" | "fused": probe name}, as `FusionModel.levels`.
         health: probe points whose health is measured.
         binarise: concepts from binarised activations (needs quantiles first) instead of raw ones.
@@ -190,10 +198,10 @@ def make_plan(
     """
     wanted = METRICS if metrics is None else tuple(metrics)
     for name in wanted:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
+        if name not in METRICS + EXTRA:
+            raise unknown("metric", name, METRICS + EXTRA)
     tasks: list[Task] = []
-    if "contribution" in wanted:
+    if {"contribution", "concept_contribution"} & set(wanted):
         tasks += [Task("confusion", condition=c) for c in ABSENT + (OTHER if permuted else ())]
     elif "segmentation" in wanted:
         tasks += [Task("confusion", condition=c) for c in ABSENT[:3]]
@@ -211,9 +219,15 @@ def make_plan(
     if "health" in wanted:
         tasks += [Task("health", (point,)) for point in health]
         tasks += [Task("gate", (point,)) for point in gates]
-    if "concepts" in wanted:
-        for point in dict.fromkeys(p for at in levels.values() for p in at.values()):
+    if {"concepts", "concept_contribution"} & set(wanted):
+        every = tuple(all_points(levels))
+        for point in every:
             tasks += _concept_tasks(point, binarise)
+        if len(every) > 1:
+            tasks.append(Task("vectors", every, needs=tuple(key for p in every for key in solved_by(p))))
+    if "concept_contribution" in wanted:
+        fused = [at["fused"] for at in levels.values() if "fused" in at]
+        tasks += [Task("curve", (p,), c, FITS[0], solved_by(p)) for p in fused for c in ABSENT[1:]]
     if not tasks:
         raise InputError(f"nothing to dissect: the model has no probe points for {', '.join(wanted) or 'no metric'}")
     return Plan(_passes(list(dict.fromkeys(tasks))))
@@ -236,8 +250,13 @@ def _concept_tasks(point: str, binarise: bool) -> list[Task]:
     first = [Task("quantiles", (point,))] if binarise else []
     needs = tuple(t.key for t in first)
     statistics = [Task("statistics", (point,), variant=half, needs=needs) for half in FITS[1:]]
-    solved = {"full": tuple(t.key for t in statistics), **{t.variant: (t.key,) for t in statistics}}
-    return first + statistics + [Task("curve", (point,), variant=fit, needs=solved[fit]) for fit in FITS]
+    return first + statistics + [Task("curve", (point,), variant=fit, needs=solved_by(point, fit)) for fit in FITS]
+
+
+def solved_by(point: str, fit: str = FITS[0]) -> tuple[str, ...]:
+    """Keys of the statistics that give a point's concept weights."""
+    halves = FITS[1:] if fit == FITS[0] else (fit,)
+    return tuple(Task("statistics", (point,), variant=half).key for half in halves)
 
 
 def _passes(tasks: Sequence[Task]) -> tuple[Pass, ...]:

@@ -180,6 +180,10 @@ class Level:
 
     `semantic_variance` has the keys "rgb_x", "rgb_fused", "x_fused" where both ends exist. `concept_error` is the
     jackknife standard error of `concept_iou`, `concept_floor` the same-representation difference per concept.
+    `unit_iou`: per concept, the best set IoU of one channel alone, on the training images at the map's own size; empty
+    for raw activations. `concept_channels`: with how few channels a detector reaches 90 % of its R2 (a power of two, or
+    all of them; None: it has none). `concept_correlation`: pair -> per concept, correlation of the two detectors'
+    scores on held-out images: the cosine of the two concept vectors under the data's covariance.
     `similarity`: pair ("rgb_x", "rgb_fused", "x_fused") -> view ("gap", "pix") -> measures. `commonality`: view ->
     shares of the fused variance.
     """
@@ -191,6 +195,9 @@ class Level:
     concept_iou: dict[str, list[float | None]] = field(default_factory=dict)
     concept_error: dict[str, list[float | None]] = field(default_factory=dict)
     concept_floor: dict[str, list[float | None]] = field(default_factory=dict)
+    unit_iou: dict[str, list[float | None]] = field(default_factory=dict)
+    concept_channels: dict[str, list[int | None]] = field(default_factory=dict)
+    concept_correlation: dict[str, list[float | None]] = field(default_factory=dict)
     similarity: dict[str, dict[str, PairSimilarity]] = field(default_factory=dict)
     commonality: dict[str, CommonalityShares] = field(default_factory=dict)
     agreement: ConceptAgreement | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect import agree, relate
+from fusionzoo.dissect import agree, relate, vectors
 from fusionzoo.dissect.plan import ABSENT, CONDITIONS, FITS, Task
 from fusionzoo.dissect.relate import PAIRS, number
 from fusionzoo.dissect.results import (
@@ -62,7 +62,9 @@ def _matrices(tally: Tally) -> dict[str, ConfusionMatrix]:
     return {c: sums for c, sums in found.items() if isinstance(sums, ConfusionMatrix)}
 
 
-def contribution_table(tally: Tally, absence: str) -> Contribution | None:
+def contribution_table(
+    tally: Tally, absence: str, points: Mapping[int, Mapping[str, str]] | None = None
+) -> Contribution | None:
     """V(S), Shapley values, interaction and perceptual scores; None unless all four subsets were scored."""
     matrices = _matrices(tally)
     if not all(condition in matrices for condition in ABSENT):
@@ -82,6 +84,7 @@ def contribution_table(tally: Tally, absence: str) -> Contribution | None:
         {name: _estimate(found.shapley[name]) for name in ("rgb", "x")},
         _estimate(next(iter(found.interaction.values()))),
         {s: _estimate(perceptual_scores(matrices["both"], m)) for s, m in other.items() if m is not None},
+        vectors.contributions(tally, points or {}),
     )
 
 
@@ -105,7 +108,10 @@ def levels(
 ) -> list[Level]:
     """One row for each level, coarse levels last. `names`: of the concepts."""
     names = names or [str(k) for k in range(tally.settings.num_concepts)]
-    return [_level(tally, level, dict(points[level]), reducer, names) for level in sorted(points)]
+    rows = [_level(tally, level, dict(points[level]), reducer, names) for level in sorted(points)]
+    for row in rows:
+        vectors.fill(row, tally, points)
+    return rows
 
 
 def _level(tally: Tally, level: int, at: dict[str, str], reducer: Reducer, names: Sequence[str]) -> Level:

@@ -20,6 +20,7 @@ from fusionzoo.dissect.plan import FITS, Pass, Plan, Task
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import (
     ChannelHealth,
+    ConceptAgreement,
     ConceptCurve,
     ConceptStatistics,
     ConceptWeights,
@@ -228,6 +229,8 @@ class Tally:
             return Quantiles(info.channels, s.tau)
         if task.kind == "statistics":
             return ConceptStatistics(info.channels, s.num_concepts, self._thresholds(task))
+        if task.kind == "vectors":
+            return ConceptAgreement(task.points, s.num_concepts)
         assert task.kind == "curve", task.kind
         self.weights[task.key] = self._solve(task)
         return ConceptCurve(s.num_concepts, s.bins, s.concept_groups if task.variant == FITS[0] else 1)
@@ -240,14 +243,18 @@ class Tally:
     def _thresholds(self, task: Task) -> Tensor | None:
         return self._get(task.needs[0], Quantiles).compute().float() if task.needs else None
 
-    def _solve(self, task: Task) -> ConceptWeights:
-        """The concept weights from the statistics that the task needs, joined."""
-        parts: list[ConceptStatistics] = [self._get(key, ConceptStatistics) for key in task.needs]
+    def statistics(self, keys: Sequence[str]) -> ConceptStatistics:
+        """The concept statistics of several tasks, joined."""
+        parts: list[ConceptStatistics] = [self._get(key, ConceptStatistics) for key in keys]
         joined = ConceptStatistics(parts[0].channels, parts[0].concepts, parts[0].thresholds)
         for part in parts:
             joined.merge(part)
+        return joined
+
+    def _solve(self, task: Task) -> ConceptWeights:
+        """The concept weights from the statistics that the task needs, joined."""
         try:
-            return joined.solve(self.settings.ridge)
+            return self.statistics(task.needs).solve(self.settings.ridge)
         except InputError as error:
             raise InputError(f"concepts at {task.points[0]}, {task.variant} of the training images: {error}") from error
 

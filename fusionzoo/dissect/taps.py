@@ -65,6 +65,7 @@ class Taps:
         places: number of each image in the run; decides its role and its groups.
         grid: (H, W) of the concept masks.
         ids: of the images, for messages.
+        condition: what the model is given; only tasks of that condition listen.
         stop_early: end the forward pass with `AllHeard` at the last probe.
     """
 
@@ -77,6 +78,7 @@ class Taps:
         grid: tuple[int, int],
         ids: Sequence[str],
         stop_early: bool = False,
+        condition: str = "both",
     ) -> None:
         self.tally = tally
         self.source = source
@@ -85,22 +87,26 @@ class Taps:
         self.grid = grid
         self.ids = ids
         self.stop_early = stop_early
+        self.scores: dict[str, Tensor] = {}
         self.roles = [split.role(place) for place in places]
         self.rows: dict[tuple[str, str], Tensor] = {}
         self.tasks: dict[str, list[Task]] = {}
-        for task in tally.current.tasks:
+        self.current = [t for t in tally.current.tasks if t.condition == condition]
+        for task in self.current:
             for point in task.points:
                 self.tasks.setdefault(point, []).append(task)
         self.unheard = set(self.tasks)
 
     def take(self, name: str, value: Tensor) -> None:
         """Called by the probe `name` with what passes it."""
+        if name not in self.tasks:
+            return
         value = value.detach()
         try:
             for task in self.tasks[name]:
                 if task.kind in TOGETHER:
                     self._keep(name, value, task.variant)
-                elif task.kind != "curve":
+                elif task.kind not in ("curve", "vectors"):
                     getattr(self, f"_{task.kind}")(task, value)
             self._curves([t for t in self.tasks[name] if t.kind == "curve"], value)
         except InputError as error:
@@ -111,7 +117,9 @@ class Taps:
 
     def finish(self) -> None:
         """Adds what needs several points; called when the forward pass is over."""
-        for task in self.tally.current.tasks:
+        for task in self.current:
+            if task.kind == "vectors":
+                self._vectors(task)
             if task.kind not in TOGETHER:
                 continue
             rows = [self.rows[point, task.variant] for point in task.points]
@@ -168,6 +176,17 @@ class Taps:
             group = torch.tensor([self.split.group(self.places[i], groups) for i in mine])
             rows = [_rows(v, mine) for v in (own, masks, valid)]
             self.tally.sums[task.key].update(*rows, train=train, group=group)
+            if task.variant == FITS[0]:
+                self.scores.setdefault(task.points[0], own)
+
+    def _vectors(self, task: Task) -> None:
+        """Scores of the held-out images at all points, on a grid half as fine as that of the masks."""
+        held = self._mine(task)
+        if held:
+            size = (max(1, self.grid[0] // 2), max(1, self.grid[1] // 2))
+            valid = _rows(self.source.on("nearest", size)[1], held)
+            scores = [_rows(self.scores[p], held) for p in task.points]
+            self.tally.sums[task.key].update(*scores, valid=valid, size=size)
 
     def _mine(self, task: Task) -> list[int]:
         """Images of the batch that the task reads."""
