@@ -177,8 +177,9 @@ class ClassTrace:
         kind: where the class is visible, on planted data ("rgb", "x", "both", "joint", "none"), else "".
         iou: clean.
         rgb, rgb_error: IoU lost when every level of the rgb stream is ablated; x alike.
-        rests_on: "rgb" or "x" (that one costs more, by over ERRORS standard errors of the difference), "both",
-            "neither" (no loss above that), "" where the class is not recognised or nothing was measured.
+        rests_on: "rgb" or "x" (that one costs more, by over ERRORS standard errors of the difference), "both" (each
+            costs it, neither measurably more), "neither" (neither costs more than a fifth of the IoU, errors allowed
+            for), "unclear" (too large errors), "" where the class is not recognised or nothing was measured.
         point: the point of one level and one modality whose ablation costs this class most, "" where none costs any.
         level: of `point`.
     """

@@ -14,6 +14,8 @@ from fusionzoo.metrics.segmentation import iou_from_confusion
 
 __all__ = ["RECOGNISED", "tables"]
 
+LITTLE = 0.2
+"""A class that loses no more than this share of its IoU without either modality rests on neither."""
 RECOGNISED = 0.05
 """Clean IoU below which nothing is said about what a class rests on."""
 
@@ -127,7 +129,7 @@ def _classes(
         )
         if row.iou is not None and row.iou >= RECOGNISED and cost:
             between = None if apart is None else (float(apart[0][k + 1]), float(apart[1][k + 1]))
-            row.rests_on = _rests_on(cost, between)
+            row.rests_on = _rests_on(row.iou, cost, between)
             best = max(single, key=lambda r: r.class_effect[k] or 0.0, default=None)
             if best is not None and _sure(best.class_effect[k], best.class_effect_error[k]):
                 row.point, row.level = best.point, best.level
@@ -140,17 +142,27 @@ def _sure(value: float | None, error: float | None) -> bool:
     return value is not None and error is not None and value > ERRORS * error and value > 0
 
 
-def _rests_on(cost: Mapping[str, tuple[float | None, float | None]], between: tuple[float, float] | None) -> str:
-    """See `fusionzoo.dissect.effects.ClassTrace`; "" without errors, that is with images of one group only."""
-    if any(error is None for _, error in cost.values()):
-        return ""
+def _rests_on(
+    iou: float, cost: Mapping[str, tuple[float | None, float | None]], between: tuple[float, float] | None
+) -> str:
+    """See `fusionzoo.dissect.effects.ClassTrace`.
+
+    Args:
+        iou: clean.
+        cost: stream -> (IoU lost without it, error).
+        between: (how much more rgb costs than x, error of that).
+    """
     lost = [s for s, (value, error) in cost.items() if _sure(value, error)]
-    if between is not None and len(lost) > 0 and abs(between[0]) > ERRORS * between[1]:
+    if any(error is None for _, error in cost.values()):
+        return ""  # images of one group only
+    if between is not None and abs(between[0]) > ERRORS * between[1]:
         more = "rgb" if between[0] > 0 else "x"
-        return more if more in lost else "neither"
-    if len(lost) == 2:
-        return "both"
-    return lost[0] if lost else "neither"
+        if more in lost:
+            return more
+    elif lost:
+        return "both" if len(lost) == 2 else (lost[0] if len(cost) == 1 else "unclear")
+    bounds = [value + ERRORS * error for value, error in cost.values() if value is not None and error is not None]
+    return "neither" if bounds and max(bounds) <= LITTLE * iou else "unclear"
 
 
 def _verdict(classes: Sequence[ClassTrace]) -> bool | None:

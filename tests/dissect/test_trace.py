@@ -124,7 +124,7 @@ def test_ablation_reaches_what_is_computed_from_the_point_and_nothing_else(trace
         else:
             assert one.effect > 0.2 and one.signal and one.share == pytest.approx(one.effect / traced.clean.miou)
             assert one.miou == pytest.approx(traced.clean.miou - one.effect)
-    assert abs(row(traced, edit, "level1.block.fused").class_effect[PAINT]) < SIDE
+    assert abs(row(traced, edit, "level1.block.fused", reach="decoder").class_effect[PAINT]) < SIDE
     assert row(traced, edit, "level2.block.fused").class_effect[PAINT] == pytest.approx(clean[PAINT])
     for stream, victim in (("rgb", PAINT), ("x", DENT)):
         whole = row(traced, edit, "", stream=stream)
@@ -386,16 +386,23 @@ def test_erasing_leaves_no_covariance_with_the_concept():
         ((0.5, 0.01), (0.0, 0.01), (0.5, 0.01), "rgb"),
         ((0.1, 0.01), (0.5, 0.01), (-0.4, 0.01), "x"),
         ((0.5, 0.1), (0.45, 0.1), (0.05, 0.1), "both"),
-        ((0.01, 0.1), (0.0, 0.1), (0.01, 0.1), "neither"),
-        ((0.4, 0.1), (0.29, 0.1), (0.11, 0.2), "rgb"),
         ((0.4, 0.1), (0.31, 0.1), (0.09, 0.02), "rgb"),
         ((0.4, 0.1), (0.31, 0.1), (0.09, 0.04), "both"),
+        ((0.4, 0.1), (0.1, 0.1), (0.3, 0.2), "unclear"),  # rgb costs it, but perhaps no more than x
+        ((0.5, 0.4), (0.4, 0.3), (0.1, 0.5), "unclear"),
+        ((0.05, 0.01), (0.0, 0.01), (0.05, 0.02), "unclear"),
+        ((0.02, 0.01), (0.0, 0.01), (0.02, 0.01), "neither"),
         ((-0.1, 0.01), (-0.5, 0.01), (0.4, 0.01), "neither"),
         ((0.5, None), (0.0, None), (0.5, math.nan), ""),
     ],
 )
 def test_what_a_class_rests_on(rgb, x, between, verdict):
-    assert _rests_on({"rgb": rgb, "x": x}, between) == verdict
+    assert _rests_on(0.6, {"rgb": rgb, "x": x}, between) == verdict
+
+
+def test_what_a_class_of_a_one_stream_model_rests_on():
+    assert _rests_on(0.6, {"x": (0.5, 0.1)}, None) == "x"
+    assert _rests_on(0.6, {"x": (0.02, 0.01)}, None) == "neither"
 
 
 # ------------------------------------------------------------------------------------------------- kills and processes
