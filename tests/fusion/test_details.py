@@ -67,8 +67,8 @@ def scan_inputs(length: int, width: int = 3, states: int = 2) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 300])
-@pytest.mark.parametrize("segment", [7, 64, 1024])
-def test_scan_equals_the_plain_recurrence(length: int, segment: int) -> None:
+@pytest.mark.parametrize("segment", [7, 64, 1024, None])
+def test_scan_equals_the_plain_recurrence(length: int, segment: int | None) -> None:
     arguments = scan_inputs(length)
     got = selective_scan(*arguments, segment=segment)
     torch.testing.assert_close(got.double(), slow_scan(*arguments), rtol=1e-5, atol=1e-5)
@@ -148,6 +148,17 @@ def test_segments_change_neither_values_nor_gradients() -> None:
         results.append([out, *torch.autograd.grad(out.square().sum(), arguments)])
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_scan_on_a_gpu_equals_the_cpu() -> None:
+    arguments = [t.requires_grad_() for t in scan_inputs(3000)]
+    results = []
+    for device in ("cpu", "cuda"):
+        out = selective_scan(*(t.to(device) for t in arguments)).cpu()
+        results.append([out, *torch.autograd.grad(out.square().sum(), arguments)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_scan_of_groups_equals_each_alone_and_strong_decay_stays_finite() -> None:
