@@ -39,7 +39,7 @@ from fusionzoo.metrics.gates import (
     MixtureStatistics,
     replaced,
 )
-from fusionzoo.metrics.health import ChannelHealth, HealthScores, effective_rank
+from fusionzoo.metrics.health import ChannelHealth, HealthScores, effective_rank, participation_ratio
 from fusionzoo.metrics.logistic import LogisticFit, LogisticStep, fit_logistic
 from fusionzoo.metrics.masks import coarse_labels, grid_masks, merge_masks
 from fusionzoo.metrics.minibatch import MinibatchCKA, MinibatchScores
@@ -166,6 +166,7 @@ __all__ = [
     "mutual_knn",
     "net2vec_2018",
     "null_test",
+    "participation_ratio",
     "perceptual_score",
     "perceptual_scores",
     "permutation_null",

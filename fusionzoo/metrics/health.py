@@ -1,7 +1,11 @@
 """Representation health of one probe point: dead and saturated units, spread, effective rank.
 
 Effective rank (Roy and Vetterli 2007) of the channel covariance with eigenvalues l_i: exp(-sum p_i log p_i),
-p_i = l_i / sum l. 1 when all positions lie on a line, the number of channels when variance is spread evenly.
+p_i = l_i / sum l. 1 when all positions lie on a line, the number of channels when variance is spread evenly. The
+participation ratio (sum l)^2 / sum l^2 has the same ends and weighs the large eigenvalues more.
+
+A unit is dead when it never varies, silent at a position where it is exactly 0, saturated when nearly all of its values
+(SATURATED) lie at a declared bound.
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, as_samples
 
-__all__ = ["ChannelHealth", "HealthScores", "effective_rank"]
+__all__ = ["ChannelHealth", "HealthScores", "effective_rank", "participation_ratio"]
+
+SATURATED = 0.95  # share of a channel's values at a bound from which it is saturated
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,10 @@ class HealthScores:
         saturated: share of values within 1 % of the range from a declared bound; None where none is declared.
         low, high: smallest and largest value seen.
         n: positions seen.
+        saturated_channels: with at least 95 % of their values within 1 % of the range from a declared bound; None where
+            none is declared.
+        silent: share of values that are exactly 0. channel_silent: (C,) by channel; 1 for a dead ReLU unit.
+        participation: participation ratio of the covariance, 1 to C; NaN when every channel is dead.
     """
 
     channels: int
@@ -45,6 +55,21 @@ class HealthScores:
     low: float
     high: float
     n: int
+    saturated_channels: tuple[int, ...] | None = None
+    silent: float = float("nan")
+    channel_silent: Tensor | None = None
+    participation: float = float("nan")
+
+
+def participation_ratio(covariance: Tensor) -> float:
+    """(sum l)^2 / sum l^2 of the eigenvalues of a (C, C) covariance; NaN when it is zero.
+
+    >>> participation_ratio(torch.diag(torch.tensor([2.0, 2.0, 0.0])))
+    2.0
+    """
+    values = covariance.double()
+    squares = float(values.square().sum())  # of a symmetric matrix: the sum of squared eigenvalues
+    return float(values.diagonal().sum()) ** 2 / squares if squares > 0 else float("nan")
 
 
 def effective_rank(covariance: Tensor) -> float:
@@ -99,7 +124,8 @@ class ChannelHealth(Accumulator):
             "gram": torch.zeros(channels, channels, dtype=f64),
             "min": torch.full((channels,), float("inf"), dtype=f64),
             "max": torch.full((channels,), float("-inf"), dtype=f64),
-            "saturated": torch.zeros((), dtype=torch.int64),
+            "saturated": torch.zeros(channels, dtype=torch.int64),
+            "silent": torch.zeros(channels, dtype=torch.int64),
         }
 
     def _config(self) -> dict[str, object]:
@@ -128,7 +154,8 @@ class ChannelHealth(Accumulator):
                 hit |= rows <= self.low + margin
             if self.high is not None:
                 hit |= rows >= self.high - margin
-            state["saturated"] += hit.sum()
+            state["saturated"] += hit.sum(0)
+        state["silent"] += (rows == 0).sum(0)
         rows = rows - state["shift"]
         state["n"] += len(rows)
         state["sum"] += rows.sum(0)
@@ -149,6 +176,7 @@ class ChannelHealth(Accumulator):
         state["min"] = torch.minimum(state["min"], other["min"])
         state["max"] = torch.maximum(state["max"], other["max"])
         state["saturated"] = state["saturated"] + other["saturated"]
+        state["silent"] = state["silent"] + other["silent"]
 
     def covariance(self) -> Tensor:
         """(C, C) float64 population covariance over all positions seen."""
@@ -168,6 +196,7 @@ class ChannelHealth(Accumulator):
         variance = covariance.diagonal().clamp(min=0)
         spread = (variance.mean() + mean.var(unbiased=False)).sqrt()
         declared = self.low is not None or self.high is not None
+        full = (state["saturated"] >= SATURATED * n).nonzero().flatten().tolist()
         return HealthScores(
             channels=self.channels,
             dead=int((~alive).sum()),
@@ -177,8 +206,12 @@ class ChannelHealth(Accumulator):
             channel_mean=mean.cpu(),
             channel_std=variance.sqrt().cpu(),
             effective_rank=effective_rank(covariance),
-            saturated=int(state["saturated"]) / (n * self.channels) if declared else None,
+            saturated=int(state["saturated"].sum()) / (n * self.channels) if declared else None,
             low=float(state["min"].min()),
             high=float(state["max"].max()),
             n=n,
+            saturated_channels=tuple(full) if declared else None,
+            silent=int(state["silent"].sum()) / (n * self.channels),
+            channel_silent=(state["silent"].double() / n).cpu(),
+            participation=participation_ratio(covariance),
         )

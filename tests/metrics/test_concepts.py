@@ -404,6 +404,22 @@ class TestWhole:
         curve.update(weights.score(maps), masks, train=train)
         return curve.compute().iou, statistics.unit_iou().amax(1)
 
+    def test_counts_the_channels_that_carry_a_concept(self) -> None:
+        maps, masks, train = self._planted(n=80)
+        small = functional.avg_pool2d(masks.float(), 4)
+        statistics = ConceptStatistics(24, 3)
+        statistics.update(maps[train], small[train])
+        counts = [1, 2, 3, 4, 8, 16]
+        joined = stack_weights([*(statistics.solve_top(n) for n in counts), statistics.solve()])
+        curve = ConceptCurve(3 * 7)
+        curve.update(joined.score(maps), masks.repeat(1, 7, 1, 1), train=train)
+        scores = curve.compute()
+        iou, chance = scores.iou.view(7, 3), scores.curve[:3, 0]
+        # one concept is coded by four channels together, the other by one; the fourth adds the last 7 %
+        assert minimum_channels(counts, iou[:-1], iou[-1], share=0.97, chance=chance).tolist()[:2] == [4, 1]
+        assert minimum_channels(counts, iou[:-1], iou[-1], share=0.9, chance=chance).tolist()[:2] == [3, 1]
+        assert float(iou[-1, 2] - chance[2]) < 0.05  # the third by none
+
     def test_finds_planted_codes(self) -> None:
         maps, masks, train = self._planted()
         iou, unit = self._fast(maps, masks, train, tau=0.1)

@@ -10,7 +10,7 @@ import torch
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import ChannelHealth
-from fusionzoo.metrics.health import effective_rank
+from fusionzoo.metrics.health import effective_rank, participation_ratio
 
 
 def test_equals_numpy_in_batches() -> None:
@@ -53,6 +53,35 @@ def test_saturated_share_of_a_declared_range() -> None:
     only_low = ChannelHealth(2, low=0)
     only_low.update(values)
     assert only_low.compute().saturated == pytest.approx(1 / 8)
+
+
+def test_saturated_and_silent_units() -> None:
+    g = torch.Generator().manual_seed(1)
+    values = 0.1 + 0.8 * torch.rand(200, 4, generator=g)
+    values[:, 1] = (values[:, 1] > 0.5).float()  # always at a bound
+    values[:191, 2] = 1.0  # 95.5 %
+    values[:189, 3] = 0.0  # 94.5 %
+    health = ChannelHealth(4, low=0, high=1)
+    for part in values.split(64):
+        health.update(part)
+    scores = health.compute()
+    assert scores.saturated_channels == (1, 2) and scores.dead == 0
+    silent = (values == 0).double().mean(0)
+    assert torch.equal(scores.channel_silent, silent) and scores.silent == pytest.approx(float(silent.mean()))
+    assert ChannelHealth(2).info and scores.channel_silent is not None
+    free = ChannelHealth(4)
+    free.update(values)
+    assert free.compute().saturated_channels is None
+
+
+def test_participation_ratio_equals_the_eigenvalues() -> None:
+    rows = torch.randn(300, 5, generator=torch.Generator().manual_seed(2)).double() * torch.tensor([5, 3, 1, 1, 0.1])
+    health = ChannelHealth(5)
+    health.update(rows + 7)
+    values = np.linalg.eigvalsh(np.cov(rows.numpy().T, bias=True))
+    assert health.compute().participation == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-9)
+    assert participation_ratio(torch.eye(7)) == pytest.approx(7) and math.isnan(participation_ratio(torch.zeros(3, 3)))
+    assert health.compute().participation <= health.compute().effective_rank  # Renyi entropies fall with their order
 
 
 def test_everything_dead() -> None:
