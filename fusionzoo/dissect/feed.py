@@ -214,9 +214,11 @@ def predict_labels(logits: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(logits.shape[2:]) == tuple(size):
         return logits.max(1).indices
     logits = logits.float()
-    window = (min(2, logits.shape[2]), min(2, logits.shape[3]))
-    high = F.max_pool2d(logits, window, stride=1)  # (1, K, h - 1, w - 1)
-    low = -F.max_pool2d(-logits, window, stride=1)
+    high, low = logits, logits  # of each 2x2 window; far faster by shifted views than by max_pool2d
+    for axis, n in ((2, logits.shape[2] - 1), (3, logits.shape[3] - 1)):
+        if n > 0:
+            high = torch.maximum(high.narrow(axis, 0, n), high.narrow(axis, 1, n))  # (1, K, h - 1, w - 1)
+            low = torch.minimum(low.narrow(axis, 0, n), low.narrow(axis, 1, n))
     bar = low.amax(1, keepdim=True)
     bar = bar - 1e-5 * logits.abs().amax()  # rounding of the interpolation
     able = (high >= bar).any(dim=3).any(dim=2)[0].nonzero()[:, 0]  # classes, ascending
