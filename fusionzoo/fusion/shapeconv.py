@@ -64,14 +64,13 @@ class ShapeConv2d(nn.Conv2d):
         """W' (O, I, k, k): a plain convolution with it gives the same."""
         if self.positions == 1:
             return self.weight
-        weight = self.weight.flatten(2)  # (O, I, S)
-        base = weight.mean(dim=2, keepdim=True)
         if hasattr(self, "identity"):
             matrix = self.shape + self.identity
         else:
-            matrix = self.shape + torch.eye(self.positions, dtype=weight.dtype, device=weight.device)
-        shape = torch.einsum("ims,ois->oim", matrix, weight - base)
-        return (shape + self.base * base).view_as(self.weight)
+            matrix = self.shape + torch.eye(self.positions, dtype=self.shape.dtype, device=self.shape.device)
+        # (M + delta) (w - mean w) + b mean w, as one matrix per input channel: W is read once
+        matrix = matrix + (self.base / self.positions - matrix.mean(dim=2, keepdim=True))
+        return torch.einsum("ims,ois->oim", matrix, self.weight.flatten(2)).view_as(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.folded_weight(), self.bias, self.stride, self.padding, self.dilation)
