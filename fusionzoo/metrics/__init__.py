@@ -45,6 +45,7 @@ from fusionzoo.metrics.masks import coarse_labels, grid_masks, merge_masks
 from fusionzoo.metrics.minibatch import MinibatchCKA, MinibatchScores
 from fusionzoo.metrics.moments import CentredMoments, Moments
 from fusionzoo.metrics.null import MEASURES, NullTest, moments_of, null_test, row_similarity
+from fusionzoo.metrics.recipes import RECIPES, ConceptFit, fit_concepts
 from fusionzoo.metrics.resample import Grouped, Interval, bootstrap, group_of, jackknife
 from fusionzoo.metrics.rows import (
     RowSample,
@@ -95,6 +96,7 @@ __all__ = [
     "ConceptAgreement",
     "ConceptCurve",
     "ConceptDifference",
+    "ConceptFit",
     "ConceptRoles",
     "ConceptScores",
     "ConceptStatistics",
@@ -125,6 +127,7 @@ __all__ = [
     "NullTest",
     "PositionCosine",
     "Quantiles",
+    "RECIPES",
     "REDUCERS",
     "Retention",
     "RowSample",
@@ -150,6 +153,7 @@ __all__ = [
     "contribution",
     "cooperation",
     "effective_rank",
+    "fit_concepts",
     "fit_logistic",
     "fused_roles",
     "geometry_similarity",
