@@ -50,6 +50,8 @@ IoU of the streams rises from 22 to 36 and semantic variance from 7 to 12 times 
 RIDGE = 1e-2
 """Between 1e-3 and 1e-1 hardly a number changes."""
 GRID_STRIDE = 4
+SATURABLE = ("gate", "agreement")
+"""Roles of probes for which values at an end of the range are a fault; ReLU, attention and masks are there by nature."""
 SAVE_EVERY = 50  # batches
 
 
@@ -260,7 +262,8 @@ def _prepare(
     plan = make_plan(metrics, levels, measured, binarise=tau is not None, permuted=permuted, uneven=uneven, gates=gates)
     if any(t.kind == "curve" for t in plan.tasks) and len(indices) < 4:
         raise InputError(f"concepts need at least 4 images, here are {len(indices)}; give more, or other metrics")
-    info = {p: PointInfo(shapes[p][1], probes[p].low, probes[p].high, p in gates) for p in measured}
+    ends = {p: (probes[p].low, probes[p].high) if probes[p].role in SATURABLE else (None, None) for p in measured}
+    info = {p: PointInfo(shapes[p][1], *ends[p], p in gates) for p in measured}
     settings = Settings(data.num_classes, info, concepts, data.ignore_index, tau, ridge)
     size = list(batch["rgb"].shape[-2:])
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))
