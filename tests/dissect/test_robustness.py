@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -198,8 +199,9 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
 def work(rank, world, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    found = robustness(Toy(), ToyData(37), batch_size=4, progress=False)
-    found.save(f"{folder}/{rank}.json")
+    data = ToyData(37)
+    robustness(Toy(), data, batch_size=4, progress=False).save(f"{folder}/{rank}.json")
+    Path(f"{folder}/{rank}.read").write_text(str(data.read))
     torch.distributed.destroy_process_group()
 
 
@@ -211,6 +213,7 @@ def test_two_processes_count_every_image_once(tmp_path):
     first, second = (plain(Robustness.load(tmp_path / f"{r}.json")) for r in (0, 1))
     assert first == second == plain(robustness(Toy(), ToyData(37), batch_size=4, progress=False))
     assert first["setting"]["n"] == 37
+    assert sum(int((tmp_path / f"{r}.read").read_text()) for r in (0, 1)) == 2 + 37  # one look ahead each
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -473,8 +474,9 @@ def test_a_run_killed_by_the_system_goes_on(tmp_path):
 def work(rank, world, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    edits = ("mean", "swap", "restore", "concept")
-    trace(Ladder(), ToyData(37), edits=edits, progress=False, batch_size=4).save(f"{folder}/{rank}.json")
+    edits, data = ("mean", "swap", "restore", "concept"), ToyData(37)
+    trace(Ladder(), data, edits=edits, progress=False, batch_size=4).save(f"{folder}/{rank}.json")
+    Path(f"{folder}/{rank}.read").write_text(str(data.read))
     torch.distributed.destroy_process_group()
 
 
@@ -487,6 +489,8 @@ def test_two_processes_count_every_image_once(tmp_path):
     edits = ("mean", "swap", "restore", "concept")
     whole = plain(trace(Ladder(), ToyData(37), edits=edits, progress=False, batch_size=4))
     assert first == second == whole and first["setting"]["n"] == 37
+    read = [int((tmp_path / f"{r}.read").read_text()) for r in (0, 1)]
+    assert sum(read) == 2 + 3 * 37  # one look ahead each; means, interventions and swap partners shared
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
