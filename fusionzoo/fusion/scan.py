@@ -7,8 +7,8 @@ Paper: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Sp
 Time is cut into segments; only one segment's states exist at a time, and with gradients a segment is computed again on
 the way back, so memory grows with T by the size of inputs and outputs alone, not of the states. Inside a segment the
 recurrence runs 16 steps long for all spans of 16 at once, then over the spans' ends in the same way: about 16 log_16(T)
-sequential operations and 3 passes of arithmetic a segment. No division by decays, so long products cannot overflow. Half
-precision is computed in float32.
+sequential operations and 3 passes of arithmetic, 1 for a single span. No division by decays, so long products cannot
+overflow. Half precision is computed in float32.
 """
 
 from __future__ import annotations

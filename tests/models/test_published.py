@@ -89,6 +89,12 @@ UNREAD = {"sagate_resnet50": ("stage3.fusion.fused", "stage4.fusion.fused"), "mu
 head reads RGB's tokens alone: x's of the last level have come too late."""
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """The same weights in every run: the limits of rounding below are of these."""
+    torch.manual_seed(0)
+
+
 def images(model: FusionModel, height: int, width: int, batch: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     rgb = torch.randn(batch, 3, height, width, generator=generator)
