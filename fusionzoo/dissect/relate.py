@@ -66,16 +66,21 @@ def _fill_view(row: Level, sums: Grouped[Moments], streams: list[str], view: str
     p = len(streams)
     three = streams == list(STREAMS)
 
-    def statistic(moments: Moments) -> Tensor:
-        about = moments.centred()
+    def statistic(about: CentredMoments) -> Tensor:
         parts = [m.flatten() for m in similarity_matrices(about, WITH_ERROR).values()]
         return torch.cat([v.cpu() for v in parts] + ([_shares(about)] if three else []))
 
-    whole = sums.merged().centred()
-    found = sums.jackknife(statistic)
+    one_group = len(sums.parts) == 1  # too wide for more, and to be copied
+    whole = (sums.parts[0] if one_group else sums.merged()).centred()
+    if one_group:
+        values = statistic(whole)
+        errors = torch.full_like(values, torch.nan)
+    else:
+        found = sums.jackknife(lambda moments: statistic(moments.centred()))
+        values, errors = found.value, found.se
     value, error = (
         {n: v.view(p, p) for n, v in zip(WITH_ERROR, t[: 3 * p * p].split(p * p), strict=True)}
-        for t in (found.value, found.se)
+        for t in (values, errors)
     )
     plain = similarity_matrices(whole, ("cka_biased", "svcca", "rcca"))
     for a, b in PAIRS:
@@ -87,7 +92,7 @@ def _fill_view(row: Level, sums: Grouped[Moments], streams: list[str], view: str
             pair = PairSimilarity(whole.n, both["cka"], both["angular"], cca[0], cca[1], both["r2"], back)
             row.similarity.setdefault(f"{a}_{b}", {})[view] = pair
     if three:
-        shares = [Measured(number(v), number(e)) for v, e in zip(found.value[-4:], found.se[-4:], strict=True)]
+        shares = [Measured(number(v), number(e)) for v, e in zip(values[-4:], errors[-4:], strict=True)]
         if shares[0].value is not None:
             row.commonality[view] = CommonalityShares(whole.n, shares[0], shares[1], shares[2], shares[3])
     if streams[:2] != ["rgb", "x"]:

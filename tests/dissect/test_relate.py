@@ -151,6 +151,19 @@ def test_levels_too_wide_for_four_groups_have_no_error():
     assert [settings.moment_groups([p] * 3) for p in points] == [8, 8, 1]
 
 
+def test_one_group_gives_the_same_values(both, monkeypatch):
+    monkeypatch.setattr(Settings, "moment_groups", lambda self, points: 1)
+    found, _ = both
+    again = dissect(Toy(), blurred(N), metrics=["similarity"], progress=False).levels[0]
+    for pair, views in found.levels[0].similarity.items():
+        for view, want in views.items():
+            got = again.similarity[pair][view]
+            for name in ("cka", "angular", "svcca", "rcca", "predicts", "predicted"):
+                assert getattr(got, name).value == pytest.approx(getattr(want, name).value, abs=1e-9)
+                assert getattr(got, name).error is None
+    assert again.commonality["pix"].redundant.error is None
+
+
 @pytest.mark.parametrize(
     ("size", "positions"), [((6, 8), 48), ((60, 80), 1024), ((7, 100), 64), ((1, 5), 2), ((120, 160), 1024)]
 )
