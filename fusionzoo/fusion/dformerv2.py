@@ -88,6 +88,17 @@ def rotate(value: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
     return value * cos + turned * sin
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attention along each line: (B, L, S, h, d) three times, bias (B, L, h, S, S) -> (B, L, S, h, d).
+
+    Lines are one batch: fused attention takes four dimensions, and falls back to the plain form at five.
+    """
+    lines = q.shape[:2]
+    q, k, v = (t.flatten(0, 1).transpose(1, 2) for t in (q, k, v))  # (BL, h, S, d)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1).to(v.dtype), scale=1.0)
+    return out.transpose(1, 2).unflatten(0, lines)
+
+
 class GeometryAttention(nn.Module):
     """(x (B, H, W, C), depth (B, H, W), prior) -> (B, H, W, C).
 
@@ -124,11 +135,9 @@ class GeometryAttention(nn.Module):
         if self.decomposed:
             rows = self.bias_rows(prior.along(depth, weights))
             columns = self.bias_columns(prior.along(depth.transpose(1, 2), weights))
-            q, k, v = (t.transpose(2, 3) for t in (q, k, v))  # (B, H, h, W, d)
-            v = F.scaled_dot_product_attention(q, k, v, attn_mask=rows.to(v.dtype), scale=1.0)
-            q, k, v = (t.transpose(1, 3) for t in (q, k, v))  # (B, W, h, H, d)
-            v = F.scaled_dot_product_attention(q, k, v, attn_mask=columns.to(v.dtype), scale=1.0)
-            seen = v.permute(0, 3, 1, 2, 4).flatten(3)  # (B, H, W, C)
+            v = attend(q, k, v, rows)
+            q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (B, W, H, h, d)
+            seen = attend(q, k, v, columns).transpose(1, 2).flatten(3)  # (B, H, W, C)
         else:
             bias = self.bias(prior.full(depth, weights))
             q, k, v = (t.flatten(1, 2).transpose(1, 2) for t in (q, k, v))  # (B, h, HW, d)
