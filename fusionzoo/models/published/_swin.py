@@ -102,11 +102,11 @@ class WindowAttention(nn.Module):
         index = offset_index(self.window, tokens.device).flatten()
         bias = self.bias_table[index].view(1, area, area, self.heads).permute(0, 3, 1, 2)  # (1, h, w^2, w^2)
         if mask is not None:
-            bias = bias + mask
-        qkv = self.qkv(tokens).unflatten(3, (3, self.heads, -1))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # (B, windows, h, w^2, d) each
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype).unsqueeze(0))
-        return self.project(out.transpose(2, 3).flatten(3))
+            bias = (bias + mask).repeat(tokens.shape[0], 1, 1, 1)  # (B windows, h, w^2, w^2)
+        # windows are one batch: fused attention takes four dimensions, and falls back to the plain form at five
+        q, k, v = self.qkv(tokens.flatten(0, 1)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))  # (B windows, h, w^2, d)
+        return self.project(out.transpose(1, 2).flatten(2)).view_as(tokens)
 
 
 class SwinFusionBlock(nn.Module):
