@@ -12,9 +12,11 @@ import fusionzoo.fusion  # noqa: F401  fills the registry
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe, probe_points
 from fusionzoo.registry import fusions
+from tests.declared import check_declaration
 
 NAMES = fusions.names()
 CHANNELS, SIZE = 32, (9, 10)
+SIZES = {"B": 3, "H": SIZE[0], "W": SIZE[1], "HW": SIZE[0] * SIZE[1]}
 FAMILIES = {"concat", "attention", "cross-modal", "exchange", "hybrid"}
 OURS = {"concat", "cross_attention", "gate", "hybrid", "sum"}
 """Strategies without a published original: they need no paper."""
@@ -82,37 +84,12 @@ def test_declared_ranges_and_invariants(name: str, scale: float) -> None:
     for point_name, point in probe_points(block).items():
         assert seen[point_name], f"{point_name} never fired"
         for value in seen[point_name]:
-            check_declaration(point, value, f"{name} {point_name}")
-
-
-def check_declaration(point: Probe, value: Tensor, what: str, size: tuple[int, int] = SIZE) -> None:
-    """The value has the declared axes, range and sum."""
-    assert bool(torch.isfinite(value).all()), what
-    check_axes(point, value, what, size)
-    if point.low is not None:
-        assert float(value.min()) >= point.low, what
-    if point.high is not None:
-        assert float(value.max()) <= point.high, what
-    if point.sums_to_one is not None:
-        torch.testing.assert_close(value.sum(point.sums_to_one), torch.ones(()).expand_as(value.sum(point.sums_to_one)))
-
-
-def check_axes(point: Probe, value: Tensor, what: str, size: tuple[int, int]) -> None:
-    axes = point.axes.split()
-    assert len(axes) == value.ndim, f"{what}: {tuple(value.shape)} has not the axes {point.axes}"
-    known = {"B": 3, "H": size[0], "W": size[1], "HW": size[0] * size[1], "C": point.channels}
-    for axis, length in zip(axes, value.shape, strict=True):
-        want = int(axis) if axis.isdigit() else known.setdefault(axis, length)
-        assert want in (length, None), f"{what}: axis {axis} of {tuple(value.shape)} is not {want}"
-    if "C" in axes:
-        assert point.channels is not None, f"{what}: C, but no number of channels"
-    elif point.channels is not None:
-        assert value.shape[min(1, value.ndim - 1)] == point.channels, what
+            check_declaration(point, value, f"{name} {point_name}", SIZES)
 
 
 def test_the_checks_of_declarations_can_fail() -> None:
     good = torch.rand(3, 2, *SIZE).softmax(1)
-    check_declaration(Probe(2, low=0.0, high=1.0, sums_to_one=1), good, "good")
+    check_declaration(Probe(2, low=0.0, high=1.0, sums_to_one=1), good, "good", SIZES)
     for wrong in (
         Probe(4),
         Probe(None),
@@ -124,7 +101,7 @@ def test_the_checks_of_declarations_can_fail() -> None:
         Probe(2, sums_to_one=2),
     ):
         with pytest.raises(AssertionError):
-            check_declaration(wrong, good, "wrong")
+            check_declaration(wrong, good, "wrong", SIZES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ from fusionzoo.models.published.cen import CEN
 from fusionzoo.probes import listen, zero
 from fusionzoo.probes.intervene import intervene
 from fusionzoo.registry import architectures
+from tests.declared import check_declaration
 
 FAST = (
     "mfnet",
@@ -143,12 +144,14 @@ def test_every_parameter_and_input_matters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_probes_fire_once_and_config_makes_the_same_model(name: str) -> None:
+def test_probes_fire_once_as_declared_and_config_makes_the_same_model(name: str) -> None:
     model = create_model(name, num_classes=5)
-    count = dict.fromkeys(model.probe_points(), 0)
+    points = model.probe_points()
+    count = dict.fromkeys(points, 0)
 
     def tally(point: str, value: Tensor) -> None:
         count[point] += 1
+        check_declaration(points[point], value, f"{name} {point}", {"B": (1, 2)})  # 2: both modalities stacked
 
     rgb, x = images(model, 64, 64, 1)
     with torch.no_grad(), listen(model, dict.fromkeys(count, tally)):

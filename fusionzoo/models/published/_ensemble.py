@@ -112,8 +112,8 @@ class StreamEnsemble(FusionModel):
         self.logits_rgb = Probe(num_classes, role="logits", modality="rgb", meaning="class scores of RGB's stream")
         self.logits_x = Probe(num_classes, role="logits", modality="x", meaning="class scores of x's stream")
         self.share = Probe(
-            2, role="weight", modality="fused", low=0.0, high=1.0, sums_to_one=0,
-            meaning="weight of RGB's and of x's scores in the sum; (2,)",
+            2, role="weight", modality="fused", low=0.0, high=1.0, sums_to_one=0, axes="2",
+            meaning="weight of RGB's and of x's scores in the sum",
         )  # fmt: skip
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="weighted sum of both class scores")
 
