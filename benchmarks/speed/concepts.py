@@ -329,8 +329,8 @@ def main() -> None:
     shared = Path(__file__).parents[3] / "shared" / "data" / "nyuv2"
     parser.add_argument("--nyuv2", type=Path, default=shared)
     parser.add_argument("--nyuv2-images", type=int, default=128)
-    parser.add_argument("--agreement-images", type=int, default=96)
-    parser.add_argument("--rounds", type=int, default=3, help="of part 2")
+    parser.add_argument("--agreement-images", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=2, help="of part 2")
     parser.add_argument("--checkpoint", default="hybrid_mobilenetv1-075_fpn.nyuv2-40")
     parser.add_argument("--out", type=Path, default=RESULTS / "concepts.json")
     args = parser.parse_args()

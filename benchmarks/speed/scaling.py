@@ -1,6 +1,6 @@
 """How the cost of a whole dissection grows with the number of images: time linear, memory constant.
 
-    python benchmarks/speed/scaling.py [--scenes 100 1000 10000] [--size 48 64] [--metrics NAME...] [--out FILE]
+    python benchmarks/speed/scaling.py [--scenes 100 1000 10000] [--size 32 48] [--metrics NAME...] [--out FILE]
 
 Planted scenes are drawn anew in every pass, so the data set itself needs no memory. Each number of images is dissected
 in a process of its own with all metrics; `extra_peak_mb` is what its peak resident memory grew beyond that of a
@@ -83,8 +83,8 @@ def child(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, nargs="+", default=[100, 1000, 10000])
-    parser.add_argument("--size", type=int, nargs=2, default=[48, 64], metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--size", type=int, nargs=2, default=[32, 48], metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--metrics", nargs="+", help="all by default")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--checkpoint", default="hybrid_mobilenetv1-025_fpn.planted")
