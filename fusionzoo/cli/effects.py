@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -53,9 +54,17 @@ def options(command: F) -> F:
 
 
 def subject(
-    name: str, data: str, split: str | None, limit: int | None, revision: str | None, index: str | None
+    name: str,
+    data: str,
+    split: str | None,
+    limit: int | None,
+    revision: str | None,
+    index: str | None,
+    out: str | None = None,
 ) -> tuple[Any, Any, str]:
     """(model, dataset, name) of a checkpoint on data, the same images at the same size as `fusionzoo check` takes.
+
+    The folder of the file `out` is made, rather now than after the work.
 
     Raises:
         CheckFailed: the checkpoint fails its verification. UnknownNameError, InputError: no such checkpoint or data.
@@ -63,6 +72,8 @@ def subject(
     from fusionzoo.check import _dataset, _record, _same_classes
     from fusionzoo.hub.load import resolve
 
+    if out is not None:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
     checkpoint = resolve(name, revision, index=index)
     model, _ = checkpoint.load()
     record = _record(checkpoint)

@@ -60,7 +60,7 @@ def command(
     """
     from fusionzoo.dissect.robustness import robustness
 
-    model, dataset, known = subject(name, data, split, limit, revision, index)
+    model, dataset, known = subject(name, data, split, limit, revision, index, out)
     found = robustness(
         model, dataset, corruptions=dict(corruptions) or None, failures=not no_failures, limit=limit,
         batch_size=batch_size, seed=seed, progress=not quiet, state=state, name=known,

@@ -44,7 +44,7 @@ def command(
     """
     from fusionzoo.dissect.trace import DEFAULT, trace
 
-    model, dataset, known = subject(name, data, split, limit, revision, index)
+    model, dataset, known = subject(name, data, split, limit, revision, index, out)
     found = trace(
         model, dataset, edits=edits or DEFAULT, points=points or None, limit=limit, batch_size=batch_size,
         channel_groups=channel_groups, concepts=concepts or None, progress=not quiet, state=state, name=known,

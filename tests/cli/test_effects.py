@@ -73,7 +73,7 @@ def test_robustness_with_severities(checkpoint: Path, tmp_path: Path) -> None:
         (["nowhere.planted"], "unknown checkpoint 'nowhere.planted'"),
         (["{c}", "--data", "planetd"], "did you mean 'planted'?"),
         (["{c}", "--limit", "0"], "0 is not in the range x>=1"),
-        (["{c}", "--limit", "2", "--quiet", "--out", "/proc/none/a.json", "{few}"], "/proc/none/a.json"),
+        (["{c}", "--limit", "2", "--quiet", "--out", "/proc/none/a.json", "{few}"], "/proc/none"),
     ],
 )
 def test_wrong_use(command: str, args: list[str], words: str, checkpoint: Path) -> None:
