@@ -179,7 +179,7 @@ class TestConcepts:
         for i in range(4):
             sample = data[i]
             camera = camera_of_view((120, 160), 2 * 36.5)  # its field of view varies a little
-            (flat, upright), valid = geometry_concepts(sample, camera, ("horizontal", "vertical"), radius=5)
+            (flat, upright), valid = geometry_concepts(sample, camera, ("horizontal", "vertical"))
             on_floor = (sample["label"] == data.class_names.index("floor")) & valid & (flat | upright)
             on_wall = (sample["label"] == data.class_names.index("wall")) & valid & (flat | upright)
             floor, horizontal = floor + int(on_floor.sum()), horizontal + int((flat & on_floor).sum())
