@@ -124,8 +124,9 @@ class TraceRow:
         level: None where `point` is none of a level's.
         edit: "absent", "mean", "zero", "swap", "channels", "concept" or "restore".
         reach: what the edit can change: "input" (everything), "stream" (every level of the stream), "onward" (this
-            level's fusion and the later stages of the stream), "fusion" (this level's fusion block), "decoder" (what
-            comes after the fusion), "after" (whatever follows the point).
+            level's fusion and the later stages of the stream), "fusion" (this level's fusion block, and what it hands
+            back to the streams in models where they interact), "decoder" (what comes after the fusion), "after"
+            (whatever follows the point).
         part: the channels "first:end" of "channels", the class of "concept", else "".
         absent: "rgb" or "x", the modality that is missing in a "restore", else "".
         miou: under the intervention.
