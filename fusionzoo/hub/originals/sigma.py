@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
-from fusionzoo.hub.originals.rednet import plain
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.blocks import ConcatScan, CrossScan
 
@@ -161,7 +161,12 @@ def sigma_model(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any])
     if (decoder := take(ctor, "decoder", default="MambaDecoder")) != "MambaDecoder":
         raise InputError(f"{name}: its decoder is {decoder!r}; only the released 'MambaDecoder' is supported")
     model = blank(name, num_classes=take(ctor, "num_classes"))
-    return port(model, state, table(model), plain, MODEL_VIEWS, what=name, reshape=True)
+    return port(model, state, table(model), _whole, MODEL_VIEWS, what=name, reshape=True)
+
+
+def _whole(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
+    """Sides that are no multiples of 4 lose their last pixels in the patches; the scores are stretched over them."""
+    return interpolate(model.scores(rgb, x), size=rgb.shape[-2:], mode="bilinear", align_corners=False)
 
 
 KINDS = ("sigma_tiny", "sigma_small", "sigma_base")

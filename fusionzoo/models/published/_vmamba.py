@@ -8,7 +8,7 @@ and from the sizes that Sigma uses. Maps are channels last inside. d = 2 C, stat
                      (s, B, C)_k = W_k u,  D_k = softplus(V_k s + v_k),  y = the sum of the four scans, laid back
                      Lin(d -> C) (LN(y) * SiLU(z)), no biases
     block:           m + scan(LN(m)), without a feed-forward part
-    between stages:  the four pixels of a 2x2 field side by side, LN, Lin(4C -> 2C)
+    between stages:  the four pixels of a 2x2 field side by side, LN, Lin(4C -> 2C); zeros beyond an odd side
 
 The scan itself is `fusionzoo.fusion.scan`.
 """
@@ -86,7 +86,7 @@ class ScanBlock(nn.Module):
 
 
 class Merge(nn.Module):
-    """Halves both sides: (B, H, W, C) -> (B, H/2, W/2, 2C), H and W even."""
+    """Halves both sides, rounded up: (B, H, W, C) -> (B, H/2, W/2, 2C)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,6 +94,9 @@ class Merge(nn.Module):
         self.reduce = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, feature: Tensor) -> Tensor:
+        down, right = feature.shape[1] % 2, feature.shape[2] % 2
+        if down or right:
+            feature = F.pad(feature, (0, 0, 0, right, 0, down))
         fields = [feature[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]  # down the field's columns
         return self.reduce(self.norm(torch.cat(fields, dim=3)))
 

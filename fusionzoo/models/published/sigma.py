@@ -11,13 +11,17 @@ No CUDA extension: the scan is `fusionzoo.fusion.scan`.
     block of the decoder: y = s_1 m + scan(LN(m)), then s_2 y + CAB(LN(y)), s learned per channel, N = 4 states
     CAB: conv3x3(C -> C/3), GELU, conv3x3(C/3 -> C), times a gate from its mean and maximum (C -> C/30 -> C, SiLU)
 
-The input is padded to multiples of 32. Tiny: C = 96, blocks 2, 2, 9, 2; small: 2, 2, 27, 2; base: that with C = 128.
-x is HHA or thermal in three channels, both inputs with ImageNet's statistics.
+Sides of any length: odd maps are padded where they are halved, and what the decoder enlarged is fitted to the finer
+map's size, so inputs are padded to multiples of 4 only.
+
+Tiny: C = 96, blocks 2, 2, 9, 2; small: 2, 2, 27, 2; base: that with C = 128. x is HHA or thermal in three channels,
+both inputs with ImageNet's statistics.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -42,10 +46,22 @@ SIZES = {"tiny": (96, (2, 2, 9, 2)), "small": (96, (2, 2, 27, 2)), "base": (128,
 DECODER_BLOCKS = 4
 
 
+def resized(feature: Tensor, height: int, width: int) -> Tensor:
+    """(B, h, w, C) -> (B, height, width, C), bilinear."""
+    if feature.shape[1:3] == (height, width):
+        return feature
+    size = (height, width)
+    return F.interpolate(feature.movedim(3, 1), size=size, mode="bilinear", align_corners=False).movedim(1, 3)
+
+
 def enlarged(feature: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, 2H, 2W, C), bilinear."""
-    bigger = F.interpolate(feature.movedim(3, 1), scale_factor=2, mode="bilinear", align_corners=False)
-    return bigger.movedim(1, 3)
+    return resized(feature, 2 * feature.shape[1], 2 * feature.shape[2])
+
+
+def added(coarse: Tensor, fine: Tensor) -> Tensor:
+    """The sum, after `coarse` has got the size of `fine`: they differ by a pixel where a side was odd."""
+    return resized(coarse, fine.shape[1], fine.shape[2]) + fine
 
 
 class ChannelAttention(nn.Module):
@@ -139,9 +155,9 @@ class Decoder(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         fine, low, middle, deep = (f.movedim(1, 3) for f in features)
-        out = self.up3(self.blocks3(self.up4(deep) + middle))
-        out = self.up2(self.blocks2(out + low))
-        out = self.norm(self.blocks1(out + fine))
+        out = self.up3(self.blocks3(added(self.up4(deep), middle)))
+        out = self.up2(self.blocks2(added(out, low)))
+        out = self.norm(self.blocks1(added(out, fine)))
         out = self.last_norm(enlarged(self.last2(enlarged(self.last1(out)))))
         return self.classify(self.out(out.movedim(3, 1)))
 
@@ -160,6 +176,8 @@ class Sigma(FusionModel):
     Raises:
         InputError: x_channels is neither 1 nor 3.
     """
+
+    stride: ClassVar[int] = 4
 
     def __init__(
         self,
