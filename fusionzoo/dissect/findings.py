@@ -53,8 +53,11 @@ def findings(d: Dissection) -> list[Finding]:
         _answer(d),
         _planted(d),
         _adds(d),
+        _contribution(d),
         _effects(d),
         _streams(d),
+        _matters(d),
+        _agreement(d),
         _classes(d),
         _encoded(d),
         _fused(d),
@@ -159,6 +162,46 @@ def _adds(d: Dissection) -> list[Finding]:
     return found or [Finding("info", f"mIoU {points(both.miou)}")]
 
 
+def _contribution(d: Dissection) -> list[Finding]:
+    """The Shapley split, and whether the modalities help each other or give the same."""
+    made, drops = d.contribution, _drops(d)
+    if made is None or any(_unread(d, drop, s) for s, drop in drops.items()):
+        return []
+    found, total = [], sum(e.miou or 0.0 for e in made.shapley.values())
+    if all(_real(e.miou, e.miou_error) for e in made.shapley.values()):
+        parts = words(f"{modality(d, s)} {_measured(e.miou, e.miou_error)}" for s, e in made.shapley.items())
+        shares = words(f"{100 * (e.miou or 0.0) / total:.0f} % {modality(d, s)}" for s, e in made.shapley.items())
+        text = f"contribution (Shapley values, with and without each): {parts} points, so {shares}"
+        alone = [made.values.get(s) for s in ("rgb", "x")]
+        if not _apart(*[(e.miou, e.miou_error) if e is not None else (None, None) for e in alone]):
+            text += "; which gives more is within the error"
+        found.append(Finding("info", text))
+    value, error = made.interaction.miou, made.interaction.miou_error
+    if value is None or error is None:
+        return found
+    if _real(abs(value), error):
+        how = "help each other (synergy)" if value > 0 else "give much of the same (redundancy)"
+        more = "more" if value > 0 else "less"
+        text = f"the modalities {how}: together {_measured(abs(value), error)} points {more} than the two by themselves"
+    else:
+        text = f"neither synergy nor redundancy is measurable: interaction {_measured(value, error)} points"
+    return [*found, Finding("info", text)]
+
+
+def _measured(value: float | None, error: float | None) -> str:
+    """Points with their error."""
+    return points(value or 0.0) + ("" if error is None else f" +- {points(error)}")
+
+
+def _apart(*pair: tuple[float | None, float | None]) -> bool:
+    """Whether two values with errors differ by more than ERRORS times both errors together: that allows for any
+    correlation between them. Nothing differs without a known error."""
+    (a, first), (b, second) = pair
+    if a is None or b is None or first is None or second is None:
+        return False
+    return abs(a - b) > ERRORS * (first + second)
+
+
 def _planted(d: Dissection) -> list[Finding]:
     if d.planted is None:
         return []
@@ -216,6 +259,61 @@ def _streams(d: Dissection) -> list[Finding]:
         text = f"colour and {modality(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
         found.append(Finding("info", f"{text} (unbiased, images as samples)"))
     return found
+
+
+def _matters(d: Dissection) -> list[Finding]:
+    """At which level the fused features take most from one modality alone: shares of their variance."""
+    found = []
+    for stream in ("rgb", "x"):
+        rows = [(row.level, getattr(row.commonality["pix"], f"unique_{stream}")) for row in d.levels if row.commonality]
+        known = [(level, m.value, m.error) for level, m in rows if m.value is not None and m.error is not None]
+        if len(known) < 2:
+            continue
+        best = max(known, key=lambda row: row[1])
+        alike = [row for row in known if not _apart(best[1:], row[1:])]
+        if len(alike) == len(known) or not _real(best[1], best[2]):
+            continue
+        shares = words(f"{100 * value:.0f} %" for _, value, _ in alike)
+        low = min(known, key=lambda row: row[1])
+        text = (
+            f"{modality(d, stream)} shapes the fused features most at {_at_stages([level for level, _, _ in alike])}:"
+            f" {shares} of their variance comes from it alone (least at stage {low[0]}, {100 * low[1]:.0f} %)"
+        )
+        found.append(Finding("info", text))
+    return found
+
+
+def _agreement(d: Dissection) -> list[Finding]:
+    """Consistent and specific concepts at the level that encodes concepts best, and how their number changes."""
+    rows = [(row, row.agreement) for row in d.levels if row.agreement is not None]
+    if not rows:
+        return []
+    row, best = max(rows, key=lambda pair: _mean_iou(pair[0]))
+    parts = [f"{words(map(repr, best.consistent))} in both streams alike (consistent)"] if best.consistent else []
+    for stream, names in (("rgb", best.rgb), ("x", best.x)):
+        parts += [f"{words(map(repr, names))} specific to {modality(d, stream)}"] if names else []
+    found = [Finding("info", f"encoded at stage {row.level}: {'; '.join(parts)}")] if parts else []
+    if best.gained or best.lost:
+        gains = [f"gains {words(map(repr, best.gained))}"] if best.gained else []
+        gains += [f"loses {words(map(repr, best.lost))}"] if best.lost else []
+        found.append(
+            Finding("info", f"fusion at stage {row.level} {' and '.join(gains)} against the better of the streams")
+        )
+    if len(rows) > 1:
+        (first, a), (last, b) = rows[0], rows[-1]
+        counts = [f"{len(v.consistent)} consistent, {len(v.rgb) + len(v.x)} specific" for v in (a, b)]
+        text = f"concepts over the levels: {counts[0]} at stage {first.level}, {counts[1]} at stage {last.level}"
+        found.append(Finding("info", text))
+    return found
+
+
+def _mean_iou(row: Level) -> float:
+    """Mean concept IoU of the fused features, else of the better stream."""
+    means = {}
+    for stream, iou in row.concept_iou.items():
+        there = [v for v in iou if v is not None]
+        means[stream] = sum(there) / len(there) if there else 0.0
+    return means.get("fused", max(means.values(), default=0.0))
 
 
 def _classes(d: Dissection) -> list[Finding]:
@@ -278,6 +376,8 @@ def _best(levels: Sequence[Level], stream: str, k: int) -> tuple[float, float] |
 
 def _encoded(d: Dissection) -> list[Finding]:
     """Concepts that only one stream encodes, each stream at its best level."""
+    if any(row.agreement is not None for row in d.levels):
+        return []  # said with the consistent ones
     only: dict[str, list[str]] = {"rgb": [], "x": []}
     for k, name in enumerate(d.data.class_names):
         best = {s: _best(d.levels, s, k) for s in only}
