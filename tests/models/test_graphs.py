@@ -1,6 +1,6 @@
 """Compiled and exported models equal eager ones; probe names are API and stored in probe_names.json.
 
-After a deliberate change of names: `FUSIONZOO_UPDATE=1 pytest tests/models/test_graphs.py -k names`, and look at the diff.
+After a deliberate change of names: `FUSIONZOO_UPDATE=1 pytest tests/models/test_graphs.py -k names`; look at the diff.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ import torch
 
 import fusionzoo
 from fusionzoo.models import BASELINES, create_model
+from fusionzoo.registry import fusions
+from tests.models.exceptions import SILENT, excepted
 
 STORED = Path(__file__).with_name("probe_names.json")
-OURS = ("sum", "concat", "gate", "cross_attention", "hybrid", *BASELINES)
-NAMES = [f"{f}_mobilenetv1-025_fpn" for f in OURS] + ["hybrid_resnet18_unet", "concat_mit-b0_segformer"]
+QUICK = ("sum", "concat", "gate", "cross_attention", "hybrid", *BASELINES)
+ALL = [f"{f}_mobilenetv1-025_fpn" for f in (*fusions, *BASELINES)]
+NAMES = [*ALL, "hybrid_resnet18_unet", "concat_mit-b0_segformer"]
+MARKED = [n if n.rsplit("_", 2)[0] in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ALL]
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,20 +43,14 @@ def test_probe_names_are_the_stored_ones_and_all_fire_once(name: str) -> None:
     def tally(point: str, value: torch.Tensor) -> None:
         count[point] += 1
 
-    fires = [n for n in names if n not in silent(model)]
+    silent = [n for n in names if excepted(SILENT, name, n)]
+    fires = [n for n in names if n not in silent]
     with torch.no_grad(), fusionzoo.listen(model, dict.fromkeys(fires, tally)):
         model(*images())
-    assert {n: c for n, c in count.items() if c != 1} == dict.fromkeys(silent(model), 0)
+    assert {n: c for n, c in count.items() if c != 1} == dict.fromkeys(silent, 0)
 
 
-def silent(model: torch.nn.Module) -> list[str]:
-    """Points of a level that an encoder leaves empty (MiT starts at stride 4) never fire."""
-    if "mit-b0" in model.architecture:
-        return ["stage1.rgb", "stage1.x"]
-    return []
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*MARKED, "hybrid_resnet18_unet", "concat_mit-b0_segformer"])
 def test_fullgraph_compile_equals_eager(name: str) -> None:
     model = create_model(name, num_classes=3)
     with torch.no_grad():
@@ -65,7 +63,12 @@ def test_fullgraph_compile_equals_eager(name: str) -> None:
         assert tape["logits"].shape[1] == 3
 
 
-@pytest.mark.parametrize("name", ["concat_mobilenetv1-025_fpn", "hybrid_mobilenetv1-025_fpn", "cross_attention_resnet18_unet"])
+EXPORTED = ("concat_mobilenetv1-025_fpn", "hybrid_mobilenetv1-025_fpn", "cross_attention_resnet18_unet")
+
+
+@pytest.mark.parametrize(
+    "name", [*EXPORTED, *(pytest.param(n, marks=pytest.mark.slow) for n in ALL if n not in EXPORTED)]
+)
 def test_export_equals_eager(name: str) -> None:
     model = create_model(name, num_classes=3)
     with torch.no_grad():
@@ -95,7 +98,7 @@ def test_nothing_attached_adds_no_node() -> None:
     assert len(counts) == 2 and counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("name", [f"{f}_mobilenetv1-025_fpn" for f in OURS])
+@pytest.mark.parametrize("name", ALL)
 def test_bfloat16_autocast_stays_close(name: str) -> None:
     model = create_model(name, num_classes=3)
     with torch.no_grad():
