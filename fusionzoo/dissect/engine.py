@@ -51,7 +51,8 @@ RIDGE = 1e-2
 """Between 1e-3 and 1e-1 hardly a number changes."""
 GRID_STRIDE = 4
 SATURABLE = ("gate", "agreement")
-"""Roles of probes for which values at an end of the range are a fault; ReLU, attention and masks are there by nature."""
+"""Roles of probes for which values at an end of the range are a fault; ReLU, attention and masks lie there by nature.
+"""
 SAVE_EVERY = 50  # batches
 
 

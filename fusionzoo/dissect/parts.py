@@ -123,7 +123,9 @@ class PairMatrix:
     """One measure between all pairs of probe points, across modalities and levels.
 
     `values[i][j]` is for `points[i]`, `points[j]`; `names` say what they are ("stage 3 rgb"). `channels`: sets with
-    more channels were projected at random onto so many directions (None: none was).
+    more channels were projected at random onto so many directions (None: none was). `p`: share of permutations of the
+    images (of a sample of them) that are at least as similar, the real order counted; `bound`: what 95 % of the
+    permutations do not exceed. Both empty where no permutation was made.
     """
 
     measure: str
@@ -133,6 +135,8 @@ class PairMatrix:
     names: list[str]
     values: list[list[float | None]]
     channels: int | None = None
+    p: list[list[float | None]] = field(default_factory=list)
+    bound: list[list[float | None]] = field(default_factory=list)
 
 
 @dataclass

@@ -63,11 +63,11 @@ class Task:
     """One accumulator of the plan.
 
     Args:
-        kind: "confusion", "cka", "moments", "matrix", "health", "gate", "quantiles", "statistics",
+        kind: "confusion", "cka", "moments", "matrix", "rows", "health", "gate", "quantiles", "statistics",
             "curve" or "vectors".
         points: the probe points it reads; none: the logits.
         condition: one of CONDITIONS.
-        variant: the view of "cka", "moments" and "matrix"; the training half of "statistics"; the fit of a "curve".
+        variant: the view, where samples are compared; the training half of "statistics"; the fit of a "curve".
         needs: keys of the tasks that must be complete before.
     """
 
@@ -215,7 +215,7 @@ def make_plan(
     if "similarity" in wanted:
         named = all_points(levels)
         if len(named) > 1:
-            tasks.append(Task("matrix", tuple(named), variant="gap"))
+            tasks += [Task(kind, tuple(named), variant="gap") for kind in ("matrix", "rows")]
     if "health" in wanted:
         tasks += [Task("health", (point,)) for point in health]
         tasks += [Task("gate", (point,)) for point in gates]

@@ -23,7 +23,7 @@ from fusionzoo.dissect.results import (
     PairSimilarity,
 )
 from fusionzoo.dissect.tally import Tally
-from fusionzoo.metrics import CentredMoments, Grouped, LinearCKA, Moments, commonality
+from fusionzoo.metrics import CentredMoments, Grouped, LinearCKA, Moments, RowSample, commonality, null_test
 from fusionzoo.metrics.base import VIEWS
 from fusionzoo.metrics.similarity import similarity_matrices
 
@@ -33,6 +33,9 @@ PAIRS = (("rgb", "x"), ("rgb", "fused"), ("x", "fused"))
 """Pairs of representations that are compared at each level."""
 
 WITH_ERROR = ("cka", "angular", "r2")
+FEWEST = 16
+"""With fewer images neither a neighbourhood nor a permutation says anything."""
+PERMUTATIONS = 99
 SHARES = ("unique_rgb", "unique_x", "redundant", "rest")
 
 
@@ -106,12 +109,27 @@ def _shares(about: CentredMoments) -> Tensor:
 
 
 def matrices(tally: Tally, levels: Mapping[int, Mapping[str, str]]) -> list[PairMatrix]:
-    """CKA of all level points with all, images as samples."""
+    """Similarities of all level points with all, images as samples.
+
+    CKA is of all images; the measures that need the samples, and the permutations that show what unrelated features
+    score, are of at most `Settings.sample` images, drawn by a hash of their number.
+    """
     named = all_points(levels)
-    sums = tally.sums.get(Task("matrix", tuple(named), variant="gap").key)
-    if not isinstance(sums, Moments):
+    sums, sample = (tally.sums.get(Task(kind, tuple(named), variant="gap").key) for kind in ("matrix", "rows"))
+    if not isinstance(sums, Moments) or not isinstance(sample, RowSample):
         return []
-    about = sums.centred()
-    values = [[number(v) for v in line] for line in similarity_matrices(about, ("cka",))["cka"].tolist()]
+    about, rows = sums.centred(), list(sample.compute().values())
     narrow = tally.settings.narrow if tally.projections else None
-    return [PairMatrix("cka", "gap", about.n, list(named), list(named.values()), values, narrow)]
+    found = []
+    for measure in ("cka", "rbf_cka", "rsa", "mutual_knn"):
+        if len(rows[0]) < FEWEST and measure != "cka":
+            continue
+        value, n, p, bound = similarity_matrices(about, ("cka",))["cka"], about.n, None, None
+        if len(rows[0]) >= FEWEST:
+            null = null_test(measure, rows, times=PERMUTATIONS)
+            p, bound = null.p, null.bound
+            value, n = (value, n) if measure == "cka" else (null.value, null.n)
+        lines = [[] if t is None else [[number(v) for v in line] for line in t.tolist()] for t in (value, p, bound)]
+        names = list(named.values())
+        found.append(PairMatrix(measure, "gap", n, list(named), names, lines[0], narrow, lines[1], lines[2]))
+    return found

@@ -29,7 +29,7 @@ from fusionzoo.dissect.parts import (
     PairSimilarity,
     ProbeHealth,
 )
-from fusionzoo.dissect.plain import FORMAT_VERSION, build, plain, read, versioned, write_atomic
+from fusionzoo.dissect.plain import FORMAT_VERSION, plain, read, versioned, write_atomic
 
 __all__ = [
     "FORMAT_VERSION",
@@ -60,7 +60,6 @@ __all__ = [
     "write_atomic",
 ]
 
-_build, _plain = build, plain
 STREAMS = ("rgb", "x", "fused")
 """The three representations of a level, in the order of every table."""
 

@@ -30,6 +30,7 @@ from fusionzoo.metrics import (
     LinearCKA,
     Moments,
     Quantiles,
+    RowSample,
 )
 
 __all__ = ["PointInfo", "Settings", "Sums", "Tally"]
@@ -63,6 +64,7 @@ class Settings:
             groups are kept in one, and their similarities have no error.
         matrix_channels: most channels of all level points together that are compared as they are; when there are more,
             sets wider than `narrow` are projected at random onto so many directions.
+        sample: most images whose channel means are kept, for measures that need the samples themselves.
         positions: most positions of a map that are samples of view "pix".
     """
 
@@ -78,6 +80,7 @@ class Settings:
     group_bytes: int = 64 << 20
     matrix_channels: int = 4096
     narrow: int = 256
+    sample: int = 256
     positions: int = 1024
 
     @property
@@ -216,8 +219,11 @@ class Tally:
             return LinearCKA(task.variant)
         if task.kind == "moments":
             return Grouped(partial(Moments, len(task.points), task.variant), s.moment_groups(task.points))
-        if task.kind == "matrix":
+        if task.kind in ("matrix", "rows"):
             self.projections = s.projections(task.points)
+        if task.kind == "rows":
+            return RowSample(task.points, s.sample)
+        if task.kind == "matrix":
             return Moments(task.points, task.variant)
         info = s.points[task.points[0]]
         if task.kind == "health":

@@ -21,7 +21,7 @@ from fusionzoo.metrics.concepts import stack_weights
 
 __all__ = ["AllHeard", "Taps", "some", "thinned"]
 
-TOGETHER = ("cka", "moments", "matrix")
+TOGETHER = ("cka", "moments", "matrix", "rows")
 """Kinds of tasks that need several points of one forward pass."""
 
 
@@ -127,8 +127,10 @@ class Taps:
             try:
                 if task.kind == "cka":
                     sums.update(*rows)
-                elif task.kind == "matrix":
-                    sums.update(*(self._narrow(point, r) for point, r in zip(task.points, rows, strict=True)))
+                elif task.kind in ("matrix", "rows"):
+                    narrow = [self._narrow(point, r) for point, r in zip(task.points, rows, strict=True)]
+                    keys = [torch.tensor(self.places)] if task.kind == "rows" else []
+                    sums.update(*keys, *narrow)
                 else:
                     for group, mine in self._by_group(len(sums.parts)).items():
                         sums.update(*(r[mine] for r in rows), group=group)

@@ -49,7 +49,7 @@ def test_scores_wanted_decide_the_conditions():
     assert make_plan(["segmentation"], LEVELS).passes[0].conditions == ("both", "no_rgb", "no_x")
     assert make_plan(["contribution"], LEVELS, permuted=False).passes[0].conditions == ABSENT
     kinds = [(t.kind, t.variant) for t in make_plan(["similarity"], LEVELS, uneven=[1]).tasks]
-    assert kinds == [("moments", "gap"), ("moments", "gap"), ("moments", "pix"), ("matrix", "gap")]
+    assert kinds == [("moments", "gap"), ("moments", "gap"), ("moments", "pix"), ("matrix", "gap"), ("rows", "gap")]
 
 
 @pytest.mark.parametrize("n", [2, 3, 37])

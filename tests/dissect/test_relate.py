@@ -115,7 +115,7 @@ def test_commonality_is_that_of_regressions(both):
 
 def test_matrix_of_all_points_is_that_of_the_pairs(both):
     found, _ = both
-    (matrix,) = found.matrices
+    matrix = found.matrices[0]
     assert (matrix.measure, matrix.view, matrix.n, matrix.channels) == ("cka", "gap", N, None)
     assert matrix.points == ["rgb_at", "x_at", "fused_at"]
     assert matrix.names == ["stage 1 rgb", "stage 1 x", "stage 1 fused"]
@@ -125,6 +125,34 @@ def test_matrix_of_all_points_is_that_of_the_pairs(both):
                 want = found.levels[0].similarity[f"{a}_{b}"]["gap"].cka.value
                 assert matrix.values[i][j] == matrix.values[j][i] == pytest.approx(want, abs=1e-9)
         assert matrix.values[i][i] == pytest.approx(1, abs=1e-9)
+
+
+def test_measures_that_need_the_images_themselves(both):
+    found, rows = both
+    matrices = {m.measure: m for m in found.matrices}
+    assert list(matrices) == ["cka", "rbf_cka", "rsa", "mutual_knn"] and {m.n for m in matrices.values()} == {N}
+    gap = [rows[s, "gap"][:, 0] for s in ("rgb", "x", "fused")]
+    near = []
+    for g in gap:
+        unit = g / np.linalg.norm(g, axis=1, keepdims=True)
+        inner = unit @ unit.T  # by cosine
+        np.fill_diagonal(inner, -np.inf)
+        near.append([set(np.argsort(-row)[:10]) for row in inner])
+    shared = np.mean([len(a & b) / 10 for a, b in zip(near[1], near[2], strict=True)])
+    assert matrices["mutual_knn"].values[1][2] == matrices["mutual_knn"].values[2][1] == pytest.approx(shared, abs=1e-9)
+    assert all(m.values[i][i] == pytest.approx(1, abs=1e-9) for m in matrices.values() for i in range(3))
+
+
+def test_permutations_tell_related_from_unrelated_features(both):
+    found, _ = both
+    cka = found.matrices[0]
+    assert cka.p[1][2] == 0.01 and cka.values[1][2] > cka.bound[1][2]  # x is a part of fused
+    unrelated = dissect(Toy(), ToyData(N), metrics=["similarity"], progress=False).matrices[0]
+    assert (
+        unrelated.p[0][1] > 0.05 and unrelated.values[0][1] < unrelated.bound[0][1]
+    )  # colour and depth are drawn apart
+    few = dissect(Toy(), ToyData(8), metrics=["similarity"], progress=False).matrices
+    assert [m.measure for m in few] == ["cka"] and few[0].p == []
 
 
 def test_wide_sets_are_projected_only_to_compare_all_with_all():
