@@ -15,16 +15,16 @@ __all__ = ["CheckFailed", "FusionZooError", "InputError", "UnknownNameError", "c
 class FusionZooError(Exception):
     """Base of all errors that fusionzoo raises on purpose; its text is one clear line for a person.
 
-    Whatever a name out of a file brings along (line breaks, control characters) becomes `?`.
+    Whatever a name out of a file brings along (line breaks, control characters) becomes a space.
 
     >>> str(FusionZooError("no file 'a\\nb'"))
-    "no file 'a?b'"
+    "no file 'a b'"
     """
 
     exit_status = 2
 
     def __init__(self, text: str = "") -> None:
-        super().__init__("".join(c if c.isprintable() else "?" for c in text))
+        super().__init__("".join(c if c.isprintable() else " " for c in text))
 
 
 class InputError(FusionZooError, ValueError):

@@ -34,5 +34,5 @@ def test_unknown_names_choices_and_next_command():
 
 
 def test_a_text_is_one_line_whatever_is_in_a_name():
-    assert str(InputError("a\nb\x1b[31m\u2028c")) == "a?b?[31m?c"
+    assert str(InputError("a\nb\x1b[31m\u2028c")) == "a b [31m c"
     assert str(unknown("class", "a\nb", [])) == "unknown class 'a\\nb'"
