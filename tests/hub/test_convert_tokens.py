@@ -119,6 +119,23 @@ def test_sizes_that_do_not_divide_are_refused() -> None:
             create_model("multimae_tiny", **wrong)
 
 
+def test_sigma_normalises_three_copies_of_one_channel_as_rgb() -> None:
+    from fusionzoo.models.published.sigma import Sigma, single_channel
+
+    with torch.device("meta"):
+        ours = create_model("sigma_tiny")
+    assert isinstance(ours, Sigma) and ours.preprocess == single_channel() and ours.modalities == ("rgb", "grey")
+    grey = torch.randint(0, 256, (1, 4, 5)).float()
+    as_rgb = ours.preprocess.rgb(grey.expand(3, -1, -1).to(torch.uint8))
+    torch.testing.assert_close(ours._three_copies(ours.preprocess.x(grey)[None])[0], as_rgb, rtol=1e-5, atol=1e-5)
+    assert create_model_meta("sigma_tiny", x_channels=3).preprocess.x_kind == "hha"
+
+
+def create_model_meta(name: str, **args: object) -> FusionModel:
+    with torch.device("meta"):
+        return create_model(name, **args)
+
+
 def test_sigma_key_table_is_one_to_one_at_every_size() -> None:
     for kind in sigma.KINDS:
         with torch.device("meta"):

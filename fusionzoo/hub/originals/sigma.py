@@ -14,6 +14,7 @@ from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.blocks import ConcatScan, CrossScan
+from fusionzoo.models.published.sigma import single_channel
 
 CROMB = {
     "op.in_proj": "rgb.enter",
@@ -160,7 +161,9 @@ def sigma_model(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any])
     name = str(take(ctor, "backbone", default=kind))
     if (decoder := take(ctor, "decoder", default="MambaDecoder")) != "MambaDecoder":
         raise InputError(f"{name}: its decoder is {decoder!r}; only the released 'MambaDecoder' is supported")
-    model = blank(name, num_classes=take(ctor, "num_classes"))
+    channels = take(ctor, "x_channels", default=3)
+    usual = single_channel(take(ctor, "x_kind", default="grey")) if channels == 1 else None
+    model = blank(name, num_classes=take(ctor, "num_classes"), x_channels=channels, preprocess=usual)
     return port(model, state, table(model), _whole, MODEL_VIEWS, what=name, reshape=True)
 
 
@@ -175,14 +178,14 @@ SOURCES = {
     kind: Source(
         kind=kind,
         family="sigma",
-        ctor={"backbone": kind},
+        ctor={"backbone": kind, "x_channels": 1, "x_kind": "grey"},
         classes=("num_classes", "decode_head.output.weight"),
         licence="mit",
         licence_note="The original repository's licence is MIT; it says nothing of the weights.",
         origin="github.com/zifuwan/Sigma",
         citation="Wan et al., Sigma, WACV 2025, arXiv 2404.04256",
-        notes="x is HHA or thermal as three channels (0..255); both inputs / 255 and normalised with ImageNet's"
-        " mean and deviation.",
+        notes="x is one channel of 0..255: depth as a grey picture for NYU Depth v2 and SUN RGB-D, thermal for MFNet"
+        " and PST900 (--option x_kind=thermal). Both inputs / 255 and with ImageNet's mean and deviation, x three times.",
         input_size=(480, 640),
     )
     for kind in KINDS

@@ -14,8 +14,9 @@ No CUDA extension: the scan is `fusionzoo.fusion.scan`.
 Sides of any length: odd maps are padded where they are halved, and what the decoder enlarged is fitted to the finer
 map's size, so inputs are padded to multiples of 4 only.
 
-Tiny: C = 96, blocks 2, 2, 9, 2; small: 2, 2, 27, 2; base: that with C = 128. x is HHA or thermal in three channels,
-both inputs with ImageNet's statistics.
+Tiny: C = 96, blocks 2, 2, 9, 2; small: 2, 2, 27, 2; base: that with C = 128. x is one channel of 0 to 255, depth as a
+grey picture (NYU Depth v2, SUN RGB-D) or thermal (MFNet, PST900); three copies of it, each with the mean and deviation
+that ImageNet has in that channel, go through RGB's encoder. Three channels of x's own (HHA) are possible.
 """
 
 from __future__ import annotations
@@ -38,12 +39,17 @@ from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
 
-__all__ = ["SIZES", "Sigma"]
+__all__ = ["SIZES", "Sigma", "single_channel"]
 
 SIZES = {"tiny": (96, (2, 2, 9, 2)), "small": (96, (2, 2, 27, 2)), "base": (128, (2, 2, 27, 2))}
 """Name -> (C of the first stage, blocks by stage)."""
 
 DECODER_BLOCKS = 4
+
+
+def single_channel(x_kind: str = "grey") -> Preprocess:
+    """x of 0 to 255 with the mean of ImageNet's means and deviations, RGB with its own."""
+    return Preprocess(x_kind=x_kind, x_scale=1 / 255, x_mean=(0.449,), x_std=(0.226,))
 
 
 def resized(feature: Tensor, height: int, width: int) -> Tensor:
@@ -168,8 +174,8 @@ class Sigma(FusionModel):
     Args:
         size: a name of SIZES; the names `sigma_tiny`, `sigma_small`, `sigma_base` fix it.
         num_classes: 40 in NYU Depth v2.
-        x_channels: 3 for HHA, or 1, repeated to three inside: both modalities share the encoder.
-        preprocess: ImageNet's statistics for both inputs where None.
+        x_channels: 1, or 3 for HHA: both modalities share the encoder.
+        preprocess: `single_channel()` or, for three channels, HHA with ImageNet's statistics, where None.
         drop: stochastic depth of the encoder's last block, rising linearly from 0 (published: 0.2, 0.3, 0.6).
         decoder_drop: the same for the decoder (published: 0.1).
 
@@ -183,14 +189,15 @@ class Sigma(FusionModel):
         self,
         size: str,
         num_classes: int = 40,
-        x_channels: int = 3,
+        x_channels: int = 1,
         preprocess: Preprocess | None = None,
         drop: float = 0.0,
         decoder_drop: float = 0.0,
     ) -> None:
         if x_channels not in (1, 3):
             raise InputError(f"x_channels is {x_channels}; Sigma's encoder is RGB's for x too: give 1 or 3")
-        super().__init__(num_classes, x_channels, preprocess or imagenet_hha(x_channels))
+        usual = single_channel() if x_channels == 1 else imagenet_hha(x_channels)
+        super().__init__(num_classes, x_channels, preprocess or usual)
         self.architecture = f"sigma_{size}"
         self.model_args = {
             "num_classes": num_classes,
@@ -221,7 +228,7 @@ class Sigma(FusionModel):
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The fused maps of the four stages, strides 4 to 32, (B, C, H, W) each."""
         if x.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
+            x = self._three_copies(x)
         both = self.patch_norm(self.patches(torch.cat([rgb, x])).movedim(1, 3))  # one pass: (2B, H/4, W/4, C)
         out = []
         for i in range(1, 5):
@@ -233,6 +240,14 @@ class Sigma(FusionModel):
             if i < 4:
                 both = getattr(self, f"merge{i}")(both)
         return out
+
+    def _three_copies(self, x: Tensor) -> Tensor:
+        """(B, 1, H, W), normalised -> (B, 3, H, W), normalised as RGB's channels are."""
+        p = self.preprocess
+        pairs = list(zip(p.rgb_mean, p.rgb_std, strict=True))
+        scale = x.new_tensor([p.x_std[0] / std for _, std in pairs]).view(3, 1, 1)
+        shift = x.new_tensor([(p.x_mean[0] - mean) / std for mean, std in pairs]).view(3, 1, 1)
+        return x * scale + shift
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         return self.logits(self.decoder(self.features(rgb, x)))
