@@ -185,7 +185,7 @@ SOURCES = {
         origin="github.com/zifuwan/Sigma",
         citation="Wan et al., Sigma, WACV 2025, arXiv 2404.04256",
         notes="x is one channel of 0..255: depth as a grey picture for NYU Depth v2 and SUN RGB-D, thermal for MFNet"
-        " and PST900 (--option x_kind=thermal). Both inputs / 255 and with ImageNet's mean and deviation, x three times.",
+        " and PST900 (--option x_kind=thermal). Both inputs / 255 and with ImageNet's statistics, x three times.",
         input_size=(480, 640),
     )
     for kind in KINDS
