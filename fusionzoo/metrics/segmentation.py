@@ -123,19 +123,25 @@ class ConfusionMatrix(Accumulator):
         if not 0 <= group < self.groups:
             raise InputError(f"group {group} is out of range: this matrix keeps groups 0 .. {self.groups - 1}")
         k, n_images = self.num_classes, target.shape[0]
-        target, pred = target.long().flatten(), pred.long().flatten()
-        keep = target != self.ignore_index
-        target, pred = target[keep], pred[keep]
+        target, pred = target.flatten(), pred.flatten()
+        ignored = target == self.ignore_index
+        target = target.masked_fill(ignored, 0)
         for name, value in (("labels", target), ("predictions", pred)):
             if value.numel():
                 low, high = (int(v) for v in value.aminmax())
                 if low < 0 or high >= k:
-                    wrong = low if low < 0 else high
-                    raise InputError(
-                        f"{name} out of range: {wrong} with {k} classes "
-                        f"(valid 0 .. {k - 1}, ignore {self.ignore_index})"
-                    )
-        self._state["counts"][group] += torch.bincount(target * k + pred, minlength=k * k).view(k, k)
+                    value = value[~ignored]  # what lies at ignored positions does not count
+                    wrong = value[(value < 0) | (value >= k)]
+                    if wrong.numel():
+                        raise InputError(
+                            f"{name} out of range: {int(wrong[0])} with {k} classes "
+                            f"(valid 0 .. {k - 1}, ignore {self.ignore_index})"
+                        )
+        # narrow integers: several times faster than int64. Ignored positions fall into cell k * k, which is dropped
+        kind = torch.int16 if k * k < 1 << 15 else torch.int64
+        cell = (target.to(kind) * k + pred.to(kind)).masked_fill_(ignored, k * k)
+        counts = torch.bincount(cell, minlength=k * k + 1)[: k * k]
+        self._state["counts"][group] += counts.view(k, k)
         self._state["images"] += n_images
 
     def compute(self) -> SegmentationScores:

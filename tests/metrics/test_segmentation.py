@@ -91,3 +91,24 @@ def test_wrong_input_is_one_clear_line(pred: torch.Tensor, label: torch.Tensor, 
         matrix.update(pred, label)
     assert "\n" not in str(caught.value) and caught.value.exit_status == 2
     assert matrix.compute().n_images == 0
+
+
+@pytest.mark.parametrize("classes", [3, 181, 182, 300])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_counts_are_a_plain_loop_s_for_any_width_of_integer(classes: int, dtype: torch.dtype) -> None:
+    """k x k around the range of 16-bit integers; at ignored positions any prediction is accepted."""
+    generator = torch.Generator().manual_seed(classes)
+    most = min(classes, 255)
+    label = torch.randint(0, most, (2, 5, 7), generator=generator).to(dtype)
+    pred = torch.randint(0, most, (2, 5, 7), generator=generator)
+    label[0, 0] = 255
+    if classes == 300:
+        label[label == 255] = 0  # then 255 is a class
+    pred[0, 0] = torch.tensor([-1, 10**6, 0, 1, 2, -7, 40_000]) if classes < 255 else pred[0, 0]
+    matrix = ConfusionMatrix(classes, ignore_index=255 if classes < 255 else -1)
+    matrix.update(pred, label)
+    want = torch.zeros(classes, classes, dtype=torch.int64)
+    for t, p in zip(label.flatten().tolist(), pred.flatten().tolist(), strict=True):
+        if t != 255 or classes >= 255:
+            want[t, p] += 1
+    assert torch.equal(matrix.compute().confusion, want)
