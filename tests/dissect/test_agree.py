@@ -21,7 +21,7 @@ SHOWN = {
 }
 
 
-def scored(stream, n=48, groups=8, keep=None, seed=0):
+def scored(stream, n=48, groups=8, keep=None, seed=0, shown=SHOWN):
     """Curve of one stream: scores are noise, higher by SHOWN where the concept is. Even images are held out."""
     curve = ConceptCurve(6, groups=groups)
     for i in range(n):
@@ -31,7 +31,7 @@ def scored(stream, n=48, groups=8, keep=None, seed=0):
         noise = torch.randn(
             1, 6, 12, 16, generator=torch.Generator().manual_seed(10_000 * (1 + list(SHOWN).index(stream)) + seed + i)
         )
-        scores = noise + masks * torch.tensor(SHOWN[stream])[:, None, None]
+        scores = noise + masks * torch.tensor(shown[stream])[:, None, None]
         group = i // 2 % groups
         if i % 2 or keep is None or group in keep:
             curve.update(scores, masks, train=bool(i % 2), group=group)
@@ -61,11 +61,27 @@ def test_what_the_fusion_gains_and_loses():
     assert found.gained == [] and found.lost == ["x"]
 
 
+def test_a_difference_that_is_real_but_small_is_no_specialty():
+    shown = {"rgb": (3.0,) * 6, "x": (2.4, 2.0, 1.5, 1.0, 0.5, 0.0)}
+    curves = [scored(s, n=200, shown=shown) for s in ("rgb", "x")]
+    gains = [c.compute() for c in curves]
+    share = (gains[1].iou - gains[1].curve[:, 0]) / (gains[0].iou - gains[0].curve[:, 0])
+    assert float(share[0]) > 0.55 > 0.45 > float(share[3])
+    found = agree.agreement(*curves, [torch.full((6,), 0.01).double()] * 2, NAMES)
+    assert found.difference[0].value > 5 * found.difference[0].error
+    for k, name in enumerate(NAMES[:5]):
+        assert name in (found.consistent if share[k] >= 0.5 else found.rgb), name
+
+
 def test_a_difference_below_the_noise_is_never_specific():
     rgb, x = scored("rgb"), scored("x")
     loud = [torch.full((6,), 0.9).double()] * 2
     found = agree.agreement(rgb, x, loud, NAMES)
     assert found.rgb == found.x == [] and "rgb" in found.unencoded
+    # noise of the x stream alone: rgb encodes the concept, but whether x does not is not known
+    one = [torch.full((6,), 0.01).double(), torch.full((6,), 0.9).double()]
+    found = agree.agreement(rgb, x, one, NAMES)
+    assert found.rgb == [] and "rgb" in found.undecided
     # one draw of noise that happens to be small does not pass for certainty: the mean over concepts counts
     uneven = [torch.tensor([0.9, 0.0, 0.9, 0.9, 0.9, math.nan]).double()] * 2
     assert "rgb" in agree.agreement(rgb, x, uneven, NAMES).unencoded

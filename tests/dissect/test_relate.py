@@ -173,6 +173,17 @@ def test_wide_sets_are_projected_only_to_compare_all_with_all():
     assert 0.2 < whole < 0.9 and short == pytest.approx(whole, abs=0.06)
 
 
+def test_projections_are_applied(both, monkeypatch):
+    red = torch.eye(4, dtype=torch.float64)[:, :2]  # fused is (red, 1, depth, 1), rgb is (red, 1)
+    monkeypatch.setattr(Settings, "projections", lambda self, points: {"fused_at": red})
+    matrices = dissect(Toy(), blurred(N), metrics=["similarity"], progress=False).matrices
+    found, _ = both
+    for matrix in matrices:
+        assert matrix.channels == 256
+        assert matrix.values[0][2] == pytest.approx(1, abs=1e-6), matrix.measure
+    assert found.matrices[0].values[0][2] < 0.95
+
+
 def test_levels_too_wide_for_four_groups_have_no_error():
     points = {f"p{i}": PointInfo(c) for i, c in enumerate((64, 256, 768))}
     settings = Settings(3, points)
