@@ -18,8 +18,8 @@ from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.results import write_atomic
-from fusionzoo.dissect.robustness import robustness
-from fusionzoo.dissect.trace import trace
+from fusionzoo.dissect.robustness import robustness as robustness_curves
+from fusionzoo.dissect.trace import trace as trace_effects
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub.files import RECORD
 from fusionzoo.hub.load import Checkpoint, resolve
@@ -88,7 +88,8 @@ def check(
     token: str | bool | None = None,
     index: str | os.PathLike[str] | None = None,
     points: str | Sequence[str] | None = None,
-    effects: bool = False,
+    trace: bool = False,
+    robustness: bool = False,
     batch_size: int = 8,
     progress: bool = True,
     state: str | os.PathLike[str] | None = None,
@@ -104,8 +105,9 @@ def check(
         size: (H, W) that the model sees; by default that of the record's result on this data, else the config's.
         revision, token, index: as for `fusionzoo.from_pretrained`.
         points, batch_size, progress, state: as for `fusionzoo.dissect`.
-        effects: also trace what the prediction rests on and how robust it is (`fusionzoo.trace`,
-            `fusionzoo.robustness`), about a hundred forward passes of each image.
+        trace: also ablate and restore every level of each modality (`fusionzoo.dissect.trace`): some 70 forward passes
+            of each image.
+        robustness: also corrupt the images (`fusionzoo.dissect.robustness`): some 45 forward passes of each.
 
     Returns:
         CheckResult; `.ok` and `.exit_status` say how it went.
@@ -135,10 +137,10 @@ def check(
                 name=checkpoint.name,
                 source=checkpoint.source,
             )
-            if effects:
-                result.dissection.effects = _effects(
-                    model, dataset, limit, batch_size, progress, state, checkpoint.name
-                )
+            wanted = [part for part, asked in (("trace", trace), ("robustness", robustness)) if asked]
+            if wanted:
+                common = {"limit": limit, "batch_size": batch_size, "progress": progress, "name": checkpoint.name}
+                result.dissection.effects = _effects(wanted, model, dataset, state, common)
         except CheckFailed as error:
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
@@ -150,21 +152,17 @@ def check(
 
 
 def _effects(
-    model: Any,
-    data: Any,
-    limit: int | None,
-    batch_size: int,
-    progress: bool,
-    state: str | os.PathLike[str] | None,
-    name: str,
+    wanted: Sequence[str], model: Any, data: Any, state: str | os.PathLike[str] | None, common: dict[str, Any]
 ) -> Effects:
-    """Causal tracing and robustness curves; each with a state file of its own beside the dissection's."""
-
-    def options(part: str) -> dict[str, Any]:
-        own = None if state is None else f"{os.fspath(state)}.{part}"
-        return {"limit": limit, "batch_size": batch_size, "progress": progress, "state": own, "name": name}
-
-    return Effects(trace(model, data, **options("trace")), robustness(model, data, **options("robustness")))
+    """Causal tracing and corruption curves; each with a state file of its own beside the dissection's."""
+    found = Effects()
+    for part in wanted:
+        options = {**common, "state": None if state is None else f"{os.fspath(state)}.{part}"}
+        if part == "trace":
+            found.trace = trace_effects(model, data, **options)
+        else:
+            found.robustness = robustness_curves(model, data, **options)
+    return found
 
 
 def report_path(out: str | os.PathLike[str], suffix: str = ".json") -> Path:

@@ -11,6 +11,7 @@ from fusionzoo.cli.output import json_option, note, print_json, say
 
 if TYPE_CHECKING:
     from fusionzoo.check import CheckResult
+    from fusionzoo.dissect import Dissection
 
 __all__ = ["command"]
 
@@ -26,7 +27,9 @@ __all__ = ["command"]
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--revision", help="Branch, tag or commit of a Hub repository.")
 @click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
-@click.option("--effects", is_flag=True, help="Also causal tracing and robustness curves (many forward passes).")
+@click.option("--trace", is_flag=True, help="Also causal tracing (about 70 more forward passes of each image).")
+@click.option("--robustness", is_flag=True, help="Also corruption curves (about 45 more forward passes).")
+@click.option("--evolution", is_flag=True, help="NAMEs are checkpoints of one training, in its order: show the curves.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @json_option
 def command(
@@ -38,14 +41,17 @@ def command(
     batch_size: int,
     revision: str | None,
     index: str | None,
-    effects: bool,
+    trace: bool,
+    robustness: bool,
+    evolution: bool,
     quiet: bool,
     as_json_: bool,
 ) -> None:
     """Verify checkpoints, dissect them on data, say how they use each modality.
 
     NAME is a bundled checkpoint (fusionzoo list), a checkpoint folder, or hf-hub:org/name. Several names are compared,
-    and each gets a folder of its own inside --out. The exit status is 1 when a check failed.
+    and each gets a folder of its own inside --out. With --evolution, --out also gets evolution.json and evolution.html:
+    how every number changed over the training. The exit status is 1 when a check failed.
     """
     from fusionzoo.check import check
     from fusionzoo.report import terminal
@@ -61,7 +67,8 @@ def command(
             note(f"{name}:")
         result = check(
             name, data, None, limit,
-            split=split, revision=revision, index=index, effects=effects, batch_size=batch_size, progress=not quiet,
+            split=split, revision=revision, index=index, trace=trace, robustness=robustness,
+            batch_size=batch_size, progress=not quiet,
         )  # fmt: skip
         results.append(result)
         if folder is not None:
@@ -70,13 +77,14 @@ def command(
             say(terminal(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name))
             if folder is not None:
                 say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}\n")
+    dissected = [r.dissection for r in results if r.dissection is not None]
     if as_json_:
         values = [result.to_dict() for result in results]
         print_json(values[0] if len(values) == 1 else values)
-    elif len(results) > 1:
-        dissected = [r.dissection for r in results if r.dissection is not None]
-        if dissected:
-            say(comparison(dissected))
+    elif len(results) > 1 and dissected:
+        say(comparison(dissected))
+    if evolution and dissected:
+        _evolution(dissected, out, quiet=as_json_)
     if not all(result.ok for result in results):
         click.get_current_context().exit(1)
 
@@ -103,3 +111,19 @@ def _write(result: CheckResult, folder: Path) -> None:
     page = html(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name)
     result.save(folder / "report.json")
     write_atomic(folder / "report.html", page.encode())
+
+
+def _evolution(dissected: list[Dissection], out: str | None, quiet: bool) -> None:
+    """The curves over the checkpoints: as text, and in `out` as evolution.json and evolution.html."""
+    from fusionzoo.dissect.evolve import collect
+    from fusionzoo.dissect.results import write_atomic
+    from fusionzoo.report import evolution
+
+    made = collect(dissected)
+    if not quiet:
+        say("\n" + evolution.text(made.to_dict()))
+    if out is not None:
+        made.save(Path(out) / "evolution.json")
+        write_atomic(Path(out) / "evolution.html", evolution.html(made.to_dict()).encode())
+        if not quiet:
+            say(f"wrote {Path(out) / 'evolution.json'} and {Path(out) / 'evolution.html'}")

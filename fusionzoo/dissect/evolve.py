@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -12,7 +13,7 @@ from fusionzoo.dissect.engine import dissect
 from fusionzoo.dissect.results import Checkpoint, Dissection, Evolution
 from fusionzoo.errors import InputError
 
-__all__ = ["dissect_checkpoints"]
+__all__ = ["collect", "dissect_checkpoints"]
 
 Model = nn.Module | Callable[[], nn.Module]
 
@@ -50,29 +51,50 @@ def dissect_checkpoints(
         stray = sorted(set(places or {}) - set(names))
         if stray:
             raise InputError(f"{word} names {stray[0]!r}, which is none of the checkpoints {', '.join(names)}")
-    first: Dissection | None = None
-    rows = []
+    found: list[Dissection] = []
     for i, (name, given) in enumerate(pairs):
         model = given if isinstance(given, nn.Module) else given()
         kept = None if state is None else f"{os.fspath(state)}.{i}"
-        found = dissect(model, data, name=name, state=kept, **options)
-        if first is None:
-            first = found
-        _check_alike(first, found)
-        parts = {k: getattr(found, k) for k in ("segmentation", "contribution", "levels", "probes", "planted")}
+        found.append(dissect(model, data, name=name, state=kept, **options))
+        _check_alike(found[0], found[-1])
+    return collect(found, steps=steps, epochs=epochs)
+
+
+def collect(
+    found: Sequence[Dissection],
+    *,
+    steps: Mapping[str, int] | None = None,
+    epochs: Mapping[str, float] | None = None,
+) -> Evolution:
+    """Dissections of a model's checkpoints on the same images, in the order of training, as one Evolution.
+
+    Raises:
+        InputError: none given, or models of other architecture, modalities or probe points, or other images.
+    """
+    if not found:
+        raise InputError("give one or more dissections")
+    first, rows = found[0], []
+    for one in found:
+        _check_alike(first, one)
+        name = one.model.name
+        parts = {k: getattr(one, k) for k in ("segmentation", "contribution", "levels", "probes", "planted")}
         rows.append(Checkpoint(name, (steps or {}).get(name), (epochs or {}).get(name), **parts))
-    assert first is not None
-    first.model.name = first.model.architecture or first.model.name
-    return Evolution(first.model, first.data, first.protocol, rows, first.concept_names)
+    model = dataclasses.replace(first.model, name=first.model.architecture or first.model.name)
+    return Evolution(model, first.data, first.protocol, rows, first.concept_names)
 
 
 def _check_alike(first: Dissection, other: Dissection) -> None:
     for what, a, b in (
         ("architecture", first.model.architecture, other.model.architecture),
         ("modalities", first.model.modalities, other.model.modalities),
+        ("data", _images(first), _images(other)),
         ("level points", [level.points for level in first.levels], [level.points for level in other.levels]),
     ):
         if a != b:
             raise InputError(
                 f"{other.model.name} is no checkpoint of the model of {first.model.name}: {what} {b}, not {a}"
             )
+
+
+def _images(found: Dissection) -> str:
+    return f"{found.data.name}, {found.data.split}, {found.data.n} images"

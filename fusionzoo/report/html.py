@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusionzoo.report import style, svg, tables
+from fusionzoo.report import effects, style, svg, tables
 from fusionzoo.report.svg import Series, element, escape
 from fusionzoo.report.tables import Table
 
-__all__ = ["html", "html_table"]
+__all__ = ["document", "figure", "html", "html_table", "section"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 STREAMS = tables.STREAMS
+FIRST = 8
+"""So many findings stand open at the top, with every warning and failure; the others are a click away."""
 
 
 def html(
@@ -33,9 +35,14 @@ def html(
     title = tables.clean(name) if d is None else tables.heading(d)
     body = [_head(d, title, sentence, drawn if ok is None else ok, findings)]
     if d is None:
-        body.append(_section("File checks", html_table(tables.verification(verification), caption=False)))
+        body.append(section("File checks", html_table(tables.verification(verification), caption=False)))
     else:
         body += _evidence(d, verification)
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """A whole page around the parts of its body."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
@@ -50,11 +57,16 @@ def _evidence(d: Mapping[str, Any], verification: Any) -> list[str]:
     return [
         '<div class="columns">',
         _segmentation(d),
+        _contribution(d),
+        _trace(d),
+        _sharing(d),
         _similarity(d),
         _variance(d),
         _streams(d),
+        _agreement(d),
         _planted(d),
         _map(d),
+        _robustness(d),
         "</div>",
         _health(d),
         _facts(d, verification),
@@ -83,11 +95,13 @@ def html_table(table: Table, caption: bool = True) -> str:
     )
 
 
-def _section(title: str, *content: str) -> str:
+def section(title: str, *content: str) -> str:
+    """A titled box of the page; `content` is markup."""
     return element("section", element("h2", escape(title)) + "".join(content))
 
 
-def _figure(drawing: str, caption: str, table: Table) -> str:
+def figure(drawing: str, caption: str, table: Table) -> str:
+    """A drawing with its caption and, behind a fold, its numbers."""
     behind = element("summary", "Numbers") + html_table(table) + (_note(table.note) if table.note else "")
     return element("figure", drawing + element("figcaption", escape(caption))) + element("details", behind)
 
@@ -99,17 +113,28 @@ def _note(words: str) -> str:
 def _head(d: Mapping[str, Any] | None, title: str, sentence: str, good: bool, findings: Iterable[Any]) -> str:
     word = element("b", "OK" if good else "FAILED")
     mark = {"warn": "look at this: ", "fail": "failed: "}
-    items = "".join(
-        element("li", (element("b", mark[level]) if level in mark else "") + escape(text), class_=level)
-        for level, text in tables.said(findings)
-    )
+    said = tables.said(findings)
+    first = [row for i, row in enumerate(said) if i < FIRST or row[0] in mark]
+    more = [row for i, row in enumerate(said) if i >= FIRST and row[0] not in mark]
+    if len(more) < 3:  # not worth a fold
+        first, more = said, []
+
+    def bullets(rows: Iterable[tuple[str, str]]) -> str:
+        items = (
+            element("li", (element("b", mark[level]) if level in mark else "") + escape(text), class_=level)
+            for level, text in rows
+        )
+        return element("ul", "".join(items), class_="findings")
+
+    folded = element("details", element("summary", f"{len(more)} more findings") + bullets(more)) if more else ""
     where = "" if d is None else f" on {d['data']['name']}, {d['data']['split']} split, {d['data']['n']} images"
     return element(
         "header",
         element("p", escape(tables.clean(f"fusionzoo check{where}")), class_="kicker")
         + element("h1", escape(title if d is None else tables.clean(d["model"]["name"])))
         + element("p", f"{word}: {escape(sentence)}", class_="verdict good" if good else "verdict bad")
-        + (element("ul", items, class_="findings") if items else ""),
+        + (bullets(first) if first else "")
+        + folded,
     )
 
 
@@ -125,7 +150,7 @@ def _segmentation(d: Mapping[str, Any]) -> str:
         ("no_x", f"without {x} (rgb only)", "rgb"),
     )
     rows, said = [], []
-    for key, label, fill in parts:
+    for key, label, fill in (*parts, ("none", "without either", "band")):
         if d["segmentation"].get(key) is not None:
             value = _hundred(d["segmentation"][key].get("miou"))
             rows.append((label.split(" (")[0], value, fill))
@@ -135,7 +160,105 @@ def _segmentation(d: Mapping[str, Any]) -> str:
         "seg", "mIoU with both modalities and without either", "mIoU in points: " + ", ".join(said), rows
     )
     caption = "In points; the colour of a bar says which modality is left."
-    return _section("Segmentation: mIoU", _figure(drawing, caption, table))
+    return section("Segmentation: mIoU", figure(drawing, caption, table))
+
+
+def _contribution(d: Mapping[str, Any]) -> str:
+    table, made = tables.contribution(d), d.get("contribution")
+    if table is None or not made:
+        return ""
+    x = tables.x_name(d)
+    named = (("rgb", "rgb", made["shapley"].get("rgb")), (x, "x", made["shapley"].get("x")))
+    rows = [
+        (label, _hundred((e or {}).get("miou")), _hundred((e or {}).get("miou_error")), fill)
+        for label, fill, e in (*named, ("interaction", "both", made["interaction"]))
+    ]
+    said = ", ".join(f"{label} {tables.number(value, 1)}" for label, value, _, _ in rows)
+    drawing = svg.signed("contribution", "What each modality gives to the mIoU", f"In points: {said}.", rows)
+    caption = "Shapley values in points with standard errors; interaction above 0: synergy, below 0: redundancy."
+    return section("Contribution of each modality", figure(drawing, caption, table), _class_contribution(d, made))
+
+
+def _class_contribution(d: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """Behind a fold: Shapley values, interaction and perceptual score of every class."""
+    parts = {"rgb": made["shapley"].get("rgb"), tables.x_name(d): made["shapley"].get("x")}
+    parts["interaction"] = made["interaction"]
+    rows = []
+    for k, name in enumerate(d["data"]["class_names"]):
+        cells = [tables.with_error(e["iou"][k], e["iou_error"][k]) if e else "-" for e in parts.values()]
+        rows.append((tables.clean(name), *cells))
+    table = Table("Contribution to each class", ("class", *parts), tuple(rows), "<>>>", "Points of the class's IoU.")
+    return element("details", element("summary", "Classes") + html_table(table) + _note(table.note))
+
+
+def _sharing(d: Mapping[str, Any]) -> str:
+    table = tables.sharing(d)
+    levels = [level for level in d["levels"] if (level.get("commonality") or {}).get("pix")]
+    if table is None or not levels:
+        return ""
+    other = f"{tables.x_name(d)} alone"
+    names = (("unique_rgb", "rgb alone", "rgb"), ("redundant", "shared", "fused"), ("unique_x", other, "x"))
+    parts = [
+        Series(name, stream, [_hundred(level["commonality"]["pix"][key].get("value")) for level in levels])
+        for key, name, stream in names
+    ]
+    positions = [str(level["level"]) for level in levels]
+    title = "What the fused features take from each modality"
+    drawing = svg.stacked("shares", title, "In percent; " + _said(positions, parts, 1), positions, parts)
+    caption = "Percent of their variance that linear maps explain; the rest is new or not linear."
+    return section(title, figure(drawing, caption, table))
+
+
+def _agreement(d: Mapping[str, Any]) -> str:
+    """How many concepts are consistent and specific at each level; their names behind a fold."""
+    levels = [level for level in d["levels"] if level.get("agreement")]
+    if not levels:
+        return ""
+    x = tables.x_name(d)
+    names = (("consistent", "consistent", "fused"), ("rgb", "only rgb", "rgb"), ("x", f"only {x}", "x"))
+    series = [
+        Series(name, stream, [float(len(level["agreement"][k])) for level in levels]) for k, name, stream in names
+    ]
+    positions = [str(level["level"]) for level in levels]
+    title = "Consistent and specific concepts"
+    drawing = svg.lines("agreement", title, _said(positions, series, 0), positions, series)
+    rows = []
+    for level in levels:
+        for k, name, _ in (
+            *names,
+            ("undecided", "undecided", ""),
+            ("gained", "fusion gains", ""),
+            ("lost", "loses", ""),
+        ):
+            listed = ", ".join(tables.clean(c) for c in level["agreement"].get(k) or [])
+            rows += [(str(level["level"]), name, listed)] if listed else []
+    table = Table("Concepts by level", ("level", "kind", "concepts"), tuple(rows), "<<<")
+    caption = "Number of concepts that both streams encode alike, or one of them; differences beyond error and noise."
+    return section(title, figure(drawing, caption, table))
+
+
+def _trace(d: Mapping[str, Any]) -> str:
+    table, drawing = effects.trace(d), effects.trace_plot(d)
+    if table is None or not drawing:
+        return ""
+    drawn = figure(drawing, "Points of mIoU lost when a level is ablated; darker rests on it more.", table)
+    found = effects.class_map(d)
+    folded = ""
+    if found is not None:
+        plot, classes = found
+        content = element("figure", plot) + html_table(classes) + _note(classes.note)
+        folded = element("details", element("summary", "Classes over levels") + content)
+    return section("What the prediction rests on", drawn, folded)
+
+
+def _robustness(d: Mapping[str, Any]) -> str:
+    table, drawing = effects.robustness(d), effects.robustness_plot(d)
+    if table is None or not drawing:
+        return ""
+    drawn = figure(drawing, "mIoU in points against severity; thin lines: two standard errors.", table)
+    failing = effects.failures(d)
+    more = "" if failing is None else element("details", element("summary", failing.title) + html_table(failing))
+    return section("Robustness", drawn, more)
 
 
 def _positions(d: Mapping[str, Any]) -> list[str]:
@@ -166,7 +289,7 @@ def _similarity(d: Mapping[str, Any]) -> str:
     title = f"Similarity of the rgb and the {x} stream (CKA)"
     drawing = svg.lines("cka", title, _said(_positions(d), series, 2), _positions(d), series, high=1.0)
     caption = "Unbiased linear CKA per level: 1 is the same up to rotation and scale, 0 is unrelated."
-    return _section(title, _figure(drawing, caption, table))
+    return section(title, figure(drawing, caption, table))
 
 
 def _variance(d: Mapping[str, Any]) -> str:
@@ -195,14 +318,14 @@ def _variance(d: Mapping[str, Any]) -> str:
     caption = "How much the concept IoUs of two streams differ, in points; higher is more different."
     if known:
         caption += f" Grey: noise floor of rgb-{x}; a value in the grey is no difference."
-    return _section("Semantic variance", _figure(drawing, caption, tables.levels(d)))
+    return section("Semantic variance", figure(drawing, caption, tables.levels(d)))
 
 
 def _rows_at(d: Mapping[str, Any], level: Mapping[str, Any]) -> list[tuple[str, dict[str, float | None]]]:
     iou = level.get("concept_iou") or {}
     return [
         (tables.clean(name), {s: _hundred(iou[s][k]) for s in STREAMS if s in iou})
-        for k, name in enumerate(d["data"]["class_names"])
+        for k, name in enumerate(tables.concept_names(d))
     ]
 
 
@@ -219,14 +342,14 @@ def _streams(d: Mapping[str, Any]) -> str:
     )
     drawing = svg.dumbbell("streams", title, f"Concept set IoU in points. {spoken}", rows, names)
     caption = "Concept set IoU of each stream's features, in points, at the level with the highest mean."
-    return _section(title, _figure(drawing, caption, tables.concepts(d, best)))
+    return section(title, figure(drawing, caption, tables.concepts(d, best)))
 
 
 def _map(d: Mapping[str, Any]) -> str:
     there = [s for s in STREAMS if any(s in (level.get("concept_iou") or {}) for level in d["levels"])]
     if not there:
         return ""
-    names = [tables.clean(n) for n in d["data"]["class_names"]]
+    names = [tables.clean(n) for n in tables.concept_names(d)]
     label = {"rgb": "rgb", "x": tables.x_name(d), "fused": "fused"}
     panels, rows = [], [[name] for name in names]
     for s in there:
@@ -241,24 +364,29 @@ def _map(d: Mapping[str, Any]) -> str:
         "Points; column names give stream and level.",
     )  # fmt: skip
     drawing = svg.heatmap("map", table.title, "The table below holds every value.", names, panels)
-    return _section("Concepts over levels", _figure(drawing, "Concept set IoU in points; columns are levels.", table))
+    return section("Concepts over levels", figure(drawing, "Concept set IoU in points; columns are levels.", table))
 
 
 def _planted(d: Mapping[str, Any]) -> str:
     table = tables.planted(d)
     if table is None:
         return ""
-    return _section("Planted truth", html_table(table, caption=False), _note(table.note))
+    return section("Planted truth", html_table(table, caption=False), _note(table.note))
 
 
 def _health(d: Mapping[str, Any]) -> str:
     flagged, every = tables.probes(d, only_flagged=True), tables.probes(d)
     shown = html_table(flagged, caption=False) if flagged.rows else ""
     rest = element("details", element("summary", f"All {len(every.rows)} probe points") + html_table(every))
-    return _section("Dead and saturated probes", _note(every.note), shown, rest if every.rows else "")
+    return section("Dead and saturated probes", _note(every.note), shown, rest if every.rows else "")
 
 
 def _facts(d: Mapping[str, Any], verification: Any) -> str:
     files = tables.verification(verification)
-    facts = tables.others(d)
-    return _section("How this was made", html_table(facts, caption=False), html_table(files) if files.rows else "")
+    facts, more = tables.others(d), tables.further(d)
+    return section(
+        "How this was made",
+        html_table(facts, caption=False),
+        html_table(files) if files.rows else "",
+        _note(more) if more else "",
+    )

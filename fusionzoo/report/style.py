@@ -66,7 +66,9 @@ line.link{stroke:var(--faint);stroke-width:2}
 .void{fill:none;stroke:var(--line);stroke-width:1;stroke-dasharray:2 2}
 .mark{stroke:var(--panel);stroke-width:1}
 .fill.rgb,.mark.rgb{fill:var(--rgb)}.fill.x,.mark.x{fill:var(--x)}.fill.fused,.mark.fused{fill:var(--fused)}
-.fill.both,.mark.both{fill:var(--both)}
+.fill.both,.mark.both{fill:var(--both)}.fill.band,.mark.band{fill:var(--band);fill-opacity:1}
+line.error{stroke:var(--ink);stroke-width:1.5}
+svg .inside{fill:var(--panel);font-weight:600}
 .stroke{fill:none;stroke-width:2}
 .stroke.rgb{stroke:var(--rgb)}.stroke.x{stroke:var(--x);stroke-dasharray:6 3}
 .stroke.fused{stroke:var(--fused);stroke-dasharray:2 3}

@@ -13,7 +13,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Series", "bars", "dumbbell", "element", "escape", "heatmap", "lines", "nice_ticks"]
+__all__ = [
+    "Panel",
+    "Series",
+    "bars",
+    "dumbbell",
+    "element",
+    "escape",
+    "heatmap",
+    "lines",
+    "multiples",
+    "nice_ticks",
+    "signed",
+    "stacked",
+]
 
 WIDTH = 360
 Number = float | int
@@ -277,3 +290,113 @@ def _key(most: float) -> str:
         for i in range(5)
     ]
     return text(4, 27, "0", "tick") + "".join(cells) + text(73, 27, f"{most:.0f}", "tick", "end")
+
+
+def signed(
+    key: str,
+    title: str,
+    description: str,
+    rows: Sequence[tuple[str, float | None, float | None, str]],
+) -> str:
+    """Bars from zero to either side: rows of (label, value, standard error, class of the fill), the error as a line."""
+    ends = [v + k * (e or 0) for _, v, e, _ in rows if v is not None for k in (-1, 1)]
+    ticks = nice_ticks(min(0.0, *ends) if ends else 0.0, max(0.0, *ends) if ends else 1.0)
+    left, right, step = 96.0, 74.0, 28
+    span = WIDTH - left - right
+    at = lambda v: left + span * (v - ticks[0]) / (ticks[-1] - ticks[0])  # noqa: E731
+    bottom = 6 + step * len(rows)
+    out = [element("line", x1=at(t), y1=2, x2=at(t), y2=bottom, class_="grid" if t else "axis") for t in ticks]
+    out += [text(at(t), bottom + 14, f"{t:g}", "tick", "middle") for t in ticks]
+    for i, (label, value, error, fill) in enumerate(rows):
+        y = 6 + i * step
+        out.append(text(left - 8, y + 14, _fit(label, left - 8), anchor="end"))
+        if value is not None:
+            low, high = sorted((at(0), at(value)))
+            out.append(element("rect", x=low, y=y, width=high - low, height=18, class_=f"fill {fill}"))
+            if error:
+                a, b = at(value - error), at(value + error)
+                out.append(element("line", x1=a, y1=y + 9, x2=b, y2=y + 9, class_="error"))
+        words = "-" if value is None else f"{value:.1f}" + ("" if error is None else f" ±{error:.1f}")
+        out.append(text(WIDTH - right + 8, y + 14, words, "value"))
+    return _svg(key, title, description, bottom + 20, "".join(out))
+
+
+def stacked(
+    key: str,
+    title: str,
+    description: str,
+    positions: Sequence[str],
+    parts: Sequence[Series],
+    x_label: str = "level",
+) -> str:
+    """One column a position, from 0 to 100, filled from below by the parts' values; values below zero are not drawn."""
+    left, right, top, tall = 38.0, 14.0, 30.0, 150.0
+    base, step = top + tall, (WIDTH - 38.0 - 14.0) / max(len(positions), 1)
+    at = lambda v: base - tall * v / 100  # noqa: E731
+    out = [_legend([(s.stream, s.name) for s in parts], 10)]
+    for tick in (0, 25, 50, 75, 100):
+        kind = "grid" if tick else "axis"
+        out.append(element("line", x1=left, y1=at(tick), x2=WIDTH - right, y2=at(tick), class_=kind))
+        out.append(text(left - 6, at(tick) + 4, tick, "tick", "end"))
+    for i, name in enumerate(positions):
+        x, wide, low = left + step * (i + 0.5), min(step * 0.6, 46.0), 0.0
+        out.append(text(x, base + 16, name, "tick", "middle"))
+        for s in parts:
+            value = min(max(s.values[i] or 0.0, 0.0), 100 - low)
+            tip = element("title", escape(f"{s.name}, {name}: {value:.1f}"))
+            y = at(low + value)
+            out.append(
+                element("rect", tip, x=x - wide / 2, y=y, width=wide, height=at(low) - y, class_=f"fill {s.stream}")
+            )
+            if value >= 9:
+                out.append(text(x, y + (at(low) - y) / 2 + 4, f"{value:.0f}", "inside", "middle"))
+            low += value
+    out.append(text((left + WIDTH - right) / 2, base + 31, x_label, "tick", "middle"))
+    return _svg(key, title, description, base + 38, "".join(out))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small chart of `multiples`: its name, one value and standard error a position, the class of its line."""
+
+    name: str
+    positions: Sequence[str]
+    values: Values
+    errors: Values
+    stream: str
+
+
+def multiples(key: str, title: str, description: str, panels: Sequence[Panel], low: float | None = 0.0) -> str:
+    """Small line charts, two side by side, which share the vertical axis; a thin line shows two standard errors.
+
+    Args:
+        low: the lower end of the axis; None takes the smallest value.
+    """
+    shown = [v for p in panels for v in p.values if v is not None]
+    floor = min([0.0, *shown]) if low is None else low
+    ticks = [t for t in nice_ticks(floor, max(shown, default=1.0)) if t >= floor or low is None]
+    left, wide, tall, head, foot = 34.0, 138.0, 78.0, 20.0, 24.0
+    out = []
+    for i, panel in enumerate(panels):
+        x0, y0 = left + (i % 2) * (wide + 44), (i // 2) * (head + tall + foot) + head
+        base = y0 + tall
+        at = lambda v, base=base: base - tall * (v - ticks[0]) / (ticks[-1] - ticks[0])  # noqa: E731
+        out.append(text(x0, y0 - 7, _fit(panel.name, wide), "value"))
+        for tick in ticks:
+            kind = "grid" if tick != ticks[0] else "axis"
+            out.append(element("line", x1=x0, y1=at(tick), x2=x0 + wide, y2=at(tick), class_=kind))
+            out.append(text(x0 - 4, at(tick) + 4, f"{tick:g}", "tick", "end"))
+        count = max(len(panel.positions) - 1, 1)
+        xs = [x0 + 6 + (wide - 12) * j / count for j in range(len(panel.positions))]
+        every = 1 + int(max(map(len, panel.positions), default=0) * 6.4 > (wide - 12) / count)
+        for x, name in list(zip(xs, panel.positions, strict=True))[::every]:
+            out.append(text(x, base + 13, _fit(name, every * (wide - 12) / count, 6.0), "tick", "middle"))
+        points = [(x, v, e) for x, v, e in zip(xs, panel.values, panel.errors, strict=True) if v is not None]
+        for (x1, v1, _), (x2, v2, _) in itertools.pairwise(points):
+            out.append(element("line", x1=x1, y1=at(v1), x2=x2, y2=at(v2), class_=f"stroke {panel.stream}"))
+        for x, v, e in points:
+            if e:
+                out.append(element("line", x1=x, y1=at(v - 2 * e), x2=x, y2=at(v + 2 * e), class_="error"))
+            out.append(mark(panel.stream, x, at(v), 3.4, f"{panel.name}: {v:.1f}"))
+    rows = -(-len(panels) // 2)
+    return _svg(key, title, description, rows * (head + tall + foot) + 2, "".join(out))

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fusionzoo.report import tables
+from fusionzoo.report import effects, tables
 from fusionzoo.report.tables import Table
 
 __all__ = ["comparison", "terminal", "text_table"]
@@ -109,13 +109,17 @@ def terminal(
 
 def _evidence(d: dict[str, Any], width: int, pen: _Pen) -> list[str]:
     lines = []
-    for table in (tables.segmentation(d), tables.levels(d), tables.concepts(d), tables.planted(d)):
+    first = (tables.segmentation(d), tables.contribution(d), tables.levels(d), tables.sharing(d))
+    for table in (*first, tables.concepts(d), tables.planted(d), *effects.tables(d)):
         if table is not None and table.rows:
             lines += _section(table, width, pen)
     health = tables.probes(d, only_flagged=True)
     if health.rows:
-        return lines + _section(health, width, pen)
-    return [*lines, "", pen(health.title, "bold"), *_wrap(health.note, width)]
+        lines += _section(health, width, pen)
+    else:
+        lines += ["", pen(health.title, "bold"), *_wrap(health.note, width)]
+    more = tables.further(d)
+    return [*lines, "", *_wrap(more, width, "")] if more else lines
 
 
 def _verdict_lines(sentence: str, good: bool, width: int, pen: _Pen) -> list[str]:
