@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import unknown
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder
-from fusionzoo.models.stages import build_encoder
+from fusionzoo.models.stages import build_encoder, out_channels
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 
@@ -34,7 +34,8 @@ class Stream(nn.Module):
         super().__init__()
         self.modality = modality
         self.encoder = build_encoder(encoder, channels)
-        counts = list(self.encoder.out_channels)
+        counts = out_channels(self.encoder)
+        self._there = [c > 0 for c in counts]
         self.depth = len(counts) - 1
         for i in range(1, self.depth + 1):
             level = nn.Module()
@@ -52,7 +53,7 @@ class Stream(nn.Module):
 
     @property
     def levels(self) -> list[int]:
-        return [i for i in range(1, self.depth + 1) if self.encoder.out_channels[i] > 0]
+        return [i for i in range(1, self.depth + 1) if self._there[i]]
 
 
 class Baseline(FusionModel):
@@ -95,9 +96,7 @@ class Baseline(FusionModel):
         for name in _STREAMS[fusion]:
             stream = Stream(encoder, decoder, channels[name], num_classes, name, dict(decoder_args or {}))
             self.add_module(f"{name}_stream", stream)
-        self.logits = Probe(
-            num_classes, role="logits", modality="fused", meaning="class scores before upsampling"
-        )
+        self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
 
     @property
     def levels(self) -> dict[int, dict[str, str]]:
@@ -107,11 +106,15 @@ class Baseline(FusionModel):
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         if self.kind == "rgb_only":
-            out = self.rgb_stream(rgb)
+            out = self._run("rgb", rgb)
         elif self.kind == "x_only":
-            out = self.x_stream(x)
+            out = self._run("x", x)
         elif self.kind == "early":
-            out = self.fused_stream(torch.cat([rgb, x], dim=1))  # (B, 3 + Cx, H, W)
+            out = self._run("fused", torch.cat([rgb, x], dim=1))  # (B, 3 + Cx, H, W)
         else:
-            out = (self.rgb_stream(rgb) + self.x_stream(x)) / 2
+            out = (self._run("rgb", rgb) + self._run("x", x)) / 2
         return self.logits(out)
+
+    def _run(self, name: str, image: Tensor) -> Tensor:
+        stream: Stream = getattr(self, f"{name}_stream")
+        return stream(image)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError, closest, unknown
 from fusionzoo.models.mobilenet_v1 import MobileNetV1
 
-__all__ = ["build_encoder", "encoder_token", "known_encoders", "stage_runner"]
+__all__ = ["build_encoder", "encoder_token", "known_encoders", "out_channels", "stage_runner"]
 
 StageRunner = Callable[[int, Tensor], Tensor]
 
@@ -83,8 +84,9 @@ def stage_runner(encoder: nn.Module) -> StageRunner | None:
         and hasattr(encoder, "_out_indexes")
         and isinstance(encoder.features, nn.Sequential)
     ):
-        ends = [0, *(i + 1 for i in encoder._out_indexes)]  # MobileNet v2
-        return lambda level, x: encoder.features[ends[level - 1] : ends[level]](x)
+        blocks, marks = encoder.features, cast("list[int]", encoder._out_indexes)  # MobileNet v2
+        ends = [0, *(i + 1 for i in marks)]
+        return lambda level, x: blocks[ends[level - 1] : ends[level]](x)
     inner = getattr(encoder, "model", None)
     if inner is not None and hasattr(inner, "return_layers") and isinstance(inner, nn.ModuleDict):
         return _timm_list(encoder, inner)
@@ -113,9 +115,10 @@ def _mix_transformer(encoder: nn.Module, level: int, x: Tensor) -> Tensor:
 def _timm_list(encoder: nn.Module, inner: nn.ModuleDict) -> StageRunner | None:
     """timm's FeatureListNet is a flat dict of modules with marks where features leave."""
     groups: list[list[str]] = [[]]
+    leaves = cast("dict[str, str]", inner.return_layers)
     for name in inner:
         groups[-1].append(name)
-        if name in inner.return_layers:
+        if name in leaves:
             groups.append([])
     groups = groups[:-1]
     if getattr(encoder, "_is_channel_last", False):
@@ -133,9 +136,14 @@ def _timm_list(encoder: nn.Module, inner: nn.ModuleDict) -> StageRunner | None:
     return run
 
 
+def out_channels(encoder: nn.Module) -> list[int]:
+    """Channels of the image (index 0) and of the feature of each level."""
+    return list(cast("list[int]", encoder.out_channels))
+
+
 def check_in_channels(encoder: nn.Module, image: Tensor, name: str) -> None:
     """InputError when the image has another number of channels than the encoder was built for."""
-    wanted = encoder.out_channels[0]
+    wanted = out_channels(encoder)[0]
     if image.ndim != 4 or image.shape[1] != wanted:
         raise InputError(f"{name} has shape {tuple(image.shape)}, wanted (B, {wanted}, H, W)")
 

@@ -18,7 +18,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder, used_levels
-from fusionzoo.models.stages import build_encoder, empty_like_level1, stage_runner
+from fusionzoo.models.stages import build_encoder, empty_like_level1, out_channels, stage_runner
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -91,7 +91,8 @@ class TwoStream(FusionModel):
                 f"encoder {encoder!r} cannot run stage by stage, which {fusion!r} (interaction {self.interaction!r})"
                 " needs; take a resnet, mit, mobilenet or convnext encoder, or a strategy with interaction 'none'"
             )
-        channels = list(self.rgb_encoder.out_channels)
+        channels = out_channels(self.rgb_encoder)
+        self._empty = [c == 0 for c in channels]
         used = used_levels(decoder, channels)
         last = max(used)
         fused = {i for i in range(1, last) if channels[i] > 0} | set(used) if self.interaction != "none" else set(used)
@@ -104,9 +105,7 @@ class TwoStream(FusionModel):
             setattr(self, f"stage{i}", Level(channels[i], block))
         self.decoder = build_decoder(decoder, channels, decoder_args)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
-        self.logits = Probe(
-            num_classes, role="logits", modality="fused", meaning="class scores before upsampling"
-        )
+        self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
 
     @property
     def levels(self) -> dict[int, dict[str, str]]:
@@ -118,15 +117,15 @@ class TwoStream(FusionModel):
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """[rgb image, level 1, ..., level 5]: fused where a level is fused, else the RGB stream's own feature."""
         run_rgb, run_x = self._runners
-        whole = None if run_rgb and run_x else (self.rgb_encoder(rgb), self.x_encoder(x))
+        whole = (self.rgb_encoder(rgb), self.x_encoder(x)) if run_rgb is None or run_x is None else None
         out, r, d = [rgb], rgb, x
         for i in range(1, self.depth + 1):
             level: Level = getattr(self, f"stage{i}")
-            if whole is not None:
-                r, d = whole[0][i], whole[1][i]
-            else:
+            if run_rgb is not None and run_x is not None:
                 r, d = run_rgb(i, r), run_x(i, d)
-            if self.rgb_encoder.out_channels[i] == 0:
+            elif whole is not None:
+                r, d = whole[0][i], whole[1][i]
+            if self._empty[i]:
                 out.append(empty_like_level1(rgb))
                 continue
             r, d = level.rgb(r), level.x(d)

@@ -70,7 +70,8 @@ def finetune(
     torch.manual_seed(settings.seed)
 
     train, val = _datasets(settings)
-    model = _model(settings, train).to(where, memory_format=torch.channels_last)
+    model = _model(settings, train).to(where)
+    model.to(memory_format=torch.channels_last)
     weight = class_weights(_count(train), settings.balance).to(where) if settings.balance else None
     steps = max(1, len(train) // settings.batch_size)
     optimiser = torch.optim.AdamW(_groups(model, settings), weight_decay=settings.weight_decay, fused=True)
