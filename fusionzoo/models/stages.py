@@ -58,14 +58,19 @@ def _full_name(token: str) -> str:
 def build_encoder(name: str, in_channels: int) -> nn.Module:
     """An encoder with five levels and random weights; `name` as in `known_encoders` or with '-' for '_'.
 
-    Never downloads: initial weights are a separate, explicit step.
+    Never downloads: initial weights are a separate, explicit step. Under `torch.device("meta")` smp's encoders are
+    built on the CPU and lose their storage then: they read values while they are built.
     """
     full = _full_name(name)
     if full.startswith("mobilenetv1-"):
         return MobileNetV1(int(full[-3:]) / 100, in_channels)
     from segmentation_models_pytorch.encoders import get_encoder
 
-    return get_encoder(full, in_channels=in_channels, depth=5, weights=None)
+    if torch.get_default_device().type != "meta":
+        return get_encoder(full, in_channels=in_channels, depth=5, weights=None)
+    with torch.device("cpu"):
+        encoder = get_encoder(full, in_channels=in_channels, depth=5, weights=None)
+    return encoder.to("meta")
 
 
 def stage_runner(encoder: nn.Module) -> StageRunner | None:

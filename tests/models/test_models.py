@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import probe_points
 from fusionzoo.registry import fusions
 from tests.models.exceptions import UNTRAINED, excepted
+from tests.models.saving import check_saving
 
 NAMES = [f"{f}_mobilenetv1-025_fpn" for f in (*fusions, *BASELINES)]
 
@@ -90,6 +93,29 @@ def test_meta_device_and_probe_names_of_levels(name: str) -> None:
     assert all(p.is_meta for p in model.parameters())
     points = probe_points(model)
     assert model.levels and all(n in points for level in model.levels.values() for n in level.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_it_loads_equal_and_other_weights_are_refused(name: str, tmp_path: Path) -> None:
+    small = {"pyramid_channels": 16, "segmentation_channels": 32}
+    model = create_model(name, num_classes=5, decoder_args=small)
+    check_saving(model, images(64, 64), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [*list_models("sum_*_fpn"), *list_models("sum_mobilenetv1-025_*")])
+def test_every_named_part_builds_without_storage(name: str) -> None:
+    """With every strategy above and every published model in its own test: all parts of all names in `list_models`."""
+    with torch.device("meta"):
+        model = create_model(name)
+    assert all(t.is_meta for t in (*model.parameters(), *model.buffers())) and model.architecture == name
+
+
+@pytest.mark.slow
+def test_every_name_builds_without_storage() -> None:
+    for name in list_models():
+        with torch.device("meta"):
+            model = create_model(name)
+        assert all(p.is_meta for p in model.parameters()) and model.architecture == name
 
 
 def test_late_is_the_mean_of_its_streams() -> None:

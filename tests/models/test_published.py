@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +15,8 @@ from fusionzoo.probes import listen, zero
 from fusionzoo.probes.intervene import intervene
 from fusionzoo.registry import architectures
 from tests.declared import check_declaration
+from tests.models.exceptions import FIXED, LAST_LEVEL, UNREAD, excepted
+from tests.models.saving import check_saving
 
 FAST = (
     "mfnet",
@@ -85,9 +89,6 @@ MORE = [
     ("sagate_resnet101", {"shared_shortcut": False}, 113_668_120),
     ("dformerv2_l", {"decoder_channels": 1024}, 95_550_074),
 ]
-UNREAD = {"sagate_resnet50": ("stage3.fusion.fused", "stage4.fusion.fused"), "multimae_tiny": ("stage4.x",)}
-"""SA-Gate's decoder reads the first and the last merged map; the streams carry on with outputs of their own. MultiMAE's
-head reads RGB's tokens alone: x's of the last level have come too late."""
 
 
 @pytest.fixture(autouse=True)
@@ -135,8 +136,8 @@ def test_every_parameter_and_input_matters(name: str) -> None:
     x.requires_grad_()
     sum((o.mean() for o in everything(model, rgb, x)), torch.zeros(())).backward()
     for key, parameter in model.named_parameters():
-        if not parameter.requires_grad:  # MultiMAE's fixed positions
-            assert key.endswith(".positions")
+        assert parameter.requires_grad != excepted(FIXED, name, key), key
+        if not parameter.requires_grad:
             continue
         assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), key
     assert rgb.grad is not None and float(rgb.grad.abs().sum()) > 0
@@ -158,7 +159,7 @@ def test_probes_fire_once_as_declared_and_config_makes_the_same_model(name: str)
         wanted = model(rgb, x)
     assert {k: v for k, v in count.items() if v != 1} == {}
     assert {"decoder.out", "logits", "stage2.rgb", f"stage{max(model.levels)}.x"} <= set(count)
-    assert max(model.levels) == 5 or name == "multimae_tiny"
+    assert max(model.levels) == LAST_LEVEL.get(name, 5)
     twin = build(model.config())
     twin.load_state_dict(model.state_dict(), strict=True)
     with torch.no_grad():
@@ -176,10 +177,37 @@ def test_what_enters_a_level_matters_for_the_result(name: str) -> None:
         for at in model.levels.values():
             for point in at.values():
                 with intervene(model, {point: zero()}):
-                    assert torch.equal(model(rgb, x), plain) == (point in UNREAD.get(name, ())), point
+                    assert torch.equal(model(rgb, x), plain) == excepted(UNREAD, name, point), point
 
 
-def test_names_are_registered() -> None:
+LARGE = ("asymformer_b0t", "dformerv2_s", "esanet_r18_nbt1d")
+"""Over 100 MB on the disk."""
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in FAST if n not in LARGE] + [pytest.param(n, marks=pytest.mark.slow) for n in (*LARGE, *SLOW)]
+)
+def test_saved_it_loads_equal_and_other_weights_are_refused(name: str, tmp_path: Path) -> None:
+    model = create_model(name, num_classes=3)
+    check_saving(model, images(model, 64, 64, 1), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [n for n in architectures if n not in PARAMS])
+def test_other_sizes_build_without_storage(name: str) -> None:
+    """With the counts above, every published name is built on the meta device."""
+    with torch.device("meta"):
+        model = create_model(name)
+    assert all(t.is_meta for t in (*model.parameters(), *model.buffers())) and model.architecture == name
+
+
+def test_every_family_is_in_the_shared_tester() -> None:
+    """One size at least of each file in fusionzoo/models/published."""
+
+    def family(name: str) -> str:
+        builder = architectures.get(name)
+        return getattr(builder, "func", builder).__module__
+
+    assert {family(n) for n in (*FAST, *SLOW)} == {family(n) for n in architectures}
     assert set(PARAMS) <= set(list_models()) and set(PARAMS) <= set(architectures)
 
 
