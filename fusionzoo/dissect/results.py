@@ -241,7 +241,7 @@ class PlantedRow:
 
 @dataclass
 class Planted:
-    """Whether the dissection finds what was planted; the rule is in `fusionzoo.dissect.engine.planted_table`."""
+    """Whether the dissection finds what was planted; the rule is in `fusionzoo.dissect.summary.planted_table`."""
 
     rows: list[PlantedRow]
     found: bool

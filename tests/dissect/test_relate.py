@@ -185,9 +185,9 @@ def test_projections_are_applied(both, monkeypatch):
 
 
 def test_levels_too_wide_for_four_groups_have_no_error():
-    points = {f"p{i}": PointInfo(c) for i, c in enumerate((64, 256, 768))}
+    points = {f"p{i}": PointInfo(c) for i, c in enumerate((64, 256, 400, 640, 768))}
     settings = Settings(3, points)
-    assert [settings.moment_groups([p] * 3) for p in points] == [8, 8, 1]
+    assert [settings.moment_groups([p] * 3) for p in points] == [8, 8, 5, 1, 1]
 
 
 def test_one_group_gives_the_same_values(both, monkeypatch):

@@ -35,18 +35,19 @@ def numbers(value):
 
 
 @pytest.mark.slow
-def test_two_processes_under_torchrun_give_the_numbers_of_one(tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", JOB, tmp_path, "37"]
+@pytest.mark.parametrize("n", [37, 4])  # 4: one batch, so that one process has nothing to do
+def test_two_processes_under_torchrun_give_the_numbers_of_one(tmp_path, n):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", JOB, tmp_path, n]
     ran = subprocess.run(list(map(str, launch)), env=ENV, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr[-2000:]
     first, second = (plain(Dissection.load(tmp_path / f"{rank}.json")) for rank in (0, 1))
     assert first == second
-    one = whole(37)
+    one = whole(n)
     assert first["segmentation"] == one["segmentation"] and first["contribution"] == one["contribution"]  # from counts
-    assert close(first, one) and numbers(first) > 200
-    assert first["levels"][0]["similarity"]["rgb_x"]["gap"]["n"] == 37  # 10 batches, 5 for each: no image twice
+    assert close(first, one) and numbers(first) > 150
+    assert first["levels"][0]["similarity"]["rgb_x"]["gap"]["n"] == n  # no image twice
     read = [int((tmp_path / f"{rank}.read").read_text()) for rank in (0, 1)]
-    assert max(read) < 0.6 * sum(read)
+    assert max(read) < 0.6 * sum(read) if n == 37 else min(read) == 1
 
 
 def wait_for(done, process, seconds=120):
