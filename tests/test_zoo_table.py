@@ -82,7 +82,8 @@ def spared(name: str) -> float:
     return width**2 * (streams * len(widths) * 120 * 160 - sum(widths)) / 1e9
 
 
-def test_counts_are_the_originals(stored: dict[str, Any]) -> None:
+def test_counts_are_the_originals(bench: ModuleType, stored: dict[str, Any]) -> None:
+    assert {name: bench.ORIGINALS[name] for name in ORIGINALS} == {n: gmacs for n, (gmacs, _) in ORIGINALS.items()}
     for name, (gmacs, params) in ORIGINALS.items():
         assert stored[name]["params"] == params, name
         # both are rounded to 0.1; some forms here need a few products less than the original's
