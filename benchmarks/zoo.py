@@ -34,7 +34,8 @@ SIZE = (480, 640)
 BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
 
 ORIGINALS: dict[str, float] = {
-    "acnet_resnet50": 115.6, "asymformer_b0t": 42.5, "cen_resnet101": 617.9, "cen_resnet152": 663.3, "cmnext_mit_b2": 74.1,
+    "acnet_resnet50": 115.6, "asymformer_b0t": 42.5, "cen_resnet101": 617.9, "cen_resnet152": 663.3,
+    "cmnext_mit_b2": 74.1,
     "cmx_mit_b0": 15.3, "cmx_mit_b2": 78.2, "cmx_mit_b4": 157.9, "cmx_mit_b5": 196.0, "dformer_tiny": 14.8,
     "dformer_small": 28.7, "dformer_base": 45.2, "dformer_large": 69.0, "dformerv2_s": 40.6, "dformerv2_b": 77.2,
     "dformerv2_l": 135.4, "esanet_r34_nbt1d": 45.1, "gemini_mit_b3": 154.5, "gemini_mit_b5": 284.1, "mfnet": 8.3,
