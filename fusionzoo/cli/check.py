@@ -77,14 +77,15 @@ def command(
             say(terminal(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name))
             if folder is not None:
                 say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}\n")
-    dissected = [r.dissection for r in results if r.dissection is not None]
+    pairs = [(n, r.dissection) for n, r in zip(names, results, strict=True) if r.dissection is not None]
+    dissected = [dissection for _, dissection in pairs]
     if as_json_:
         values = [result.to_dict() for result in results]
         print_json(values[0] if len(values) == 1 else values)
     elif len(results) > 1 and dissected:
         say(comparison(dissected))
     if evolution and dissected:
-        _evolution(dissected, out, quiet=as_json_)
+        _evolution([name for name, _ in pairs], dissected, out, quiet=as_json_)
     if not all(result.ok for result in results):
         click.get_current_context().exit(1)
 
@@ -113,13 +114,14 @@ def _write(result: CheckResult, folder: Path) -> None:
     write_atomic(folder / "report.html", page.encode())
 
 
-def _evolution(dissected: list[Dissection], out: str | None, quiet: bool) -> None:
+def _evolution(names: list[str], dissected: list[Dissection], out: str | None, quiet: bool) -> None:
     """The curves over the checkpoints: as text, and in `out` as evolution.json and evolution.html."""
     from fusionzoo.dissect.evolve import collect
     from fusionzoo.dissect.results import write_atomic
     from fusionzoo.report import evolution
 
-    made = collect(dissected)
+    short = [name.rstrip("/").rpartition("/")[2] for name in names]
+    made = collect(dissected, names=short if len(set(short)) == len(short) else names)
     if not quiet:
         say("\n" + evolution.text(made.to_dict()))
     if out is not None:

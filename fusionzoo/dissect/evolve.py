@@ -63,10 +63,15 @@ def dissect_checkpoints(
 def collect(
     found: Sequence[Dissection],
     *,
+    names: Sequence[str] | None = None,
     steps: Mapping[str, int] | None = None,
     epochs: Mapping[str, float] | None = None,
 ) -> Evolution:
     """Dissections of a model's checkpoints on the same images, in the order of training, as one Evolution.
+
+    Args:
+        names: of the checkpoints; by default as the dissections call their models.
+        steps, epochs: name -> where in the training it was taken.
 
     Raises:
         InputError: none given, or models of other architecture, modalities or probe points, or other images.
@@ -74,9 +79,8 @@ def collect(
     if not found:
         raise InputError("give one or more dissections")
     first, rows = found[0], []
-    for one in found:
+    for name, one in zip(names or [one.model.name for one in found], found, strict=True):
         _check_alike(first, one)
-        name = one.model.name
         parts = {k: getattr(one, k) for k in ("segmentation", "contribution", "levels", "probes", "planted")}
         rows.append(Checkpoint(name, (steps or {}).get(name), (epochs or {}).get(name), **parts))
     model = dataclasses.replace(first.model, name=first.model.architecture or first.model.name)

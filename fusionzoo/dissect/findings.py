@@ -301,8 +301,11 @@ def _agreement(d: Dissection) -> list[Finding]:
         )
     if len(rows) > 1:
         (first, a), (last, b) = rows[0], rows[-1]
-        counts = [f"{len(v.consistent)} consistent, {len(v.rgb) + len(v.x)} specific" for v in (a, b)]
-        text = f"concepts over the levels: {counts[0]} at stage {first.level}, {counts[1]} at stage {last.level}"
+        at = [(len(v.consistent), len(v.rgb) + len(v.x)) for v in (a, b)]
+        text = (
+            f"concepts over the levels: {at[0][0]} consistent and {at[0][1]} specific at stage {first.level},"
+            f" {at[1][0]} and {at[1][1]} at stage {last.level}"
+        )
         found.append(Finding("info", text))
     return found
 

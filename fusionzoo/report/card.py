@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusionzoo.report import markdown, tables
+from fusionzoo.report import cooperation, markdown, tables
 
 __all__ = ["PAPER", "PATENT", "card"]
 
@@ -164,13 +164,13 @@ def _dissected(dissection: Any, findings: Iterable[Any], plots: Mapping[str, str
     said = "".join(f"- {markdown.escape(text)}\n" for _, text in tables.said(findings))
     where = tables.heading(d).removeprefix(f"{tables.clean(d['model']['name'])} on ")
     parts = [f"## What it uses each modality for\n\nMeasured on {markdown.escape(where)}.\n"]
-    line = tables.contribution_line(d)
+    line = cooperation.contribution_line(d)
     parts += [f"{markdown.escape(line)}\n"] if line else []
     parts += [said] if said else []
     parts += ["".join(f"![{markdown.escape(title)}]({name})\n" for name, title in plots.items())] if plots else []
     parts += [
         markdown.table(t)
-        for t in (tables.segmentation(d), tables.levels(d), tables.sharing(d), tables.concepts(d), truth)
+        for t in (tables.segmentation(d), tables.levels(d), cooperation.sharing(d), tables.concepts(d), truth)
         if t
     ]
     return parts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusionzoo.report import effects, style, svg, tables
+from fusionzoo.report import cooperation, effects, style, svg, tables
 from fusionzoo.report.svg import Series, element, escape
 from fusionzoo.report.tables import Table
 
@@ -164,7 +164,7 @@ def _segmentation(d: Mapping[str, Any]) -> str:
 
 
 def _contribution(d: Mapping[str, Any]) -> str:
-    table, made = tables.contribution(d), d.get("contribution")
+    table, made = cooperation.contribution(d), d.get("contribution")
     if table is None or not made:
         return ""
     x = tables.x_name(d)
@@ -192,7 +192,7 @@ def _class_contribution(d: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def _sharing(d: Mapping[str, Any]) -> str:
-    table = tables.sharing(d)
+    table = cooperation.sharing(d)
     levels = [level for level in d["levels"] if (level.get("commonality") or {}).get("pix")]
     if table is None or not levels:
         return ""

@@ -23,8 +23,6 @@ __all__ = [
     "comparison",
     "concept_names",
     "concepts",
-    "contribution",
-    "contribution_line",
     "further",
     "heading",
     "levels",
@@ -34,9 +32,9 @@ __all__ = [
     "probes",
     "said",
     "segmentation",
-    "sharing",
     "verdict",
     "verification",
+    "with_error",
     "x_name",
 ]
 
@@ -220,90 +218,6 @@ def with_error(value: float | None, error: float | None, signed: bool = False) -
     ('30.1 ±0.8', '30.1', '-')
     """
     return points(value, signed) + (f" ±{points(error)}" if value is not None and error is not None else "")
-
-
-def contribution(d: Mapping[str, Any]) -> Table | None:
-    """What each modality gives to the mIoU; None where it was not measured."""
-    made = d.get("contribution")
-    if not made:
-        return None
-    x = x_name(d)
-    whole = lambda e, signed=False: ABSENT if not e else with_error(e.get("miou"), e.get("miou_error"), signed)  # noqa: E731
-    pair = lambda of: tuple(whole(of.get(s)) for s in ("rgb", "x"))  # noqa: E731
-    shapley, values = made["shapley"], made["values"]
-    total = mean_sum([(shapley.get(s) or {}).get("miou") for s in ("rgb", "x")])
-    rows = [
-        ("score with it alone", *pair(values), whole(values.get("both"))),
-        ("Shapley value", *pair(shapley), points(total)),
-    ]
-    if total:
-        share = [(shapley[s]["miou"] or 0.0) / total for s in ("rgb", "x")]
-        rows.append(("share of the sum", *(f"{100 * v:.0f} %" for v in share), ""))
-    rows.append(("interaction", "", "", whole(made["interaction"], True)))
-    if made.get("perceptual"):
-        rows.append(("perceptual score", *pair(made["perceptual"]), ""))
-    return Table(
-        "Contribution",
-        ("of the mIoU", "rgb", x, "both"),
-        tuple(rows),
-        "<>>>",
-        f"Points (± standard error). Neither: {whole(values.get('none'))}. Interaction above 0: the modalities help"
-        " each other, below 0: they give the same. Perceptual score: percent lost with that modality of another image.",
-    )
-
-
-def contribution_line(d: Mapping[str, Any]) -> str:
-    """The contribution in one line; "" where it was not measured.
-
-    >>> whole = lambda v: {"miou": v, "miou_error": 0.01}
-    >>> contribution_line({"model": {"modalities": ["rgb", "depth"]}, "contribution": {
-    ...     "shapley": {"rgb": whole(0.3), "x": whole(0.1)}, "interaction": whole(-0.05)}})
-    'Contribution to the mIoU (Shapley values): rgb 30.0 ±1.0, depth 10.0 ±1.0 points; interaction -5.0 ±1.0.'
-    """
-    made = d.get("contribution")
-    if not made:
-        return ""
-    named = (("rgb", made["shapley"].get("rgb")), (x_name(d), made["shapley"].get("x")))
-    parts = ", ".join(f"{name} {with_error(e['miou'], e['miou_error'])}" for name, e in named if e)
-    both = made["interaction"]
-    helped = with_error(both["miou"], both["miou_error"], signed=True)
-    return f"Contribution to the mIoU (Shapley values): {parts} points; interaction {helped}."
-
-
-def mean_sum(values: Iterable[float | None]) -> float | None:
-    """The sum; None when a value is missing."""
-    there = list(values)
-    return None if any(v is None for v in there) else sum(v for v in there if v is not None)
-
-
-def _share(entry: Mapping[str, Any] | None) -> str:
-    """A share of variance in percent with its error."""
-    return ABSENT if not entry else with_error(entry.get("value"), entry.get("error"))
-
-
-def sharing(d: Mapping[str, Any]) -> Table | None:
-    """One row a level: what the fused features take from each modality, and which concepts the streams share; None
-    where neither was measured."""
-    x = x_name(d)
-    rows = []
-    for level in d["levels"]:
-        shares = (level.get("commonality") or {}).get("pix") or {}
-        agreed = level.get("agreement") or {}
-        if not shares and not agreed:
-            continue
-        counts = (str(len(agreed[k])) if agreed else ABSENT for k in ("consistent", "rgb", "x", "gained", "lost"))
-        parts = (_share(shares.get(k)) for k in ("unique_rgb", "redundant", "unique_x"))
-        rows.append((str(level["level"]), *parts, *counts))
-    if not rows:
-        return None
-    return Table(
-        "Shared and specific",
-        ("level", "rgb alone %", "shared %", f"{x} alone %", "consistent", "only rgb", f"only {x}", "gained", "lost"),
-        tuple(rows),
-        "<>>>>>>>>",
-        "Percent of the fused features' variance that one modality alone explains, or either (shared; below 0: only"
-        " both together). Concepts that both streams encode alike, that one encodes; that fusion gains or loses.",
-    )
 
 
 def _variance(entry: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -505,37 +419,14 @@ def comparison(dissections: Sequence[Mapping[str, Any]]) -> Table:
         level = best_level(d) or (d["levels"][-1] if d["levels"] else {})
         variance = _variance((level.get("semantic_variance") or {}).get("rgb_x"))[0]
         cka = number(((level.get("cka") or {}).get("gap") or {}).get("unbiased"))
-        made = d.get("contribution") or {}
-        split = [(made.get("shapley") or {}).get(s) or {} for s in ("rgb", "x")]
-        both = made.get("interaction") or {}
-        split_cells = (points(split[0].get("miou")), points(split[1].get("miou")))
-        helped = with_error(both.get("miou"), both.get("miou_error"), True)
-        agreed = level.get("agreement")
-        shared = ABSENT if not agreed else f"{len(agreed['consistent'])}/{len(agreed['rgb']) + len(agreed['x'])}"
         truth = d.get("planted")
         found = ABSENT if not truth else ("yes" if truth["found"] else "NO")
-        place = integer(level.get("level"))
-        rows.append((clean(d["model"]["name"]), *miou, *split_cells, helped, place, cka, variance, shared, found))
+        rows.append((clean(d["model"]["name"]), *miou, integer(level.get("level")), cka, variance, found))
     where = {clean(f"{d['data']['name']}, {d['data']['split']}, {d['data']['n']} images") for d in dissections}
     return Table(
         "Comparison",
-        (
-            "checkpoint",
-            "mIoU",
-            "no rgb",
-            f"no {x}",
-            "S rgb",
-            f"S {x}",
-            "interact.",
-            "at",
-            "CKA",
-            "SV",
-            "c/s",
-            "truth",
-        ),
+        ("checkpoint", "mIoU", "no rgb", f"no {x}", "level", "CKA gap", "SV rgb-x", "planted"),
         tuple(rows),
-        "<>>>>>>>>>><",
-        f"Points, on {'; '.join(sorted(where))}. S: Shapley values of the mIoU; interact.: above 0 the modalities help"
-        " each other, below 0 they give the same. At the level named: CKA of rgb and the other stream (gap), SV"
-        " (semantic variance), c/s: how many concepts are consistent and how many specific to one stream.",
+        "<>>>>>><",
+        f"Points, on {'; '.join(sorted(where))}. CKA and SV (semantic variance) at the level named.",
     )

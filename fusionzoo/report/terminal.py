@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fusionzoo.report import effects, tables
+from fusionzoo.report import cooperation, effects, tables
 from fusionzoo.report.tables import Table
 
 __all__ = ["comparison", "terminal", "text_table"]
@@ -109,7 +109,7 @@ def terminal(
 
 def _evidence(d: dict[str, Any], width: int, pen: _Pen) -> list[str]:
     lines = []
-    first = (tables.segmentation(d), tables.contribution(d), tables.levels(d), tables.sharing(d))
+    first = (tables.segmentation(d), cooperation.contribution(d), tables.levels(d), cooperation.sharing(d))
     for table in (*first, tables.concepts(d), tables.planted(d), *effects.tables(d)):
         if table is not None and table.rows:
             lines += _section(table, width, pen)
@@ -146,5 +146,8 @@ def _section(table: Table, width: int, pen: _Pen) -> list[str]:
 def comparison(dissections: Sequence[Any], *, colour: bool | None = None, width: int = WIDTH) -> str:
     """Several checkpoints side by side, one a row, as text that ends with a newline."""
     pen = _Pen(use_colour() if colour is None else colour)
-    lines = _section(tables.comparison([tables.as_dict(d) for d in dissections]), width, pen)
+    values = [tables.as_dict(d) for d in dissections]
+    lines = _section(tables.comparison(values), width, pen)
+    more = cooperation.contributions(values)
+    lines += _section(more, width, pen) if more.rows else []
     return "\n".join(lines[1:]) + "\n"

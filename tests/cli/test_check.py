@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from fusionzoo.cli import main
 from fusionzoo.cli.check import _folders
-from fusionzoo.dissect.results import Dissection
+from fusionzoo.dissect.results import Dissection, Evolution
 
 LIMIT = ["--limit", "8", "--quiet"]
 
@@ -47,7 +47,7 @@ def test_random_weights_do_not_pass(run: tuple[Result, Path]) -> None:
     dissection = Dissection.from_dict(values["dissection"])
     assert dissection.data.n == 8 and [level.level for level in dissection.levels] == [2, 3, 4, 5]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert ">FAILED</b>" in page and page.count("<svg") == 5 and "<script" not in page
+    assert ">FAILED</b>" in page and page.count("<svg") == 8 and "<script" not in page
     assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json"]
 
 
@@ -60,7 +60,7 @@ def test_json_is_all_there_is_on_stdout(checkpoint: Path) -> None:
 
 @pytest.mark.slow
 def test_effects_are_found_said_and_stored(checkpoint: Path) -> None:
-    result = call(str(checkpoint), "--limit", "4", "--quiet", "--effects", "--json")
+    result = call(str(checkpoint), "--limit", "4", "--quiet", "--trace", "--robustness", "--json")
     values = json.loads(result.stdout)
     dissection = Dissection.from_dict(values["dissection"])
     assert dissection.effects is not None and dissection.effects.trace is not None
@@ -136,3 +136,33 @@ def example_findings() -> list[Any]:
     from fusionzoo.check import Finding
 
     return [{"level": "warn", "text": "b"}, Finding("fail", "c")]
+
+
+@pytest.mark.slow
+def test_only_what_is_asked_for_is_run(checkpoint: Path) -> None:
+    values = json.loads(call(str(checkpoint), "--limit", "4", "--quiet", "--robustness", "--json").stdout)
+    effects = Dissection.from_dict(values["dissection"]).effects
+    assert effects is not None and effects.trace is None and effects.robustness is not None
+
+
+def test_effects_are_off_and_the_text_says_how_to_get_them(run: tuple[Result, Path], checkpoint: Path) -> None:
+    result, out = run
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["dissection"]["effects"] is None
+    assert f"More: fusionzoo check {checkpoint.name} --trace --robustness" in result.stdout.splitlines()
+    assert "Contribution" in result.stdout.splitlines()
+
+
+def test_evolution_over_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
+    later = Path(shutil.copytree(checkpoint, tmp_path / "later"))
+    out = tmp_path / "out"
+    result = call(str(checkpoint), str(later), "--limit", "8", "--quiet", "--evolution", "--out", str(out))
+    made = Evolution.load(out / "evolution.json")
+    assert [c.name for c in made.checkpoints] == [checkpoint.name, "later"]
+    curve = [m.value for m in made.curves()["miou"]]
+    first, second = (
+        Dissection.from_dict(json.loads((out / name / "report.json").read_text(encoding="utf-8"))["dissection"])
+        for name in (checkpoint.name, "later")
+    )
+    assert curve == [first.segmentation["both"].miou, second.segmentation["both"].miou]
+    assert "Over the training" in result.stdout.splitlines()
+    assert (out / "evolution.html").read_text(encoding="utf-8").count("<svg") > 5

@@ -163,7 +163,10 @@ def test_a_whole_run_in_words():
     assert said[1].startswith("The planted truth is found: 2 of 2")
     assert "'paint' comes from colour alone: predicted as well without depth, lost without colour" in said
     assert "'dent' comes from depth alone: predicted as well without colour, lost without depth" in said
-    assert "only the colour stream encodes 'paint' (100.0 against 2" in " ".join(said)
+    agreed = (
+        "encoded at stage 1: 'wall' in both streams alike (consistent); 'paint' specific to colour; 'dent' specific"
+    )
+    assert f"{agreed} to depth" in said
     assert "dead: gate (no channel ever varies)" in said
 
 
@@ -178,3 +181,83 @@ def test_swapped_modalities_swap_the_words():
     d = scored([0.5] * 4, drop(0.2, 0.01), drop(0.0, 0.01))
     d.segmentation["no_rgb"], d.segmentation["no_x"] = d.segmentation["no_x"], d.segmentation["no_rgb"]
     assert findings(d)[0].text.startswith("The model does not measurably use colour")
+
+
+# ------------------------------------------------------------------------------- contribution, levels, shared concepts
+
+
+def contribution(rgb, x, interaction, alone=(0.2, 0.1), error=0.01):
+    """Shapley values and interaction with one error for all; V(rgb), V(x) as given."""
+    whole = lambda v: r.Estimate(v, error, [v] * 4, [error] * 4)  # noqa: E731
+    values = {"both": whole(0.4), "rgb": whole(alone[0]), "x": whole(alone[1]), "none": whole(0.02)}
+    return r.Contribution("mean", values, {"rgb": whole(rgb), "x": whole(x)}, whole(interaction))
+
+
+def said_of(made, **more):
+    return texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), contribution=made, **more))
+
+
+def test_the_split_and_synergy_with_their_errors():
+    said = said_of(contribution(0.3, 0.1, 0.08))
+    assert (
+        "contribution (Shapley values, with and without each): colour 30.0 +- 1.0 and depth 10.0 +- 1.0 points,"
+        " so 75 % colour and 25 % depth" in said
+    )
+    assert (
+        "the modalities help each other (synergy): together 8.0 +- 1.0 points more than the two by themselves" in said
+    )
+
+
+def test_redundancy():
+    said = said_of(contribution(0.3, 0.1, -0.08))
+    assert any("give much of the same (redundancy): together 8.0 +- 1.0 points less" in t for t in said)
+
+
+@pytest.mark.parametrize("interaction", [0.029, -0.029, 0.0])
+def test_an_interaction_within_three_errors_is_none(interaction):
+    said = " ".join(said_of(contribution(0.3, 0.1, interaction)))
+    assert "neither synergy nor redundancy is measurable" in said
+    assert "(synergy)" not in said and "(redundancy)" not in said
+
+
+def test_shares_that_errors_do_not_tell_apart():
+    """V(rgb) and V(x), whose difference is that of the Shapley values, must differ by three times both errors."""
+    near, far = (said_of(contribution(0.21, 0.2, 0.0, alone)) for alone in ((0.159, 0.1), (0.161, 0.1)))
+    assert any(t.endswith("which gives more is within the error") for t in near)
+    assert not any("within the error" in t for t in far)
+
+
+def test_no_split_of_what_is_not_there():
+    assert not any("Shapley" in t for t in said_of(contribution(0.3, 0.02, 0.0)))
+    unknown = contribution(0.3, 0.1, 0.08, error=None)
+    assert not any("Shapley" in t or "synergy" in t for t in said_of(unknown))
+
+
+def shares(number, rgb, x, error=0.01):
+    row = r.Level(number, {"rgb": "a", "x": "b", "fused": "c"})
+    row.commonality["pix"] = r.CommonalityShares(
+        100, r.Measured(rgb, error), r.Measured(x, error), r.Measured(0.1, error), r.Measured(0.1, error)
+    )
+    return row
+
+
+def test_where_each_modality_matters_most():
+    rows = [shares(2, 0.4, 0.1), shares(3, 0.39, 0.12), shares(4, 0.2, 0.13)]
+    said = said_of(None, levels=rows)
+    assert (
+        "colour shapes the fused features most at stages 2 and 3: 40 % and 39 % of their variance comes from it alone"
+        " (least at stage 4, 20 %)" in said
+    )
+    assert not any(t.startswith("depth shapes") for t in said)  # 10, 12 and 13 percent, errors of 1: all alike
+
+
+def test_shared_and_specific_concepts():
+    rows = [level(2, 0.07, 0.01), level(3, 0.07, 0.01, [0.5] * 4, [0.4] * 4)]
+    rows[0].agreement = r.ConceptAgreement([], ["sofa"], ["door"])
+    rows[1].agreement = r.ConceptAgreement(["window", "lamp"], ["sofa"], [], gained=["door"], lost=["lamp"])
+    said = said_of(None, levels=rows)
+    assert (
+        "encoded at stage 3: 'window' and 'lamp' in both streams alike (consistent); 'sofa' specific to colour" in said
+    )
+    assert "fusion at stage 3 gains 'door' and loses 'lamp' against the better of the streams" in said
+    assert "concepts over the levels: 0 consistent and 2 specific at stage 2, 2 and 1 at stage 3" in said

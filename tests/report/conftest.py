@@ -142,6 +142,95 @@ def example() -> dict[str, Any]:
     return build()
 
 
+def with_everything() -> dict[str, Any]:
+    """`build()` with contribution, shares, agreement, causal tracing and robustness."""
+    d = build()
+    names = d["data"]["class_names"]
+
+    def whole(value: float) -> dict[str, Any]:
+        return {"miou": value, "miou_error": 0.008, "iou": [value] * 13, "iou_error": [0.01] * 12 + [None]}
+
+    def measured(value: float) -> dict[str, Any]:
+        return {"value": value, "error": 0.004}
+
+    d["contribution"] = {
+        "absence": "mean",
+        "values": {"both": whole(0.6123), "rgb": whole(0.4), "x": whole(0.301), "none": whole(0.04)},
+        "shapley": {"rgb": whole(0.3357), "x": whole(0.2367)},
+        "interaction": whole(-0.0487),
+        "perceptual": {"rgb": whole(0.52), "x": whole(0.45)},
+        "concepts": {},
+    }
+    d["segmentation"]["none"] = {"miou": 0.04, "pixel_accuracy": 0.3, "iou": [0.04] * 13, "drop": None}
+    for i, level in enumerate(d["levels"]):
+        shares = {"unique_rgb": 0.4 - 0.08 * i, "unique_x": 0.3 - 0.05 * i, "redundant": 0.2 + 0.1 * i, "rest": 0.1}
+        shares["rest"] = 1 - sum(v for k, v in shares.items() if k != "rest")
+        level["commonality"] = {"pix": {"n": 4800, **{k: measured(v) for k, v in shares.items()}, "adjusted": True}}
+        level["agreement"] = {
+            "consistent": names[:2] + names[8 : 8 + i],
+            "rgb": names[2:5],
+            "x": names[5:8],
+            "undecided": names[12:],
+            "unencoded": [],
+            "gained": ["lamp"] if i > 2 else [],
+            "lost": [],
+            "difference": [],
+            "chance": [],
+        }
+    d["effects"] = effects(names)
+    return d
+
+
+def effects(names: list[str]) -> dict[str, Any]:
+    """A trace and a robustness result in their schema."""
+    setting = {
+        "model": "m", "data": "planted", "split": "test", "n": 64, "class_names": names, "size": [120, 160],
+        "modalities": ["rgb", "depth"], "concepts": {}, "seed": 0, "block": 4, "seconds": 1.0, "versions": {},
+    }  # fmt: skip
+    clean = {"miou": 0.6123, "miou_error": 0.01, "iou": [0.6] * 13, "iou_error": [0.01] * 13}
+    rows = []
+    for edit in ("mean", "restore"):
+        for level in range(1, 6):
+            for stream in ("rgb", "x"):
+                for reach, size in (("fusion", 0.01), ("onward", 0.05)):
+                    effect = size * level * (1 if stream == "rgb" else -0.5)
+                    rows.append(
+                        {
+                            "point": f"stage{level}.{stream}", "stream": stream, "level": level, "edit": edit,
+                            "reach": reach, "part": "", "absent": stream if edit == "restore" else "",
+                            "miou": 0.5, "effect": effect, "effect_error": 0.002, "share": effect,
+                            "class_effect": [effect] * 13, "class_effect_error": [0.01] * 13,
+                        }
+                    )  # fmt: skip
+    trace = {
+        "setting": setting, "clean": clean, "absent": {}, "edits": ["mean", "restore"], "rows": rows, "ranking": [],
+        "restored": [], "classes": [], "found": None, "format_version": 1,
+    }  # fmt: skip
+    curves = []
+    for name, touched in (("missing_rgb", "rgb"), ("noise_x", "x"), ("shift_x", "x")):
+        miou = [0.61, 0.5, 0.3]
+        curves.append(
+            {
+                "corruption": name, "modality": touched, "unit": "pixels", "severities": [0.0, 0.25, 100.0],
+                "miou": miou, "miou_error": [0.01] * 3, "drop": [0.0, 0.11, 0.31], "drop_error": [0.0, 0.01, 0.01],
+                "iou": [[0.5] * 13] * 3, "iou_error": [[0.01] * 13] * 3, "mean": 0.4, "kept": 0.656,
+            }
+        )  # fmt: skip
+    failing = {
+        "name": "EMM", "conditions": {"none": 0.61, "rgb": 0.3, "x": 0.4, "both": 0.04}, "average": 0.247,
+        "average_error": 0.01, "probability": [0.1, 0.2], "expected": [0.55, 0.5], "expected_error": [0.01, 0.01],
+        "note": "",
+    }  # fmt: skip
+    robust = {"setting": setting, "clean": clean, "curves": curves, "failures": [failing], "format_version": 1}
+    return {"trace": trace, "robustness": robust, "format_version": 1}
+
+
+@pytest.fixture
+def full() -> dict[str, Any]:
+    """A fresh dictionary in the Dissection schema with everything that can be measured."""
+    return with_everything()
+
+
 @pytest.fixture
 def findings() -> list[str]:
     return list(FINDINGS)
