@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import json
 import math
@@ -24,8 +25,15 @@ def bench() -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["blocks_benchmark"] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks/speed")
+        spec.loader.exec_module(module)
     return module
+
+
+def test_examples_in_its_text(bench: ModuleType) -> None:
+    found = doctest.testmod(bench)
+    assert found.attempted >= 4 and found.failed == 0
 
 
 def test_one_model_of_each_family(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +93,21 @@ def test_rounds_shuffle_and_leave_out_what_failed(bench: ModuleType) -> None:
     assert {c.name: why for c, why in failed.items()} == {"b": "out of memory"}
 
 
+def test_no_round_begins_that_would_end_too_late(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
+    case = bench.Case("block", "a", False, (8, 8), "cpu", 1)
+
+    def ask(case: object, calls: int) -> object:
+        clock[0] += 10
+        return {}
+
+    for seconds, rounds in ((5, 1), (19, 1), (20, 2), (35, 3), (math.inf, 6)):
+        clock[0] = 0.0
+        found, _ = bench.run_all([case], {"block": 6}, 1, ask, seconds)
+        assert len(found[case]) == rounds
+
+
 def test_ratios_are_taken_within_a_round(bench: ModuleType) -> None:
     def figures(seconds: float, peak: float) -> dict:
         return {m: {"wall": seconds, "cpu": seconds / 2, "peak": peak} for m in bench.MODES}
@@ -93,9 +116,9 @@ def test_ratios_are_taken_within_a_round(bench: ModuleType) -> None:
     found = {base: [figures(s, 1.0) for s in (1.0, 2.0, 4.0)], other: [figures(s, s) for s in (3.0, 4.0, 20.0)]}
     rows = {r["name"]: r for r in bench.summary(found, [base])}
     step = rows["other"]["step"]
-    assert step["wall"] == {"median": 4000.0, "low": 3000.0, "high": 20000.0}
-    assert step["ratio"] == {"sum": {k: {"median": 3.0, "low": 2.0, "high": 5.0} for k in bench.KINDS}}
-    assert step["peak_mib"] == 20.0 and rows["sum"]["step"]["ratio"]["sum"]["wall"]["high"] == 1.0
+    assert step["wall"] == {"median": 4000.0, "min": 3000.0, "max": 20000.0}
+    assert step["ratio"] == {"sum": {k: {"median": 3.0, "min": 2.0, "max": 5.0} for k in bench.KINDS}}
+    assert step["peak_mib"] == 20.0 and rows["sum"]["step"]["ratio"]["sum"]["wall"]["max"] == 1.0
     text = bench.table(list(rows.values()), "blocks")
     assert "3.00 x sum" in text and "20 MiB" in text and len(text.splitlines()) == 3
 
@@ -128,8 +151,10 @@ def test_it_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text(encoding="utf-8"))
-    assert result["format_version"] == 1 and result["command"].startswith("python benchmarks/speed/blocks.py --size")
-    assert {"cpu", "cores", "threads", "device", "load_average", "torch", "commit"} <= set(result["machine"])
+    assert result["format_version"] == 1 and result["benchmark"] == "speed/blocks"
+    assert result["command"].startswith("python benchmarks/speed/blocks.py --size")
+    assert result["setting"]["input"] == [1, 64, 96] and result["setting"]["levels"]["5"]["channels"] == 512
+    assert {"cpu", "cores", "load_average"} <= set(result["machine"]) and {"torch", "commit"} <= set(result["versions"])
     assert [r["name"] for r in result["blocks"]] == ["sum", "concat", "gate"] and result["failed"] == []
     assert [r["rounds"] for r in result["blocks"] + result["models"]] == [2, 2, 2, 1]
     assert "mfnet" in done.stdout

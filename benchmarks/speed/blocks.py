@@ -22,15 +22,12 @@ Peak memory is the process's: on the CPU its resident set above that before the 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import multiprocessing
 import os
-import platform
 import random
 import resource
-import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -39,9 +36,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from _common import about, spread, write
 from torch import Tensor, nn
 
-import fusionzoo
 from fusionzoo.models import create_model
 from fusionzoo.registry import architectures, fusions, match
 
@@ -245,13 +242,30 @@ Figures = dict[str, dict[str, float]]
 
 
 def run_all(
-    cases: list[Case], rounds: dict[str, int], calls: int, ask: Callable[[Case, int], Figures | str]
+    cases: list[Case],
+    rounds: dict[str, int],
+    calls: int,
+    ask: Callable[[Case, int], Figures | str],
+    seconds: float = math.inf,
 ) -> tuple[dict[Case, list[Figures]], dict[Case, str]]:
-    """(figures of each round, why a case failed). A case that failed once is not tried again."""
+    """(figures of each round, why a case failed). A case that failed once is not tried again.
+
+    Args:
+        cases: what to run.
+        rounds: how many for each kind of case.
+        calls: see `timed`.
+        ask: runs one case.
+        seconds: a round that would end later, were it as long as the one before, is not begun.
+    """
     found: dict[Case, list[Figures]] = {case: [] for case in cases}
     failed: dict[Case, str] = {}
     shuffle = random.Random(0).shuffle
+    begin = last = time.perf_counter()
     for turn in range(max(rounds.values())):
+        now = time.perf_counter()
+        if turn and (now - begin) + (now - last) > seconds:
+            break
+        last = now
         order = [c for c in cases if turn < rounds[c.kind] and c not in failed]
         shuffle(order)
         for done, case in enumerate(order, 1):
@@ -263,15 +277,6 @@ def run_all(
                 found[case].append(got)
     print(file=sys.stderr)
     return {c: f for c, f in found.items() if c not in failed}, failed
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, least and greatest.
-
-    >>> spread([3.0, 1.0, 2.0])
-    {'median': 2.0, 'low': 1.0, 'high': 3.0}
-    """
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
 def summary(found: dict[Case, list[Figures]], bases: Iterable[Case]) -> list[dict[str, Any]]:
@@ -295,7 +300,7 @@ def summary(found: dict[Case, list[Figures]], bases: Iterable[Case]) -> list[dic
 
 
 def table(rows: list[dict[str, Any]], title: str, kind: str = "wall") -> str:
-    """Lines for a terminal: milliseconds with least and greatest, ratio to each base, MiB."""
+    """Lines for a terminal: milliseconds with least and largest, ratio to each base, MiB."""
     lines = [title]
     for row in rows:
         name = row["name"] + (", compiled" if row["compiled"] else "")
@@ -303,32 +308,10 @@ def table(rows: list[dict[str, Any]], title: str, kind: str = "wall") -> str:
         for mode in MODES:
             t = row[mode][kind]
             ratios = "".join(f" {r[kind]['median']:6.2f} x {base}" for base, r in row[mode]["ratio"].items())
-            ends = f"[{t['low']:.1f}, {t['high']:.1f}]"
+            ends = f"[{t['min']:.1f}, {t['max']:.1f}]"
             parts.append(f"{mode} {t['median']:9.1f} ms {ends:<20}{ratios} {row[mode]['peak_mib']:8.0f} MiB")
         lines.append("  ".join(parts))
     return "\n".join(lines)
-
-
-def machine(threads: int, device: str) -> dict[str, Any]:
-    """What the figures depend on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
-        "load_average": list(os.getloadavg()),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "fusionzoo": fusionzoo.__version__,
-        "commit": commit,
-    }
 
 
 def chosen(args: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -352,6 +335,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--size", nargs=2, type=int, default=(480, 640), metavar=("H", "W"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model-rounds", type=int, help="rounds of the models, if not as many")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no further round that would end later")
     parser.add_argument("--calls", type=int, default=3, help="timed runs of a short pass in one round")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -372,8 +356,9 @@ def main(arguments: list[str]) -> int:
         for compiled in variants
     ]
     rounds = {"block": args.rounds, "model": args.model_rounds or args.rounds}
-    started = machine(args.threads, args.device)
-    found, failed = run_all(cases, rounds, args.calls, in_child)
+    load = [os.getloadavg()[0]]
+    found, failed = run_all(cases, rounds, args.calls, in_child, 60 * args.minutes)
+    load.append(os.getloadavg()[0])
 
     of = {kind: {c: f for c, f in found.items() if c.kind == kind} for kind in ("block", "model")}
     quickest = min(of["model"], key=lambda c: statistics.median(f["forward"]["wall"] for f in found[c]), default=None)
@@ -386,21 +371,16 @@ def main(arguments: list[str]) -> int:
             print(table(rows, f"{title}, {size[0]} x {size[1]}, {args.device}, {args.threads} threads"))
     for case, why in failed.items():
         print(f"{case.label:<28}failed: {why}")
-    result = {
-        "format_version": 1,
-        "benchmark": "speed/blocks",
-        "command": shlex.join(["python", "benchmarks/speed/blocks.py", *arguments]),
-        "machine": started,
-        "input": [1, *size],
-        "levels": {str(i): {"stride": s, "channels": c} for i, (s, c) in LEVELS.items()},
-        "rounds": rounds,
-        "calls": args.calls,
-        **results,
-        "failed": [{"name": c.name, "compiled": c.compiled, "why": why} for c, why in failed.items()],
-    }
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        setting = {
+            "input": [1, *size],
+            "levels": {str(i): {"stride": s, "channels": c} for i, (s, c) in LEVELS.items()},
+            "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu",
+            "threads": args.threads,
+            "calls": args.calls,
+        }
+        failures = [{"name": c.name, "compiled": c.compiled, "why": why} for c, why in failed.items()]
+        write(about("blocks", load, **setting) | results | {"failed": failures}, args.out)
     return int(any(not why.startswith("out of memory") for why in failed.values()))
 
 
