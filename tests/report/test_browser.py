@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from fusionzoo.dissect.results import Checkpoint, Dissection, Evolution
+from fusionzoo.report import evolution
 from fusionzoo.report import html as page
 
 CHROMIUM = next(
@@ -60,15 +62,28 @@ def measure(text: str, tmp_path: Path, width: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_overflows_and_nothing_is_fetched(
-    example: dict[str, Any], checks: list[dict[str, Any]], findings: list[str], tmp_path: Path, width: int
+    full: dict[str, Any], checks: list[dict[str, Any]], findings: list[str], tmp_path: Path, width: int
 ) -> None:
-    example["data"]["class_names"][0] = "a_class_with_a_name_that_has_no_space_to_break_the_line_at"
+    name = "a_class_with_a_name_that_has_no_space_to_break_the_line_at"
+    full["data"]["class_names"][0] = full["levels"][0]["agreement"]["consistent"][0] = name
+    full["effects"]["robustness"]["curves"][0]["corruption"] = name
     findings.append("https://example.org/" + "long" * 40)
-    seen = measure(page(example, checks, findings), tmp_path, width)
+    seen = measure(page(full, checks, findings), tmp_path, width)
     assert seen["inner"] == width
     assert seen["wide"] == [] and seen["scroll"] == width, seen
     assert seen["requests"] == []
     assert seen["font"] >= 10, "plot labels stay readable"
+
+
+def test_the_page_of_a_training_fits_a_phone(full: dict[str, Any], tmp_path: Path) -> None:
+    d = Dissection.from_dict(full)
+    rows = [
+        Checkpoint(f"checkpoint-{i}", 1000 * i, None, d.segmentation, d.contribution, d.levels, d.probes, d.planted)
+        for i in range(12)
+    ]
+    seen = measure(evolution.html(Evolution(d.model, d.data, d.protocol, rows).to_dict()), tmp_path, 390)
+    assert seen["wide"] == [] and seen["scroll"] == 390 and seen["requests"] == [], seen
+    assert seen["font"] >= 10
 
 
 class Counter(http.server.BaseHTTPRequestHandler):
