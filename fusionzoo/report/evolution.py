@@ -146,7 +146,8 @@ def _lines(
     table = Table(title, ("number", *places), rows, "<" + ">" * len(places), "Points (± standard error).")
     said = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
     drawing = svg.lines(key, title, said, places, series, x_label="checkpoint")
-    return section(title, figure(drawing, "In points, over the training.", table))
+    unit = "percent" if "Variance" in title else "points"
+    return section(title, figure(drawing, f"In {unit}, over the training.", table))
 
 
 def _multiples(
