@@ -54,12 +54,12 @@ class TwoTokenAttention(nn.Module):
         w_q, w_k, w_v = self.in_proj.weight.chunk(3)
         b_q, b_k, b_v = self.in_proj.bias.chunk(3)
         q = F.linear(query, w_q, b_q).unflatten(2, (self.heads, -1))  # (B, N, h, d)
-        k = torch.stack([F.linear(t, w_k, b_k) for t in keys], dim=2).unflatten(3, (self.heads, -1))  # (B, N, 2, h, d)
-        v = torch.stack([F.linear(t, w_v, b_v) for t in values], dim=2).unflatten(3, (self.heads, -1))
-        scores = (q.unsqueeze(2) * k).sum(-1) * q.shape[-1] ** -0.5  # (B, N, 2, h)
-        weights = scores.softmax(dim=2).permute(0, 3, 2, 1).unflatten(3, size)  # (B, h, 2, H, W)
-        weights = self.balance(weights).flatten(3).permute(0, 3, 2, 1)  # (B, N, 2, h)
-        return self.out_proj((weights.unsqueeze(-1) * v).sum(2).flatten(2))
+        scores = [(q * F.linear(t, w_k, b_k).unflatten(2, (self.heads, -1))).sum(-1) for t in keys]  # (B, N, h) each
+        weights = (torch.stack(scores, dim=2) * q.shape[-1] ** -0.5).softmax(dim=2)  # (B, N, 2, h)
+        weights = self.balance(weights.permute(0, 3, 2, 1).unflatten(3, size))  # (B, h, 2, H, W)
+        own, other = weights.flatten(3).permute(0, 3, 2, 1).unsqueeze(4).unbind(2)  # (B, N, h, 1) each
+        v, w = (F.linear(t, w_v, b_v).unflatten(2, (self.heads, -1)) for t in values)
+        return self.out_proj((own * v + other * w).flatten(2))
 
 
 class GeminiFusion(nn.Module):
