@@ -96,16 +96,16 @@ def test_rounds_shuffle_and_leave_out_what_failed(bench: ModuleType) -> None:
 def test_no_round_begins_that_would_end_too_late(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
-    case = bench.Case("block", "a", False, (8, 8), "cpu", 1)
+    block, model = (bench.Case(kind, "a", False, (8, 8), "cpu", 1) for kind in ("block", "model"))
 
     def ask(case: object, calls: int) -> object:
-        clock[0] += 10
+        clock[0] += 10 if case.kind == "block" else 100
         return {}
 
-    for seconds, rounds in ((5, 1), (19, 1), (20, 2), (35, 3), (math.inf, 6)):
+    for seconds, rounds in ((5, 1), (119, 1), (120, 2), (135, 3), (math.inf, 6)):  # the model runs in the first alone
         clock[0] = 0.0
-        found, _ = bench.run_all([case], {"block": 6}, 1, ask, seconds)
-        assert len(found[case]) == rounds
+        found, _ = bench.run_all([block, model], {"block": 6, "model": 1}, 1, ask, seconds)
+        assert (len(found[block]), len(found[model])) == (rounds, 1)
 
 
 def test_ratios_are_taken_within_a_round(bench: ModuleType) -> None:

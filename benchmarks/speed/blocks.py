@@ -16,7 +16,8 @@ times; a longer one is timed at once, since what a first pass costs more is no p
 passes are always run once for nothing.
 
 Peak memory is the process's: on the CPU its resident set above that before the case was built, on CUDA what
-`max_memory_allocated` says; weights and inputs count in both, and gradients in that of `step`.
+`max_memory_allocated` says; weights and inputs count in both, gradients in that of `step`, and on the CPU the compiler
+itself in that of compiled cases.
 """
 
 from __future__ import annotations
@@ -255,22 +256,23 @@ def run_all(
         rounds: how many for each kind of case.
         calls: see `timed`.
         ask: runs one case.
-        seconds: a round that would end later, were it as long as the one before, is not begun.
+        seconds: a round that would end later, were its cases as long as before, is not begun.
     """
     found: dict[Case, list[Figures]] = {case: [] for case in cases}
     failed: dict[Case, str] = {}
     shuffle = random.Random(0).shuffle
-    begin = last = time.perf_counter()
+    begin = time.perf_counter()
+    took: dict[Case, float] = {}
     for turn in range(max(rounds.values())):
-        now = time.perf_counter()
-        if turn and (now - begin) + (now - last) > seconds:
-            break
-        last = now
         order = [c for c in cases if turn < rounds[c.kind] and c not in failed]
+        if turn and time.perf_counter() - begin + sum(took[c] for c in order) > seconds:
+            break
         shuffle(order)
         for done, case in enumerate(order, 1):
+            start = time.perf_counter()
             print(f"\rround {turn + 1}: {done}/{len(order)} {case.label:<40}", end="", file=sys.stderr, flush=True)
             got = ask(case, calls)
+            took[case] = time.perf_counter() - start
             if isinstance(got, str):
                 failed[case] = got
             else:
