@@ -265,7 +265,8 @@ def _matters(d: Dissection) -> list[Finding]:
     """At which level the fused features take most from one modality alone: shares of their variance."""
     found = []
     for stream in ("rgb", "x"):
-        rows = [(row.level, getattr(row.commonality["pix"], f"unique_{stream}")) for row in d.levels if row.commonality]
+        shares = [(row.level, row.commonality.get("pix")) for row in d.levels]
+        rows = [(level, getattr(s, f"unique_{stream}")) for level, s in shares if s is not None]
         known = [(level, m.value, m.error) for level, m in rows if m.value is not None and m.error is not None]
         if len(known) < 2:
             continue
@@ -273,11 +274,11 @@ def _matters(d: Dissection) -> list[Finding]:
         alike = [row for row in known if not _apart(best[1:], row[1:])]
         if len(alike) == len(known) or not _real(best[1], best[2]):
             continue
-        shares = words(f"{100 * value:.0f} %" for _, value, _ in alike)
+        percent = words(f"{100 * value:.0f} %" for _, value, _ in alike)
         low = min(known, key=lambda row: row[1])
         text = (
             f"{modality(d, stream)} shapes the fused features most at {_at_stages([level for level, _, _ in alike])}:"
-            f" {shares} of their variance comes from it alone (least at stage {low[0]}, {100 * low[1]:.0f} %)"
+            f" {percent} of their variance comes from it alone (least at stage {low[0]}, {100 * low[1]:.0f} %)"
         )
         found.append(Finding("info", text))
     return found

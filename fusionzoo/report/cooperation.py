@@ -107,15 +107,16 @@ def contributions(dissections: Sequence[Mapping[str, Any]]) -> Table:
         if not made and not agreed:
             continue
         cells = [with_error(e.get("miou"), e.get("miou_error"), e is both) for e in (*parts, both)]
-        counts = [str(len(agreed[k])) if agreed else ABSENT for k in ("consistent", "rgb", "x")]
-        rows.append((clean(d["model"]["name"]), *cells, integer(level.get("level")), *counts))
+        both_streams = str(len(agreed["consistent"])) if agreed else ABSENT
+        only = f"{len(agreed['rgb'])}/{len(agreed['x'])}" if agreed else ABSENT
+        rows.append((clean(d["model"]["name"]), *cells, integer(level.get("level")), both_streams, only))
     names = {x_name(d) for d in dissections}
     x = names.pop() if len(names) == 1 else "x"
     return Table(
         "What each modality gives",
-        ("checkpoint", "rgb", x, "interaction", "level", "consistent", "only rgb", f"only {x}"),
+        ("checkpoint", "rgb", x, "interact.", "at", "alike", f"only rgb/{x}"),
         tuple(rows),
-        "<>>>>>>>",
+        "<>>>>>>",
         "Shapley values of the mIoU and their interaction (above 0: the modalities help each other), points ± standard"
-        " error; concepts that both streams encode alike, or one, at the level named.",
+        " error. At the level named: concepts that both streams encode alike, and that only one does.",
     )

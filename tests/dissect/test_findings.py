@@ -261,3 +261,10 @@ def test_shared_and_specific_concepts():
     )
     assert "fusion at stage 3 gains 'door' and loses 'lamp' against the better of the streams" in said
     assert "concepts over the levels: 0 consistent and 2 specific at stage 2, 2 and 1 at stage 3" in said
+
+
+def test_levels_of_uneven_maps_have_no_shares_by_position():
+    rows = [shares(2, 0.4, 0.1), shares(3, 0.2, 0.1), shares(4, 0.1, 0.1)]
+    rows[1].commonality = {"gap": rows[1].commonality["pix"]}
+    said = said_of(None, levels=rows)
+    assert any(t.startswith("colour shapes the fused features most at stage 2: 40 %") for t in said)

@@ -130,10 +130,11 @@ def test_the_card_has_one_line(full: dict[str, Any]) -> None:
 def test_checkpoints_side_by_side(full: dict[str, Any], example: dict[str, Any]) -> None:
     table = cooperation.contributions([full, example])
     (only,) = (dict(zip(table.columns, row, strict=True)) for row in table.rows)  # the other was measured without
-    assert (only["rgb"], only["depth"], only["interaction"]) == ("33.6 ±0.8", "23.7 ±0.8", "-4.9 ±0.8")
-    assert (only["level"], only["consistent"], only["only rgb"], only["only depth"]) == ("5", "6", "3", "3")
+    assert (only["rgb"], only["depth"], only["interact."]) == ("33.6 ±0.8", "23.7 ±0.8", "-4.9 ±0.8")
+    assert (only["at"], only["alike"], only["only rgb/depth"]) == ("5", "6", "3/3")
     text = comparison([full, full])
     assert "What each modality gives" in text and max(map(len, text.splitlines())) <= 100
+    assert text.count(full["model"]["name"]) == 4  # no name is cut
     assert "What each modality gives" not in comparison([example, example])
 
 
