@@ -75,7 +75,7 @@ def test_several_names_are_compared(checkpoint: Path, tmp_path: Path) -> None:
     result = call(str(checkpoint), str(other), "--limit", "8", "--out", str(tmp_path / "out"))
     assert result.exit_code == 1
     tail = result.stdout[result.stdout.index("Comparison") :]
-    assert tail.count(f"  {checkpoint.name}") == 2
+    assert tail.count(f"  {checkpoint.name}") == 4  # in two tables
     made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("report.html"))
     assert made == [f"{checkpoint.name}-2/report.html", f"{checkpoint.name}/report.html"]
     assert result.stderr != "", "progress goes to stderr"
