@@ -35,6 +35,7 @@ class SegFormerHead(nn.Module):
         dropout: share of channels that training drops before the scores.
         modality: of the probe `out`; "" where both streams pass at once, as one batch.
 
+    >>> import torch
     >>> head = SegFormerHead((8, 16), num_classes=5, width=4)
     >>> head([torch.zeros(1, 8, 6, 7), torch.zeros(1, 16, 3, 4)]).shape
     torch.Size([1, 5, 6, 7])
