@@ -10,27 +10,14 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
-from fusionzoo.hub.originals import model, original_kinds
+from fusionzoo.hub.originals import model
 from fusionzoo.models import FusionModel, build
 from fusionzoo.probes.point import Probe
 from tests.parity.reader import FOLDER, Parity, made_input, read
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
 
-FAST = (
-    "cmx_mit_b0",
-    "esanet_r34_nbt1d",
-    "mfnet",
-    "rednet",
-    "asymformer_b0t",
-    "dformer_tiny",
-    "dformerv2_s",
-    "gemini_mit_b0",
-    "multivit_tiny",
-    "tokenfusion_mit_b0",
-)
-KINDS = [k for k in sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json")) if k in original_kinds()]
-MARKED = [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
+KINDS = sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json"))
 ROUNDING = {"full_sigma_tiny": 1e-4}
 """Outputs whose stored values are further than 1e-5 from exact arithmetic: `test_sigma_in_float64` shows why."""
 
@@ -92,7 +79,7 @@ def check_outputs(parity: Parity, out: list[Tensor]) -> None:
         assert float(got.double().std()) == pytest.approx(stats["std"], abs=1e-6 * scale)
 
 
-@pytest.mark.parametrize("kind", MARKED)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_original_and_ours(kind: str) -> None:
     """Parameters, key table, outputs, inner values; then what our side of the model promises."""
     parity = read(f"full_{kind}")
