@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fusionzoo.data import parse_spec
+from fusionzoo.data import as_kind, parse_spec
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.findings import Finding, findings
@@ -90,6 +90,7 @@ def check(
     points: str | Sequence[str] | None = None,
     trace: bool = False,
     robustness: bool = False,
+    absence: str = "mean",
     batch_size: int = 8,
     progress: bool = True,
     state: str | os.PathLike[str] | None = None,
@@ -104,7 +105,7 @@ def check(
         split: of the data; by default "test".
         size: (H, W) that the model sees; by default that of the record's result on this data, else the config's.
         revision, token, index: as for `fusionzoo.from_pretrained`.
-        points, batch_size, progress, state: as for `fusionzoo.dissect`.
+        points, absence, batch_size, progress, state: as for `fusionzoo.dissect`.
         trace: also ablate and restore every level of each modality (`fusionzoo.dissect.trace`): some 70 forward passes
             of each image.
         robustness: also corrupt the images (`fusionzoo.dissect.robustness`): some 45 forward passes of each.
@@ -130,6 +131,7 @@ def check(
                 model,
                 dataset,
                 points=points,
+                absence=absence,
                 batch_size=batch_size,
                 limit=limit,
                 progress=progress,
@@ -221,7 +223,7 @@ def _dataset(
         options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
     if kind == "nyuv2":
         options["num_classes"] = len(model.class_names)
-    return parse_spec(spec, split=split, size=size, limit=limit, **options)
+    return as_kind(parse_spec(spec, split=split, size=size, limit=limit, **options), model.preprocess.x_kind)
 
 
 def _stated_size(record: Record | None, data: str, split: str) -> tuple[int, int] | None:

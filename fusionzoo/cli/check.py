@@ -25,6 +25,15 @@ __all__ = ["command"]
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for report.json and report.html.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--absence",
+    default="mean",
+    show_default=True,
+    help="What stands for a missing input: mean, zero, permute, noise, blur.",
+)
+@click.option(
+    "--state", type=click.Path(dir_okay=False), help="Save sums here; a run that was cut off goes on from it."
+)
 @click.option("--revision", help="Branch, tag or commit of a Hub repository.")
 @click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
 @click.option("--trace", is_flag=True, help="Also causal tracing (about 70 more forward passes of each image).")
@@ -39,6 +48,8 @@ def command(
     limit: int | None,
     out: str | None,
     batch_size: int,
+    absence: str,
+    state: str | None,
     revision: str | None,
     index: str | None,
     trace: bool,
@@ -57,6 +68,8 @@ def command(
     from fusionzoo.report import terminal
     from fusionzoo.report.terminal import comparison
 
+    if state is not None and len(names) > 1:
+        raise click.UsageError("--state belongs to one checkpoint; name one, or leave it out")
     folders = _folders(out, names)
     for folder in folders:
         if folder is not None:
@@ -68,7 +81,7 @@ def command(
         result = check(
             name, data, None, limit,
             split=split, revision=revision, index=index, trace=trace, robustness=robustness,
-            batch_size=batch_size, progress=not quiet,
+            batch_size=batch_size, progress=not quiet, absence=absence, state=state,
         )  # fmt: skip
         results.append(result)
         if folder is not None:

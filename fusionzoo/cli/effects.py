@@ -226,7 +226,8 @@ def robustness_text(found: Robustness) -> str:
     lines = [heading(found.setting), _clean(found.clean)]
     worst = min((c for c in found.curves if c.kept is not None), key=lambda c: c.kept or 0.0, default=None)
     if worst is not None and worst.kept is not None:
-        lines.append(f"  * It keeps least under {worst.corruption}: {100 * worst.kept:.0f} % of its mIoU on average.")
+        kept = f"{100 * worst.kept:.0f} % of its mIoU, averaged over the severities"
+        lines.append(f"  * It keeps least under {worst.corruption}: {kept}.")
     lines += [*_section(_curves_table(found.curves)), *_section(_failures_table(found.failures))]
     return "\n".join(lines) + "\n"
 

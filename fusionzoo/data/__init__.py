@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from fusionzoo.data.base import Cached, SegmentationDataset, WithTransform, collate
 from fusionzoo.data.folder import Folder
 from fusionzoo.data.geometry import WithGeometry, geometry_concepts
+from fusionzoo.data.grey import WithGrey
+from fusionzoo.data.hha import WithHHA
 from fusionzoo.data.images import read_label, read_rgb, read_x
+from fusionzoo.data.kinds import as_kind
 from fusionzoo.data.nyuv2 import NYUv2
 from fusionzoo.data.spec import parse_spec
 from fusionzoo.data.transforms import eval_transform, train_transform
@@ -25,7 +28,10 @@ __all__ = [
     "Planted",
     "SegmentationDataset",
     "WithGeometry",
+    "WithGrey",
+    "WithHHA",
     "WithTransform",
+    "as_kind",
     "collate",
     "eval_transform",
     "geometry_concepts",

@@ -26,6 +26,9 @@ __all__ += ["resize_nearest", "resize_rgb"]
 X_CHANNELS = {"depth": 1, "inverse_depth": 1, "grey": 1, "hha": 3, "thermal": 1}
 """Channels of each kind of x."""
 
+FARTHEST = 200.0
+"""Float depth whose median is above that many metres is taken for another unit."""
+
 _DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -119,14 +122,22 @@ def default_scale(array: np.ndarray, x_kind: str, path: str | Path) -> float:
     Depth: 16-bit integers are millimetres (0.001), floats are metres (1). HHA, thermal and grey: 8-bit and float 1.
 
     Raises:
-        InputError: the unit cannot be told (8-bit depth, 16-bit thermal); give the scale.
+        InputError: the unit cannot be told (8-bit depth, 16-bit thermal), or float depth is no metres; give the scale.
     """
+    if array.dtype.kind == "f" and x_kind in ("depth", "inverse_depth"):
+        known = array[np.isfinite(array) & (array > 0)]
+        if known.size and float(np.median(known)) > FARTHEST:
+            raise InputError(
+                f"{path}: half of its depths are above {FARTHEST:g}, which are no metres; for millimetres give the"
+                " scale 0.001 (--x-scale, x_scale)"
+            )
     if array.dtype.kind == "f":
         return 1.0
     if x_kind in ("depth", "inverse_depth"):
         if array.dtype.itemsize >= 2:
             return 0.001
-        raise InputError(f"{path} is 8-bit, so its depth unit is unknown; give the scale (metres for one step)")
+        hint = "give the scale, metres for one step (--x-scale, x_scale)"
+        raise InputError(f"{path} is 8-bit, so its depth unit is unknown; {hint}")
     if array.dtype == np.uint8:
         return 1.0
     raise InputError(

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
+from fusionzoo.data.hha import NYU_CAMERA
 from fusionzoo.data.images import read_label, read_rgb, read_x_raw
 from fusionzoo.errors import InputError, unknown
 
@@ -130,6 +131,7 @@ class NYUv2(SegmentationDataset):
         self.root = root
         self.split = split
         self.class_names = list(_CLASSES[num_classes])
+        self.camera = NYU_CAMERA
         self._source = _open(root, class_map, splits)
         train, test = (self._source.official(part) for part in ("train", "test"))
         both = sorted(set(train) & set(test))

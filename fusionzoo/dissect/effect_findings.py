@@ -71,7 +71,8 @@ def _robustness(found: Robustness, x: str) -> list[Finding]:
     said = []
     if known:
         worst = min(known, key=lambda c: c.kept or 0.0)
-        said.append(f"it keeps least under {worst.corruption}: {100 * (worst.kept or 0):.0f} % of its mIoU on average")
+        kept = f"{100 * (worst.kept or 0):.0f} % of its mIoU, averaged over the severities"
+        said.append(f"it keeps least under {worst.corruption}: {kept}")
     fatal = [(c, s) for c in known for s in [_half(c)] if s is not None and c.unit != "probability"]
     if fatal:
         listed = words(f"{c.corruption} of {s:g} ({c.unit})" for c, s in fatal)

@@ -220,7 +220,7 @@ def _check_fit(model: nn.Module, data: Any) -> None:
     if kinds[0] != kinds[1] or plain.preprocess.x_channels != data.x_channels:
         raise InputError(
             f"the model takes {plain.preprocess.x_channels}-channel {kinds[0]}, {data.name} gives"
-            f" {data.x_channels}-channel {kinds[1]}"
+            f" {data.x_channels}-channel {kinds[1]}; fusionzoo.data.as_kind makes HHA and grey pictures of depth"
         )
 
 

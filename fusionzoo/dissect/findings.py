@@ -14,6 +14,14 @@ from fusionzoo.dissect.results import Dissection, Drop, Level
 
 __all__ = ["Finding", "findings", "words"]
 
+ABSENT = {
+    "mean": "its mean",
+    "zero": "zeros",
+    "permute": "that of another image",
+    "noise": "noise of its mean and deviation",
+    "blur": "a blurred copy of itself",
+}
+"""What stands for an absent modality, in words."""
 ERRORS = 3.0
 """A difference counts when it is larger than this many standard errors ..."""
 LEAST = 0.005
@@ -25,7 +33,7 @@ RECOGNISED = 0.4
 LEARNT = 0.1
 """Concepts with a lower IoU are not worth a word."""
 CLEARLY = 2.0
-"""Streams clearly differ when their semantic variance is twice its noise floor; up to the floor they do not differ."""
+"""Streams clearly differ when their semantic variance is twice its noise floor; up to the floor nothing is said."""
 ONLY = 3.0
 """Only one stream encodes a concept when its IoU there is three times that of the other stream."""
 SATURATED = 0.5
@@ -158,7 +166,7 @@ def _adds(d: Dissection) -> list[Finding]:
             f"{name} {verb} {points(abs(drop.miou))} points (both {points(both.miou)}, without {name} {points(without)}"
         )
         level = "info" if drop.miou >= 0 or not _real(-drop.miou, drop.miou_error) else "warn"
-        found.append(Finding(level, f"{text}; an absent modality is replaced by its {d.protocol.absence})"))
+        found.append(Finding(level, f"{text}; an absent modality is replaced by {ABSENT[d.protocol.absence]})"))
     return found or [Finding("info", f"mIoU {points(both.miou)}")]
 
 
@@ -244,14 +252,14 @@ def _streams(d: Dissection) -> list[Finding]:
     near = [(level, v) for level, v in known if v.signal and (v.value or 0) <= CLEARLY * (v.floor or 0)]
     apart = [(level, v) for level, v in known if v.signal and (level, v) not in near]
     found = []
-    for rows, text in ((apart, "the streams encode concepts differently"), (near, "the streams hardly differ")):
+    for rows, text in ((apart, "the streams encode concepts differently"), (near, "the streams differ little")):
         if rows:
             values = words([points(v.value or 0) for _, v in rows])
             floors = words([points(v.floor or 0) for _, v in rows])
             at = _at_stages([level for level, _ in rows])
             found.append(Finding("info", f"at {at} {text}: semantic variance {values} points, noise floor {floors}"))
     if same:
-        text = "the streams encode the same concepts (semantic variance at its noise floor)"
+        text = "no difference between the streams is measurable (semantic variance at its noise floor)"
         found.append(Finding("info", f"at {_at_stages(same)} {text}"))
     cka = [(row.level, row.cka.gap.unbiased) for row in d.levels if row.cka.gap and row.cka.gap.unbiased is not None]
     if len(cka) > 1:
@@ -344,7 +352,7 @@ def _classes(d: Dissection) -> list[Finding]:
         if names:
             this, other = modality(d, s), modality(d, "x" if s == "rgb" else "rgb")
             text = f"{words(names)} come{'' if len(names) > 1 else 's'} from {this} alone"
-            found.append(Finding("info", f"{text}: predicted as well without {other}, lost without {this}"))
+            found.append(Finding("info", f"{text}: keeps nine tenths of its IoU without {other}, lost without {this}"))
     if needed:
         text = f"{words(needed)} need{'' if len(needed) > 1 else 's'} both: gone without either modality"
         found.append(Finding("info", text))

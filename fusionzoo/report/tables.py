@@ -165,10 +165,9 @@ def verdict(dissection: Any, verification: Any) -> tuple[bool, str]:
         parts.append(f"all {len(rows)} file checks passed")
     truth = d.get("planted")
     if truth:
-        right = sum(r["found"] for r in truth["rows"])
-        parts.append(
-            f"planted truth {'found' if truth['found'] else 'NOT found'} ({right} of {len(truth['rows'])} concepts)"
-        )
+        deciding = [r["found"] for r in truth["rows"] if r["kind"] in ("rgb", "x")]
+        found = "found" if truth["found"] else "NOT found"
+        parts.append(f"planted truth {found} ({sum(deciding)} of {len(deciding)} one-modality concepts)")
     ok = not failed and (not truth or bool(truth["found"]))
     words = "; ".join(parts) or ("not dissected" if dissection is None else "dissected; no files were checked")
     return ok and dissection is not None, f"{words}."

@@ -166,3 +166,23 @@ def test_evolution_over_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
     assert curve == [first.segmentation["both"].miou, second.segmentation["both"].miou]
     assert "Over the training" in result.stdout.splitlines()
     assert (out / "evolution.html").read_text(encoding="utf-8").count("<svg") > 5
+
+
+def test_absence_and_state(tmp_path: Path) -> None:
+    """Another policy changes the numbers and the words; the sums that a run saved are those of that run alone."""
+    name = "concat_mobilenetv1-025_fpn.planted"
+    run_check = lambda *more: call(*more, *LIMIT)  # noqa: E731
+    mean = json.loads(run_check(name, "--json").stdout)["dissection"]
+    state = tmp_path / "sums"
+    result = run_check(name, "--absence", "permute", "--state", str(state), "--json")
+    other = json.loads(result.stdout)["dissection"]
+    assert other["protocol"]["absence"] == "permute"
+    assert other["segmentation"]["both"]["iou"] == mean["segmentation"]["both"]["iou"]
+    assert other["segmentation"]["no_x"]["miou"] != mean["segmentation"]["no_x"]["miou"]
+    assert any("replaced by that of another image" in f["text"] for f in json.loads(result.stdout)["findings"])
+    for args, words in [
+        ((name, name, "--state", str(state)), "--state belongs to one checkpoint"),
+        ((name, "--absence", "means"), "did you mean 'mean'"),
+    ]:
+        result = run_check(*args)
+        assert result.exit_code == 2 and words in result.stderr and result.stderr.count("\n") == 1, result.stderr

@@ -58,6 +58,14 @@ def test_depth_units(tmp_path: Path) -> None:
     torch.testing.assert_close(read_x(tmp_path / "a.png", scale=0.0002), metres / 5, rtol=1e-6, atol=1e-7)
 
 
+def test_float_millimetres_are_not_taken_for_metres(tmp_path: Path) -> None:
+    path = save(tmp_path / "mm.npy", DEPTH_MM.astype(np.float32) + 1000)
+    with pytest.raises(InputError, match="no metres; for millimetres give the scale 0.001"):
+        read_x(path)
+    assert torch.equal(read_x(path, scale=0.001)[0], torch.from_numpy(DEPTH_MM.astype(np.float32) + 1000) * 0.001)
+    assert float(read_x(save(tmp_path / "m.npy", np.full((4, 5), 90.0, np.float32))).max()) == 90.0
+
+
 def test_units_that_cannot_be_told_are_asked_for(tmp_path: Path) -> None:
     eight = save(tmp_path / "d.png", (DEPTH_MM // 40).astype(np.uint8))
     with pytest.raises(InputError, match=r"d\.png is 8-bit.*give the scale"):

@@ -105,7 +105,7 @@ def test_the_findings_say_it() -> None:
         ("info", "causal tracing: 'dent' rests more on depth"),
         ("info", "causal tracing against the planted truth: every recognised class that one modality alone shows rests"
                  " on it"),
-        ("info", "robustness: it keeps least under missing_x: 40 % of its mIoU on average"),
+        ("info", "robustness: it keeps least under missing_x: 40 % of its mIoU, averaged over the severities"),
         ("info", "robustness: half of its mIoU is lost from noise_x of 2 (metres) on"),
         ("info", "robustness: expected mIoU 40.0 instead of 60.0 when colour and depth each fail with probability 0.2"),
     ]  # fmt: skip

@@ -103,14 +103,14 @@ def test_flagged_probes(example: dict[str, Any]) -> None:
 def test_verdict(example: dict[str, Any], checks: list[dict[str, Any]]) -> None:
     assert tables.verdict(example, checks) == (
         True,
-        "all 3 file checks passed; planted truth found (13 of 13 concepts).",
+        "all 3 file checks passed; planted truth found (6 of 6 one-modality concepts).",
     )
     checks[1]["ok"] = False
     good, words = tables.verdict(example, checks)
     assert not good and words.startswith("1 of 3 file checks failed: keys;")
     example["planted"]["found"] = example["planted"]["rows"][3]["found"] = False
     good, words = tables.verdict(example, None)
-    assert not good and words == "planted truth NOT found (12 of 13 concepts)."
+    assert not good and words == "planted truth NOT found (5 of 6 one-modality concepts)."
     example["planted"] = None
     assert tables.verdict(example, ()) == (True, "dissected; no files were checked.")
 
