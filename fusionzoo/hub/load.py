@@ -12,6 +12,7 @@ from fusionzoo.hub.files import CONFIG, RECORD
 from fusionzoo.hub.records import NAME, Record, bundled, bundled_folder, load_index, read_record
 from fusionzoo.hub.verify import Verification, inspect
 from fusionzoo.models import FusionModel
+from fusionzoo.models.presets import is_architecture
 
 __all__ = ["Checkpoint", "from_pretrained", "read_index", "resolve"]
 
@@ -97,6 +98,11 @@ def resolve(
             raise InputError(
                 f"no checkpoint folder {text!r} (a folder with {CONFIG} and model.safetensors);"
                 " a Hub repository is written hf-hub:org/name"
+            )
+        if is_architecture(text):
+            raise InputError(
+                f"{text} is an architecture, not a checkpoint; weights come from fusionzoo finetune or convert, an"
+                f" untrained model from fusionzoo.create_model({text!r}); fusionzoo list shows the checkpoints"
             )
         raise unknown("checkpoint", text, [*bundled(), *listed], "fusionzoo list; on the Hub: hf-hub:org/name")
     if hub[1] is not None and revision is not None and hub[1] != revision:

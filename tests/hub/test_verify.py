@@ -245,7 +245,8 @@ def test_names_that_are_no_checkpoint(tmp_path: Path) -> None:
         ("./nothing", "no checkpoint folder"),
         ("a/b/c", "no checkpoint folder"),
         ("hybrid_mobilenetv1-025_fpn.nowhere", "unknown checkpoint"),
-        ("hybrid", "unknown checkpoint"),
+        ("hybird", "unknown checkpoint"),
+        ("hybrid", "is an architecture, not a checkpoint"),
     ]:
         with pytest.raises(FusionZooError, match=words):
             fusionzoo.from_pretrained(name)
@@ -256,6 +257,9 @@ def test_names_that_are_no_checkpoint(tmp_path: Path) -> None:
         fusionzoo.from_pretrained(tmp_path / "empty")
     with pytest.raises(InputError, match="has no revisions"):
         fusionzoo.from_pretrained(tmp_path / "empty", revision="main")
+    for name in ("cmx_mit_b0", "hybrid_mobilenetv1-025_fpn"):
+        with pytest.raises(InputError, match=f"{name} is an architecture, not a checkpoint"):
+            fusionzoo.from_pretrained(name)
 
 
 # ------------------------------------------------------------------------------------------------------ the parts
