@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fusionzoo.cli.output import json_option
+from fusionzoo.cli.output import json_option, print_json, say
 
 if TYPE_CHECKING:
     from fusionzoo.dissect.effects import Curve, Failures, Rest, Robustness, Scores, Setting, Trace
     from fusionzoo.report.tables import Table
 
-__all__ = ["heading", "options", "robustness_text", "subject", "trace_text"]
+__all__ = ["conclude", "heading", "options", "robustness_text", "subject", "trace_text"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R", "Trace", "Robustness")
 
 MOST = 3
 """Places of a ranking that a sentence names."""
-_DATA = "planted, nyuv2:PATH or folder:PATH."
-_INDEX = "Look for NAME in this index file or hf-hub:org/name as well."
 
 
 def options(command: F) -> F:
@@ -83,6 +82,16 @@ def subject(
 
 
 # --------------------------------------------------------------------------------------------------------------- words
+
+
+def conclude(found: R, text: Callable[[R], str], out: str | None, as_json_: bool) -> None:
+    """Saves a result to `out`, where that is given, and prints it as JSON or as `text` tells it."""
+    if out is not None:
+        found.save(out)
+    if as_json_:
+        print_json(found.to_dict())
+    else:
+        say(text(found) + (f"\nwrote {out}" if out is not None else ""))
 
 
 def heading(s: Setting) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fusionzoo.cli.effects import options, robustness_text, subject
-from fusionzoo.cli.output import print_json, say
+from fusionzoo.cli.effects import conclude, options, robustness_text, subject
 
 __all__ = ["command"]
 
@@ -65,9 +64,4 @@ def command(
         model, dataset, corruptions=dict(corruptions) or None, failures=not no_failures, limit=limit,
         batch_size=batch_size, seed=seed, progress=not quiet, state=state, name=known,
     )  # fmt: skip
-    if out is not None:
-        found.save(out)
-    if as_json_:
-        print_json(found.to_dict())
-    else:
-        say(robustness_text(found) + (f"\nwrote {out}" if out is not None else ""))
+    conclude(found, robustness_text, out, as_json_)

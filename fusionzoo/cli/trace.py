@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fusionzoo.cli.effects import options, subject, trace_text
-from fusionzoo.cli.output import print_json, say
+from fusionzoo.cli.effects import conclude, options, subject, trace_text
 
 __all__ = ["command"]
 
@@ -49,9 +48,4 @@ def command(
         model, dataset, edits=edits or DEFAULT, points=points or None, limit=limit, batch_size=batch_size,
         channel_groups=channel_groups, concepts=concepts or None, progress=not quiet, state=state, name=known,
     )  # fmt: skip
-    if out is not None:
-        found.save(out)
-    if as_json_:
-        print_json(found.to_dict())
-    else:
-        say(trace_text(found) + (f"\nwrote {out}" if out is not None else ""))
+    conclude(found, trace_text, out, as_json_)

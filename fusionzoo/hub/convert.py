@@ -18,24 +18,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.hub.files import CONFIG, WEIGHTS, atomic_files, dump_json, read_header, read_json
-from fusionzoo.hub.originals import (
-    acnet,
-    asymformer,
-    cen,
-    cmnext,
-    cmx,
-    dformer,
-    dformerv2,
-    esanet,
-    gemini,
-    mfnet,
-    multimae,
-    rednet,
-    rtfnet,
-    sagate,
-    sigma,
-    tokenfusion,
-)
+from fusionzoo.hub.originals import sources
 from fusionzoo.hub.originals.checkpoint import Source, convert_model
 from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
 from fusionzoo.hub.originals.state_dict import load_pickled
@@ -139,27 +122,8 @@ def published(
 OURS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1, "state_dict": state_dict}
 """Conversions of other things than whole published models: name -> converter (source, out folder) -> config."""
 
-SOURCES: dict[str, Source] = {}
+SOURCES: dict[str, Source] = sources()
 """Published models, by the name of their architecture."""
-for _family in (
-    acnet,
-    asymformer,
-    cen,
-    cmnext,
-    cmx,
-    dformer,
-    dformerv2,
-    esanet,
-    gemini,
-    mfnet,
-    multimae,
-    rednet,
-    rtfnet,
-    sagate,
-    sigma,
-    tokenfusion,
-):
-    SOURCES |= _family.SOURCES
 METHODS = (*OURS, *SOURCES)
 """Every name that `run` knows."""
 

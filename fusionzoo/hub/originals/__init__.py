@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import unknown
 
-__all__ = ["block", "model", "original_kinds"]
+__all__ = ["block", "model", "original_kinds", "sources"]
 
 _BLOCKS = {
     "acnet_acm": "acnet",
@@ -100,6 +100,14 @@ def original_kinds() -> list[str]:
     (True, True)
     """
     return sorted({*_BLOCKS, *_MODELS})
+
+
+def sources() -> dict[str, Any]:
+    """Name of an architecture -> its `checkpoint.Source`, for every family that has whole models."""
+    found: dict[str, Any] = {}
+    for family in sorted(set(_MODELS.values())):
+        found |= importlib.import_module(f"fusionzoo.hub.originals.{family}").SOURCES
+    return found
 
 
 def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> nn.Module:
