@@ -6,6 +6,7 @@ from fusionzoo.models import published
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.baselines import BASELINES, Baseline
 from fusionzoo.models.decoders import DECODERS
+from fusionzoo.models.labels import predict_labels
 from fusionzoo.models.mobilenet_v1 import MobileNetV1
 from fusionzoo.models.presets import build, create_model, list_fusions, list_models
 from fusionzoo.models.stages import build_encoder, known_encoders
@@ -24,5 +25,6 @@ __all__ = [
     "known_encoders",
     "list_fusions",
     "list_models",
+    "predict_labels",
     "published",
 ]

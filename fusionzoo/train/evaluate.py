@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from fusionzoo.data import collate
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
-from fusionzoo.models import FusionModel
+from fusionzoo.models import FusionModel, predict_labels
 
 __all__ = ["evaluate"]
 
@@ -32,10 +31,7 @@ def evaluate(model: FusionModel, data: Any, *, batch_size: int = 16, amp: bool =
             with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                 logits = model(rgb, x)
             label = batch["label"].to(device)
-            for one, target in zip(logits.float(), label, strict=True):  # one image at a time: labels are large
-                if one.shape[-2:] != target.shape:
-                    one = F.interpolate(one[None], size=target.shape, mode="bilinear", align_corners=False)[0]
-                matrix.update(one.max(0).indices[None], target[None])  # as argmax, and faster
+            matrix.update(predict_labels(logits.float(), label.shape[-2:]), label)
     finally:
         model.train(training)
     return matrix.compute()
