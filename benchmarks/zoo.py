@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusionzoo.hub.files import atomic_write, dump_json
+from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.models import create_model
 from fusionzoo.registry import architectures
 from fusionzoo.report.markdown import grid

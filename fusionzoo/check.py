@@ -17,10 +17,10 @@ from fusionzoo.data import as_kind, parse_spec
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.findings import Finding, findings
-from fusionzoo.dissect.results import write_atomic
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.trace import trace as trace_effects
 from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.files import atomic_write
 from fusionzoo.hub.files import RECORD
 from fusionzoo.hub.load import Checkpoint, resolve
 from fusionzoo.hub.records import Record, read_record
@@ -73,7 +73,7 @@ class CheckResult:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes report.json, all or nothing."""
-        write_atomic(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
+        atomic_write(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
 
 
 def check(

@@ -37,7 +37,8 @@ import torch
 from safetensors.torch import load_file
 
 import fusionzoo
-from fusionzoo.hub.files import WEIGHTS, sha256_file
+from fusionzoo.files import sha256_file
+from fusionzoo.hub.files import WEIGHTS
 from fusionzoo.hub.save import save
 
 MODEL = {"name": "hybrid_resnet18_unet", "num_classes": 13}

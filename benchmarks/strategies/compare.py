@@ -20,7 +20,7 @@ import torch
 import fusionzoo
 from fusionzoo.data import parse_spec
 from fusionzoo.dissect import dissect
-from fusionzoo.hub.files import atomic_write
+from fusionzoo.files import atomic_write
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
 

@@ -119,18 +119,18 @@ def _folders(out: str | None, names: tuple[str, ...]) -> list[Path | None]:
 
 def _write(result: CheckResult, folder: Path) -> None:
     """report.json and report.html, each all or nothing."""
-    from fusionzoo.dissect.results import write_atomic
+    from fusionzoo.files import atomic_write
     from fusionzoo.report import html
 
     page = html(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name)
     result.save(folder / "report.json")
-    write_atomic(folder / "report.html", page.encode())
+    atomic_write(folder / "report.html", page.encode())
 
 
 def _evolution(names: list[str], dissected: list[Dissection], out: str | None, quiet: bool) -> None:
     """The curves over the checkpoints: as text, and in `out` as evolution.json and evolution.html."""
     from fusionzoo.dissect.evolve import collect
-    from fusionzoo.dissect.results import write_atomic
+    from fusionzoo.files import atomic_write
     from fusionzoo.report import evolution
 
     short = [name.rstrip("/").rpartition("/")[2] for name in names]
@@ -139,6 +139,6 @@ def _evolution(names: list[str], dissected: list[Dissection], out: str | None, q
         say("\n" + evolution.text(made.to_dict()))
     if out is not None:
         made.save(Path(out) / "evolution.json")
-        write_atomic(Path(out) / "evolution.html", evolution.html(made.to_dict()).encode())
+        atomic_write(Path(out) / "evolution.html", evolution.html(made.to_dict()).encode())
         if not quiet:
             say(f"wrote {Path(out) / 'evolution.json'} and {Path(out) / 'evolution.html'}")

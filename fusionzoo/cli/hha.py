@@ -74,8 +74,8 @@ def convert(
     from fusionzoo.data.hha import NYU_CAMERA, Intrinsics, hha, surface_normals
     from fusionzoo.data.hha import gravity as estimate
     from fusionzoo.data.pair import read_depth
-    from fusionzoo.dissect.results import write_atomic
     from fusionzoo.errors import InputError, unknown
+    from fusionzoo.files import atomic_write
 
     cameras = {"nyuv2": NYU_CAMERA}
     if not output.lower().endswith(".png"):
@@ -101,7 +101,7 @@ def convert(
     picture = hha(metres, lens, axis, radius)
     buffer = io.BytesIO()
     Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(buffer, format="PNG")  # (H, W, 3)
-    write_atomic(output, buffer.getvalue())
+    atomic_write(output, buffer.getvalue())
     length = math.hypot(*axis)
     return {
         "output": output,

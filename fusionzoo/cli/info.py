@@ -96,7 +96,8 @@ def known_records(index: str | None = None) -> dict[str, Record]:
 
 def _checkpoint(record: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The record, with the preprocessing and input size of the config beside it."""
-    from fusionzoo.hub.files import CONFIG, read_json
+    from fusionzoo.files import read_json
+    from fusionzoo.hub.files import CONFIG
 
     config = read_json(folder / CONFIG)
     return {**record, **{key: config.get(key) for key in ("preprocess", "input_size")}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from fusionzoo.files import atomic_write
 from fusionzoo.hub import records
-from fusionzoo.hub.files import atomic_write
 from fusionzoo.report.summary import readme
 
 __all__ = ["fresh"]

@@ -73,8 +73,8 @@ def predict(
 
     from fusionzoo.data import eval_transform
     from fusionzoo.data.pair import read_pair
-    from fusionzoo.dissect.results import write_atomic
     from fusionzoo.errors import InputError
+    from fusionzoo.files import atomic_write
     from fusionzoo.hub import from_pretrained
     from fusionzoo.report.overlay import areas, overlay
 
@@ -98,7 +98,7 @@ def predict(
         if path is not None:
             buffer = io.BytesIO()
             drawing.save(buffer, format="PNG")
-            write_atomic(path, buffer.getvalue())
+            atomic_write(path, buffer.getvalue())
     return {
         "model": name,
         "output": output,

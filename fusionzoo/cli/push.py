@@ -57,7 +57,8 @@ def write_card(folder: str, repo: str = "") -> Path:
         InputError: the folder, its record or its config is missing or cannot be used.
     """
     from fusionzoo.errors import InputError
-    from fusionzoo.hub.files import CONFIG, README, RECORD, atomic_write, read_json
+    from fusionzoo.files import atomic_write, read_json
+    from fusionzoo.hub.files import CONFIG, README, RECORD
     from fusionzoo.hub.records import read_record
     from fusionzoo.report import card
     from fusionzoo.report.plots import plots

@@ -17,13 +17,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.hub.files import CONFIG, WEIGHTS, atomic_files, dump_json, read_header, read_json
+from fusionzoo.files import atomic_files, dump_json, read_json
+from fusionzoo.hub.files import CONFIG, WEIGHTS, read_header
 from fusionzoo.hub.originals import sources
 from fusionzoo.hub.originals.checkpoint import Source, convert_model
 from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
 from fusionzoo.hub.originals.state_dict import load_pickled
 from fusionzoo.hub.save import save as save_checkpoint
-from fusionzoo.hub.schema import refuse_unknown
+from fusionzoo.schema import refuse_unknown
 
 __all__ = ["ENCODER_FORMAT", "METHODS", "encoder_state", "mobilenet_v1", "mobilenet_v1_state", "run"]
 

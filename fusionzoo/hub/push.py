@@ -10,7 +10,8 @@ import yaml  # type: ignore[import-untyped]
 from huggingface_hub import CommitOperationAdd, ModelCard
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS, inside
+from fusionzoo.files import inside
+from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.records import read_record
 from fusionzoo.hub.remote import Hub, parse
 from fusionzoo.hub.verify import verify

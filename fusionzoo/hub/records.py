@@ -15,16 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.hub.files import (
-    RECORD,
-    atomic_write,
-    dump_json,
-    inside,
-    read_json,
-    sha256_file,
-)
-from fusionzoo.hub.schema import decode, need, plain, refuse_unknown, schema
+from fusionzoo.files import atomic_write, dump_json, inside, read_json, sha256_file
+from fusionzoo.hub.files import RECORD
 from fusionzoo.registry import natural_key
+from fusionzoo.schema import decode, encode, need, refuse_unknown, schema_of
 
 __all__ = [
     "INDEX",
@@ -192,13 +186,13 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without fields that say nothing (empty, None)."""
-        return plain(self)
+        values: dict[str, Any] = encode(self, drop_empty=True)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "record") -> Record:
         """Strict inverse of `to_dict`. InputError names the field; an unknown one gets the closest known."""
-        record: Record = decode(cls, values, where)
-        return record
+        return decode(cls, values, where)
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Writes `record.json` into `folder`, all or nothing."""
@@ -322,4 +316,4 @@ def update(folder: str | os.PathLike[str], fields: Mapping[str, Any]) -> Record:
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a record, from the dataclasses; `weights/record.schema.json` is a copy."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fusionzoo checkpoint record"}
-    return {**head, **schema(Record)}
+    return {**head, **schema_of(Record)}

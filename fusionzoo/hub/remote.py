@@ -31,18 +31,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
+from fusionzoo.files import MAX_JSON, atomic_write, git_sha1, read_json, sha256_file
 from fusionzoo.hub.expect import expected
-from fusionzoo.hub.files import (
-    CONFIG,
-    MAX_HEADER,
-    MAX_JSON,
-    RECORD,
-    WEIGHTS,
-    atomic_write,
-    git_sha1,
-    read_json,
-    sha256_file,
-)
+from fusionzoo.hub.files import CONFIG, MAX_HEADER, RECORD, WEIGHTS
 from fusionzoo.hub.records import HEX40, HEX64, INDEX, Record, load_index
 from fusionzoo.hub.verify import missing_file
 

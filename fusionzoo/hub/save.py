@@ -13,9 +13,10 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.files import atomic_files, dump_json
 from fusionzoo.hub.card import minimal_card
 from fusionzoo.hub.expect import expected, fill
-from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS, atomic_files, dump_json
+from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.fingerprint import fingerprint
 from fusionzoo.hub.records import Record
 from fusionzoo.models import FusionModel

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader
 
 from fusionzoo.data import collate, parse_spec, train_transform
 from fusionzoo.errors import InputError
+from fusionzoo.files import atomic_path, atomic_write, dump_json
 from fusionzoo.hub.convert import encoder_state
-from fusionzoo.hub.files import atomic_path, atomic_write, dump_json
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.save import save
 from fusionzoo.models import FusionModel, TwoStream, create_model

@@ -21,8 +21,10 @@ import fusionzoo
 from fusionzoo import hub as fusionzoo_hub
 from fusionzoo import registry
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
-from fusionzoo.hub import files, records
+from fusionzoo.files import read_exactly, sha256_file
+from fusionzoo.hub import records
 from fusionzoo.hub.expect import expected, fill
+from fusionzoo.hub.files import read_header
 from fusionzoo.hub.fingerprint import compare, fingerprint, integers, raw_input
 from fusionzoo.hub.verify import Verification, inspect, tensors, verify
 from fusionzoo.models import FusionModel, build, create_model
@@ -43,7 +45,7 @@ def rewrite(folder: Path, name: str, data: bytes, honest: bool = True) -> None:
     (folder / name).write_bytes(data)
     if honest:
         record = json.loads((folder / "record.json").read_bytes())
-        record["files"][name] = {"sha256": files.sha256_file(folder / name), "size": len(data)}
+        record["files"][name] = {"sha256": sha256_file(folder / name), "size": len(data)}
         (folder / "record.json").write_text(json.dumps(record))
 
 
@@ -223,7 +225,7 @@ def test_a_file_that_is_exchanged_between_two_looks(folder: Path, monkeypatch: p
     monkeypatch.setitem(inspect.__globals__, "read_exactly", exchange)
     done, model = inspect(folder)
     assert model is None and "changed while it was read" in failed(done)["finite"]
-    monkeypatch.setitem(inspect.__globals__, "read_exactly", lambda path, size: files.read_exactly(path, size - 1))
+    monkeypatch.setitem(inspect.__globals__, "read_exactly", lambda path, size: read_exactly(path, size - 1))
     done, model = inspect(folder)
     assert model is None and "changed while it was read" in failed(done)["read"]
 
@@ -358,18 +360,18 @@ def test_header_and_tensors_equal_the_safetensors_library(tmp_path: Path) -> Non
         "e": np.zeros((0, 4), np.float16),
     }
     (tmp_path / "x").write_bytes(save_arrays(arrays, {"format": "pt"}))
-    header = files.read_header(tmp_path / "x")
+    header = read_header(tmp_path / "x")
     assert {k: (v.dtype, v.shape) for k, v in header.items()} == {
         "a": ("F32", (2, 3)),
         "b.c": ("I64", ()),
         "e": ("F16", (0, 4)),
     }
-    data = files.read_exactly(tmp_path / "x", (tmp_path / "x").stat().st_size)
+    data = read_exactly(tmp_path / "x", (tmp_path / "x").stat().st_size)
     assert data == (tmp_path / "x").read_bytes()
     ours, theirs = tensors(data, header), load_file(tmp_path / "x")
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in theirs)
     with pytest.raises(InputError, match="changed while it was read"):
-        files.read_exactly(tmp_path / "x", 40)
+        read_exactly(tmp_path / "x", 40)
 
 
 def test_integers_are_murmur_finaliser() -> None:

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.files import inside, read_json
+from fusionzoo.files import inside, read_json
 
 __all__ = ["BLOCKS", "WIDTHS", "mobilenet_v1_layers", "mobilenet_v1_state"]
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.files import read_json
 from fusionzoo.hub.expect import build_checked, expected
-from fusionzoo.hub.files import CONFIG, PICKLES, read_json
+from fusionzoo.hub.files import CONFIG, PICKLES
 from fusionzoo.models import FusionModel
 
 __all__ = ["load_pickled", "plain_state"]
