@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusionzoo.models import published
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.baselines import BASELINES, Baseline
+from fusionzoo.models.classes import reset_classes
 from fusionzoo.models.decoders import DECODERS
 from fusionzoo.models.labels import predict_labels
 from fusionzoo.models.mobilenet_v1 import MobileNetV1
@@ -27,4 +28,5 @@ __all__ = [
     "list_models",
     "predict_labels",
     "published",
+    "reset_classes",
 ]
