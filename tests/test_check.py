@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fusionzoo import hub
-from fusionzoo.check import CheckResult, check, measured, report_path
+from fusionzoo._check import CheckResult, check, measured, report_path
 from fusionzoo.data import Planted
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.findings import Finding
@@ -50,7 +50,7 @@ def run(folder, **more):
 @pytest.fixture
 def quick(monkeypatch):
     """Dissections of scores alone, where nothing else matters."""
-    monkeypatch.setattr("fusionzoo.check.dissect", functools.partial(dissect, metrics=["segmentation"]))
+    monkeypatch.setattr("fusionzoo._check.dissect", functools.partial(dissect, metrics=["segmentation"]))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import fusionzoo
 PACKAGE = Path(fusionzoo.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
-    "cli": {"check", "report", "dissect", "train", "hub", "data", "models"},
-    "check": {"hub", "dissect", "data"},
+    "cli": {"_check", "report", "dissect", "train", "hub", "data", "models"},
+    "_check": {"hub", "dissect", "data"},
     "dissect": {"models", "probes", "metrics", "data"},
     "report": {"dissect", "metrics"},
     "train": {"models", "metrics", "data", "hub"},
@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
 
 GROUND = {"errors", "files", "schema"}
 
-HOMES = {**fusionzoo._HOMES, **{name: f"fusionzoo.{name}" for name in fusionzoo._CALLABLE}}
+HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect"}
 
 
 def imported(source: str, module: str, is_package: bool) -> set[str]:
@@ -98,7 +98,7 @@ from .. import cli
 from ..hub.files import load
 def later():
     import importlib
-    importlib.import_module("fusionzoo.check")
+    importlib.import_module("fusionzoo._check")
     from fusionzoo.train import loop
 """
     assert imported(source, "fusionzoo.metrics.cka", False) == {
@@ -110,7 +110,7 @@ def later():
         "fusionzoo.metrics.sibling",
         "fusionzoo.cli",
         "fusionzoo.hub.files.load",
-        "fusionzoo.check",
+        "fusionzoo._check",
         "fusionzoo.train.loop",
     }
 
@@ -122,7 +122,7 @@ def later():
         ("fusion", "fusionzoo.models.base"),
         ("models", "fusionzoo.data"),
         ("data", "fusionzoo.models"),
-        ("check", "fusionzoo.cli"),
+        ("_check", "fusionzoo.cli"),
         ("report", "fusionzoo.dissect.engine"),
         ("report", "fusionzoo.dissect"),
         ("hub", "fusionzoo"),

@@ -1,4 +1,4 @@
-"""The public names of `fusionzoo`: the list is API, found lazily; `dissect` and `check` are callable modules."""
+"""The public names of `fusionzoo`: the list is API, found lazily; `dissect` is a callable package."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import pydoc
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,15 +47,20 @@ def test_an_unknown_name_lists_the_public_ones():
         from fusionzoo import create_modle  # noqa: F401
 
 
-@pytest.mark.parametrize("name", ["dissect", "check"])
-def test_module_and_function_at_once(name, monkeypatch):
-    module = importlib.import_module(f"fusionzoo.{name}")
-    assert getattr(fusionzoo, name) is module
-    function = getattr(module, name)
-    assert inspect.signature(module) == inspect.signature(function)
-    assert name in pydoc.render_doc(module)
-    monkeypatch.setattr(module, name, lambda *args, **kwargs: (args, kwargs))
-    assert getattr(fusionzoo, name)(1, b=2) == ((1,), {"b": 2})
+def test_dissect_is_package_and_function_at_once():
+    package = importlib.import_module("fusionzoo.dissect")
+    assert fusionzoo.dissect is package
+    assert inspect.signature(package) == inspect.signature(package.dissect)
+    assert "model" in inspect.signature(package).parameters and "dissect" in pydoc.render_doc(package)
+    with pytest.raises(TypeError, match="dissect"):
+        fusionzoo.dissect()
+
+
+def test_functions_stay_functions_whatever_is_imported():
+    """No submodule shares its name with a public function, so no import can put a module in its place."""
+    folder = Path(fusionzoo.__file__).parent
+    modules = {p.stem for p in folder.glob("*.py")} | {p.parent.name for p in folder.glob("*/__init__.py")}
+    assert modules & PUBLIC == {"dissect"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import click
 from fusionzoo.cli.output import json_option, note, print_json, say
 
 if TYPE_CHECKING:
-    from fusionzoo.check import CheckResult
+    from fusionzoo._check import CheckResult
     from fusionzoo.dissect import Dissection
 
 __all__ = ["command"]
@@ -64,7 +64,7 @@ def command(
     and each gets a folder of its own inside --out. With --evolution, --out also gets evolution.json and evolution.html:
     how every number changed over the training. The exit status is 1 when a check failed.
     """
-    from fusionzoo.check import check
+    from fusionzoo._check import check
     from fusionzoo.report import terminal
     from fusionzoo.report.terminal import comparison
 

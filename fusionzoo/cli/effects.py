@@ -68,7 +68,7 @@ def subject(
     Raises:
         CheckFailed: the checkpoint fails its verification. UnknownNameError, InputError: no such checkpoint or data.
     """
-    from fusionzoo.check import _dataset, _record, _same_classes
+    from fusionzoo._check import _dataset, _record, _same_classes
     from fusionzoo.hub.load import resolve
 
     if out is not None:

@@ -133,7 +133,7 @@ def test_findings_show_their_level(example_findings: list[Any]) -> None:
 
 @pytest.fixture
 def example_findings() -> list[Any]:
-    from fusionzoo.check import Finding
+    from fusionzoo._check import Finding
 
     return [{"level": "warn", "text": "b"}, Finding("fail", "c")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusionzoo.check import check
+from fusionzoo._check import check
 from fusionzoo.data import NYUv2, Planted, as_kind
 from fusionzoo.data.grey import grey
 from fusionzoo.data.hha import NYU_CAMERA, hha
