@@ -47,8 +47,8 @@ from fusionzoo.dissect import dissect
 from fusionzoo.dissect.engine import RIDGE, TAU
 from fusionzoo.dissect.feed import normalised
 from fusionzoo.dissect.plan import Split
-from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, area_masks, concept_masks, net2vec_2018
-from fusionzoo.metrics.rows import spearman
+from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, concept_masks, net2vec_2018, spearman
+from fusionzoo.metrics.concepts import area_masks
 from fusionzoo.probes import listen, probe_points
 
 T = TypeVar("T")

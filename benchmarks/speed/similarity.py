@@ -40,7 +40,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
 from fusionzoo.metrics import MinibatchCKA
-from fusionzoo.metrics.minibatch import batch_hsic, shifted_gram
+from fusionzoo.metrics.similarity.minibatch import batch_hsic, shifted_gram
 
 BLOCKS = [f"layer{i}.{j}.conv{k}" for i in (1, 2, 3, 4) for j in (0, 1) for k in (1, 2)]
 LAYERS = ["conv1", "maxpool", *BLOCKS, "avgpool", "fc"]

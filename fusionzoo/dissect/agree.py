@@ -29,7 +29,7 @@ from torch import Tensor
 from fusionzoo.dissect.relate import number
 from fusionzoo.dissect.results import ConceptAgreement, Measured
 from fusionzoo.metrics import ConceptCurve, jackknife, semantic_variance
-from fusionzoo.metrics.curve import iou_curve
+from fusionzoo.metrics.concepts.curve import iou_curve
 
 __all__ = ["ERRORS", "LEAST", "SPECIFIC", "agreement", "at_thresholds", "fill_fused", "variance"]
 

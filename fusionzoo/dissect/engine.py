@@ -39,7 +39,7 @@ from fusionzoo.dissect.plan import EXTRA, METRICS, Pass, Plan, Split, make_plan
 from fusionzoo.dissect.results import DataInfo, Dissection, ModelInfo, Protocol, write_atomic
 from fusionzoo.dissect.tally import PointInfo, Settings, Tally
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.metrics.semantic_variance import REDUCERS
+from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
 from fusionzoo.probes import listen, probe_points, select
 
 __all__ = ["dissect", "evaluating"]
@@ -95,7 +95,7 @@ def dissect(
         tau: share of activations above a channel's threshold; 0.005 is Net2Vec's, made for layers of hundreds of
             channels: C channels mark at most C tau of the positions. None takes raw activations (one pass less).
         ridge: of the concept solve.
-        reducer: of semantic variance, see `fusionzoo.metrics.semantic_variance`.
+        reducer: of semantic variance, see `fusionzoo.metrics.concepts.semantic_variance`.
         block: neighbouring images that stay together when halves are cut (video frames, one room).
         seed: of the order in which images lend each other modalities, and of "noise"; by default that of the data.
         num_workers: processes that load images.

@@ -23,9 +23,10 @@ from fusionzoo.dissect.results import (
     PairSimilarity,
 )
 from fusionzoo.dissect.tally import Tally
-from fusionzoo.metrics import CentredMoments, Grouped, LinearCKA, Moments, RowSample, commonality, null_test
+from fusionzoo.metrics import Grouped, LinearCKA, Moments, RowSample, commonality, null_test
 from fusionzoo.metrics.base import VIEWS
-from fusionzoo.metrics.similarity import similarity_matrices
+from fusionzoo.metrics.similarity import CentredMoments
+from fusionzoo.metrics.similarity.matrices import similarity_matrices
 
 __all__ = ["PAIRS", "fill", "matrices", "number"]
 

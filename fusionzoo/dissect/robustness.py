@@ -39,7 +39,7 @@ from fusionzoo.dissect.summary import number
 from fusionzoo.dissect.sweep import Stage, Work, batches, count, difference, matrix, score, sweep
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import Accumulator, jackknife
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 
 __all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Condition", "conditions", "robustness"]
 

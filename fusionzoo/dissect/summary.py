@@ -26,9 +26,9 @@ from fusionzoo.dissect.results import (
 )
 from fusionzoo.dissect.tally import Tally
 from fusionzoo.metrics import ChannelHealth, ConceptCurve, ConfusionMatrix, GateStatistics, jackknife, semantic_variance
-from fusionzoo.metrics.contribution import Estimate as Scored
-from fusionzoo.metrics.contribution import contribution, perceptual_scores
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.metrics.cooperation.contribution import Estimate as Scored
+from fusionzoo.metrics.cooperation.contribution import contribution, perceptual_scores
+from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 from fusionzoo.probes import Probe
 
 __all__ = [

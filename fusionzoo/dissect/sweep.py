@@ -33,7 +33,7 @@ from fusionzoo.dissect.plan import Split
 from fusionzoo.dissect.summary import number, numbers
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.metrics import Accumulator, ConfusionMatrix, jackknife
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 
 __all__ = ["GROUPS", "Stage", "Work", "batches", "count", "difference", "matrix", "score", "sweep"]
 

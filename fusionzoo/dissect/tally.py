@@ -23,7 +23,6 @@ from fusionzoo.metrics import (
     ConceptAgreement,
     ConceptCurve,
     ConceptStatistics,
-    ConceptWeights,
     ConfusionMatrix,
     GateStatistics,
     Grouped,
@@ -32,6 +31,7 @@ from fusionzoo.metrics import (
     Quantiles,
     RowSample,
 )
+from fusionzoo.metrics.concepts import ConceptWeights
 
 __all__ = ["PointInfo", "Settings", "Sums", "Tally"]
 

@@ -17,7 +17,7 @@ from fusionzoo.dissect.plan import FITS, Split, Task
 from fusionzoo.dissect.tally import Tally
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.metrics.base import as_samples
-from fusionzoo.metrics.concepts import stack_weights
+from fusionzoo.metrics.concepts.statistics import stack_weights
 
 __all__ = ["AllHeard", "Taps", "some", "thinned"]
 

@@ -10,7 +10,7 @@ from fusionzoo.dissect.effects import ERRORS, ClassTrace, Rest, Scores, Setting,
 from fusionzoo.dissect.intervention import ABLATIONS, CLEAN, Intervention
 from fusionzoo.dissect.summary import number, numbers
 from fusionzoo.dissect.sweep import difference, score
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 
 __all__ = ["RECOGNISED", "tables"]
 

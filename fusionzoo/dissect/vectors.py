@@ -20,7 +20,8 @@ from fusionzoo.dissect.plan import ABSENT, FITS, STREAMS, Task, all_points, solv
 from fusionzoo.dissect.relate import PAIRS, number
 from fusionzoo.dissect.results import Estimate, Level, PairMatrix
 from fusionzoo.dissect.tally import Tally
-from fusionzoo.metrics import ConceptAgreement, ConceptCurve, interactions, jackknife, minimum_channels, shapley
+from fusionzoo.metrics import ConceptAgreement, ConceptCurve, interactions, jackknife, shapley
+from fusionzoo.metrics.concepts import minimum_channels
 
 __all__ = ["contributions", "fill", "matrices"]
 

@@ -20,7 +20,8 @@ from fusionzoo.data.geometry import (
 )
 from fusionzoo.data.hha import NYU_CAMERA, Intrinsics
 from fusionzoo.errors import InputError, UnknownNameError
-from fusionzoo.metrics import ConceptCurve, ConceptStatistics, compare_curves, concept_roles
+from fusionzoo.metrics import ConceptCurve, ConceptStatistics, concept_roles
+from fusionzoo.metrics.concepts import compare_curves
 
 SIZE = (60, 80)
 CAMERA = camera_of_view(SIZE, 60)

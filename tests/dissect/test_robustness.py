@@ -14,7 +14,7 @@ from fusionzoo.data.corrupt import corrupt
 from fusionzoo.dissect.effects import Effects, Robustness
 from fusionzoo.dissect.robustness import DEFAULT, MISSING, robustness
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 from tests.dissect.test_trace import Dies, Killed
 from tests.dissect.toy import Toy, ToyData
 

@@ -19,7 +19,7 @@ from fusionzoo.dissect.trace import ChannelMean, erase, trace
 from fusionzoo.dissect.traced import _rests_on
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.metrics import ConceptStatistics
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 from fusionzoo.models import create_model
 from fusionzoo.models.base import FusionModel
 from fusionzoo.preprocess import Preprocess

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import fusionzoo.metrics
 from fusionzoo.metrics import (
-    MEASURES,
     ChannelHealth,
     ConceptAgreement,
     ConceptCurve,
@@ -30,23 +30,18 @@ from fusionzoo.metrics import (
     UnitDissection,
     catalogue,
     commonality,
-    concept_cosine,
-    concept_geometry,
     concept_roles,
     contribution,
-    geometry_similarity,
     interactions,
-    missing_scores,
     net2vec_2018,
-    perceptual_score,
-    retention,
-    row_similarity,
     semantic_variance,
     shapley,
-    trend,
 )
-from fusionzoo.metrics import null as null_module
-from fusionzoo.metrics.null import moments_of
+from fusionzoo.metrics.concepts import concept_cosine, concept_geometry, geometry_similarity
+from fusionzoo.metrics.cooperation import missing_scores, perceptual_score
+from fusionzoo.metrics.similarity import MEASURES, row_similarity
+from fusionzoo.metrics.similarity.null import moments_of
+from fusionzoo.metrics.stats import retention, trend
 
 Data = dict[str, Tensor]
 N, C, K = 24, 5, 3
@@ -238,9 +233,9 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "MinibatchCKA": (_rows, lambda d: _fed(MinibatchCKA(2), d["a"], d["b"]).compute().cka[0, 1]),
     "PositionCosine": (_rows, lambda d: _fed(PositionCosine(2), d["a"], d["b"]).compute().mean[0, 1]),
     "Moments": (_rows, lambda d: _fed(Moments(2), d["a"], d["b"]).compute().gram),
-    "commonality": (_rows, _shares),
-    "vectors.concept_cosine": (_rows, lambda d: concept_cosine(d["a"], d["b"])),
-    "vectors.geometry_similarity": (
+    "cooperation.commonality": (_rows, _shares),
+    "concepts.concept_cosine": (_rows, lambda d: concept_cosine(d["a"], d["b"])),
+    "concepts.geometry_similarity": (
         _rows,
         lambda d: torch.tensor(geometry_similarity(concept_geometry(d["a"]), concept_geometry(d["b"]))),
     ),
@@ -251,7 +246,7 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "ConceptStatistics": (_maps, lambda d: _fed(ConceptStatistics(C, K), d["maps"], d["masks"]).solve().weight),
     "LogisticStep": (_maps, lambda d: _fed(LogisticStep(C, K), d["maps"], d["masks"]).newton()),
     "ConceptCurve": (_maps, _halves),
-    "net2vec": (_maps, _net2vec),
+    "concepts.net2vec": (_maps, _net2vec),
     "UnitDissection": (
         _maps,
         lambda d: _fed(UnitDissection(C, K, torch.ones(C)), d["maps"], d["masks"]).compute().iou.sort(0).values,
@@ -263,24 +258,24 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "GateStatistics": (_maps, _gates),
     "MixtureStatistics": (_maps, _mixture),
     "ExchangeRatio": (_maps, _exchange),
-    "contribution": (_maps, _contribution),
+    "cooperation.contribution": (_maps, _contribution),
     "cooperation.shapley": (_numbers, lambda d: torch.cat(list(shapley(_games(d)).values()))),
     "cooperation.interaction": (_numbers, lambda d: torch.cat(list(interactions(_games(d)).values()))),
     "cooperation.perceptual_score": (_numbers, lambda d: perceptual_score(d["both"], d["x"])),
     "cooperation.missing_scores": (_numbers, _missing),
-    "semantic_variance": (_numbers, lambda d: torch.tensor(semantic_variance(d["u"], d["v"]))),
-    "specificity": (_numbers, _roles),
-    "evolution.trend": (_numbers, lambda d: torch.tensor(trend(range(12), d["u"]).slope)),
-    "evolution.retention": (_numbers, lambda d: retention(range(12), d["u"]).area),
+    "concepts.semantic_variance": (_numbers, lambda d: torch.tensor(semantic_variance(d["u"], d["v"]))),
+    "concepts.specificity": (_numbers, _roles),
+    "stats.trend": (_numbers, lambda d: torch.tensor(trend(range(12), d["u"]).slope)),
+    "stats.retention": (_numbers, lambda d: retention(range(12), d["u"]).area),
 }
 
-CLOSE = {"similarity.r2": 2e-3, "commonality": 1e-4}
+CLOSE = {"similarity.r2": 2e-3, "cooperation.commonality": 1e-4}
 """Ridge acts on standardised channels: these are invariant up to what its trace of a ridge does."""
 
 
 def test_every_description_is_checked_here() -> None:
     """The catalogue holds every INFO and every accumulator there is in the room's files."""
-    files = Path(null_module.__file__).parent.glob("*.py")
+    files = Path(fusionzoo.metrics.__file__).parent.rglob("*.py")
     assert len(INFOS) == sum(p.read_text(encoding="utf-8").count("MetricInfo(") for p in files)
     assert set(VALUES) == set(INFOS)
     declared = {name for info in INFOS.values() for name in info.invariant_to}
@@ -330,7 +325,7 @@ IMPLIED = {
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, (make, _) in VALUES.items() if make is _rows and n not in ("Moments", "commonality")]
+    "name", [n for n, (make, _) in VALUES.items() if make is _rows and n not in ("Moments", "cooperation.commonality")]
 )
 def test_what_is_not_declared_does_change_the_value(name: str) -> None:
     """So a description leaves out nothing that a reader could rely on, and the test above can fail."""

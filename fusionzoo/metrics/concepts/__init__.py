@@ -1,0 +1,70 @@
+"""Concepts in features: set IoU of concept masks, semantic variance, Net2Vec, single units, directions, specificity."""
+
+from __future__ import annotations
+
+from fusionzoo.metrics.concepts.curve import ConceptCurve, ConceptScores, iou_curve
+from fusionzoo.metrics.concepts.logistic import LogisticFit, LogisticStep, fit_logistic
+from fusionzoo.metrics.concepts.masks import area_masks, coarse_labels, concept_masks, contains, grid_masks, merge_masks
+from fusionzoo.metrics.concepts.net2vec import Net2VecResult, net2vec_2018, upsample_matrix
+from fusionzoo.metrics.concepts.recipes import RECIPES, ConceptFit, fit_concepts
+from fusionzoo.metrics.concepts.semantic_variance import (
+    REDUCERS,
+    ConceptDifference,
+    VarianceScore,
+    compare_curves,
+    semantic_variance,
+    semantic_variance_matrix,
+)
+from fusionzoo.metrics.concepts.specificity import FUSED_ROLES, ROLES, ConceptRoles, concept_roles, fused_roles
+from fusionzoo.metrics.concepts.statistics import ConceptStatistics, ConceptWeights, minimum_channels, stack_weights
+from fusionzoo.metrics.concepts.units import UnitDissection, UnitScores
+from fusionzoo.metrics.concepts.vectors import (
+    AgreementScores,
+    ConceptAgreement,
+    concept_cosine,
+    concept_geometry,
+    geometry_similarity,
+)
+
+__all__ = [
+    "AgreementScores",
+    "ConceptAgreement",
+    "ConceptCurve",
+    "ConceptDifference",
+    "ConceptFit",
+    "ConceptRoles",
+    "ConceptScores",
+    "ConceptStatistics",
+    "ConceptWeights",
+    "FUSED_ROLES",
+    "LogisticFit",
+    "LogisticStep",
+    "Net2VecResult",
+    "RECIPES",
+    "REDUCERS",
+    "ROLES",
+    "UnitDissection",
+    "UnitScores",
+    "VarianceScore",
+    "area_masks",
+    "coarse_labels",
+    "compare_curves",
+    "concept_cosine",
+    "concept_geometry",
+    "concept_masks",
+    "concept_roles",
+    "contains",
+    "fit_concepts",
+    "fit_logistic",
+    "fused_roles",
+    "geometry_similarity",
+    "grid_masks",
+    "iou_curve",
+    "merge_masks",
+    "minimum_channels",
+    "net2vec_2018",
+    "semantic_variance",
+    "semantic_variance_matrix",
+    "stack_weights",
+    "upsample_matrix",
+]

@@ -1,0 +1,41 @@
+"""Spearman rank correlation (Spearman 1904), with ties averaged."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["pearson", "ranks", "spearman"]
+
+
+def ranks(values: Tensor) -> Tensor:
+    """Ranks from 0 of a vector (n,), ties averaged, float64.
+
+    >>> ranks(torch.tensor([5.0, 1.0, 5.0])).tolist()
+    [1.5, 0.0, 1.5]
+    """
+    ordered, place = values.sort()
+    _, inverse, counts = ordered.unique_consecutive(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    mean = last - (counts.double() + 1) / 2
+    return torch.empty_like(last[inverse]).scatter_(0, place, mean[inverse])
+
+
+def pearson(a: Tensor, b: Tensor) -> float:
+    """Pearson correlation of two vectors (n,); NaN where one is constant."""
+    a, b = a - a.mean(), b - b.mean()
+    size = float((a.square().sum() * b.square().sum()).sqrt())
+    return float((a * b).sum()) / size if size > 0 else float("nan")
+
+
+def spearman(a: Tensor, b: Tensor) -> float:
+    """Spearman rank correlation of two vectors, ties averaged; pairs with a NaN are left out; NaN where undefined.
+
+    >>> spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.1, 0.2, 0.3]))
+    1.0
+    """
+    a, b = a.double().flatten(), b.double().flatten()
+    keep = ~(a.isnan() | b.isnan())
+    if int(keep.sum()) < 2:
+        return float("nan")
+    return pearson(ranks(a[keep]), ranks(b[keep]))

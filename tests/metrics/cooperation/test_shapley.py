@@ -1,0 +1,64 @@
+"""Shapley values against averages over all orders of arrival, and the two-modality closed form."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from fusionzoo.errors import InputError
+from fusionzoo.metrics.cooperation.shapley import cooperation, perceptual_score, shapley
+
+
+def test_three_modalities_equal_the_average_over_orders() -> None:
+    names = ("rgb", "depth", "thermal")
+    g = torch.Generator().manual_seed(0)
+    v = {frozenset(c): torch.rand(5, generator=g).double() for m in range(4) for c in itertools.combinations(names, m)}
+    got = shapley(v)
+    for name in names:
+        gains = []
+        for order in itertools.permutations(names):
+            before = frozenset(order[: order.index(name)])
+            gains.append(v[before | {name}] - v[before])
+        torch.testing.assert_close(got[name], sum(gains) / len(gains), rtol=0, atol=1e-14)
+    torch.testing.assert_close(sum(got.values()), v[frozenset(names)] - v[frozenset()], rtol=0, atol=1e-14)
+
+
+def test_two_modalities() -> None:
+    result = cooperation({(): 0.05, ("rgb",): 0.30, ("depth",): 0.20, ("depth", "rgb"): 0.42})
+    assert float(result.shapley["rgb"]) == pytest.approx(0.5 * (0.25 + 0.22))
+    assert float(result.shapley["depth"]) == pytest.approx(0.5 * (0.15 + 0.12))
+    assert float(result.alone["rgb"]) == pytest.approx(0.25)
+    assert float(result.marginal["rgb"]) == pytest.approx(0.22)
+    assert float(result.marginal["depth"]) == pytest.approx(0.12)
+    assert float(result.interaction) == pytest.approx(-0.03)
+
+
+def test_per_class_scores_and_absent_classes() -> None:
+    nan = math.nan
+    v = {
+        (): torch.tensor([0.0, 0.0, nan]),
+        "rgb": torch.tensor([0.5, 0.1, nan]),
+        "x": torch.tensor([0.0, 0.1, nan]),
+        ("rgb", "x"): torch.tensor([0.5, 0.7, nan]),
+    }
+    result = cooperation(v)  # type: ignore[arg-type]
+    torch.testing.assert_close(result.shapley["rgb"][:2], torch.tensor([0.5, 0.35]).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(result.interaction[:2], torch.tensor([0.0, 0.5]).double(), rtol=0, atol=1e-6)
+    assert math.isnan(result.interaction[2])
+
+
+def test_perceptual_score() -> None:
+    got = perceptual_score(torch.tensor([0.5, 0.0]), torch.tensor([0.3, 0.0]))
+    assert float(got[0]) == pytest.approx(0.4, abs=1e-6) and math.isnan(got[1])
+
+
+def test_missing_subsets_are_named() -> None:
+    with pytest.raises(InputError, match=r"missing: \{\}, \{x\}"):
+        shapley({("rgb",): 0.1, ("rgb", "x"): 0.2})
+    with pytest.raises(InputError, match="two modalities"):
+        cooperation({(): 0.0, ("rgb",): 0.1})
+    with pytest.raises(InputError, match="every subset"):
+        shapley({})
