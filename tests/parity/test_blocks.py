@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference value
 NAMES = names()
 NOT_BY_RULE = {"cen_bottleneck_256"}
 """No tensor is stored and some weights (small batch-norm scales) deviate from the rule: counts and shapes only here;
-its values are tested in tests/fusion/test_details.py."""
+its values are tested in tests/fusion/test_channel_exchange.py."""
 FOLDED = {"shapeconv_6_16"}
 """The original's parameter gradients were taken after it had folded its extra parameters into `weight`."""
 WITH_VALUES = [n for n in NAMES if (FOLDER / f"{n}.safetensors").exists()]

@@ -1,0 +1,26 @@
+"""ESANet's gated sum, in both its forms, against the equations, in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
+from tests.fusion.plain import Array, compare, conv1, gap, relu, sigmoid
+
+
+@pytest.mark.parametrize("kind", [SEAdd, SEAddUniRGB])
+def test_se_add_equals_its_equations(kind: type[SEAdd]) -> None:
+    def equations(p: Mapping[str, Array], rgb: Array, x: Array) -> dict[str, Array]:
+        gates = [
+            sigmoid(conv1(relu(conv1(gap(m), p, f"excite_{name}.reduce")), p, f"excite_{name}.expand"))
+            for name, m in (("rgb", rgb), ("x", x))
+        ]
+        fused = gates[0] * rgb + gates[1] * x
+        return {
+            "gate_rgb": gates[0], "gate_x": gates[1], "weighted_rgb": gates[0] * rgb, "weighted_x": gates[1] * x,
+            "fused": fused, "rgb": fused, "x": fused if kind is SEAdd else x,
+        }  # fmt: skip
+
+    compare(kind(16), equations)
