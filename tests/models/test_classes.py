@@ -10,7 +10,7 @@ from fusionzoo.models import create_model, reset_classes
 
 HEADS = {
     "concat_mobilenetv1-025_fpn": {"head"},
-    "rgb_only_mobilenetv1-025_fpn": {"rgb.head"},
+    "rgb_only_mobilenetv1-025_fpn": {"rgb_stream.head"},
     "cmx_mit_b0": {"decoder.classify"},
     "mfnet": {"decoder.up1.conv", "decoder.up1.bn"},
     "esanet_r18_nbt1d": {"decoder.classify", "decoder.enlarge1.conv", "decoder.enlarge2.conv", "decoder.up1.side",
