@@ -1,8 +1,8 @@
-"""Sizes of the published models, measured on the meta device, and the README's table of them.
+"""Sizes of the published models, measured on the meta device, and their table in fusionzoo/models/README.md.
 
-    python benchmarks/zoo.py                      # counts again: benchmarks/results/zoo.json, and the README from it
+    python benchmarks/zoo.py                      # counts again: benchmarks/results/zoo.json, and the table
     python benchmarks/zoo.py --names "cmx_*"      # only these, the rest as it is in the file
-    python benchmarks/zoo.py --readme-only
+    python benchmarks/zoo.py --table-only
 
 Parameters: all learnable numbers at the published number of classes. Multiply-accumulates: half of what
 `torch.utils.flop_counter` counts (convolutions, matrix products, fused attention) for one 480x640 pair in evaluation.
@@ -104,7 +104,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """The README's table in Markdown."""
+    """The table in Markdown."""
     rows = []
     for name, found in results.items():
         macs, nyu, sun = CLAIMED.get(name, (None, None, None))
@@ -115,8 +115,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return grid(columns, rows, "<>>>>>><")
 
 
-def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
-    """README `text` with the table between its markers made anew."""
+def fresh_table(text: str, results: dict[str, dict[str, Any]]) -> str:
+    """`text` with the table between its markers made anew."""
     start, stop = text.index(BEGIN) + len(BEGIN), text.index(END)
     return text[:start] + "\n" + table(results) + text[stop:]
 
@@ -124,18 +124,18 @@ def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--names", default="*")
-    parser.add_argument("--readme-only", action="store_true")
+    parser.add_argument("--table-only", action="store_true")
     args = parser.parse_args()
     stored = json.loads(RESULTS.read_text())["models"] if RESULTS.is_file() else {}
     results = {}
     for name in architectures:
-        fresh = not args.readme_only and fnmatch.fnmatchcase(name, args.names)
-        results[name] = measure(name) if fresh or name not in stored else stored[name]
+        again = not args.table_only and fnmatch.fnmatchcase(name, args.names)
+        results[name] = measure(name) if again or name not in stored else stored[name]
         print(name, results[name], flush=True)
     environment = {"python": platform.python_version(), "torch": torch.__version__, "device": "meta"}
     atomic_write(RESULTS, dump_json({"size": list(SIZE), "environment": environment, "models": results}))
-    path = ROOT / "README.md"
-    atomic_write(path, readme(path.read_text(encoding="utf-8"), results))
+    path = ROOT / "fusionzoo/models/README.md"
+    atomic_write(path, fresh_table(path.read_text(encoding="utf-8"), results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README's table of published models: fresh, complete, and equal to counts that were made on the originals."""
+"""The table of published models: fresh, complete, and equal to counts that were made on the originals."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def stored(bench: ModuleType) -> dict[str, dict[str, Any]]:
 
 
 def test_the_table_is_fresh_and_complete(bench: ModuleType, stored: dict[str, Any], root: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
-    assert text == bench.readme(text, stored), "stale: run python benchmarks/zoo.py --readme-only"
+    text = (root / "fusionzoo/models/README.md").read_text(encoding="utf-8")
+    assert text == bench.fresh_table(text, stored), "stale: run python benchmarks/zoo.py --table-only"
     assert set(list_models()) >= set(stored)
     assert list(stored) == list(architectures), "run python benchmarks/zoo.py"
     assert set(bench.CLAIMED) | set(bench.NOTES) <= set(stored)
