@@ -35,7 +35,7 @@ def test_classifiers_are_new_and_all_else_is_kept(name: str, names: list[str]) -
         elif key.endswith("weight") and value.ndim > 1:
             assert value.shape != before[key].shape or not torch.equal(value, before[key]), key
     assert fitted.class_names == names and fitted.config()["class_names"] == names
-    assert fitted(torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)).shape == (1, len(names), 64, 64)
+    assert fitted(torch.zeros(1, 3, 64, 64), torch.zeros(1, model.x_channels, 64, 64)).shape == (1, len(names), 64, 64)
     # the model given is as it was
     assert model.num_classes == 5 and all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
