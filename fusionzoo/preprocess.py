@@ -1,11 +1,12 @@
 """What turns raw rgb and x into model input. Part of a checkpoint's config: preprocessing belongs to the weights.
 
 Raw rgb: uint8 in [0, 255] or float in [0, 1], (3, H, W) or (B, 3, H, W). Raw x: float, in the unit that `x_kind` names
-(`depth`: metres, 0 = missing), (Cx, H, W) or (B, Cx, H, W). Output: float32, normalised, same shapes.
+(`depth`: metres; 0, NaN and infinity = missing), (Cx, H, W) or (B, Cx, H, W). Output: float32, normalised, same shapes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -14,11 +15,27 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, closest
 
-__all__ = ["X_KINDS", "Preprocess", "validate_pair", "validate_x"]
+__all__ = ["QUANTILES", "X_KINDS", "Preprocess", "missing_x", "validate_pair", "validate_x"]
 
 X_KINDS = ("depth", "inverse_depth", "grey", "hha", "thermal")
 """`depth` metres; `inverse_depth` given metres, fed as 1/metres; `hha` and `thermal` 0..255; `grey` depth as a picture,
 0..255, stretched from the nearest to the farthest pixel."""
+QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+"""Which quantiles of valid raw x `Preprocess.x_quantiles` holds."""
+
+_METRIC = ("depth", "inverse_depth")
+_POSSIBLE_METRES = (0.01, 500.0)  # the median of an image in metres; outside, the unit is another one
+
+
+def missing_x(x: Tensor, x_kind: str = "depth") -> Tensor:
+    """Which values of raw x were not measured: NaN and infinite in every kind, and 0 or less in depth. Bool, like x.
+
+    >>> missing_x(torch.tensor([2.0, 0.0, math.nan, math.inf])).tolist()
+    [False, True, True, True]
+    """
+    x = x if x.is_floating_point() else x.float()
+    measured = (x > 0) & (x < math.inf) if x_kind in _METRIC else x.isfinite()  # NaN compares as False
+    return ~measured
 
 
 def validate_pair(rgb: Tensor, x: Tensor, x_kind: str = "depth", where: str = "input") -> None:
@@ -26,11 +43,11 @@ def validate_pair(rgb: Tensor, x: Tensor, x_kind: str = "depth", where: str = "i
 
     Args:
         rgb: (..., 3, H, W), uint8 or float.
-        x: (..., Cx, H, W), float or integer; 0 marks missing depth.
+        x: (..., Cx, H, W), float or integer; NaN and infinity mark missing values, 0 missing depth.
         where: named in the message (a file, a sample id).
 
     Raises:
-        InputError: wrong channels or size, NaN or infinite values, negative depth, depth that is zero everywhere.
+        InputError: wrong channels or size, NaN in rgb, and what `validate_x` refuses.
     """
     if rgb.ndim not in (3, 4) or rgb.shape[-3] != 3:
         raise InputError(f"{where}: rgb has shape {tuple(rgb.shape)}, wanted (3, H, W) or (B, 3, H, W)")
@@ -45,34 +62,48 @@ def validate_pair(rgb: Tensor, x: Tensor, x_kind: str = "depth", where: str = "i
             f"{where}: x is {x.shape[-1]}x{x.shape[-2]} but rgb is {rgb.shape[-1]}x{rgb.shape[-2]} (width x height);"
             " align and resize them to one size first"
         )
-    _validate_finite(rgb, "rgb", where)
+    if rgb.is_floating_point() and not bool(rgb.isfinite().all()):
+        raise InputError(f"{where}: rgb has {int((~rgb.isfinite()).sum())} NaN or infinite values; replace them first")
     validate_x(x, x_kind, where)
 
 
 def validate_x(x: Tensor, x_kind: str = "depth", where: str = "input") -> None:
-    """The part of `validate_pair` that looks at x, (Cx, H, W) or (B, Cx, H, W), alone."""
-    _validate_finite(x, "x", where)
-    if x_kind in ("depth", "inverse_depth"):
-        if bool((x < 0).any()):
-            raise InputError(f"{where}: depth has negative values; give metres, 0 for missing")
-        # per image: (B, C, H, W) -> (B, CHW)
-        flat = x.reshape(x.shape[0], -1) if x.ndim == 4 else x.reshape(1, -1)
-        if not bool((flat > 0).any(dim=1).all()):
-            raise InputError(f"{where}: depth is zero everywhere: no pixel was measured")
+    """The part of `validate_pair` that looks at x, (Cx, H, W) or (B, Cx, H, W), alone.
 
-
-def _validate_finite(image: Tensor, name: str, where: str) -> None:
-    if image.is_floating_point() and not bool(torch.isfinite(image).all()):
-        count = int((~torch.isfinite(image)).sum())
-        raise InputError(f"{where}: {name} has {count} NaN or infinite values; mark missing depth with 0")
+    Raises:
+        InputError: an image without any measured value, negative depth, depth that cannot be in metres (the median of
+            an image is under 1 cm or over 500 m).
+    """
+    x = x if x.is_floating_point() else x.float()
+    if x_kind in _METRIC and bool((x < 0).any()):  # minus infinity too
+        raise InputError(f"{where}: depth has negative values; give metres, and 0 or NaN for missing")
+    missing = missing_x(x, x_kind)
+    if not bool(missing.any()) and x_kind not in _METRIC:
+        return
+    images = x[None] if x.ndim == 3 else x
+    for image, hole in zip(images, missing[None] if x.ndim == 3 else missing, strict=True):
+        values = image[~hole]
+        if values.numel() == 0:
+            what = "depth is zero everywhere (or NaN)" if x_kind in _METRIC else "x is NaN or infinite everywhere"
+            raise InputError(f"{where}: {what}: no pixel was measured")
+        if x_kind in _METRIC:
+            low, high = _POSSIBLE_METRES
+            if not low <= (middle := float(_thinned(values).median())) <= high:
+                raise InputError(
+                    f"{where}: depth has the median {middle:.4g}, which cannot be metres; give metres (millimetres:"
+                    " scale 0.001)"
+                )
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """Normalisation of both inputs: `(rgb / 255 - rgb_mean) / rgb_std` and `(x * x_scale - x_mean) / x_std`.
 
-    Missing depth (raw 0) becomes 0 after normalisation, that is the mean. The same value stands for a whole modality
-    that is absent, so "missing" means one thing everywhere.
+    Missing x (`missing_x`: NaN, infinity, and 0 in depth) becomes 0 after normalisation, that is the mean. The same
+    value stands for a whole modality that is absent, so "missing" means one thing everywhere.
+
+    `x_quantiles` and `x_missing` say what the weights saw: the QUANTILES of valid raw x over the training images (all
+    channels together), and the mean and the largest share of missing values an image. Empty: not known. See `unlike`.
 
     >>> p = Preprocess()
     >>> rgb, x = p(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.full((1, 4, 4), 2.0))
@@ -86,42 +117,120 @@ class Preprocess:
     x_scale: float = 1.0
     x_mean: tuple[float, ...] = (2.8424,)
     x_std: tuple[float, ...] = (1.4172,)
+    x_quantiles: tuple[float, ...] = ()
+    x_missing: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
+        for name in ("rgb_mean", "rgb_std", "x_mean", "x_std", "x_quantiles", "x_missing"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
         if self.x_kind not in X_KINDS:
             raise InputError(f"x_kind {self.x_kind!r} is not one of {', '.join(X_KINDS)}")
         if len(self.rgb_mean) != 3 or len(self.rgb_std) != 3 or len(self.x_mean) != len(self.x_std):
             raise InputError("rgb_mean and rgb_std need 3 numbers, x_mean and x_std one for each x channel")
-        if min(self.rgb_std + self.x_std) <= 0:
+        if not all(v > 0 for v in self.rgb_std + self.x_std):
             raise InputError("a standard deviation of the preprocessing is not positive")
+        q, m = self.x_quantiles, self.x_missing
+        if q and (len(q) != len(QUANTILES) or list(q) != sorted(q) or not all(map(math.isfinite, q))):
+            raise InputError(f"x_quantiles are {len(QUANTILES)} rising numbers ({_percents()}), not {list(q)}")
+        if m and (len(m) != 2 or not 0 <= m[0] <= m[1] <= 1):
+            raise InputError(f"x_missing is the mean and the largest share of missing pixels (0..1), not {list(m)}")
 
     @property
     def x_channels(self) -> int:
         return len(self.x_mean)
 
     def __call__(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised (rgb, x), float32. Does no validation: see `validate_pair`."""
+        """Normalised (rgb, x), float32. Does not compare the two: see `validate_pair`."""
         return self.rgb(rgb), self.x(x)
 
     def rgb(self, rgb: Tensor) -> Tensor:
-        """uint8 [0, 255] or float [0, 1] (..., 3, H, W) -> normalised float32, same shape."""
-        scaled = rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb.float()
+        """uint8 [0, 255] or float [0, 1] (..., 3, H, W) -> normalised float32, same shape.
+
+        Raises:
+            InputError: NaN, values that are not in [0, 1] (with some room for interpolation), integers but uint8.
+        """
+        if rgb.dtype == torch.uint8:
+            scaled = rgb.float() / 255
+        elif rgb.is_floating_point():
+            scaled = rgb.float()
+            if not torch.compiler.is_compiling() and scaled.numel():
+                _check_colour(scaled)
+        else:
+            raise InputError(f"rgb is {_name(rgb)}; give uint8 in 0..255 (rgb.to(torch.uint8)) or float in 0..1")
         return (scaled - _column(self.rgb_mean, scaled)) / _column(self.rgb_std, scaled)
 
     def x(self, x: Tensor) -> Tensor:
-        """Raw x (..., Cx, H, W) -> normalised float32, same shape; missing depth becomes 0."""
+        """Raw x (..., Cx, H, W) -> normalised float32, same shape; missing values become 0.
+
+        Raises:
+            InputError: integers where metres are meant. With an `x_scale` that makes metres of them, they are fine.
+        """
+        if self.x_kind in _METRIC and self.x_scale == 1 and not x.is_floating_point():
+            raise InputError(f"depth is {_name(x)}; give float metres (of millimetres: x.float() / 1000)")
         raw = x.float() * self.x_scale
-        missing = raw <= 0
+        missing = missing_x(raw, self.x_kind)
         if self.x_kind == "inverse_depth":
             raw = torch.where(missing, raw, 1 / raw.clamp(min=1e-6))
         out = (raw - _column(self.x_mean, raw)) / _column(self.x_std, raw)
-        return out.masked_fill(missing, 0.0) if self.x_kind in ("depth", "inverse_depth") else out
+        return out.masked_fill(missing, 0.0)
+
+    def unlike(self, x: Tensor) -> str | None:
+        """One sentence when raw x is far from what the weights saw, in range or in share of missing values; else None.
+
+        An image is far when its median lies beyond the training data's 1 and 99 % (and half as far again as their
+        median), when all of it lies tenfold below their lower quartile, when 5 % of it lies fourfold beyond their 99 %,
+        or when clearly more of it is missing than of any training image. Silent where the record does not say
+        what the weights saw.
+
+        Args:
+            x: raw, (Cx, H, W) or (B, Cx, H, W); of a batch each image is looked at, the first far one is named.
+
+        >>> p = Preprocess(x_quantiles=(0.8, 1.8, 2.5, 3.4, 7.5), x_missing=(0.0, 0.1))
+        >>> p.unlike(torch.full((1, 4, 4), 3.0))
+        >>> print(p.unlike(torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])))
+        75 % of the depth is missing, far from what the weights saw: 0 % on average, 10 % at most
+        """
+        for image in x[None] if x.ndim == 3 else x:
+            values = image.flatten().float()  # (Cx, H, W) -> (CxHW,)
+            missing = missing_x(values, self.x_kind)
+            if (found := self._unlike_range(values[~missing]) or self._unlike_holes(missing)) is not None:
+                return found
+        return None
+
+    def _unlike_range(self, values: Tensor) -> str | None:
+        if not self.x_quantiles or values.numel() == 0:
+            return None
+        values = _thinned(values)
+        here = [float(v) for v in values.quantile(torch.tensor(QUANTILES, device=values.device))]
+        saw = self.x_quantiles
+        off = not min(saw[0] / 1.05, saw[2] / 1.5) <= here[2] <= max(saw[4] * 1.05, saw[2] * 1.5)
+        low = here[4] < saw[1] / 10
+        high = float((values > 4 * saw[4]).float().mean()) > 0.05
+        if not (off or low or high):
+            return None
+        name, unit = ("depth", " metres") if self.x_kind in _METRIC else (self.x_kind, "")
+        hint = "do its largest values mean missing (give 0)?" if high and not off else "check its unit and scale"
+        return (
+            f"{name} of {here[0]:.3g} to {here[4]:.4g} (median {here[2]:.4g}) is far from what the weights saw,"
+            f" {saw[0]:.3g} to {saw[4]:.4g} (median {saw[2]:.4g}){unit}: {hint}"
+        )
+
+    def _unlike_holes(self, missing: Tensor) -> str | None:
+        if not self.x_missing:
+            return None
+        share, (mean, most) = float(missing.float().mean()), self.x_missing
+        if share <= most + (1 - most) / 4:
+            return None
+        name = "depth" if self.x_kind in _METRIC else self.x_kind
+        return (
+            f"{100 * share:.0f} % of the {name} is missing, far from what the weights saw:"
+            f" {100 * mean:.0f} % on average, {100 * most:.0f} % at most"
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Plain JSON values; what the weights saw stands in it only where it is known."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in values.items() if v or k not in ("x_quantiles", "x_missing")}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocess:
@@ -132,6 +241,31 @@ class Preprocess:
                 near = closest(key, known, 1)
                 raise InputError(f"unknown preprocess key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return cls(**values)
+
+
+def _check_colour(rgb: Tensor) -> None:
+    """InputError unless float colour can be 0..1; one pass over the pixels."""
+    low, high = (float(v) for v in rgb.aminmax())
+    if -0.5 <= low and high <= 1.5:  # False for NaN
+        return
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError("rgb has NaN or infinite values; replace them first")
+    if low < -0.5:
+        raise InputError(f"rgb reaches down to {low:.3g}; give raw colour (uint8, or float in 0..1), not normalised")
+    raise InputError(f"float rgb reaches up to {high:.4g} where 0..1 is meant; divide by 255, or give uint8")
+
+
+def _thinned(values: Tensor, most: int = 65536) -> Tensor:
+    """(n,) -> every so-manieth value, at most `most` of them, float32: enough for a quantile."""
+    return values[:: -(-values.numel() // most)].float()
+
+
+def _percents() -> str:
+    return ", ".join(f"{100 * q:.0f}" for q in QUANTILES) + " %"
+
+
+def _name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:

@@ -180,7 +180,7 @@ class SegmentationDataset(Dataset[Sample]):
                 f" {rgb.shape[2]}x{rgb.shape[1]} (width x height); export them at one size"
             )
         x = torch.from_numpy(raw.astype(np.float32, copy=False))
-        validate_pair(rgb, x, self.x_kind, self.where(index, "x"))
+        validate_pair(rgb, x * factor, self.x_kind, self.where(index, "x"))
         if self.size is not None:
             rgb = resize_rgb(rgb, self.size)
             raw = _nearest(raw, self.size)
