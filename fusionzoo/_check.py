@@ -26,7 +26,7 @@ from fusionzoo.hub.load import Checkpoint, resolve
 from fusionzoo.hub.records import Record, read_record
 from fusionzoo.hub.verify import Verification
 
-__all__ = ["CheckResult", "Finding", "check", "measured", "report_path"]
+__all__ = ["CheckResult", "Finding", "check", "measured", "open_data", "record_of", "report_path"]
 
 FORMAT_VERSION = 1
 TOLERANCE = 0.001
@@ -117,15 +117,14 @@ def check(
         UnknownNameError, InputError: no such checkpoint or data, or data of other classes than the checkpoint's.
     """
     checkpoint = resolve(name, revision, token, index=index)
-    verification = checkpoint.verify()
+    verification, model = checkpoint.inspect()
     result = CheckResult(checkpoint.name, checkpoint.source, verification, None, [])
-    if not verification.ok:
-        result.findings = [Finding("fail", f"The checkpoint failed its verification: {_why(checkpoint, verification)}")]
+    if model is None:
+        why = checkpoint.failure(verification)
+        result.findings = [Finding("fail", f"The checkpoint failed its verification: {why}")]
     else:
-        record = _record(checkpoint)
-        model, _ = checkpoint.load(verify=False)
-        dataset = _dataset(data, split, size, limit, model, record) if isinstance(data, str) else data
-        _same_classes(model, dataset, record)
+        record = record_of(checkpoint)
+        dataset = open_data(data, model, record, split=split, size=size, limit=limit)
         try:
             result.dissection = dissect(
                 model,
@@ -196,19 +195,30 @@ def measured(d: Dissection) -> dict[str, Any]:
     }
 
 
-def _why(checkpoint: Checkpoint, verification: Verification) -> str:
-    """The failures in one line; damaged files of the Hub's cache are removed on the way, and the line says so."""
-    try:
-        checkpoint.load()
-    except CheckFailed as error:
-        return str(error)
-    return "; ".join(verification.failures)
-
-
-def _record(checkpoint: Checkpoint) -> Record | None:
+def record_of(checkpoint: Checkpoint) -> Record | None:
+    """The record that has authority over a checkpoint: that of the index, or else the folder's own."""
     if checkpoint.record is not None:
         return checkpoint.record
     return read_record(checkpoint.folder) if (checkpoint.folder / RECORD).is_file() else None
+
+
+def open_data(
+    data: str | Any,
+    model: Any,
+    record: Record | None = None,
+    *,
+    split: str | None = None,
+    size: tuple[int, int] | None = None,
+    limit: int | None = None,
+) -> Any:
+    """The dataset that `data` names, as the model takes it: its size, its kind of x, its classes.
+
+    Raises:
+        UnknownNameError, InputError: no such data, data of which the model's x cannot be made, or of other classes.
+    """
+    dataset = _dataset(data, split, size, limit, model, record) if isinstance(data, str) else data
+    _same_classes(model, dataset, record)
+    return dataset
 
 
 def _dataset(

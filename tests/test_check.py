@@ -15,6 +15,7 @@ from fusionzoo.data import Planted
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.findings import Finding
 from fusionzoo.errors import InputError, UnknownNameError
+from fusionzoo.hub.expect import fill
 from fusionzoo.hub.verify import Verification
 from fusionzoo.models import create_model
 from fusionzoo.train.evaluate import evaluate
@@ -130,6 +131,13 @@ def test_a_flipped_byte_fails_and_is_not_dissected(tmp_path):
     assert [f.level for f in result.findings] == ["fail"] and "sha256" in result.findings[0].text
     values = json.loads((tmp_path / "report.json").read_text())
     assert values["ok"] is False and values["dissection"] is None
+
+
+def test_the_model_is_built_once(quick, tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr("fusionzoo.hub.verify.fill", lambda *args, **more: built.append(1) or fill(*args, **more))
+    run(write(tmp_path))
+    assert len(built) == 1
 
 
 def test_weights_that_are_not_finite_fail(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,9 @@ def command(
         if not as_json_:
             say(terminal(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name))
             if folder is not None:
-                say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}\n")
+                say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}")
+            if result.dissection is not None and not (trace and robustness):
+                say(_more(name, trace, robustness))
     pairs = [(n, r.dissection) for n, r in zip(names, results, strict=True) if r.dissection is not None]
     dissected = [dissection for _, dissection in pairs]
     if as_json_:
@@ -101,6 +104,20 @@ def command(
         _evolution([name for name, _ in pairs], dissected, out, quiet=as_json_)
     if not all(result.ok for result in results):
         click.get_current_context().exit(1)
+
+
+def _more(name: str, trace: bool, robustness: bool) -> str:
+    """The command that shows what was left out, on the same data; for a shell, so with quotes where they are needed."""
+    flags = [flag for flag, done in (("--trace", trace), ("--robustness", robustness)) if not done]
+    ctx = click.get_current_context()
+    given = ("data", "split", "size", "align", "limit", "batch_size", "absence", "revision", "index")
+    same: list[str] = []
+    for option in ctx.command.params:
+        value = ctx.params.get(str(option.name))
+        if option.name in given and value not in (None, False, option.get_default(ctx)):
+            text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            same += [option.opts[0]] if value is True else [option.opts[0], text]
+    return f"More: {shlex.join(['fusionzoo', 'check', name, *same, *flags])}"
 
 
 def _folders(out: str | None, names: tuple[str, ...]) -> list[Path | None]:

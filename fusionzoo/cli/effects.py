@@ -68,17 +68,14 @@ def subject(
     Raises:
         CheckFailed: the checkpoint fails its verification. UnknownNameError, InputError: no such checkpoint or data.
     """
-    from fusionzoo._check import _dataset, _record, _same_classes
+    from fusionzoo._check import open_data, record_of
     from fusionzoo.hub.load import resolve
 
     if out is not None:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     checkpoint = resolve(name, revision, index=index)
     model, _ = checkpoint.load()
-    record = _record(checkpoint)
-    dataset = _dataset(data, split, None, limit, model, record)
-    _same_classes(model, dataset, record)
-    return model, dataset, checkpoint.name
+    return model, open_data(data, model, record_of(checkpoint), split=split, limit=limit), checkpoint.name
 
 
 # --------------------------------------------------------------------------------------------------------------- words

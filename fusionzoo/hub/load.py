@@ -33,7 +33,7 @@ class Checkpoint:
 
     def verify(self) -> Verification:
         """All checks; does not raise for what they find."""
-        return self._inspect(False)[0]
+        return self.inspect()[0]
 
     def load(self, verify: bool = True) -> tuple[FusionModel, Verification]:
         """The model (eval mode, float32, CPU) and the checks it passed.
@@ -45,21 +45,25 @@ class Checkpoint:
         Raises:
             CheckFailed: a check failed; damaged files of the Hub's cache are removed, so that a next call fetches them.
         """
-        done, model = self._inspect(not verify)
+        done, model = self.inspect(quick=not verify)
         if model is None:
-            gone = remote.discard_damaged(self.pulled) if self.pulled is not None else []
-            try:
-                done.require(self.name)
-            except CheckFailed as error:
-                tail = f"; removed {', '.join(gone)} from the cache, try again" if gone else ""
-                raise CheckFailed(f"{error}{tail}") from None
-            raise CheckFailed(f"{self.name}: no model")
+            raise self.failure(done)
         return model, done
 
-    def _inspect(self, quick: bool) -> tuple[Verification, FusionModel | None]:
-        return inspect(
-            self.folder, self.record, self.pulled.checksums if self.pulled is not None else None, quick=quick
-        )
+    def inspect(self, *, quick: bool = False) -> tuple[Verification, FusionModel | None]:
+        """The checks, and the model where all passed; `quick` leaves out the SHA-256 and the fingerprint."""
+        checksums = self.pulled.checksums if self.pulled is not None else None
+        return inspect(self.folder, self.record, checksums, quick=quick)
+
+    def failure(self, done: Verification) -> CheckFailed:
+        """What failed, in one line; damaged files of the Hub's cache are removed on the way, and the line says so."""
+        gone = remote.discard_damaged(self.pulled) if self.pulled is not None else []
+        tail = f"; removed {', '.join(gone)} from the cache, try again" if gone else ""
+        try:
+            done.require(self.name)
+        except CheckFailed as error:
+            return CheckFailed(f"{error}{tail}")
+        return CheckFailed(f"{self.name}: no model{tail}")
 
 
 def resolve(

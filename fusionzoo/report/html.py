@@ -383,10 +383,6 @@ def _health(d: Mapping[str, Any]) -> str:
 
 def _facts(d: Mapping[str, Any], verification: Any) -> str:
     files = tables.verification(verification)
-    facts, more = tables.others(d), tables.further(d)
     return section(
-        "How this was made",
-        html_table(facts, caption=False),
-        html_table(files) if files.rows else "",
-        _note(more) if more else "",
+        "How this was made", html_table(tables.others(d), caption=False), html_table(files) if files.rows else ""
     )

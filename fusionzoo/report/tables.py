@@ -23,7 +23,6 @@ __all__ = [
     "comparison",
     "concept_names",
     "concepts",
-    "further",
     "heading",
     "levels",
     "others",
@@ -375,14 +374,6 @@ def probes(d: Mapping[str, Any], only_flagged: bool = False) -> Table:
         f"{len(d['probes'])} probe points: {dead} with dead channels (no variance), {full} saturated"
         f" (at least {SATURATED:.0%} of the values at an end of the range).",
     )
-
-
-def further(d: Mapping[str, Any]) -> str:
-    """Which commands would show more; "" when nothing is left out."""
-    done = d.get("effects") or {}
-    flags = [f"--{part}" for part in ("trace", "robustness") if not done.get(part)]
-    name = clean(d["model"]["name"])
-    return f"More: fusionzoo check {name} {' '.join(flags)}" if flags else ""
 
 
 def others(d: Mapping[str, Any]) -> Table:

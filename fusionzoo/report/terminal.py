@@ -118,8 +118,7 @@ def _evidence(d: dict[str, Any], width: int, pen: _Pen) -> list[str]:
         lines += _section(health, width, pen)
     else:
         lines += ["", pen(health.title, "bold"), *_wrap(health.note, width)]
-    more = tables.further(d)
-    return [*lines, "", *_wrap(more, width, "")] if more else lines
+    return lines
 
 
 def _verdict_lines(sentence: str, good: bool, width: int, pen: _Pen) -> list[str]:

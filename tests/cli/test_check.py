@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,18 @@ def test_only_what_is_asked_for_is_run(checkpoint: Path) -> None:
 def test_effects_are_off_and_the_text_says_how_to_get_them(run: tuple[Result, Path], checkpoint: Path) -> None:
     result, out = run
     assert json.loads((out / "report.json").read_text(encoding="utf-8"))["dissection"]["effects"] is None
-    assert f"More: fusionzoo check {checkpoint.name} --trace --robustness" in result.stdout.splitlines()
+    assert f"More: fusionzoo check {checkpoint} --limit 8 --trace --robustness" in result.stdout.splitlines()
     assert "Contribution" in result.stdout.splitlines()
+
+
+def test_the_proposed_command_finds_checkpoint_and_data(checkpoint: Path, tmp_path: Path) -> None:
+    """It is for a shell: blanks are quoted; and it is about the same images."""
+    copy = shutil.copytree(checkpoint, tmp_path / "my runs" / "it's one")
+    (line,) = (
+        line for line in call(str(copy), *LIMIT, "--split", "val", "--robustness").stdout.splitlines() if "More" in line
+    )
+    words = shlex.split(line.removeprefix("More: "))
+    assert words == ["fusionzoo", "check", str(copy), "--split", "val", "--limit", "8", "--trace"]
 
 
 def test_evolution_over_checkpoints(checkpoint: Path, tmp_path: Path) -> None:

@@ -34,13 +34,6 @@ def test_the_terminal_shows_all_parts_in_a_hundred_columns(full: dict[str, Any])
 def test_the_old_parts_alone(example: dict[str, Any]) -> None:
     lines = terminal(example).splitlines()
     assert not any(title in lines for title in NEW)
-    assert lines[-1] == "More: fusionzoo check hybrid_mobilenetv1-025_fpn.planted --trace --robustness"
-
-
-def test_more_names_only_what_was_left_out(full: dict[str, Any]) -> None:
-    assert tables.further(full) == "" and "More: " not in terminal(full)
-    full["effects"]["trace"] = None
-    assert tables.further(full) == "More: fusionzoo check hybrid_mobilenetv1-025_fpn.planted --trace"
 
 
 def test_contribution_rows(full: dict[str, Any]) -> None:
