@@ -116,14 +116,14 @@ def test_bad_pairs_are_named(root: Path, cache: bool) -> None:
     with pytest.raises(InputError, match=r"x.b2\.png: depth is zero everywhere"):
         load()
     x.unlink()
-    bad = np.ones((H, W), np.float32)
+    bad = np.full((H, W), 1000, np.float32)
     bad[3, 4] = np.nan
     np.save(x.with_suffix(".npy"), bad)
     load()  # a missing value
     np.save(x.with_suffix(".npy"), -np.ones((H, W)))
     with pytest.raises(InputError, match="negative"):
         load()
-    np.save(x.with_suffix(".npy"), np.ones((H, W)))
+    np.save(x.with_suffix(".npy"), np.full((H, W), 1000.0))
     load()
     wrong = LABEL[3].copy()
     wrong[0, :2] = 4
