@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 
 import pytest
@@ -135,7 +136,8 @@ def test_a_flipped_byte_fails_and_is_not_dissected(tmp_path):
 
 def test_the_model_is_built_once(quick, tmp_path, monkeypatch):
     built = []
-    monkeypatch.setattr("fusionzoo.hub.verify.fill", lambda *args, **more: built.append(1) or fill(*args, **more))
+    verify = importlib.import_module("fusionzoo.hub.verify")
+    monkeypatch.setattr(verify, "fill", lambda *args, **more: built.append(1) or fill(*args, **more))
     run(write(tmp_path))
     assert len(built) == 1
 
