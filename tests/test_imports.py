@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "_check": {"hub", "dissect", "data"},
     "dissect": {"models", "probes", "metrics", "data"},
     "report": {"dissect", "metrics"},
-    "train": {"models", "metrics", "data", "hub"},
+    "train": {"models", "metrics", "data", "hub", "preprocess"},
     "hub": {"models", "registry", "preprocess"},
     "models": {"fusion", "probes", "registry", "preprocess"},
     "fusion": {"probes", "registry"},

@@ -1,17 +1,25 @@
 """`fusionzoo finetune MODEL --data SPEC --out DIR`: flags -> `fusionzoo.train.Settings` -> a checkpoint folder.
 
-Each field of Settings has one flag with the same default; a test compares the two.
+Each field of Settings is one flag, with its default and help.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import click
 
 from fusionzoo.cli.output import json_option, note, print_json, say
+from fusionzoo.errors import FusionZooError
+from fusionzoo.train.settings import Settings
 
 __all__ = ["command"]
 
@@ -50,8 +58,33 @@ class _Pair(click.ParamType):
             return key, text
 
 
-WHOLE, REAL, PAIR = _Numbers(int), _Numbers(float), _Pair()
-_AUXILIARY = {"consistency": 0.1, "decorrelation": 0.1}
+def _option(f: Field[Any], hint: Any) -> Callable[[Any], Any]:
+    """The flag of a field of Settings, of type `hint`."""
+    flag, text = "--" + f.name.replace("_", "-"), f.metadata["help"]
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(t for t in get_args(hint) if t is not type(None))
+    if hint is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", default=f.default, show_default=True, help=text)
+    if get_origin(hint) is dict:
+        return click.option(flag, type=_Pair(), multiple=True, help=text)
+    default: Any = f.default
+    given: dict[str, Any] = {"default": default, "help": text, "show_default": default not in (None, "")}
+    if get_origin(hint) is tuple:
+        given["type"] = _Numbers(get_args(hint)[0])
+        given["show_default"] = "x".join(map(str, default)) if default else False
+    else:
+        given["type"] = click.Choice(f.metadata["choices"]) if f.metadata["choices"] else hint
+    if f.metadata["flag"]:
+        given["metavar"] = f.metadata["flag"]
+    return click.option(flag, **given)
+
+
+def _settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    hints = get_type_hints(Settings)
+    for f in reversed(fields(Settings)):
+        if f.name not in ("model", "data"):
+            function = _option(f, hints[f.name])(function)
+    return function
 
 
 @click.command(name="finetune")
@@ -60,54 +93,72 @@ _AUXILIARY = {"consistency": 0.1, "decorrelation": 0.1}
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for the checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was cut off, in the same folder with equal flags.")
 @click.option("--device", help="cpu, cuda, ...; default: cuda where there is one.")
-@click.option("--num-classes", type=int, help="Of the data's label map (nyuv2: 40, 13 or 4).")
-@click.option(
-    "--init", default="", metavar="DIR", help="Converted ImageNet encoder for both streams (fusionzoo convert)."
-)
-@click.option("--train-split", default="train", show_default=True)
-@click.option("--val-split", default="val", show_default=True, help="'' trains without validation.")
-@click.option("--val-every", type=int, default=1, show_default=True, help="Epochs between validations.")
-@click.option("--epochs", type=int, default=30, show_default=True)
-@click.option("--batch-size", type=int, default=16, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--lr", type=float, default=1e-3, show_default=True, help="Peak learning rate of new parts (AdamW).")
-@click.option("--encoder-lr", type=float, default=3e-4, show_default=True, help="The same for encoders from --init.")
-@click.option("--weight-decay", type=float, default=0.01, show_default=True)
-@click.option("--size", type=WHOLE, default=(128, 160), show_default="128x160", help="Training crop, height x width.")
-@click.option("--base", type=WHOLE, default=(120, 160), show_default="120x160", help="Whole image at zoom 1.")
-@click.option("--scale", type=REAL, default=(1.0, 1.6), show_default="1.0x1.6", help="Range of the random zoom.")
-@click.option("--test-size", type=WHOLE, help="Whole image at validation; default: --base.")
-@click.option("--jitter", type=float, default=0.3, show_default=True, help="Strength of the colour jitter.")
-@click.option("--ema", type=float, default=0.995, show_default=True, help="Decay of the averaged weights; 0: none.")
-@click.option("--balance", type=float, default=0.0, show_default=True, help="Power of the class weights.")
-@click.option("--auxiliary", type=PAIR, multiple=True, help="Factor of an auxiliary loss. [default: 0.1 each]")
-@click.option("--drop-modality", type=float, default=0.0, show_default=True, help="Share of images that lose an input.")
-@click.option("--decoder-args", type=PAIR, multiple=True, help="Option of a new model's decoder.")
-@click.option("--fusion-args", type=PAIR, multiple=True, help="Option of a new model's fusion blocks.")
-@click.option("--amp/--no-amp", default=False, show_default=True, help="bfloat16 autocast.")
-@click.option("--half/--no-half", default=False, show_default=True, help="Save matrices in float16.")
-@click.option("--limit", type=int, help="Use at most so many images of each split.")
+@_settings_options
 @json_option
 def command(model: str, data: str, out: str, resume: bool, device: str | None, as_json_: bool, **flags: Any) -> None:
     """Train a model, or continue from a checkpoint, on your data.
 
-    MODEL is an architecture (new weights) or a checkpoint (bundled name, folder, Hub name). The best checkpoint by
-    validation mIoU is kept; after a kill, --resume goes on from the last whole epoch.
+    MODEL is an architecture (new weights) or a checkpoint (bundled name, folder, Hub name), which is fitted to the
+    classes of the data. The best checkpoint by validation mIoU is kept, loadable at any time; after Ctrl-C or a kill,
+    --resume goes on from the last whole epoch.
     """
-    from fusionzoo.train import Settings, finetune
+    from fusionzoo.train import finetune
 
-    flags["auxiliary"] = dict(flags["auxiliary"]) or dict(_AUXILIARY)
-    for name in ("decoder_args", "fusion_args"):
-        flags[name] = dict(flags[name])
+    for f in fields(Settings):
+        if f.default_factory is not MISSING:
+            flags[f.name] = dict(flags[f.name]) or f.default_factory()
     settings = Settings(model=model, data=data, **flags)
-    last = finetune(
-        settings, out, resume=resume, device=device, progress=lambda line: note(_line(line, settings.epochs))
-    )
+    with _stoppable(out):
+        last = finetune(settings, out, resume=resume, device=device, note=_remark,
+                        progress=lambda line: note(_line(line, settings.epochs)))  # fmt: skip
     if as_json_:
         print_json({"out": out, **last})
         return
     best = last.get("best_miou")
     say(f"wrote {out}" + ("" if best is None else f"; best validation mIoU {100 * best:.1f}"))
+
+
+class _Terminated(BaseException):
+    """SIGTERM has come."""
+
+
+class _Stopped(FusionZooError):
+    """A run that was stopped from outside, with what is left of it."""
+
+    def __init__(self, out: str, signal_number: int) -> None:
+        kept = (Path(out) / "model.safetensors").is_file()
+        state = (Path(out) / "state.pt").is_file()
+        self.exit_status = 128 + signal_number
+        super().__init__(
+            ("stopped" if signal_number == signal.SIGTERM else "interrupted")
+            + (f"; {out} holds the best weights so far" if kept else "; no epoch was finished")
+            + (", the same command with --resume goes on" if state else ", the same command with --resume begins again"
+               if Path(out).is_dir() else "")
+        )  # fmt: skip
+
+
+@contextmanager
+def _stoppable(out: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a run in one line that says how to go on."""
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        raise _Terminated
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _Stopped(out, signal.SIGINT) from None
+    except _Terminated:
+        raise _Stopped(out, signal.SIGTERM) from None
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _remark(text: str) -> None:
+    note(f"note: {text}")
 
 
 def _line(line: dict[str, Any], epochs: int) -> str:

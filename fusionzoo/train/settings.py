@@ -10,67 +10,82 @@ from fusionzoo.errors import InputError, closest
 __all__ = ["Settings"]
 
 
+def _setting(default: Any, text: str, *, flag: str = "", choices: tuple[str, ...] = (), free: bool = False) -> Any:
+    """A field with the help of its flag. `free`: changes no number, so that a resumed run may differ in it."""
+    about = {"help": text, "flag": flag, "choices": choices, "free": free}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=about)
+    return field(default=default, metadata=about)
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Settings of `finetune`.
+    """Settings of `finetune`; every field is a flag of `fusionzoo finetune`, with this help.
 
-    Args:
-        model: an architecture name, or a checkpoint to continue from (bundled name, folder, Hub id).
-        data: "planted", "nyuv2:PATH", "folder:PATH".
-        num_classes: of the data set's label map; None: its default.
-        init: folder of a converted ImageNet encoder (`fusionzoo convert`), "" for random weights.
-        train_split, val_split: split names; val_split "" trains without validation and keeps the last weights.
-        val_every: epochs between validations; the last epoch is always validated.
-        epochs, batch_size, seed: as usual. A data set generated on the fly counts its own length as an epoch.
-        lr, encoder_lr: AdamW peak learning rates of the new parts and of initialised encoders; weight_decay.
-        size: crop (H, W). base: size of the whole image at zoom 1. scale: range of the zoom. test_size: whole image
-            at validation.
-        jitter: strength of the colour jitter.
-        ema: decay of the averaged weights that are validated and saved, 0 for none.
-        balance: power of the class weights (see `class_weights`).
-        auxiliary: factors of the model's auxiliary losses by name.
-        drop_modality: probability that a training image loses one of its modalities (chosen evenly).
-        decoder_args, fusion_args: options of new models.
-        amp: bfloat16 autocast. half: save matrices in float16.
+    `model` is an architecture name, or a checkpoint to continue from (bundled name, folder, Hub id). `data` is
+    "planted", "nyuv2:PATH" or "folder:PATH".
+
+    >>> Settings("sum_mobilenetv1-025_fpn", "planted").epochs
+    30
     """
 
     model: str
     data: str
-    num_classes: int | None = None
-    init: str = ""
-    train_split: str = "train"
-    val_split: str = "val"
-    val_every: int = 1
-    epochs: int = 30
-    batch_size: int = 16
-    seed: int = 0
-    lr: float = 1e-3
-    encoder_lr: float = 3e-4
-    weight_decay: float = 0.01
-    size: tuple[int, int] = (128, 160)
-    base: tuple[int, int] = (120, 160)
-    scale: tuple[float, float] = (1.0, 1.6)
-    test_size: tuple[int, int] | None = None
-    jitter: float = 0.3
-    ema: float = 0.995
-    balance: float = 0.0
-    auxiliary: dict[str, float] = field(default_factory=lambda: {"consistency": 0.1, "decorrelation": 0.1})
-    drop_modality: float = 0.0
-    decoder_args: dict[str, Any] = field(default_factory=dict)
-    fusion_args: dict[str, Any] = field(default_factory=dict)
-    amp: bool = False
-    half: bool = False
-    limit: int | None = None
+    num_classes: int | None = _setting(None, "Of the data's label map (nyuv2: 40, 13 or 4).")
+    init: str = _setting("", "Converted ImageNet encoder for both streams (fusionzoo convert).", flag="DIR", free=True)
+    train_split: str = _setting("train", "Split to train on.")
+    val_split: str = _setting("val", "Split to validate on; '' trains without and keeps the last weights.")
+    val_every: int = _setting(1, "Epochs between validations; the last is always validated.")
+    epochs: int = _setting(30, "Passes over the training data.")
+    batch_size: int = _setting(16, "Images a step.")
+    seed: int = _setting(0, "Of new weights, order and augmentation.")
+    lr: float = _setting(1e-3, "Peak learning rate of new parts (AdamW).")
+    encoder_lr: float = _setting(3e-4, "The same for encoders from --init.")
+    weight_decay: float = _setting(0.01, "Of matrices and kernels; vectors are not decayed.")
+    size: tuple[int, int] = _setting((128, 160), "Training crop, height x width.")
+    base: tuple[int, int] = _setting((120, 160), "Whole image at zoom 1.")
+    scale: tuple[float, float] = _setting((1.0, 1.6), "Range of the random zoom.")
+    test_size: tuple[int, int] | None = _setting(None, "Whole image at validation; default: --base.")
+    jitter: float = _setting(0.3, "Strength of the colour jitter.")
+    ema: float = _setting(0.995, "Decay of the averaged weights, which are validated and saved; 0: none.")
+    balance: float = _setting(0.0, "Power of the class weights; 1: median frequency.")
+    auxiliary: dict[str, float] = _setting(
+        {"consistency": 0.1, "decorrelation": 0.1}, "Factor of an auxiliary loss. [default: 0.1 each]"
+    )
+    drop_modality: float = _setting(0.0, "Share of images that lose an input, rgb or x evenly.")
+    decoder_args: dict[str, Any] = _setting({}, "Option of a new model's decoder.")
+    fusion_args: dict[str, Any] = _setting({}, "Option of a new model's fusion blocks.")
+    amp: bool = _setting(False, "bfloat16 autocast.")
+    half: bool = _setting(False, "Save matrices in float16.")
+    limit: int | None = _setting(None, "Use at most so many images of each split.")
+    align: bool = _setting(False, "Resample x of another size than rgb to it, by nearest.")
+    empty: str = _setting("refuse", "Images without any valid x: refuse, skip them, or keep them for their rgb.",
+                          choices=("refuse", "skip", "keep"))  # fmt: skip
+    cache: bool = _setting(True, "Keep decoded images in memory.", free=True)
+    workers: int = _setting(0, "Processes that read and augment images.", free=True)
 
     def __post_init__(self) -> None:
         for name in ("size", "base", "scale", "test_size"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
-        if self.epochs < 1 or self.batch_size < 1:
-            raise InputError(f"epochs ({self.epochs}) and batch_size ({self.batch_size}) start at 1")
+        for name, low in (("epochs", 1), ("batch_size", 1), ("val_every", 1), ("workers", 0), ("lr", 0),
+                          ("encoder_lr", 0), ("weight_decay", 0), ("balance", 0)):  # fmt: skip
+            if not low <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name} ({getattr(self, name)}) starts at {low}")
+        for name in ("size", "base", "test_size"):
+            if (value := getattr(self, name)) is not None and (len(value) != 2 or min(value) < 1):
+                raise InputError(f"{name} {value} is not (height, width), both positive")
         if not 0 <= self.ema < 1 or not 0 <= self.drop_modality <= 1:
             raise InputError(f"ema {self.ema} is not in [0, 1), or drop_modality {self.drop_modality} not in [0, 1]")
+        for f in fields(self):
+            if (choices := f.metadata.get("choices")) and getattr(self, f.name) not in choices:
+                raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give one of {', '.join(choices)}")
+
+    @classmethod
+    def free(cls) -> frozenset[str]:
+        """Fields in which a resumed run may differ: names of places, and what changes no number."""
+        return frozenset({"model", "data"} | {f.name for f in fields(cls) if f.metadata.get("free")})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -13,7 +13,7 @@ from fusionzoo.cli import main
 from fusionzoo.cli.finetune import command
 from fusionzoo.hub import from_pretrained, records, verify
 from fusionzoo.train import Settings
-from fusionzoo.train import loop as loop_module
+from fusionzoo.train.recipe import command as recorded_command
 
 SMALL = [
     "--data", "planted", "--epochs", "2", "--batch-size", "4", "--limit", "8", "--size", "64x64", "--base", "64x64",
@@ -55,7 +55,7 @@ def test_the_recorded_command_gives_the_same_settings_again(monkeypatch: pytest.
     )  # fmt: skip
     seen: list[Settings] = []
     monkeypatch.setattr("fusionzoo.train.finetune", lambda settings, out, **options: seen.append(settings) or {})
-    words = shlex.split(loop_module.command(settings, "out"))
+    words = shlex.split(recorded_command(settings, "out"))
     result = CliRunner().invoke(main, words[1:])
     assert result.exit_code == 0, result.stderr
     assert seen == [settings]

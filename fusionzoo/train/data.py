@@ -1,0 +1,101 @@
+"""The data of a training run: opened as the model takes it, kept in memory or not, read by workers or not."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from fusionzoo.data import Cached, as_kind, parse_spec
+from fusionzoo.errors import InputError, UnknownNameError
+from fusionzoo.models import FusionModel
+from fusionzoo.train.settings import Settings
+
+__all__ = ["Selected", "loader", "sample_bytes", "training_data", "validation_data"]
+
+_LABEL_MAPS = (40, 13, 4)  # of NYU Depth v2
+
+
+class Selected(Dataset[dict[str, Any]]):
+    """Some samples of `dataset`, by their indices; every other attribute is the dataset's own."""
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset, self.indices = dataset, list(indices)
+        self.ids = [dataset.ids[i] for i in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample: dict[str, Any] = self.dataset[self.indices[index]]
+        return sample
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":  # while unpickling, `dataset` is not there yet
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+def training_data(settings: Settings, start: FusionModel | None) -> Any:
+    """The training split, large enough for the largest zoom, as the checkpoint `start` takes it; not augmented."""
+    zoomed = (round(settings.base[0] * settings.scale[1]), round(settings.base[1] * settings.scale[1]))
+    return _open(settings, start, split=settings.train_split, size=zoomed, label_size="input")
+
+
+def validation_data(settings: Settings, start: FusionModel | None) -> Any:
+    """The validation split at the size of validation, labels at full resolution; None without one."""
+    if not settings.val_split:
+        return None
+    try:
+        return _open(settings, start, split=settings.val_split, size=settings.test_size or settings.base)
+    except UnknownNameError as error:
+        raise InputError(f"{error}; --val-split names the validation split, '' trains without validation") from error
+
+
+def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
+    kind = settings.data.partition(":")[0]
+    classes = settings.num_classes
+    if classes is None and kind == "nyuv2" and start is not None and start.num_classes in _LABEL_MAPS:
+        classes = start.num_classes
+    options |= {"num_classes": classes, "limit": settings.limit}
+    if kind != "planted":
+        options |= {"align": settings.align or None}
+    data = parse_spec(settings.data, **options)
+    fitted = data
+    if start is not None:
+        way = f"start from the architecture's name instead: fusionzoo finetune {start.architecture}"
+        try:
+            fitted = as_kind(data, start.preprocess.x_kind)
+        except InputError as error:
+            raise InputError(f"{error}; {way}") from error
+        if fitted.x_channels != start.x_channels:
+            raise InputError(
+                f"{settings.model} takes {start.x_channels} x channels, {data.name} has {fitted.x_channels}; {way}"
+            )
+    if not settings.cache:
+        return fitted
+    return parse_spec(settings.data, **options, cache=True) if fitted is data else Cached(fitted)
+
+
+def sample_bytes(data: Any) -> int:
+    """Bytes that a sample of `data` takes in a cache, judged by the first; depth files may take half as much for x."""
+    first = data[0]
+    return int(first["rgb"].numel() + 4 * first["x"].numel() + first["label"].numel())
+
+
+def loader(
+    data: Any, batch_size: int, *, workers: int = 0, collate_fn: Callable[..., Any] = list, **options: Any
+) -> Any:
+    """A DataLoader of `data`; by default its batches are lists of samples, of any sizes.
+
+    Workers are forks, which fill one cache together; a signal to stop ends them silently.
+    """
+    context = "fork" if workers else None
+    return DataLoader(data, batch_size, collate_fn=collate_fn, num_workers=workers, worker_init_fn=_quiet,
+                      multiprocessing_context=context, **options)  # fmt: skip
+
+
+def _quiet(worker: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,100 @@
+"""The last look before training: both splits are gone through once, and what would stop or spoil the run is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fusionzoo.errors import InputError
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.train.data import Selected, sample_bytes
+from fusionzoo.train.settings import Settings
+from fusionzoo.train.statistics import Survey, survey
+
+__all__ = ["ready", "remarks"]
+
+LARGE = 2 << 30
+"""Bytes of a cache from which on its size is said."""
+
+
+def ready(
+    train: Any, val: Any, settings: Settings, say: Callable[[str], None], preprocess: Preprocess | None
+) -> tuple[Any, Any, Survey]:
+    """(training data, validation data, what was found in the training data), images without x handled as asked.
+
+    Args:
+        preprocess: of the checkpoint that training starts from.
+
+    Raises:
+        InputError: images without any valid x that the settings do not skip or keep, no labels at all, an x channel
+            that is constant or missing everywhere; unusable samples by name.
+    """
+    if settings.cache:
+        size = sum(len(data) * sample_bytes(data) for data in (train, val) if data is not None)
+        if size > LARGE:
+            say(
+                f"the cache will hold {size / (1 << 30):.1f} GiB; --no-cache reads images anew, --workers N in parallel"
+            )
+    out: list[tuple[Any, Survey | None]] = []
+    for role, data in (("training", train), ("validation", val)):
+        if data is None:
+            out.append((None, None))
+            continue
+        found = survey(data, preprocess=preprocess if role == "training" else None, workers=settings.workers)
+        _refuse_unusable(found, data, role)
+        out.append((_without_empty(data, found, settings, role, say), found))
+    (train, seen), (val, _) = out
+    assert seen is not None
+    return train, val, seen
+
+
+def _without_empty(data: Any, found: Survey, settings: Settings, role: str, say: Callable[[str], None]) -> Any:
+    if not found.empty:
+        return data
+    names = ", ".join(str(data.ids[i]) for i in found.empty[:5]) + (", ..." if len(found.empty) > 5 else "")
+    what = f"{len(found.empty)} of {found.n} {role} images have no valid {data.x_kind} in any pixel ({names})"
+    if settings.empty == "refuse":
+        raise InputError(f"{what}; --empty skip leaves them out, --empty keep uses their rgb")
+    if settings.empty == "keep":
+        say(f"{what}: kept, their x counts as absent")
+        return data
+    say(f"{what}: left out")
+    gone = set(found.empty)
+    return Selected(data, [i for i in range(found.n) if i not in gone])
+
+
+def remarks(found: Survey, data: Any) -> list[str]:
+    """What a person should know before training: x unlike what the weights saw, classes without labels."""
+    out = []
+    count, first = found.unlike
+    if count >= found.n / 10 and first:
+        out.append(f"x of {count} of {found.n} training images is unlike what the weights saw; {first}")
+    absent = [name for name, n in zip(data.class_names, found.pixels.tolist(), strict=True) if n == 0]
+    if absent:
+        named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        out.append(
+            f"{len(absent)} of {len(data.class_names)} classes have no labelled pixel in the training data: {named}"
+        )
+    return out
+
+
+def _refuse_unusable(found: Survey, data: Any, role: str) -> None:
+    """InputError where nothing can be learnt from or measured on `data`: no labels, or x that says nothing.
+
+    Args:
+        role: "training" or "validation".
+    """
+    where = f"the {role} data ({data.name}, split {data.split!r})"
+    if not bool(found.pixels.any()):
+        further = "; --val-split '' trains without validation" if role == "validation" else ""
+        raise InputError(f"{where} has no labelled pixel in {found.n} images; name a labelled split{further}")
+    if role != "training":
+        return
+    if not found.x_quantiles:
+        raise InputError(f"{where} has no valid x in any of {found.n} images: nothing to learn a second modality from")
+    for channel, (mean, std) in enumerate(zip(found.x_mean, found.x_std, strict=True)):
+        if std <= 1e-4 * max(1.0, abs(mean)):
+            raise InputError(
+                f"{where}: channel {channel} of x is {mean:.4g} everywhere; a constant tells a model nothing"
+                " (are these the right files and x_scale?)"
+            )

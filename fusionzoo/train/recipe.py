@@ -1,0 +1,55 @@
+"""How a run is written down: the command that repeats it and what its record says."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.hub.convert import encoder_state
+from fusionzoo.train.settings import Settings
+
+__all__ = ["command", "record_fields"]
+
+
+def command(settings: Settings, out: Path | str) -> str:
+    """The command line that repeats the run; paths are shortened to their last part.
+
+    >>> command(Settings("sum_mobilenetv1-025_fpn", "folder:/data/rooms", epochs=3, size=(64, 96)), "/tmp/run")
+    'fusionzoo finetune sum_mobilenetv1-025_fpn --data folder:rooms --out run --epochs 3 --size 64x96'
+    """
+    defaults = Settings(settings.model, settings.data).to_dict()
+    words = ["fusionzoo finetune", shlex.quote(settings.model), "--data", shlex.quote(_short(settings.data)), "--out",
+             shlex.quote(Path(out).name)]  # fmt: skip
+    for key, value in settings.to_dict().items():
+        if key in ("model", "data", "cache", "workers") or value == defaults[key]:
+            continue
+        flag = "--" + key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else "--no-" + flag[2:])
+        elif isinstance(value, dict):
+            words += [f"{flag} {k}={v}" for k, v in value.items()]
+        elif isinstance(value, list):
+            words.append(f"{flag} {'x'.join(map(str, value))}")
+        else:
+            words.append(f"{flag} {shlex.quote(Path(value).name if key == 'init' else str(value))}")
+    return " ".join(words)
+
+
+def record_fields(settings: Settings, out: Path, train: Any, seconds: float) -> dict[str, Any]:
+    """Recipe and data of a checkpoint's record."""
+    recipe = {"command": command(settings, out), "seed": settings.seed, "epochs": settings.epochs,
+              "resolution": list(settings.size), "init": _origin(settings), "seconds": round(seconds, 1)}  # fmt: skip
+    return {"recipe": recipe, "data": [{"name": train.name, "split": settings.train_split, "n": len(train)}]}
+
+
+def _short(spec: str) -> str:
+    kind, colon, path = spec.partition(":")
+    return f"{kind}:{Path(path).name}" if colon else kind
+
+
+def _origin(settings: Settings) -> str:
+    if not settings.init:
+        return "random"
+    origin = encoder_state(settings.init)[1].get("origin", "")
+    return f"both encoders from {origin}; x stem: RGB kernel summed over its channels"

@@ -1,0 +1,91 @@
+"""The model that a run starts from: a new one, or a checkpoint fitted to the data's classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from fusionzoo.errors import InputError
+from fusionzoo.hub.convert import encoder_state
+from fusionzoo.hub.load import from_pretrained
+from fusionzoo.models import FusionModel, TwoStream, create_model, reset_classes
+from fusionzoo.models.base import init_x_from_rgb
+from fusionzoo.models.presets import is_architecture
+from fusionzoo.train.settings import Settings
+from fusionzoo.train.statistics import Survey
+
+__all__ = ["checkpoint", "encoders", "fit_classes", "new_model", "with_statistics"]
+
+
+def checkpoint(settings: Settings) -> FusionModel | None:
+    """The checkpoint that the settings name; None when they name an architecture."""
+    if is_architecture(settings.model):
+        return None
+    model = from_pretrained(settings.model)
+    for option in ("init", "decoder_args", "fusion_args"):
+        if getattr(settings, option):
+            raise InputError(
+                f"{option} belongs to new models, and {settings.model} is a checkpoint with weights of its own; leave"
+                f" it out, or start from the architecture's name, {model.architecture}"
+            )
+    return model
+
+
+def fit_classes(model: FusionModel, data: Any, name: str) -> tuple[FusionModel, str]:
+    """`model` for the classes of `data`, by their names, and one line on what was kept and what is new.
+
+    Classes that are the same in the same order keep all weights, and so do as many classes that the checkpoint does not
+    name; others get new classifiers. The names are the data's in any case.
+    """
+    ours, theirs = list(model.class_names), list(data.class_names)
+    if ours == theirs:
+        return model, f"{name}: all weights kept, the {len(ours)} classes are those of {data.name}"
+    if len(ours) == len(theirs) and ours == [f"class {i}" for i in range(len(ours))]:
+        model.set_classes(theirs)
+        return model, f"{name}: all weights kept; it does not name its {len(ours)} classes: taken for the data's"
+    fitted, new = reset_classes(model, theirs)
+    layers = list(dict.fromkeys(key.rpartition(".")[0] for key in new))
+    total = len(model.state_dict())
+    return fitted, (
+        f"{name}: {total - len(new)} of {total} tensors kept; new for the {len(theirs)} classes of {data.name}"
+        f" (the checkpoint has {len(ours)}{' others' if len(ours) == len(theirs) else ''}): {', '.join(layers[:8])}"
+        + (", ..." if len(layers) > 8 else "")
+    )
+
+
+def new_model(settings: Settings, data: Any) -> FusionModel:
+    """The architecture that the settings name with random weights, or with encoders from `init`, for `data`."""
+    encoder, config = encoder_state(settings.init) if settings.init else ({}, {})
+    neutral = (0.0,) * data.x_channels, (1.0,) * data.x_channels  # until the data has been looked through
+    preprocess = {**config.get("preprocess", {}), "x_kind": data.x_kind, "x_mean": neutral[0], "x_std": neutral[1]}
+    options: dict[str, Any] = {"decoder_args": settings.decoder_args} if settings.decoder_args else {}
+    if settings.fusion_args:
+        options["fusion_args"] = settings.fusion_args
+    model = create_model(settings.model, num_classes=data.num_classes, x_channels=data.x_channels,
+                         preprocess=preprocess, **options)  # fmt: skip
+    model.set_classes(data.class_names)
+    model.input_size = settings.test_size or settings.base
+    if encoder:
+        for module in encoders(model):
+            try:
+                module.load_state_dict(init_x_from_rgb(encoder, module.state_dict()), strict=True)
+            except (KeyError, RuntimeError) as error:
+                raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
+    return model
+
+
+def encoders(model: FusionModel) -> list[nn.Module]:
+    """The encoders of a composed model."""
+    if isinstance(model, TwoStream):
+        return [model.rgb_encoder, model.x_encoder]
+    return [m for n, m in model.named_modules() if n.rpartition(".")[2] == "encoder"]
+
+
+def with_statistics(model: FusionModel, found: Survey, *, new: bool) -> None:
+    """Stores in the model's preprocessing what its weights will have seen; the normalisation of a new model too."""
+    seen: dict[str, Any] = {"x_quantiles": found.x_quantiles, "x_missing": found.x_missing}
+    if new:
+        seen |= {"x_mean": found.x_mean, "x_std": found.x_std}
+    model.preprocess = replace(model.preprocess, **seen)
