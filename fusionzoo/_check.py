@@ -16,6 +16,7 @@ from typing import Any
 from fusionzoo.data import as_kind, parse_spec
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.effects import Effects
+from fusionzoo.dissect.engine import fitted
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.trace import trace as trace_effects
@@ -216,7 +217,7 @@ def open_data(
     Raises:
         UnknownNameError, InputError: no such data, data of which the model's x cannot be made, or of other classes.
     """
-    dataset = _dataset(data, split, size, limit, model, record) if isinstance(data, str) else data
+    dataset = _dataset(data, split, size, limit, model, record) if isinstance(data, str) else fitted(model, data)
     _same_classes(model, dataset, record)
     return dataset
 

@@ -209,3 +209,12 @@ def test_where_the_report_goes(tmp_path):
     assert report_path(tmp_path / "a.b") == tmp_path / "a.b.json"
     assert report_path(tmp_path / "a.html") == tmp_path / "a.json"
     assert report_path("run/", ".html").as_posix() == "run/report.html"
+
+
+def test_three_images_and_a_subset_of_a_users_data(tmp_path):
+    write(tmp_path)
+    few = [planted()[i] for i in range(3)]
+    result = check(tmp_path, few, None, progress=False)
+    assert result.ok and result.dissection.data.n == 3 and result.dissection.segmentation["both"].miou is not None
+    part = check(tmp_path, torch.utils.data.Subset(planted(), [0, 2]), None, progress=False)
+    assert part.dissection.data.n == 2 and part.dissection.data.class_names == planted().class_names

@@ -41,11 +41,11 @@ def command(
     NAME is a bundled checkpoint (fusionzoo list), a checkpoint folder, or hf-hub:org/name. The effect of an edit is the
     mIoU (and the IoU of each class) that it costs; of `restore`, what it brings back while a modality is missing.
     """
-    from fusionzoo.dissect.trace import DEFAULT, trace
+    from fusionzoo.dissect.trace import trace
 
     model, dataset, known = subject(name, data, split, limit, revision, index, out)
     found = trace(
-        model, dataset, edits=edits or DEFAULT, points=points or None, limit=limit, batch_size=batch_size,
+        model, dataset, edits=edits or None, points=points or None, limit=limit, batch_size=batch_size,
         channel_groups=channel_groups, concepts=concepts or None, progress=not quiet, state=state, name=known,
     )  # fmt: skip
     conclude(found, trace_text, out, as_json_)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fusionzoo.data.adapt import Adapted, adapt
 from fusionzoo.data.base import Cached, SegmentationDataset, WithTransform, collate
 from fusionzoo.data.folder import Folder
 from fusionzoo.data.geometry import WithGeometry, geometry_concepts
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fusionzoo.data.planted import Planted
 
 __all__ = [
+    "Adapted",
     "Cached",
     "Folder",
     "NYUv2",
@@ -31,6 +33,7 @@ __all__ = [
     "WithGrey",
     "WithHHA",
     "WithTransform",
+    "adapt",
     "as_kind",
     "collate",
     "eval_transform",

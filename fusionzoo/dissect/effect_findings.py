@@ -39,7 +39,7 @@ def _trace(found: Trace, x: str) -> list[Finding]:
         said.append(
             f"the prediction rests most on {words(_place(r, x) for r in top)}: points of mIoU lost when ablated"
         )
-    elif found.ranking:
+    elif any(r.effect_error is not None for r in found.ranking):
         said.append("no level of either modality matters measurably by itself")
     for missing in ("rgb", "x"):
         back = [r for r in found.restored if r.stream == missing and r.signal and r.share is not None and r.effect > 0]

@@ -29,20 +29,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from fusionzoo.data import collate
+from fusionzoo.data import adapt, collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect import relate, summary, vectors
 from fusionzoo.dissect.absence import check_policy
 from fusionzoo.dissect.feed import Feeder, needs_others, normalised, unwrapped
 from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.plan import EXTRA, METRICS, Pass, Plan, Split, make_plan
-from fusionzoo.dissect.results import DataInfo, Dissection, ModelInfo, Protocol, write_atomic
+from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, ModelInfo, Protocol, write_atomic
 from fusionzoo.dissect.tally import PointInfo, Settings, Tally
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
 from fusionzoo.probes import listen, probe_points, select
 
-__all__ = ["dissect", "evaluating"]
+__all__ = ["chosen_images", "dissect", "evaluating", "fitted"]
 
 TAU = 0.05
 """Chosen on a trained MobileNet v1 0.25 hybrid (16 to 256 channels) and planted data: against 0.005, the mean concept
@@ -81,9 +81,11 @@ def dissect(
 
     Args:
         model: a FusionModel; it runs in eval mode on the device where it is.
-        data: a dataset of `fusionzoo.data` (or alike: samples with rgb, x, label, id; `class_names`, `x_kind`, ...).
+        data: a dataset of `fusionzoo.data`, a `Subset` or `ConcatDataset` of such, a list of samples, or a user's own:
+            anything with a length whose items have rgb, x and label, see `fusionzoo.data.adapt`.
         points: probe names or patterns to keep to; all by default.
-        metrics: some of `fusionzoo.dissect.plan.METRICS`; all of them by default; fewer metrics, less work. Beside them
+        metrics: some of `fusionzoo.dissect.plan.METRICS`; all of them by default (of fewer than 4 images without
+            "concepts", which need two halves to learn from and held-out images); fewer metrics, less work. Beside them
             "concept_contribution": what each modality gives to the concepts at the fused points.
         batch_size: images for one forward pass.
         limit: use that many images, evenly spread over the data.
@@ -120,11 +122,12 @@ def dissect(
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
     started = time.monotonic()
-    _check_fit(model, data)
-    data, names = concept_data(data, concepts)
+    data, names = concept_data(fitted(model, data), concepts)
     number = None if concepts == "labels" else len(names)
-    indices = _indices(data, limit)
+    indices = chosen_images(data, limit)
     seed = int(getattr(data, "seed", 0)) if seed is None else seed
+    if metrics is None and len(indices) < FEWEST:
+        metrics = [m for m in METRICS if m != "concepts"]
     if absence == "permute" and len(indices) < 2:
         raise InputError('absence "permute" takes a modality from another image, here is one image only')
     with evaluating(model):
@@ -191,7 +194,7 @@ def _levels(model: nn.Module, points: str | Sequence[str] | None) -> dict[int, d
     return {level: at for level, at in kept.items() if at}
 
 
-def _indices(data: Any, limit: int | None) -> list[int]:
+def chosen_images(data: Any, limit: int | None) -> list[int]:
     n = len(data)
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; give 1 or more, or leave it out for all images")
@@ -201,16 +204,13 @@ def _indices(data: Any, limit: int | None) -> list[int]:
     return [i * n // count for i in range(count)]
 
 
-def _check_fit(model: nn.Module, data: Any) -> None:
-    """Refuses data that the model cannot have been made for."""
+def fitted(model: nn.Module, data: Any) -> Any:
+    """The data as a data set with names (`fusionzoo.data.adapt`); refuses what the model cannot have been made for."""
     plain = unwrapped(model)
     if not hasattr(plain, "levels") or not hasattr(plain, "preprocess"):
         raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its levels and its preprocessing")
-    for attribute in ("name", "split", "class_names", "num_classes", "x_kind", "x_channels", "concepts", "describe"):
-        if not hasattr(data, attribute):
-            raise InputError(
-                f"{type(data).__name__} has no {attribute}: dissect needs a dataset as fusionzoo.data makes"
-            )
+    kind = plain.preprocess.x_kind.replace("inverse_depth", "depth")
+    data = adapt(data, class_names=plain.class_names, x_kind=kind, x_channels=plain.preprocess.x_channels)
     if len(plain.class_names) != data.num_classes:
         raise InputError(
             f"the model predicts {len(plain.class_names)} classes, {data.name} has {data.num_classes};"
@@ -222,6 +222,7 @@ def _check_fit(model: nn.Module, data: Any) -> None:
             f"the model takes {plain.preprocess.x_channels}-channel {kinds[0]}, {data.name} gives"
             f" {data.x_channels}-channel {kinds[1]}; fusionzoo.data.as_kind makes HHA and grey pictures of depth"
         )
+    return data
 
 
 @contextmanager
@@ -261,8 +262,10 @@ def _prepare(
     uneven = [level for level, at in levels.items() if len({shapes[p][2:] for p in at.values()}) > 1]
     gates = [p for p in measured if probes[p].role == "gate" and probes[p].low is not None]
     plan = make_plan(metrics, levels, measured, binarise=tau is not None, permuted=permuted, uneven=uneven, gates=gates)
-    if any(t.kind == "curve" for t in plan.tasks) and len(indices) < 4:
-        raise InputError(f"concepts need at least 4 images, here are {len(indices)}; give more, or other metrics")
+    if any(t.kind == "curve" for t in plan.tasks) and len(indices) < FEWEST:
+        raise InputError(
+            f"concepts need at least {FEWEST} images, here are {len(indices)}; give more, or other metrics"
+        )
     ends = {p: (probes[p].low, probes[p].high) if probes[p].role in SATURABLE else (None, None) for p in measured}
     info = {p: PointInfo(shapes[p][1], *ends[p], p in gates) for p in measured}
     settings = Settings(data.num_classes, info, concepts, data.ignore_index, tau, ridge)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from fusionzoo.dissect.results import Dissection, Drop, Level
+from fusionzoo.dissect.results import FEWEST, Dissection, Drop, Level
 
 __all__ = ["Finding", "findings", "words"]
 
@@ -59,6 +59,7 @@ def findings(d: Dissection) -> list[Finding]:
     """What the dissection says, most important first."""
     parts: Iterable[list[Finding]] = (
         _answer(d),
+        _few(d),
         _planted(d),
         _adds(d),
         _contribution(d),
@@ -131,6 +132,12 @@ def _answer(d: Dissection) -> list[Finding]:
         reads = next(s for s in drops if s not in unread) if len(unread) == 1 else None
         text = f"The model reads {name[reads]} only." if reads else "The model reads neither modality."
         return [Finding("info" if reads else "warn", text)]
+    if all(drop.miou_error is None for drop in drops.values()):
+        lost = ", ".join(f"{points(drop.miou or 0.0)} without {name[s]}" for s, drop in drops.items())
+        text = (
+            f"One group of images does not tell whether the model uses both modalities: it loses {lost}, error unknown"
+        )
+        return [Finding("warn", f"{text}; give more images.")]
     if len(used) == 2:
         lost = ", ".join(f"without {name[s]} it loses {_loss(drops[s])}" for s in ("rgb", "x"))
         return [Finding("info", f"The model uses both modalities: {lost}.")]
@@ -150,6 +157,15 @@ def _loss(drop: Drop) -> str:
     assert drop.miou is not None
     error = "" if drop.miou_error is None else f" +- {points(drop.miou_error)}"
     return f"{points(drop.miou)}{error} points"
+
+
+def _few(d: Dissection) -> list[Finding]:
+    """What so few images leave out."""
+    if d.data.n >= FEWEST or "concepts" in d.protocol.metrics or not d.protocol.metrics:
+        return []
+    images = "image" if d.data.n == 1 else "images"
+    text = f"with {d.data.n} {images} concepts, semantic variance and shared concepts are left out: they need {FEWEST}"
+    return [Finding("info", text)]
 
 
 def _adds(d: Dissection) -> list[Finding]:

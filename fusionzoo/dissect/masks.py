@@ -37,7 +37,7 @@ def concept_data(data: Any, concepts: str) -> tuple[Any, list[str]]:
         raise unknown("source of concepts", concepts, SOURCES)
     if concepts == "labels":
         return data, list(data.class_names)
-    if concepts == "geometry" and not isinstance(data, WithGeometry):
+    if concepts == "geometry" and not _shows_geometry(data):
         data = WithGeometry(data, None, EDGES)
     names = getattr(data, "mask_names", None)
     if not names:
@@ -46,6 +46,11 @@ def concept_data(data: Any, concepts: str) -> tuple[Any, list[str]]:
             " (H, W), and mask_names"
         )
     return data, list(names)
+
+
+def _shows_geometry(data: Any) -> bool:
+    """Whether the data, or what it is a part of, is a `WithGeometry`."""
+    return isinstance(data, WithGeometry) or (hasattr(data, "dataset") and _shows_geometry(data.dataset))
 
 
 def plain_data(data: Any) -> Any:

@@ -32,6 +32,7 @@ from fusionzoo.dissect.parts import (
 from fusionzoo.dissect.plain import FORMAT_VERSION, plain, read, versioned, write_atomic
 
 __all__ = [
+    "FEWEST",
     "FORMAT_VERSION",
     "STREAMS",
     "CKAValue",
@@ -60,6 +61,8 @@ __all__ = [
     "write_atomic",
 ]
 
+FEWEST = 4
+"""Images that concepts need: each training half one, the held-out part two."""
 STREAMS = ("rgb", "x", "fused")
 """The three representations of a level, in the order of every table."""
 

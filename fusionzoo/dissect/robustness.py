@@ -32,7 +32,7 @@ from fusionzoo.data import collate
 from fusionzoo.data.corrupt import CORRUPTIONS, check_severity, corrupt, severities
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.effects import Curve, Failures, Robustness, Setting
-from fusionzoo.dissect.engine import _check_fit, _indices, evaluating
+from fusionzoo.dissect.engine import chosen_images, evaluating, fitted
 from fusionzoo.dissect.feed import normalised
 from fusionzoo.dissect.plan import Split
 from fusionzoo.dissect.summary import number
@@ -95,7 +95,7 @@ def robustness(
 
     Args:
         model: a FusionModel; it runs in eval mode on the device where it is.
-        data: a dataset of `fusionzoo.data`, or alike.
+        data: as for `fusionzoo.dissect`.
         corruptions: names (keys of `fusionzoo.data.corrupt.CORRUPTIONS`, "missing_rgb", "missing_x"), or a mapping name
             -> severities (None: the defaults); by default DEFAULT.
         failures: also the summaries EMM, RMM and NM (up to six conditions more).
@@ -118,12 +118,12 @@ def robustness(
     started = time.monotonic()
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
-    _check_fit(model, data)
+    data = fitted(model, data)
     wanted = _wanted(corruptions, data.x_kind)
     if not wanted and not failures:
         raise InputError("nothing to measure: no corruption is chosen, and no failures")
     protocols = _protocols(data.x_kind) if failures else {}
-    indices = _indices(data, limit)
+    indices = chosen_images(data, limit)
     plan = conditions(wanted, protocols)
     with evaluating(model):
         first = collate([checked(data[indices[0]], data)])

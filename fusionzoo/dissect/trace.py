@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.effects import Trace
-from fusionzoo.dissect.engine import _check_fit, _indices, evaluating
+from fusionzoo.dissect.engine import chosen_images, evaluating, fitted
 from fusionzoo.dissect.feed import normalised
 from fusionzoo.dissect.intervention import EDITS, Intervention, interventions
 from fusionzoo.dissect.plan import Split
@@ -62,7 +62,7 @@ def trace(
     model: nn.Module,
     data: Any,
     *,
-    edits: Sequence[str] = DEFAULT,
+    edits: Sequence[str] | None = None,
     points: str | Sequence[str] | None = None,
     limit: int | None = None,
     batch_size: int = 8,
@@ -78,8 +78,8 @@ def trace(
 
     Args:
         model: a FusionModel; it runs in eval mode on the device where it is.
-        data: a dataset of `fusionzoo.data`, or alike.
-        edits: some of EDITS.
+        data: as for `fusionzoo.dissect`.
+        edits: some of EDITS; by default DEFAULT (of one image alone without "swap").
         points: probe names or patterns to keep to; by default the points of all levels. Other probes (gates, attention)
             may be named too.
         limit: use that many images, evenly spread over the data.
@@ -100,12 +100,14 @@ def trace(
         CheckFailed: the model's output is not finite.
     """
     started = time.monotonic()
-    kinds = _kinds(edits)
+    kinds = _kinds(DEFAULT if edits is None else edits)
     if batch_size < 1 or channel_groups < 1:
         raise InputError(f"batch_size ({batch_size}) and channel_groups ({channel_groups}) start at 1")
-    _check_fit(model, data)
+    data = fitted(model, data)
     wanted = _concepts(data, concepts)
-    indices = _indices(data, limit)
+    indices = chosen_images(data, limit)
+    if edits is None and len(indices) < 2:
+        kinds.remove("swap")
     if "swap" in kinds and len(indices) < 2:
         raise InputError("swapping between images needs at least 2 of them; give more, or other edits")
     with evaluating(model):

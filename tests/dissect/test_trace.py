@@ -516,7 +516,7 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match="no edit to trace with"):
         trace(Ladder(), data, edits=(), progress=False)
     with pytest.raises(InputError, match="at least 2"):
-        trace(Ladder(), ToyData(1), progress=False)
+        trace(Ladder(), ToyData(1), edits=("swap",), progress=False)
     with pytest.raises(InputError, match="is no FusionModel"):
         trace(nn.Linear(1, 1), data, progress=False)
     with pytest.raises(InputError, match="nothing to trace"):
