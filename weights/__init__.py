@@ -1,1 +1,1 @@
-"""Bundled checkpoints, one folder each, laid out like a Hub repository; installed as the package `fusionzoo.weights`."""
+"""Bundled checkpoints, a folder each, laid out like a Hub repository; installed as the package `fusionzoo.weights`."""

@@ -12,6 +12,7 @@ import fusionzoo.fusion  # noqa: F401  fills the registry
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe, probe_points
 from fusionzoo.registry import fusions
+from tests.compare import SAME, distance
 from tests.declared import check_declaration
 
 NAMES = fusions.names()
@@ -169,7 +170,7 @@ def test_outputs_and_interaction(name: str) -> None:
     if interaction == "inject":
         assert torch.equal(out.rgb, out.fused) and torch.equal(out.x, x)
     if interaction == "exchange":
-        assert not (torch.equal(out.rgb, rgb) and torch.equal(out.x, x))
+        assert distance(out.rgb, rgb) > 1e-3 or distance(out.x, x) > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -232,8 +233,7 @@ def test_round_trip_batch_independence_and_determinism(name: str) -> None:
     out = run(block, rgb, x)
     fresh.load_state_dict(block.state_dict(), strict=True)
     for value, again, restored in zip(out, run(block, rgb, x), run(fresh, rgb, x), strict=True):
-        assert torch.equal(value, again)
-        assert torch.equal(value, restored)
+        assert distance(again, value) < SAME and distance(restored, value) < SAME
     for i in range(rgb.shape[0]):
         alone = run(block, rgb[i : i + 1], x[i : i + 1])
         for value, single in zip(out, alone, strict=True):
@@ -247,7 +247,7 @@ def test_probes_leave_keys_and_values_alone(name: str) -> None:
     rgb, x = inputs()
     assert list(plain.state_dict()) == list(watched.state_dict())
     for a, b in zip(run(plain, rgb, x), run(watched, rgb, x), strict=True):
-        assert torch.equal(a, b)
+        assert distance(b, a) < SAME
 
 
 @pytest.mark.parametrize("name", NAMES)

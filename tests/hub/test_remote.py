@@ -25,6 +25,7 @@ from fusionzoo.hub import records, remote
 from fusionzoo.hub.load import read_index
 from fusionzoo.hub.push import push
 from fusionzoo.models import FusionModel
+from tests.compare import same_tensors
 from tests.hub.conftest import NAME, small_model
 from tests.hub.loophub import Fault, LoopHub, Repo, Request
 
@@ -40,7 +41,7 @@ def commit(server: LoopHub, saved: dict[str, bytes]) -> str:
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     x, y = a.state_dict(), b.state_dict()
-    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+    return same_tensors(x, y)
 
 
 def once(part: str, fault: Fault, times: int = 1, method: str = "GET") -> Callable[[Request], Fault | None]:

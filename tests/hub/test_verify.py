@@ -29,6 +29,7 @@ from fusionzoo.hub.fingerprint import compare, fingerprint, integers, raw_input
 from fusionzoo.hub.verify import Verification, inspect, tensors, verify
 from fusionzoo.models import FusionModel, build, create_model
 from fusionzoo.preprocess import Preprocess
+from tests.compare import SAME, distance
 from tests.hub.conftest import SMALL, small_model
 
 ORDER = ["record", "files", "config", "header", "keys", "shapes", "dtypes", "sha256", "finite", "fingerprint"]
@@ -291,7 +292,7 @@ def test_filling_an_abstract_model_equals_building_and_loading(encoder: str) -> 
     by_hand.load_state_dict({k: v.half().float() if v.ndim > 1 else v for k, v in state.items()}, strict=True)
     batch = torch.randn(1, 3, 64, 64), torch.randn(1, 1, 64, 64)
     with torch.no_grad():
-        assert torch.equal(filled(*batch), by_hand(*batch))
+        assert distance(filled(*batch), by_hand(*batch)) < SAME
     assert [(n, p.dtype, p.requires_grad) for n, p in filled.named_parameters()] == [
         (n, p.dtype, p.requires_grad) for n, p in by_hand.named_parameters()
     ]
@@ -342,7 +343,7 @@ def test_a_model_with_tensors_outside_its_state_and_one_size(
     assert done.ok
     batch = torch.randn(1, 3, 32, 64), torch.randn(1, 1, 32, 64)
     with torch.no_grad():
-        assert torch.equal(loaded(*batch), model(*batch))
+        assert distance(loaded(*batch), model(*batch)) < SAME
 
 
 def test_a_config_with_very_many_tensors_ends_soon(model: FusionModel) -> None:
@@ -402,10 +403,10 @@ def test_the_seeded_input_is_raw_data_of_its_kind(kind: str) -> None:
 
 def test_the_fingerprint_notices_what_it_should(model: FusionModel) -> None:
     base = fingerprint(model)
-    assert compare(base, fingerprint(model)) == 0
+    assert compare(base, fingerprint(model)) < SAME
     assert compare(base, fingerprint(small_model(seed=1))) > 0.1
     model.train()
-    assert compare(base, fingerprint(model)) == 0 and model.training
+    assert compare(base, fingerprint(model)) < SAME and model.training
     model.eval()
     batch = torch.randn(1, 3, 64, 64), torch.randn(1, 1, 64, 64)
     out = model(*batch)
@@ -414,4 +415,4 @@ def test_the_fingerprint_notices_what_it_should(model: FusionModel) -> None:
     norm = other.get_submodule("rgb_encoder.conv1.1")
     norm.eps = 1e-2  # a wrong constant in the code, no changed weight
     assert compare(base, fingerprint(other)) > base.tolerance
-    assert not torch.equal(out, other(*batch))
+    assert distance(other(*batch), out) > 1e-4

@@ -25,6 +25,7 @@ from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.published.cmnext import ChannelNorm, as_if_by_pixel
 from fusionzoo.probes import listen, zero
 from fusionzoo.probes.intervene import intervene
+from tests.compare import SAME, distance
 from tests.parity.reader import FOLDER
 
 
@@ -64,8 +65,9 @@ def test_stochastic_depth_grows_linearly_and_acts_in_training_only() -> None:
     assert drop_rates((2, 3), 0.4) == [[0.0, 0.1], [0.2, pytest.approx(0.3), 0.4]]
     image = torch.randn(1, 3, 32, 32)
     encoder = MiT(0, drop=1.0)
-    assert not torch.equal(encoder.eval().stage(1, image), encoder.train().stage(1, image))
-    assert torch.equal(encoder.eval().stage(1, image), encoder.eval().stage(1, image))
+    plain = encoder.eval().stage(1, image)
+    assert distance(encoder.train().stage(1, image), plain) > 1e-3
+    assert distance(encoder.eval().stage(1, image), plain) < SAME
     with pytest.raises(InputError, match="MiT-B6 is not one of B0, B1"):
         MiT(6)
 
@@ -215,11 +217,11 @@ def test_several_auxiliary_modalities(count: int) -> None:
         torch.testing.assert_close(model(rgb[1:], x[1:]), out[1:], rtol=1e-4, atol=1e-5)
         for j in range(count):
             with intervene(model, {f"branch2.maps.{j}": zero()}):
-                assert not torch.equal(model(rgb, x), out)
+                assert distance(model(rgb, x), out) > 1e-4
     twin = build(model.config())
     twin.load_state_dict(model.state_dict(), strict=True)
     with torch.no_grad():
-        torch.testing.assert_close(twin(rgb, x), out, rtol=0, atol=0)
+        assert distance(twin(rgb, x), out) < SAME
 
 
 def test_auxiliary_modalities_are_interchangeable_with_their_own_layers() -> None:
@@ -250,12 +252,12 @@ def test_rgb_alone_is_segformer() -> None:
     }
     with torch.no_grad():
         out = model(rgb, x)
-        assert torch.equal(model(rgb), out)
+        assert distance(model(rgb), out) < SAME
         feature, maps = rgb, []
         for i in range(1, 5):
             feature = model.rgb_encoder.stage(i, feature)
             maps.append(feature)
-        assert torch.equal(F.interpolate(model.decoder(maps), size=(64, 64), mode="bilinear"), out)
+        assert distance(F.interpolate(model.decoder(maps), size=(64, 64), mode="bilinear"), out) < SAME
     assert build(model.config()).config() == model.config()
 
 

@@ -13,6 +13,7 @@ from fusionzoo.models.stages import stage_runner
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import probe_points
 from fusionzoo.registry import fusions
+from tests.compare import SAME, distance
 from tests.models.exceptions import UNTRAINED, excepted
 from tests.models.saving import check_saving
 
@@ -33,7 +34,7 @@ def test_shape_determinism_batch_independence(name: str) -> None:
     with torch.no_grad():
         both = model(rgb, x)
         assert both.shape == (2, 5, 65, 90)
-        torch.testing.assert_close(both, model(rgb, x), rtol=0, atol=0)
+        assert distance(model(rgb, x), both) < SAME
         torch.testing.assert_close(both[1:], model(rgb[1:], x[1:]), rtol=1e-4, atol=1e-5)
 
 
@@ -81,7 +82,7 @@ def test_config_makes_the_same_model(name: str) -> None:
     twin.load_state_dict(model.state_dict(), strict=True)
     rgb, x = images(64, 96)
     with torch.no_grad():
-        torch.testing.assert_close(model(rgb, x), twin(rgb, x), rtol=0, atol=0)
+        assert distance(twin(rgb, x), model(rgb, x)) < SAME
     assert twin.config() == model.config()
     assert twin.architecture == name
 
@@ -130,8 +131,8 @@ def test_a_missing_modality_is_its_mean() -> None:
     model = create_model("concat_mobilenetv1-025_fpn", num_classes=3)
     rgb, x = images(64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(model(rgb, None), model(rgb, torch.zeros_like(x)), rtol=0, atol=0)
-        torch.testing.assert_close(model(None, x), model(torch.zeros_like(rgb), x), rtol=0, atol=0)
+        assert distance(model(rgb, None), model(rgb, torch.zeros_like(x))) < SAME
+        assert distance(model(None, x), model(torch.zeros_like(rgb), x)) < SAME
     with pytest.raises(InputError, match="both modalities are None"):
         model(None, None)
 
@@ -204,7 +205,7 @@ def test_interaction_decides_what_the_streams_carry_on_with() -> None:
             torch.testing.assert_close(inputs["rgb"], run_rgb(3, r))
             torch.testing.assert_close(inputs["x"], run_x(3, d))
         seen[interaction] = inputs["rgb"]
-    assert not torch.equal(seen["none"], seen["inject"])
+    assert distance(seen["inject"], seen["none"]) > 1e-3
 
 
 def test_names_and_overrides() -> None:

@@ -151,9 +151,7 @@ def test_a_reducer_may_be_any_python():
         net(rgb, x)
         with probe(net, "stage1.x", trace=True) as tape:  # inside another's context nothing is traced
             net(rgb + 1, x)
-    assert seen == pytest.approx(
-        [float(by_hand(net, rgb + k, x)[0]["stage2.fused"].max()) for k in (0, 1)], rel=1e-5
-    )
+    assert seen == pytest.approx([float(by_hand(net, rgb + k, x)[0]["stage2.fused"].max()) for k in (0, 1)], rel=1e-5)
     assert len(tape) == 1 and counter.frame_count == 1
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import net2vec_2018
+from tests.compare import SAME, distance
 
 
 def _problem(n: int = 40, c: int = 12, k: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,11 +89,11 @@ def test_defaults_are_the_official_ones() -> None:
     init = torch.zeros(4, 12)
     first = net2vec_2018(maps, masks, train, init=init)
     second = net2vec_2018(maps, masks, train, init=init, tau=0.005, epochs=30, batch_size=16, lr=1e-4, momentum=0.9)
-    assert torch.equal(first.weight.nan_to_num(), second.weight.nan_to_num())
+    assert distance(second.weight.nan_to_num(), first.weight.nan_to_num()) < SAME
     assert first.losses.shape == (4, 30)
     same = net2vec_2018(maps, masks, train, seed=3)
     again = net2vec_2018(maps, masks, train, seed=3)
-    assert torch.equal(same.weight.nan_to_num(), again.weight.nan_to_num())
+    assert distance(again.weight.nan_to_num(), same.weight.nan_to_num()) < SAME
 
 
 def test_thresholds_leave_the_stated_share_above() -> None:

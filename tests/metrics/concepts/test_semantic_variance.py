@@ -67,8 +67,9 @@ def test_all_pairs_are_the_single_ones() -> None:
         matrix = semantic_variance_matrix(iou, name)
         for p in range(4):
             for q in range(4):
-                assert float(matrix[p, q]) == semantic_variance(iou[p], iou[q], name)
-    assert torch.equal(semantic_variance_matrix(iou, "mean_signed"), -semantic_variance_matrix(iou, "mean_signed").T)
+                assert float(matrix[p, q]) == pytest.approx(semantic_variance(iou[p], iou[q], name), abs=1e-14)
+    signed = semantic_variance_matrix(iou, "mean_signed")
+    torch.testing.assert_close(signed, -signed.T, rtol=0, atol=1e-14)
 
 
 class TestCurves:

@@ -157,7 +157,7 @@ class TestStatistics:
         loose.update(maps, masks, valid)
         strict.update(maps, masks & valid[:, None], valid)
         for name, value in strict.state_dict().items():
-            assert torch.equal(loose.state_dict()[name], value), name
+            torch.testing.assert_close(loose.state_dict()[name], value, rtol=1e-12, atol=1e-12, msg=name)
 
     def test_merged_halves_solve_like_the_whole(self) -> None:
         maps, (masks, valid) = _maps(6, 5, (6, 8)), concept_masks(_labels(6), 4, (6, 8))

@@ -1,0 +1,26 @@
+"""How two computations of one thing are compared: outputs to a stated tolerance, stored tensors to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SAME = 1e-5
+"""Two forward passes of one model on one input: other kernels differ by about 1e-7 of the largest value, what is wrong
+(a weight, a constant, an order) by 1e-3 and more."""
+
+
+def distance(got: Tensor, want: Tensor) -> float:
+    """Largest difference between two outputs of one shape, as a share of the largest value; NaN where one has NaN."""
+    assert got.shape == want.shape, f"{tuple(got.shape)} is not {tuple(want.shape)}"
+    got, want = got.detach().double(), want.detach().double()
+    return float((got - want).abs().max() / want.abs().max().clamp(min=1e-30))
+
+
+def same_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two state dicts hold the same keys, types and values, to the last bit."""
+    return one.keys() == other.keys() and all(
+        value.dtype == other[key].dtype and torch.equal(value, other[key]) for key, value in one.items()
+    )
