@@ -23,6 +23,7 @@ __all__ = ["command", "convert"]
 @click.option(
     "--x-scale", type=float, help="Stored value times this is metres. Default: 0.001 for 16-bit files, 1 for float."
 )
+@click.option("--x-encoding", help="How 16-bit depth is packed: plain, sunrgbd (rotated bits) or swapped (bytes).")
 @click.option("--radius", type=click.IntRange(1, 64), default=3, show_default=True, help="Of the windows of normals.")
 @json_option
 def command(
@@ -32,16 +33,24 @@ def command(
     camera: str | None,
     gravity: tuple[float, float, float] | None,
     x_scale: float | None,
+    x_encoding: str | None,
     radius: int,
     as_json_: bool,
 ) -> None:
     """Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.
 
-    DEPTH is as for `fusionzoo predict`: 16-bit millimetres, or metres as float TIFF or NPY; 0 is missing. The picture
+    DEPTH is as for `fusionzoo predict`: 16-bit millimetres, or metres as float TIFF or NPY; 0, 65535, NaN and inf are missing. The picture
     has the three channels in this order as red, green and blue.
     """
     facts = convert(
-        depth, output, intrinsics=intrinsics, camera=camera, gravity=gravity, x_scale=x_scale, radius=radius
+        depth,
+        output,
+        intrinsics=intrinsics,
+        camera=camera,
+        gravity=gravity,
+        x_scale=x_scale,
+        x_encoding=x_encoding,
+        radius=radius,
     )
     if as_json_:
         print_json(facts)
@@ -58,6 +67,7 @@ def convert(
     camera: str | None = None,
     gravity: tuple[float, float, float] | None = None,
     x_scale: float | None = None,
+    x_encoding: str | None = None,
     radius: int = 3,
 ) -> dict[str, Any]:
     """Writes the picture; returns {"output", "size", "gravity", "gravity_from": "given" | "estimated", "missing"}.
@@ -88,7 +98,7 @@ def convert(
         raise InputError(f"--gravity is {gravity}; give a direction, for example 0 1 0 for a level camera")
     if x_scale is not None and not 0 < x_scale < math.inf:
         raise InputError(f"--x-scale is {x_scale}; give a positive number, for example 0.001 for millimetres")
-    metres = read_depth(depth, x_scale)
+    metres = read_depth(depth, x_scale, encoding=x_encoding)
     size = (metres.shape[-2], metres.shape[-1])
     if intrinsics is not None:
         fx, fy, cx, cy = intrinsics

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fusionzoo.data.adapt import Adapted, adapt
+from fusionzoo.data.auxiliary import XFormat, read_x
 from fusionzoo.data.base import Cached, SegmentationDataset, WithTransform, collate
 from fusionzoo.data.folder import Folder
 from fusionzoo.data.geometry import WithGeometry, geometry_concepts
 from fusionzoo.data.grey import WithGrey
 from fusionzoo.data.hha import WithHHA
-from fusionzoo.data.images import read_label, read_rgb, read_x
+from fusionzoo.data.images import read_label, read_rgb
 from fusionzoo.data.kinds import as_kind
 from fusionzoo.data.nyuv2 import NYUv2
 from fusionzoo.data.spec import parse_spec
@@ -33,6 +34,7 @@ __all__ = [
     "WithGrey",
     "WithHHA",
     "WithTransform",
+    "XFormat",
     "adapt",
     "as_kind",
     "collate",

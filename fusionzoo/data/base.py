@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fusionzoo.data.images import resize_nearest, resize_rgb
+from fusionzoo.data.images import resize_rgb
+from fusionzoo.data.pair import check_pair, fitted, nearest
 from fusionzoo.errors import InputError
-from fusionzoo.preprocess import validate_pair
 
 __all__ = ["IGNORE", "Cached", "Sample", "SegmentationDataset", "WithTransform", "collate", "spread"]
 
@@ -77,6 +77,9 @@ class SegmentationDataset(Dataset[Sample]):
         size: (H, W) that rgb and x are resized to (bilinear with antialias; nearest), None = as stored.
         label_size: "native" leaves labels at full resolution, "input" resizes them too (nearest).
         transform: called with each sample; e.g. `train_transform(...)`.
+        align: x and labels of another size than rgb are resampled to it (nearest) instead of refused.
+        empty_depth: "error" refuses a sample whose depth is missing everywhere, "keep" gives it as it is; see
+            `validate.handle_empty_depth`.
     """
 
     name: str = ""
@@ -87,6 +90,8 @@ class SegmentationDataset(Dataset[Sample]):
     x_kind: str = "depth"
     x_channels: int = 1
     ids: list[str]
+    align: bool = False
+    empty_depth: str = "error"
 
     def __init__(
         self,
@@ -157,7 +162,7 @@ class SegmentationDataset(Dataset[Sample]):
             if self._store is None:
                 self.prepare_cache()
             assert self._store is not None
-            rgb, raw, label, factor = self._store.get(index, self._sized, self.where)
+            rgb, raw, label, factor = self._store.get(index, self._sized)
         sample: Sample = {
             "rgb": rgb,
             "x": torch.from_numpy(raw.astype(np.float32) * np.float32(factor)),
@@ -174,35 +179,24 @@ class SegmentationDataset(Dataset[Sample]):
     def _sized(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         """`load`, checked and resized."""
         rgb, raw, label, factor = self.load(index)
-        if label.shape != tuple(rgb.shape[-2:]):
-            raise InputError(
-                f"{self.where(index, 'label')}: label is {label.shape[1]}x{label.shape[0]} but rgb is"
-                f" {rgb.shape[2]}x{rgb.shape[1]} (width x height); export them at one size"
-            )
-        x = torch.from_numpy(raw.astype(np.float32, copy=False))
-        validate_pair(rgb, x * factor, self.x_kind, self.where(index, "x"))
+        size = (rgb.shape[-2], rgb.shape[-1])
+        label = fitted(label, size, self.align, self.where(index, "label"), "label")
+        raw = fitted(raw, size, self.align, self.where(index, "x"))
+        x = torch.from_numpy(raw.astype(np.float32) * np.float32(factor))
+        check_pair(rgb, x, self.x_kind, self.where(index, "x"), self.empty_depth == "keep")
         if self.size is not None:
             rgb = resize_rgb(rgb, self.size)
-            raw = _nearest(raw, self.size)
+            raw = nearest(raw, self.size)
             if self.label_size == "input":
-                label = _nearest(label, self.size)
+                label = nearest(label, self.size)
         return rgb, raw, label, factor
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}  # the cache is memory of this process and of its forks
 
 
-def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """resize_nearest for NumPy arrays of any dtype."""
-    height, width = array.shape[-2:]
-    if (height, width) == size:
-        return array
-    index = resize_nearest(torch.arange(height * width).view(height, width), size).numpy()
-    return array.reshape(*array.shape[:-2], -1)[..., index]
-
-
 class _Store:
-    """Decoded samples of one size in anonymous shared memory, in their stored dtypes; forked workers share it.
+    """Decoded samples in anonymous shared memory, in their stored dtypes; forked workers share it.
 
     Anonymous because a container's /dev/shm is often 64 MB. The system commits pages as they are filled.
     """
@@ -216,24 +210,14 @@ class _Store:
         self.filled = _shared((n,), np.uint8)
 
     def get(
-        self,
-        index: int,
-        load: Callable[[int], tuple[Tensor, np.ndarray, np.ndarray, float]],
-        where: Callable[[int], str],
+        self, index: int, load: Callable[[int], tuple[Tensor, np.ndarray, np.ndarray, float]]
     ) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
-        """Sample `index`: a copy of the kept one, or loaded and kept."""
+        """Sample `index`: a copy of the kept one, or loaded and kept. One of another size or dtype is not kept."""
         if not self.filled[index]:
             rgb, raw, label, factor = load(index)
-            for kept, new in ((self.rgb, rgb), (self.raw, raw), (self.label, label)):
-                if tuple(kept.shape[1:]) != tuple(new.shape):
-                    raise InputError(
-                        f"{where(index)}: its size differs from the first sample's, and a cache holds one size;"
-                        " give size=(H, W) with label_size='input', or cache=False"
-                    )
-            if raw.dtype != self.raw.dtype:
-                raise InputError(
-                    f"{where(index)}: x is {raw.dtype}, the first sample's is {self.raw.dtype}; use cache=False"
-                )
+            pairs = ((self.rgb, rgb.numpy()), (self.raw, raw), (self.label, label))
+            if any(kept.shape[1:] != new.shape or kept.dtype != new.dtype for kept, new in pairs):
+                return rgb, raw, label, factor
             self.rgb[index], self.raw[index], self.label[index], self.factor[index] = rgb.numpy(), raw, label, factor
             self.filled[index] = 1
         rgb = torch.from_numpy(self.rgb[index].copy())
@@ -286,7 +270,7 @@ class Cached(_Wrapper):
         index %= len(self)
         if self._store is None:
             self._store = _Store(len(self), self._make(0))
-        rgb, x, label, _ = self._store.get(index, self._make, lambda i: str(self.dataset.ids[i]))
+        rgb, x, label, _ = self._store.get(index, self._make)
         return {
             "rgb": rgb,
             "x": torch.from_numpy(x.copy()),

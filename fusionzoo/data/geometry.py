@@ -73,7 +73,7 @@ def depth_edges(depth: Tensor, step: float = 0.05) -> tuple[Tensor, Tensor]:
     """Pixels beside a jump of depth.
 
     Args:
-        depth: (H, W) metres, 0 = missing.
+        depth: (H, W) metres; 0, NaN and infinity = missing.
         step: share of the nearer pixel's inverse depth that a jump must exceed.
 
     Returns:
@@ -84,7 +84,7 @@ def depth_edges(depth: Tensor, step: float = 0.05) -> tuple[Tensor, Tensor]:
     >>> edge[0].int().tolist()
     [0, 0, 1, 1, 0, 0]
     """
-    measured = depth > 0
+    measured = (depth > 0) & torch.isfinite(depth)
     inverse = torch.where(measured, 1 / depth.double().clamp(min=1e-6), 0.0)
     edge, known = torch.zeros_like(measured), measured.clone()
     for axis in (0, 1):

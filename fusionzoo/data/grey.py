@@ -25,7 +25,7 @@ CURVE = (0.0, 37.0, 82.0, 115.0, 150.0, 189.0, 217.0, 240.0, 255.0)
 
 
 def grey(depth: Tensor) -> Tensor:
-    """Metres (1, H, W), 0 = missing -> uint8 (1, H, W). An image of one depth, or of none, is black.
+    """Metres (1, H, W); 0, NaN and infinity = missing -> uint8 (1, H, W). An image of one depth, or of none, is black.
 
     Raises:
         InputError: not one channel.
@@ -35,11 +35,12 @@ def grey(depth: Tensor) -> Tensor:
     """
     if depth.ndim != 3 or depth.shape[0] != 1:
         raise InputError(f"depth has shape {tuple(depth.shape)}, wanted (1, H, W)")
-    measured = depth > 0
+    measured = (depth > 0) & torch.isfinite(depth)
     if not bool(measured.any()):
         return torch.zeros_like(depth, dtype=torch.uint8)
     values = depth[measured]
     near, far = values.min(), values.max()
+    depth = torch.where(measured, depth, near)
     share = ((depth - near) / (far - near).clamp(min=1e-6)).clamp(0, 1) * (len(CURVE) - 1)
     curve = torch.tensor(CURVE, dtype=depth.dtype, device=depth.device)
     below = share.floor().long().clamp(max=len(CURVE) - 2)

@@ -50,10 +50,14 @@ NYU_CAMERA = Intrinsics(518.857901, 519.469611, 324.582449, 252.736166, (480, 64
 """The colour camera of NYU Depth v2 (its toolbox counts pixels from 1: cx, cy are 1 less here)."""
 
 
+POSSIBLE = (0.1, 40.0)
+"""Metres between which the median depth of a room lies; of other images no HHA is made."""
+
+
 def point_cloud(depth: Tensor, camera: Intrinsics) -> Tensor:
-    """(H, W) metres -> float64 (3, H, W) metres in camera axes; 0 depth gives the origin."""
+    """(H, W) metres -> float64 (3, H, W) metres in camera axes; missing depth gives the origin."""
     x, y = _rays(depth, camera)
-    z = depth.double()
+    z = _measured(depth)[0].double()
     return torch.stack([x * z, y * z, z])
 
 
@@ -64,10 +68,11 @@ def surface_normals(depth: Tensor, camera: Intrinsics, radius: int = 3) -> Tenso
     fit over the valid pixels of the (2 radius + 1)^2 window.
 
     Args:
-        depth: (H, W) metres, 0 = missing.
+        depth: (H, W) metres; 0, NaN and infinity = missing.
         radius: pixels; more for noisy or coarsely quantised depth.
     """
-    valid = (depth > 0).double()
+    depth, measured = _measured(depth)
+    valid = measured.double()
     inverse = valid / depth.double().clamp(min=1e-6)
     x, y = (ray.expand(depth.shape) for ray in _rays(depth, camera))
     parts = [x * x, x * y, x, y * y, y, torch.ones_like(x), inverse * x, inverse * y, inverse]
@@ -111,14 +116,14 @@ def hha(depth: Tensor, camera: Intrinsics, down: Tensor | Sequence[float] | None
     """The three channels, uint8 (3, H, W); 0 in all where depth is missing, 0 in the third where no plane fits.
 
     Args:
-        depth: (H, W) or (1, H, W) metres, 0 = missing.
+        depth: (H, W) or (1, H, W) metres; 0, NaN and infinity = missing.
         camera: of that very image; `NYU_CAMERA.at((H, W))` for a resized one.
         down: the direction of gravity in camera axes; (0, 1, 0) for a level camera; row 1 of a rotation that turns the
             camera upright; None: estimated by `gravity` from normals over windows of radius 10.
         radius: of the windows of the normals, in pixels.
 
     Raises:
-        InputError: another shape, or no valid depth.
+        InputError: another shape, no valid depth, or depth that is in other units (median outside `POSSIBLE`).
 
     >>> wall = hha(torch.full((60, 80), 2.0), NYU_CAMERA.at((60, 80)), down=(0, 1, 0))
     >>> wall[:, 30, 40].tolist()  # 31000 / 200; 4 cm above the camera, that is 134 above ground; upright
@@ -127,9 +132,15 @@ def hha(depth: Tensor, camera: Intrinsics, down: Tensor | Sequence[float] | None
     depth = depth[0] if depth.ndim == 3 and depth.shape[0] == 1 else depth
     if depth.ndim != 2:
         raise InputError(f"hha needs depth of shape (H, W) or (1, H, W), got {tuple(depth.shape)}")
-    valid = depth > 0
+    depth, valid = _measured(depth)
     if not bool(valid.any()):
         raise InputError("hha: depth is zero everywhere: no pixel was measured")
+    middle, (near, far) = float(depth[valid].double().median()), POSSIBLE
+    if not near <= middle <= far:
+        raise InputError(
+            f"hha: half of the depths are {'below' if middle < near else 'above'} {middle:.4g}, and no room is that"
+            f" {'near' if middle < near else 'far'}; give metres ({near:g} to {far:g})"
+        )
     if down is None:
         axis = gravity(surface_normals(depth, camera, 10))
     else:
@@ -175,6 +186,8 @@ class WithHHA(_Wrapper):
                 )
             down = self.rotations[sample["id"]][1]
         height, width = sample["x"].shape[-2:]
+        if getattr(self.dataset, "empty_depth", "error") == "keep" and not bool(_measured(sample["x"])[1].any()):
+            return {**sample, "x": torch.zeros(3, height, width)}
         return {**sample, "x": hha(sample["x"], self.camera.at((height, width)), down, self.radius).float()}
 
     def describe(self) -> dict[str, Any]:
@@ -199,6 +212,12 @@ def read_rotations(path: str | Path) -> dict[str, Tensor]:
     if float((matrices @ matrices.mT - torch.eye(3, dtype=torch.float64)).abs().max()) > 1e-2:
         raise InputError(f"{path} has a matrix that is no rotation")
     return {f"{i + 1:04d}": matrix for i, matrix in enumerate(matrices)}
+
+
+def _measured(depth: Tensor) -> tuple[Tensor, Tensor]:
+    """(depth with 0 for every missing pixel, where it was measured)."""
+    valid = (depth > 0) & torch.isfinite(depth)
+    return torch.where(valid, depth, torch.zeros_like(depth)), valid
 
 
 def _rays(depth: Tensor, camera: Intrinsics) -> tuple[Tensor, Tensor]:

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
+from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.hha import NYU_CAMERA
-from fusionzoo.data.images import read_label, read_rgb, read_x_raw
+from fusionzoo.data.images import read_label, read_rgb
 from fusionzoo.errors import InputError, unknown
 
 __all__ = ["CLASSES_13", "CLASSES_4", "CLASSES_40", "MAP_40_TO_13", "MAP_40_TO_4", "NYUv2", "SPLITS", "validation_ids"]
@@ -216,11 +218,11 @@ class _FolderSource:
 
     def read(self, number: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         """(rgb, depth as stored (1, H, W), label as stored (H, W), metres for one depth step)."""
-        depth = read_x_raw(self.where(number, "x"), "depth")
-        if depth.dtype != np.uint16:
-            raise InputError(
-                f"{self.where(number, 'x')} is {depth.dtype}; depth is a 16-bit PNG in millimetres, convert it"
-            )
+        path = self.where(number, "x")
+        pixels = read_pixels(path, colours=True)
+        if pixels.array.dtype != np.uint16:
+            raise InputError(f"{path} is {pixels.array.dtype}; depth is a 16-bit PNG in millimetres, convert it")
+        depth, _ = XFormat(scale=0.001).convert(pixels, path)
         return read_rgb(self.where(number, "rgb")), depth, read_label(self.where(number, "label")), 0.001
 
     def where(self, number: int, part: str) -> Path:

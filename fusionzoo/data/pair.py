@@ -1,37 +1,97 @@
-"""One aligned pair of image files, or the depth alone."""
+"""One aligned pair of image files, or the depth alone; bringing x and label to the size of rgb."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from fusionzoo.data.images import read_rgb, read_x
+from fusionzoo.data.auxiliary import DEPTH_KINDS, XFormat, read_x
+from fusionzoo.data.images import read_rgb, resize_nearest
+from fusionzoo.errors import InputError
 from fusionzoo.preprocess import validate_pair, validate_x
 
-__all__ = ["read_depth", "read_pair"]
+__all__ = ["check_pair", "fitted", "nearest", "read_depth", "read_pair"]
 
 
 def read_pair(
-    rgb: str | Path, x: str | Path, x_kind: str = "depth", scale: float | None = None
+    rgb: str | Path,
+    x: str | Path,
+    x_kind: str = "depth",
+    scale: float | None = None,
+    *,
+    align: bool = False,
+    offset: float = 0.0,
+    encoding: str | None = None,
+    missing: tuple[float, ...] = (),
 ) -> tuple[Tensor, Tensor]:
     """(rgb uint8 (3, H, W), x float32 (Cx, H, W)) from two files; depth in metres, 0 = missing.
 
     Args:
-        rgb, x: the files, see `fusionzoo.data.images`.
-        x_kind: "depth", "inverse_depth", "hha" or "thermal".
+        rgb, x: the files, see `fusionzoo.data.decode`.
+        x_kind: as of `Preprocess`.
         scale: stored x times this is the unit; None: what the file type settles.
+        align: bring x of another size to that of rgb, by nearest neighbour; both must show the same view.
+        offset, encoding, missing: see `XFormat`.
 
     Raises:
-        InputError: a file that cannot be read, sizes that differ, NaN, negative or all-zero depth.
+        InputError: a file that cannot be read, sizes that differ, negative or all-missing depth, a unit that cannot be.
     """
-    image, aux = read_rgb(rgb), read_x(x, x_kind, scale)
-    validate_pair(image, aux, x_kind, f"{rgb} and {x}")
+    image = read_rgb(rgb)
+    raw, factor = XFormat(x_kind, scale, offset, encoding, None, missing).read(x)
+    where = f"{rgb} and {x}"
+    raw = fitted(raw, (image.shape[-2], image.shape[-1]), align, where)
+    aux = torch.from_numpy(raw.astype(np.float32) * np.float32(factor))
+    validate_pair(image, aux, x_kind, where)
     return image, aux
 
 
-def read_depth(path: str | Path, scale: float | None = None) -> Tensor:
-    """float32 (1, H, W) metres from a file, 0 = missing; `scale` and errors as of `read_pair`."""
-    depth = read_x(path, "depth", scale)
+def read_depth(
+    path: str | Path, scale: float | None = None, *, encoding: str | None = None, missing: tuple[float, ...] = ()
+) -> Tensor:
+    """float32 (1, H, W) metres from a file, 0 = missing; arguments and errors as of `read_pair`."""
+    depth = read_x(path, "depth", scale, encoding=encoding, missing=missing)
     validate_x(depth, "depth", str(path))
     return depth
+
+
+def fitted(array: np.ndarray, size: tuple[int, int], align: bool, where: str, part: str = "x") -> np.ndarray:
+    """(..., h, w) at `size`, that of rgb: as it is, resampled by nearest neighbour when `align`, or refused.
+
+    Raises:
+        InputError: another size, and `align` is off; or portrait beside landscape, which no resampling aligns.
+    """
+    height, width = array.shape[-2:]
+    if (height, width) == size:
+        return array
+    text = f"{where}: {part} is {width}x{height} but rgb is {size[1]}x{size[0]} (width x height)"
+    if (height - width) * (size[0] - size[1]) < 0 and (width, height) == size:
+        raise InputError(
+            f"{text}: one of them is turned by a quarter, in its pixels or by its EXIF orientation, which is applied;"
+            " turn and export them alike"
+        )
+    if align:
+        return nearest(array, size)
+    same = abs(height * size[1] - width * size[0]) <= 0.02 * height * size[1]
+    raise InputError(
+        f"{text}; {'' if same else 'their shapes differ, and '}if both show the same view, --align resamples {part}"
+        " (align = true in dataset.toml, align=True); otherwise register and export them at one size"
+    )
+
+
+def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`resize_nearest` for NumPy arrays of any dtype."""
+    height, width = array.shape[-2:]
+    if (height, width) == size:
+        return array
+    index = resize_nearest(torch.arange(height * width).view(height, width), size).numpy()
+    return array.reshape(*array.shape[:-2], -1)[..., index]
+
+
+def check_pair(rgb: Tensor, x: Tensor, x_kind: str, where: str, keep_empty: bool = False) -> None:
+    """`validate_pair`, which with `keep_empty` accepts depth that is missing everywhere."""
+    if keep_empty and x_kind in DEPTH_KINDS and not bool(x.any()):
+        x = torch.ones_like(x)  # nothing but its shape is left to validate
+    validate_pair(rgb, x, x_kind, where)

@@ -35,7 +35,8 @@ def parse_spec(
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).
         limit: at most that many samples.
-        options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...).
+        options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...). `align`, which
+            resamples x and labels to the size of rgb in a folder, is taken of the others too, which have one size.
 
     Raises:
         UnknownNameError: an unknown kind, with the closest.
@@ -50,6 +51,8 @@ def parse_spec(
         raise unknown("data", kind, KINDS, "planted | nyuv2:PATH | folder:PATH")
     given = {"split": split, "size": size, "num_classes": num_classes, "limit": limit, **options}
     given = {k: v for k, v in given.items() if v is not None}
+    if kind != "folder":
+        given.pop("align", None)
     if kind == "planted":
         if colon:
             raise InputError(f"{spec!r}: planted data is generated and takes no path; give just 'planted'")
@@ -77,14 +80,9 @@ def parse_spec(
 
         given.setdefault("split", "test")
         return _build(kind, NYUv2, {"root": path, **given})
-    from fusionzoo.data.folder import Folder, read_settings
+    from fusionzoo.data.folder import Folder
 
-    if "split" not in given:
-        splits = read_settings(path)["splits"]
-        if splits and "test" not in splits:
-            raise InputError(f"{rest} has no split 'test'; name one of its splits: {', '.join(splits)}")
-        given["split"] = "test" if splits else "all"
-    return _build(kind, Folder, {"root": path, **given})
+    return _build(kind, Folder, {"root": path, "split": None, **given})
 
 
 def _build(kind: str, cls: Any, given: dict[str, Any]) -> Any:

@@ -104,7 +104,8 @@ def test_nyuv2s_camera_is_resized_to_the_image(tmp_path: Path) -> None:
         (["{depth}", "-o", "out.jpg", *LENS], "ends in .png"),
         (["nowhere.png", "-o", "{out}", *LENS], "does not exist"),
         (["{zero}", "-o", "{out}", *LENS], "depth is zero everywhere"),
-        (["{nan}", "-o", "{out}", *LENS], "1 NaN or infinite"),
+        (["{near}", "-o", "{out}", *LENS, "--x-scale", "0.02"], "half of the depths are between 4 and 8 cm"),
+        (["{near}", "-o", "{out}", *LENS], "x_encoding"),
     ],
 )
 def test_wrong_use(args: list[str], words: str, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fusionzoo.data.images import read_label, read_rgb, read_x, resize_nearest, resize_rgb
+from fusionzoo.data.auxiliary import read_x
+from fusionzoo.data.images import read_label, read_rgb, resize_nearest, resize_rgb
 from fusionzoo.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fusionzoo.data.images import read_label, read_rgb, read_x
+from fusionzoo.data.auxiliary import read_x
+from fusionzoo.data.images import read_label, read_rgb
 from fusionzoo.errors import InputError
 
 EXAMPLES = int(os.environ.get("FUSIONZOO_FUZZ", "0"))

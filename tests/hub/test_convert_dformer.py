@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fusionzoo.data.images import read_x
+from fusionzoo.data import read_x
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub import convert, from_pretrained
 from fusionzoo.hub.originals import asymformer, dformer, dformerv2, model, original_kinds

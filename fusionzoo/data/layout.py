@@ -1,0 +1,253 @@
+"""The files of a data set folder: which are rgb, x and label, and the images that a split names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fusionzoo.data.names import (
+    ENDINGS,
+    PART_WORDS,
+    PARTS,
+    X_KIND_OF_WORD,
+    normal,
+    pair,
+    part_of,
+    walk,
+    without_ending,
+)
+from fusionzoo.data.split_files import Entry, parse_lines, read_text
+from fusionzoo.errors import InputError, closest
+
+__all__ = ["Layout", "Files"]
+
+Files = dict[str, Path]
+"""part -> file, of one image."""
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "trainval": "trainval",
+}
+"""Folder and list names that say which split they hold, and that split."""
+
+
+class Layout:
+    """The image files under `root`, by part and id. An id is the path without the folder of the part and the ending.
+
+    Args:
+        root: the folder.
+        folders: part -> its folder below `root`, where `dataset.toml` says so.
+        x_kind: settles which folder is x where there are several (depth/ and hha/); None: not known.
+        labels: False: there need be none, and they are not looked at.
+
+    Attributes:
+        files: part -> {id: file}.
+        words: part -> the word in folders or names that said so ("depth").
+
+    Raises:
+        InputError: no folder or no image for a part, several candidates, two files for one id.
+    """
+
+    def __init__(self, root: Path, folders: dict[str, str], x_kind: str | None, labels: bool = True) -> None:
+        self.root, self.folders = root, folders
+        self.parts = PARTS if labels else PARTS[:2]
+        found: dict[str, dict[str, list[tuple[str, Path]]]] = {part: {} for part in PARTS}
+        for path in walk(root):
+            named = self._named(path.relative_to(root))
+            if named is not None:
+                part, stem, word = named
+                found[part].setdefault(word, []).append((stem, path))
+        self.words = {part: self._chosen(part, list(found[part]), x_kind) for part in self.parts}
+        self.files = {part: self._index(self._outermost(found[part][self.words[part]], part)) for part in self.parts}
+        self._pairs = {p: pair(self.files["rgb"], self.files[p], p) for p in self.parts if p != "rgb"}
+        self._back = {p: {there: here for here, there in pairs.items()} for p, pairs in self._pairs.items()}
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of x that the name of its folder says; None where it is just x."""
+        return X_KIND_OF_WORD.get(self.words["x"].strip("*").lower())
+
+    def _named(self, path: Path) -> tuple[str, str, str] | None:
+        """`part_of`, for folders that `dataset.toml` names too."""
+        for part, folder in self.folders.items():
+            inside = Path(folder)
+            if path.is_relative_to(inside) and path.suffix.lower() in ENDINGS[part]:
+                return part, normal(without_ending(path.relative_to(inside).as_posix())), folder
+        named = part_of(path)
+        return None if named is None or named[0] in self.folders else named
+
+    def _chosen(self, part: str, words: list[str], x_kind: str | None) -> str:
+        """Which of the words for a part counts."""
+        if part in self.folders:
+            if not words:
+                raise InputError(f"{self.root / self.folders[part]} has no image ({', '.join(ENDINGS[part])})")
+            return self.folders[part]
+        words = [word for word in words if not word.startswith("*")] or words  # folders say it before names do
+        if part in words or len(words) == 1:
+            return part if part in words else words[0]
+        fitting = [w for w in words if x_kind and X_KIND_OF_WORD.get(w.strip("*")) == x_kind.replace("inverse_", "")]
+        if part == "x" and len(fitting) == 1:
+            return fitting[0]
+        if words:
+            say = "; or set x_kind" if part == "x" else ""
+            raise InputError(
+                f"{self.root} has {' and '.join(sorted(words))}, and each could be {part}; say which in dataset.toml:"
+                f" folders = {{{part} = {sorted(words)[0]!r}}}{say}"
+            )
+        empty = next((p for p in sorted(self.root.iterdir()) if p.is_dir() and self._is_home(p, part)), None)
+        if empty is None:
+            raise InputError(
+                f"{self.root / part} does not exist; a data set folder has rgb/ x/ label/ and dataset.toml (other"
+                f" names: folders = {{{part} = ...}} there)"
+            )
+        lossy = ", which JPEG, being lossy, cannot hold" if part == "label" and any(empty.rglob("*.jp*g")) else ""
+        raise InputError(f"{empty} has no image ({', '.join(ENDINGS[part])}){lossy}")
+
+    def _is_home(self, folder: Path, part: str) -> bool:
+        return PART_WORDS.get(folder.name.lower()) == part
+
+    def _outermost(self, files: list[tuple[str, Path]], part: str) -> list[tuple[str, Path]]:
+        """Those in a folder directly below the root, if there are any: a copy deeper down is not meant."""
+        top = [(stem, path) for stem, path in files if path.relative_to(self.root).parts[0].lower() == self.words[part]]
+        return top or files
+
+    def _index(self, files: list[tuple[str, Path]]) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for stem, path in files:
+            if stem in found:
+                raise InputError(f"{path.parent} has both {found[stem].name} and {path.name}; keep one for each id")
+            found[stem] = path
+        return found
+
+    def splits(self) -> dict[str, str | list[str]]:
+        """The splits that the folder shows by itself: lists train.txt, ..., or folders train/, ...; empty when none."""
+        lists = {split: f"{name}.txt" for name, split in _SPLITS.items() if (self.root / f"{name}.txt").is_file()}
+        if lists:
+            return dict(lists)
+        found: dict[str, str | list[str]] = {}
+        for stem in self.files["rgb"]:
+            first, slash, _ = stem.partition("/")
+            if not slash or first.lower() not in _SPLITS:
+                return {}
+            ids = found.setdefault(_SPLITS[first.lower()], [])
+            assert isinstance(ids, list)
+            ids.append(stem)
+        return found
+
+    def everything(self) -> list[str]:
+        """Every id, those that have not all parts included (they are named when asked for)."""
+        alone = {
+            stem
+            for part, pairs in self._pairs.items()
+            if pairs and all(a == b for a, b in pairs.items())
+            for stem in set(self.files[part]) - set(pairs.values())
+        }
+        return sorted({*self.files["rgb"], *alone})
+
+    def images(self, split: str, given: str | Sequence[str]) -> dict[str, Files]:
+        """id -> its files, in the order of the split.
+
+        Args:
+            given: the name of a file with a list, or the ids.
+
+        Raises:
+            InputError: a list that cannot be read or is empty, a name that is no image, an image without its partner.
+        """
+        source = given if isinstance(given, str) else "dataset.toml"
+        if isinstance(given, str):
+            path = self.root / given
+            if not path.is_file():
+                kind = "is a folder" if path.is_dir() else "does not exist"
+                raise InputError(f"{path} {kind}; dataset.toml names it as the ids of split {split!r}")
+            entries = parse_lines(read_text(path), self.find, sorted(self.files["rgb"]), str(path))
+        else:
+            entries = [self._listed(split, text) for text in given]
+        if not entries:
+            raise InputError(f"split {split!r} of {self.root} is empty ({source})")
+        images: dict[str, Files] = {}
+        for entry in entries:
+            stem, files = self._image(split, entry)
+            if stem in images:
+                raise InputError(f"split {split!r} of {self.root} names {stem!r} more than once ({source})")
+            images[stem] = files
+        return images
+
+    def _listed(self, split: str, text: str) -> dict[str | None, str]:
+        entry = self.find(normal(text))
+        if entry is None:
+            near = closest(text, self.files["rgb"], 1)
+            raise InputError(
+                f"{self.root / 'rgb'} has no image {text!r}, which split {split!r} names; "
+                + (f"did you mean {near[0]!r}?" if near else "ids are file names without folder and ending")
+            )
+        return {entry[0]: entry[1]}
+
+    def find(self, text: str) -> Entry | None:
+        """What an id or a path names: an id, or a part and the id of its file; None when nothing."""
+        text = text.replace("\\", "/")
+        absolute = text.startswith("/") or text[1:3] == ":/"
+        text = "/".join(piece for piece in text.split("/") if piece not in ("", "."))
+        here = normal(self.root.resolve().as_posix()).lstrip("/")
+        if absolute and text.startswith(f"{here}/"):
+            text = text[len(here) + 1 :]
+        for name in dict.fromkeys((text, without_ending(text))):
+            entry = self._id(name)
+            if entry is not None:
+                return entry
+        stem = without_ending(text)
+        named = self._named(Path(text if stem != text else f"{text}.png"))
+        pieces = (named[1] if named else stem).split("/")
+        for start in range(len(pieces)):
+            known = [*PART_WORDS, *_SPLITS, self.root.resolve().name.lower()]
+            if start and not named and not absolute and pieces[start - 1].lower() not in known:
+                break
+            tail = "/".join(pieces[start:])
+            if named and tail in self.files.get(named[0], ()):
+                return named[0], tail
+            if (entry := self._id(tail)) is not None:
+                return entry
+        return None
+
+    def _id(self, name: str) -> Entry | None:
+        if name in self.files["rgb"]:
+            return None, name
+        for part, back in self._back.items():
+            if name in back:
+                return None, back[name]
+            if name in self.files[part]:
+                return part, name
+        return None
+
+    def _image(self, split: str, entry: dict[str | None, str]) -> tuple[str, Files]:
+        """(id, files) of what a list names."""
+        stem = entry.get("rgb") or entry.get(None)
+        for part, back in self._back.items():
+            stem = stem or back.get(entry.get(part, ""))
+        stem = stem or next(iter(entry.values()))
+        files = {}
+        for part in self.parts:
+            own = stem if part == "rgb" else entry.get(part) or self._pairs[part].get(stem)
+            if own is None or own not in self.files[part]:
+                raise self._alone(split, stem, part)
+            files[part] = self.files[part][own]
+        return stem, files
+
+    def _alone(self, split: str, stem: str, part: str) -> InputError:
+        folder = self.root / self.words[part] if (self.root / self.words[part]).is_dir() else self.root / part
+        if part != "rgb" and not self._pairs[part]:
+            ours, theirs = (next(iter(sorted(self.files[p].values()))) for p in ("rgb", part))
+            return InputError(
+                f"{self.root}: the names of rgb and {part} do not match: {ours.relative_to(self.root)} beside"
+                f" {theirs.relative_to(self.root)}; give the files of one image one name, or list them in two columns"
+            )
+        name = f"{folder.name}/{stem}{ENDINGS[part][0]}"
+        return InputError(
+            f"{folder} has no image {stem!r}, which split {split!r} names; add {name} or take the id out of the split"
+        )
