@@ -39,8 +39,8 @@ def command(
 ) -> None:
     """Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.
 
-    DEPTH is as for `fusionzoo predict`: 16-bit millimetres, or metres as float TIFF or NPY; 0, 65535, NaN and inf are missing. The picture
-    has the three channels in this order as red, green and blue.
+    DEPTH is as for `fusionzoo predict`: 16-bit millimetres, or metres as float TIFF or NPY; 0, 65535, NaN and inf are
+    missing. The picture has the three channels in this order as red, green and blue.
     """
     facts = convert(
         depth,

@@ -78,8 +78,7 @@ class SegmentationDataset(Dataset[Sample]):
         label_size: "native" leaves labels at full resolution, "input" resizes them too (nearest).
         transform: called with each sample; e.g. `train_transform(...)`.
         align: x and labels of another size than rgb are resampled to it (nearest) instead of refused.
-        empty_depth: "error" refuses a sample whose depth is missing everywhere, "keep" gives it as it is; see
-            `validate.handle_empty_depth`.
+        empty_depth: "error" refuses a sample whose depth is missing everywhere, "keep" gives it as it is.
     """
 
     name: str = ""

@@ -62,6 +62,7 @@ class Folder(SegmentationDataset):
         num_classes: None, or the number of classes, which must be that of `dataset.toml`.
         size, label_size, limit, cache, cache_size, transform: as in `NYUv2`.
         align: x and labels of another size than rgb are resampled to it; None: as `dataset.toml` says.
+        empty_depth: "error" refuses an image whose depth is missing everywhere, "keep" gives it: x is 0 everywhere.
         labels: False: they are not looked at and need not be there; each sample's label is 255 (ignored) everywhere.
 
     Samples: rgb uint8 (3, H, W); x float32 (Cx, H, W) in the unit of `x_kind`; label int64, file value - label_offset,
@@ -86,6 +87,7 @@ class Folder(SegmentationDataset):
         *,
         align: bool | None = None,
         labels: bool = True,
+        empty_depth: str = "error",
     ) -> None:
         self.root = Path(root).expanduser()
         toml = self.root / "dataset.toml"
@@ -104,6 +106,9 @@ class Folder(SegmentationDataset):
         self.x_channels = X_CHANNELS[self.x_kind]
         self._settings, self._format, self._labels = settings, settings.x_format(self.x_kind), labels
         self.align = settings.align if align is None else align
+        if empty_depth not in ("error", "keep"):
+            raise InputError(f"empty_depth is {empty_depth!r}; give 'error' or 'keep'")
+        self.empty_depth = empty_depth
         splits = settings.splits or {**layout.splits(), "all": layout.everything()}
         if split is None:
             if settings.splits and "test" not in splits:

@@ -10,6 +10,7 @@ images have none, their depth was filled in.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -61,7 +62,10 @@ class WithGrey(_Wrapper):
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
-        return {**sample, "x": grey(sample["x"]).float()}
+        x = sample["x"]
+        if getattr(self.dataset, "empty_depth", "error") == "keep" and not bool(((x > 0) & torch.isfinite(x)).any()):
+            return {**sample, "x": torch.full_like(x, math.nan)}  # missing, which black is not
+        return {**sample, "x": grey(x).float()}
 
     def describe(self) -> dict[str, Any]:
         return {**self.dataset.describe(), "x_kind": self.x_kind, "x_channels": self.x_channels}

@@ -187,7 +187,7 @@ class WithHHA(_Wrapper):
             down = self.rotations[sample["id"]][1]
         height, width = sample["x"].shape[-2:]
         if getattr(self.dataset, "empty_depth", "error") == "keep" and not bool(_measured(sample["x"])[1].any()):
-            return {**sample, "x": torch.zeros(3, height, width)}
+            return {**sample, "x": torch.full((3, height, width), math.nan)}  # missing, which 0 is not in HHA
         return {**sample, "x": hha(sample["x"], self.camera.at((height, width)), down, self.radius).float()}
 
     def describe(self) -> dict[str, Any]:

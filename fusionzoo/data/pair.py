@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionzoo.data.auxiliary import DEPTH_KINDS, XFormat, read_x
+from fusionzoo.data.auxiliary import XFormat, read_x
 from fusionzoo.data.images import read_rgb, resize_nearest
 from fusionzoo.errors import InputError
-from fusionzoo.preprocess import validate_pair, validate_x
+from fusionzoo.preprocess import missing_x, validate_pair, validate_x
 
 __all__ = ["check_pair", "fitted", "nearest", "read_depth", "read_pair"]
 
@@ -91,7 +91,7 @@ def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_pair(rgb: Tensor, x: Tensor, x_kind: str, where: str, keep_empty: bool = False) -> None:
-    """`validate_pair`, which with `keep_empty` accepts depth that is missing everywhere."""
-    if keep_empty and x_kind in DEPTH_KINDS and not bool(x.any()):
+    """`validate_pair`, which with `keep_empty` accepts x that is missing everywhere."""
+    if keep_empty and bool(missing_x(x, x_kind).all()):
         x = torch.ones_like(x)  # nothing but its shape is left to validate
     validate_pair(rgb, x, x_kind, where)

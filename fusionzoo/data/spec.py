@@ -35,8 +35,8 @@ def parse_spec(
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).
         limit: at most that many samples.
-        options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...). `align`, which
-            resamples x and labels to the size of rgb in a folder, is taken of the others too, which have one size.
+        options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...). `align` and
+            `empty_depth` of folders are taken by the others too, which have neither several sizes nor empty depth.
 
     Raises:
         UnknownNameError: an unknown kind, with the closest.
@@ -52,7 +52,7 @@ def parse_spec(
     given = {"split": split, "size": size, "num_classes": num_classes, "limit": limit, **options}
     given = {k: v for k, v in given.items() if v is not None}
     if kind != "folder":
-        given.pop("align", None)
+        given = {name: value for name, value in given.items() if name not in ("align", "empty_depth")}
     if kind == "planted":
         if colon:
             raise InputError(f"{spec!r}: planted data is generated and takes no path; give just 'planted'")

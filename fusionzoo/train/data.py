@@ -61,7 +61,7 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
         classes = start.num_classes
     options |= {"num_classes": classes, "limit": settings.limit}
     if kind != "planted":
-        options |= {"align": settings.align or None}
+        options |= {"align": settings.align or None, "empty_depth": "keep"}  # `ready` sees to images without depth
     data = parse_spec(settings.data, **options)
     fitted = data
     if start is not None:

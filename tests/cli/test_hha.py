@@ -73,6 +73,18 @@ def test_floor_and_wall_in_closed_form(stored: str, tmp_path: Path) -> None:
         assert inner.sum() > 200 and np.median(np.abs(got[..., 2] - angle)[inner]) <= 1
 
 
+@pytest.mark.parametrize("mark", [0.0, np.nan, np.inf, -1.0, 65.535])
+def test_however_missing_depth_is_marked(mark: float, tmp_path: Path) -> None:
+    depth, down = corner(15)
+    depth[20:25, 30:40] = mark
+    np.save(tmp_path / "d.npy", depth.astype(np.float32))
+    facts = json.loads(call(tmp_path / "d.npy", "-o", tmp_path / "a.png", *LENS, "--json").stdout)
+    assert facts["missing"] == pytest.approx(50 / 4800)
+    assert math.degrees(math.acos(min(1.0, float(np.dot(facts["gravity"], down))))) < 1.0
+    picture = encoded(tmp_path / "a.png")
+    assert (picture[20:25, 30:40] == 0).all() and (picture[..., 0] > 0).sum() == 4750
+
+
 def test_gravity_is_estimated_without_the_option(tmp_path: Path) -> None:
     depth, down = corner(15)
     np.save(tmp_path / "d.npy", depth.astype(np.float32))
@@ -104,14 +116,15 @@ def test_nyuv2s_camera_is_resized_to_the_image(tmp_path: Path) -> None:
         (["{depth}", "-o", "out.jpg", *LENS], "ends in .png"),
         (["nowhere.png", "-o", "{out}", *LENS], "does not exist"),
         (["{zero}", "-o", "{out}", *LENS], "depth is zero everywhere"),
-        (["{near}", "-o", "{out}", *LENS, "--x-scale", "0.02"], "half of the depths are between 4 and 8 cm"),
-        (["{near}", "-o", "{out}", *LENS], "x_encoding"),
+        (["{thousandth}", "-o", "{out}", *LENS], "half of its depths are nearer than 1 cm"),
+        (["{thousandth}", "-o", "{out}", *LENS, "--x-scale", "20"], "no room is that near"),
+        (["{depth}", "-o", "{out}", *LENS, "--x-scale", "30"], "no room is that far"),
+        (["{depth}", "-o", "{out}", *LENS, "--x-encoding", "sunrgb"], "did you mean 'sunrgbd'"),
     ],
 )
 def test_wrong_use(args: list[str], words: str, tmp_path: Path) -> None:
     depth = corner(0)[0].astype(np.float32)
-    files = {"depth": depth, "zero": depth * 0, "nan": depth.copy()}
-    files["nan"][1, 1] = np.nan
+    files = {"depth": depth, "zero": depth * 0, "thousandth": depth / 1000}
     for name, values in files.items():
         np.save(tmp_path / f"{name}.npy", values)
     places = {name: str(tmp_path / f"{name}.npy") for name in files} | {"out": str(tmp_path / "o.png")}
