@@ -119,16 +119,17 @@ def parameters(block: FusionBlock) -> dict[str, Array]:
 
 
 def watched(block: FusionBlock, rgb: Array, x: Array) -> dict[str, torch.Tensor]:
-    """The outputs "rgb", "x" and "fused", and what passed every other probe of the block."""
-    seen: dict[str, torch.Tensor] = {}
+    """What passed every probe of the block, once each, and the outputs "rgb", "x" and "fused"."""
+    seen: dict[str, list[torch.Tensor]] = {name: [] for name in probe_points(block)}
     points = probe_points(block)
     for name, point in points.items():
-        point.tap = lambda v, name=name: seen.setdefault(name, v)  # type: ignore[misc]
+        point.tap = lambda v, kept=seen[name]: (kept.append(v), v)[1]  # type: ignore[misc]
     with torch.no_grad():
         out = block(torch.from_numpy(rgb), torch.from_numpy(x))
     for point in points.values():
         point.tap = None
-    return {**seen, "rgb": out.rgb, "x": out.x, "fused": out.fused}
+    assert {name: len(values) for name, values in seen.items()} == dict.fromkeys(seen, 1)
+    return {**{name: values[0] for name, values in seen.items()}, "rgb": out.rgb, "x": out.x, "fused": out.fused}
 
 
 def compare(
@@ -150,7 +151,8 @@ def compare(
     at_random(block, seed)
     rgb, x = features(block.channels, size)
     seen, p = watched(block, rgb, x), parameters(block)
-    wanted = {"rgb": rgb, "x": x, **equations(p, rgb, x)}
+    wanted = {"rgb_in": rgb, "x_in": x, "rgb": rgb, "x": x, **equations(p, rgb, x)}
+    wanted |= {"rgb_out": wanted["rgb"], "x_out": wanted["x"]}
     for name, value in wanted.items():
         got = seen[name].numpy()
         np.testing.assert_allclose(got, np.broadcast_to(value, got.shape), rtol=1e-5, atol=1e-5, err_msg=name)

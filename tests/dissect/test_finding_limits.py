@@ -1,0 +1,70 @@
+"""Where the findings change their mind: values a little below and above each limit that their words claim."""
+
+from __future__ import annotations
+
+import pytest
+
+from fusionzoo.dissect import results as r
+from tests.dissect.test_findings import drop, level, scored, texts
+
+
+def said_without_x(miou: float, error: float) -> str:
+    """The first finding, on a model that uses rgb beyond doubt."""
+    return texts(scored([0.5] * 4, drop(0.2, 0.001), drop(miou, error)))[0]
+
+
+@pytest.mark.parametrize(("above", "below", "error"), [(0.031, 0.029, 0.01), (0.0055, 0.0045, 0.0001)])
+def test_a_modality_is_used_from_three_errors_and_half_a_point(above: float, below: float, error: float) -> None:
+    assert said_without_x(above, error).startswith("The model uses both modalities")
+    assert said_without_x(below, error).startswith("The model does not measurably use depth")
+
+
+@pytest.mark.parametrize(
+    ("iou", "without_rgb", "without_x", "alone"),
+    [
+        (0.50, 0.405, 0.045, True),
+        (0.50, 0.395, 0.045, False),  # keeps more than a fifth without colour
+        (0.50, 0.405, 0.055, False),  # keeps less than nine tenths without depth
+        (0.41, 0.405, 0.010, True),
+        (0.39, 0.385, 0.010, False),  # hardly recognised at all
+    ],
+)
+def test_a_class_of_one_modality(iou: float, without_rgb: float, without_x: float, alone: bool) -> None:
+    error = [0.001] * 4
+    lost = {"rgb": [without_rgb, 0.0, 0.0, 0.0], "x": [without_x, 0.0, 0.0, 0.0]}
+    no_rgb, no_x = drop(0.2, 0.01, lost["rgb"], error), drop(0.1, 0.01, lost["x"], error)
+    found = texts(scored([iou, 0.5, 0.5, 0.5], no_rgb, no_x))
+    assert any(t.startswith("'window' comes from colour alone") for t in found) == alone
+
+
+@pytest.mark.parametrize(("value", "differ"), [(0.041, True), (0.039, False)])
+def test_streams_clearly_differ_from_twice_the_floor(value: float, differ: bool) -> None:
+    found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=[level(2, value, 0.02)]))
+    assert any("at stage 2 the streams encode concepts differently" in t for t in found) == differ
+    assert any("at stage 2 the streams differ little" in t for t in found) != differ
+
+
+@pytest.mark.parametrize(("value", "found"), [(0.0201, True), (0.0199, False)])
+def test_a_difference_is_measurable_above_the_floor(value: float, found: bool) -> None:
+    said = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=[level(2, value, 0.02)]))
+    assert any("no difference between the streams is measurable" in t for t in said) != found
+
+
+@pytest.mark.parametrize(
+    ("rgb", "x", "only"), [(0.31, 0.10, True), (0.29, 0.10, False), (0.105, 0.01, True), (0.095, 0.01, False)]
+)
+def test_only_one_stream_encodes_a_concept(rgb: float, x: float, only: bool) -> None:
+    """Three times the other's IoU, and at least a tenth."""
+    rows = [level(2, 0.07, 0.01, [rgb, 0.2, 0.2, 0.2], [x, 0.2, 0.2, 0.2], error=0.001)]
+    found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=rows))
+    assert any("only the colour stream encodes 'window'" in t for t in found) == only
+    swapped = [level(2, 0.07, 0.01, [x, 0.2, 0.2, 0.2], [rgb, 0.2, 0.2, 0.2], error=0.001)]
+    found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=swapped))
+    assert any("only the depth stream encodes 'window'" in t for t in found) == only
+
+
+@pytest.mark.parametrize(("share", "full"), [(0.51, True), (0.49, False)])
+def test_a_probe_is_saturated_from_half_of_its_values(share: float, full: bool) -> None:
+    health = [r.ProbeHealth("gate", 8, 0, 0.5, 0.1, 2.0, share)]
+    found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), probes=health), "warn")
+    assert any(t.startswith("saturated: gate") for t in found) == full
