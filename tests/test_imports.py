@@ -14,8 +14,9 @@ import fusionzoo
 PACKAGE = Path(fusionzoo.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
-    "cli": {"_check", "report", "dissect", "train", "hub", "data", "models"},
+    "cli": {"bench", "_check", "report", "dissect", "train", "hub", "data", "models"},
     "_check": {"hub", "dissect", "data"},
+    "bench": {"hub", "train", "data", "models", "metrics", "report", "files", "schema"},
     "dissect": {"models", "probes", "metrics", "data"},
     "report": {"dissect", "metrics"},
     "train": {"models", "metrics", "data", "hub", "preprocess"},

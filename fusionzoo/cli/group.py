@@ -30,6 +30,7 @@ COMMANDS = {
     "predict": "Segment one pair of images and draw the classes over it.",
     "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",
     "finetune": "Train a model, or continue from a checkpoint, on your data.",
+    "bench": "Compare fusion strategies fairly: one protocol, only the fusion changes.",
     "convert": "Turn foreign weights into safetensors and JSON.",
     "push": "Upload a checkpoint folder to the Hub.",
 }

@@ -1,0 +1,96 @@
+"""Which runs a benchmark needs: strategies that fit the protocol's encoder, learning rates to choose from, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fusionzoo.bench.protocol import BenchProtocol
+from fusionzoo.bench.results import RunResult
+from fusionzoo.errors import InputError, unknown
+from fusionzoo.models import create_model, list_fusions
+
+__all__ = ["Run", "chosen_rates", "final_runs", "select_runs", "strategies"]
+
+SELECT_SEED = 1000
+"""Seed of the runs that choose the learning rate; none of the final ones."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: `strategy` at `learning_rate` with `seed`; phase "select" or "final"."""
+
+    strategy: str
+    phase: str
+    seed: int
+    learning_rate: float
+
+    @property
+    def name(self) -> str:
+        """File name without ending: unique in a plan.
+
+        >>> Run("concat", "final", 2, 1e-3).name
+        'concat.final.s2.lr0.001'
+        """
+        return f"{self.strategy}.{self.phase}.s{self.seed}.lr{self.learning_rate:g}"
+
+
+def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[list[str], dict[str, str]]:
+    """(strategies that match and can be built with the protocol's encoder, those that cannot -> the reason).
+
+    Args:
+        patterns: "all", or names and fnmatch patterns, in a list or parted by commas.
+
+    Raises:
+        UnknownNameError: a pattern that matches nothing.
+    """
+    asked = [p.strip() for p in patterns.split(",")] if isinstance(patterns, str) else list(patterns)
+    names: list[str] = []
+    for pattern in asked:
+        found = list_fusions("*" if pattern == "all" else pattern)
+        if not found:
+            raise unknown("fusion strategy", pattern, list_fusions(), "fusionzoo list --fusions")
+        names += [name for name in found if name not in names]
+    fitting, refused = [], {}
+    for name in names:
+        try:
+            with torch.device("meta"):
+                create_model(protocol.architecture(name), num_classes=2, decoder_args=protocol.decoder_args)
+        except InputError as error:
+            refused[name] = str(error)
+        else:
+            fitting.append(name)
+    return fitting, refused
+
+
+def select_runs(names: Iterable[str], protocol: BenchProtocol) -> list[Run]:
+    """The runs that choose each strategy's learning rate; none where the grid has one entry."""
+    if len(protocol.learning_rates) == 1:
+        return []
+    return [Run(name, "select", SELECT_SEED, lr) for name in names for lr in protocol.learning_rates]
+
+
+def chosen_rates(names: Iterable[str], protocol: BenchProtocol, results: Iterable[RunResult]) -> dict[str, float]:
+    """Strategy -> the learning rate with the best validation mIoU; the smaller of two equal ones.
+
+    Strategies whose grid is not finished are left out.
+    """
+    if len(protocol.learning_rates) == 1:
+        return dict.fromkeys(names, protocol.learning_rates[0])
+    scores: dict[str, dict[float, float]] = {}
+    for result in results:
+        if result.phase == "select":
+            scores.setdefault(result.strategy, {})[result.learning_rate] = result.scores["both"].miou
+    complete = {name: scores.get(name, {}) for name in names}
+    return {
+        name: max(found, key=lambda lr: (found[lr], -lr))
+        for name, found in complete.items()
+        if set(found) == set(protocol.learning_rates)
+    }
+
+
+def final_runs(rates: dict[str, float], seeds: Sequence[int]) -> list[Run]:
+    """The final runs, seed by seed, so that a table of all strategies stands early."""
+    return [Run(name, "final", seed, lr) for seed in seeds for name, lr in rates.items()]

@@ -1,0 +1,122 @@
+"""The protocol of a benchmark: everything that is held equal while only the fusion strategy changes.
+
+A protocol is one flat, frozen record, stored with every result; results of two protocols never share a table. Learning
+rates are chosen for each strategy from one small grid on validation blocks of the training split, the same budget for
+each; the final runs train on `final_split` and meet `test_split` once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.errors import InputError, unknown
+from fusionzoo.files import dump_json
+from fusionzoo.schema import decode, encode
+
+__all__ = ["PROTOCOLS", "BenchProtocol", "read_protocol"]
+
+
+@dataclass(frozen=True)
+class BenchProtocol:
+    """What every row of a table has in common.
+
+    Args:
+        name: of the protocol, in tables and file names.
+        encoder, decoder, decoder_args: of every model, as in `fusionzoo.create_model`.
+        init: name of the pretrained weights that both encoders start from; "" for random weights.
+        num_classes: of the data's label map; None: its default.
+        select_split, select_on: training and validation part for the choice of the learning rate.
+        final_split, test_split: training and test part of the final runs.
+        train_images: at most that many training images; None: all.
+        learning_rates: the grid; with one entry nothing is chosen.
+        encoder_lr_share: learning rate of pretrained encoders / that of new parts.
+        epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, auxiliary, drop_modality,
+            amp: as in `fusionzoo.train.Settings`.
+    """
+
+    name: str
+    encoder: str = "mobilenetv1-025"
+    decoder: str = "fpn"
+    decoder_args: dict[str, Any] = field(default_factory=dict)
+    init: str = ""
+    num_classes: int | None = None
+    select_split: str = "train"
+    select_on: str = "val"
+    final_split: str = "train"
+    test_split: str = "test"
+    train_images: int | None = None
+    learning_rates: tuple[float, ...] = (1e-3,)
+    encoder_lr_share: float = 0.3
+    epochs: int = 8
+    batch_size: int = 16
+    size: tuple[int, int] = (96, 128)
+    base: tuple[int, int] = (120, 160)
+    scale: tuple[float, float] = (1.0, 1.6)
+    test_size: tuple[int, int] | None = None
+    jitter: float = 0.3
+    ema: float = 0.995
+    balance: float = 0.0
+    weight_decay: float = 0.01
+    auxiliary: dict[str, float] = field(default_factory=lambda: {"consistency": 0.1, "decorrelation": 0.1})
+    drop_modality: float = 0.0
+    amp: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise InputError(f"protocol name {self.name!r}: use letters, digits, '-' and '_'")
+        if not self.learning_rates or min(self.learning_rates) <= 0:
+            raise InputError(f"protocol {self.name}: learning_rates {list(self.learning_rates)}; give positive numbers")
+
+    def architecture(self, strategy: str) -> str:
+        """The model's name with this encoder and decoder: `strategy_encoder_decoder`."""
+        return f"{strategy}_{self.encoder}_{self.decoder}"
+
+    @property
+    def key(self) -> str:
+        """Eight hexadecimal digits that change when anything in the protocol does."""
+        return hashlib.sha256(dump_json(encode(self))).hexdigest()[:8]
+
+
+PROTOCOLS = {
+    "planted": BenchProtocol(
+        "planted",
+        decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
+        train_images=1200,
+    ),
+    "nyu13": BenchProtocol(
+        "nyu13",
+        decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
+        num_classes=13,
+        final_split="trainval",
+        epochs=12,
+        size=(112, 144),
+    ),
+}
+"""Protocols by name; the data set itself is named on the command line."""
+
+
+def read_protocol(name_or_file: str, **changes: Any) -> BenchProtocol:
+    """A built-in protocol by name, or one from a TOML file of the fields of `BenchProtocol`.
+
+    Raises:
+        UnknownNameError: no such protocol. InputError: an unknown field or a value of another type.
+
+    >>> read_protocol("nyu13", epochs=1).epochs
+    1
+    """
+    if name_or_file in PROTOCOLS:
+        protocol = PROTOCOLS[name_or_file]
+    elif name_or_file.endswith(".toml"):
+        path = Path(name_or_file)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{path} cannot be read as a protocol: {error}") from error
+        protocol = decode(BenchProtocol, {"name": path.stem, **values}, str(path))
+    else:
+        raise unknown("protocol", name_or_file, PROTOCOLS, "or the path of a .toml file")
+    return replace(protocol, **{k: v for k, v in changes.items() if v is not None})

@@ -1,0 +1,104 @@
+"""Ranking of strategies: mean and spread over seeds, and paired differences to a reference with intervals.
+
+Two strategies are compared seed by seed (the same seed draws the same augmentation and order), so that what a seed does
+to both cancels: mean difference +- t(0.975, n - 1) s / sqrt(n), Student's interval over n seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fusionzoo.bench.results import RunResult
+from fusionzoo.errors import InputError
+
+__all__ = ["Row", "interval", "rank"]
+
+_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+"""97.5 % quantile of Student's t by degrees of freedom; from 10 on 1.96 (1 + 1.25 / df), within 1.1 %."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy under one protocol.
+
+    Attributes:
+        strategy, num_params, gmacs, seconds (mean), learning_rate: of its final runs.
+        seeds: in order. miou: condition -> mean over seeds (fractions). spread: condition -> largest minus smallest.
+        kinds: kind of concept -> mean IoU of its classes with both inputs, for data whose truth is known.
+        difference: (mean, low, high) of mIoU minus the reference's, paired by seed; None for the reference itself
+            and with fewer than two common seeds.
+    """
+
+    strategy: str
+    num_params: int
+    gmacs: float
+    seconds: float
+    learning_rate: float
+    seeds: list[int]
+    miou: dict[str, float]
+    spread: dict[str, float]
+    kinds: dict[str, float]
+    difference: tuple[float, float, float] | None
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, low, high): Student's 95 % interval of the mean of paired differences, n >= 2.
+
+    >>> [round(v, 3) for v in interval([0.01, 0.02, 0.03])]
+    [0.02, -0.005, 0.045]
+    """
+    n = len(differences)
+    if n < 2:
+        raise InputError(f"an interval needs two differences or more, got {n}")
+    mean = statistics.fmean(differences)
+    t = _T.get(n - 1, 1.96 * (1 + 1.25 / (n - 1)))
+    half = t * statistics.stdev(differences) / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def rank(results: Sequence[RunResult], reference: str = "concat") -> list[Row]:
+    """Rows of the final runs, best mean mIoU first.
+
+    Args:
+        results: of one protocol; runs of phase "select" are passed over.
+        reference: the strategy that the others are compared with; where it is missing, no differences.
+    """
+    by_strategy: dict[str, list[RunResult]] = {}
+    for result in sorted(results, key=lambda r: r.seed):
+        if result.phase == "final":
+            by_strategy.setdefault(result.strategy, []).append(result)
+    base = {r.seed: r.scores["both"].miou for r in by_strategy.get(reference, [])}
+    rows = [_row(name, found, {} if name == reference else base) for name, found in by_strategy.items()]
+    return sorted(rows, key=lambda row: -row.miou["both"])
+
+
+def _row(strategy: str, found: list[RunResult], base: dict[int, float]) -> Row:
+    conditions = list(found[0].scores)
+    values = {c: [r.scores[c].miou for r in found] for c in conditions}
+    pairs = [r.scores["both"].miou - base[r.seed] for r in found if r.seed in base]
+    return Row(
+        strategy,
+        found[0].num_params,
+        found[0].gmacs,
+        statistics.fmean(r.seconds for r in found),
+        found[0].learning_rate,
+        [r.seed for r in found],
+        {c: statistics.fmean(v) for c, v in values.items()},
+        {c: max(v) - min(v) for c, v in values.items()},
+        _by_kind(found),
+        interval(pairs) if len(pairs) > 1 else None,
+    )
+
+
+def _by_kind(found: list[RunResult]) -> dict[str, float]:
+    """Mean IoU of the classes of each kind of concept, over classes and seeds."""
+    first = found[0]
+    values: dict[str, list[float]] = {}
+    for result in found:
+        for name, iou in zip(first.class_names, result.scores["both"].class_iou, strict=True):
+            if iou is not None and name in first.concepts:
+                values.setdefault(first.concepts[name], []).append(iou)
+    return {kind: statistics.fmean(v) for kind, v in values.items()}

@@ -1,0 +1,223 @@
+"""Runs a benchmark: trains and scores what the plan names and the folder does not hold yet.
+
+`out/` holds `protocol.json`, `results/RUN.json` (one for each finished run) and `runs/RUN/` (its checkpoint; while it
+trains, the state to resume from). Whatever is killed goes on with the same command and --resume: finished runs are
+read, the one that was cut off resumes after its last epoch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from fusionzoo import __version__
+from fusionzoo.bench.plan import Run, chosen_rates, final_runs, select_runs, strategies
+from fusionzoo.bench.protocol import BenchProtocol
+from fusionzoo.bench.results import RunResult, read_results
+from fusionzoo.bench.score import CONDITIONS, score
+from fusionzoo.data import parse_spec
+from fusionzoo.errors import InputError
+from fusionzoo.files import atomic_write, dump_json
+from fusionzoo.hub.load import from_pretrained
+from fusionzoo.models import create_model
+from fusionzoo.schema import encode
+from fusionzoo.train import Settings, finetune
+
+__all__ = ["bench", "train_and_score"]
+
+Report = Callable[[list[RunResult]], None]
+
+
+def bench(
+    data: str,
+    protocol: BenchProtocol,
+    out: str | Path,
+    *,
+    patterns: str | Sequence[str] = "all",
+    seeds: Sequence[int] = (0, 1, 2),
+    init: str = "",
+    resume: bool = False,
+    jobs: int = 1,
+    device: str | None = None,
+    report: Report | None = None,
+) -> tuple[list[RunResult], dict[str, str]]:
+    """Trains and tests fusion strategies under one protocol: only the fusion changes.
+
+    Args:
+        data: "planted", "nyuv2:PATH" or "folder:PATH".
+        protocol: what is held equal; see `read_protocol`.
+        out: a new folder, or with `resume` that of an earlier run with the same protocol.
+        patterns: strategies: "all", names, fnmatch patterns.
+        seeds: of the final runs.
+        init: folder of a converted encoder that both streams start from; "" for random weights.
+        jobs: processes side by side, each training one model.
+        device: "cpu", "cuda", ...
+        report: called with all results after each finished run.
+
+    Returns:
+        (results, strategies left out -> reason).
+
+    Raises:
+        InputError: a folder in use, or of another protocol; data that does not fit.
+    """
+    out = Path(out)
+    if init:
+        protocol = replace(protocol, init=Path(init).name)
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise InputError(f"{out} is not empty; add --resume to go on with it, or name a new folder")
+    (out / "results").mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        results = read_results(out / "results", protocol)
+        atomic_write(out / "protocol.json", dump_json(encode(protocol)))
+        names, refused = strategies(patterns, protocol)
+        if not names:
+            raise InputError(f"no strategy fits the encoder {protocol.encoder}: {next(iter(refused.values()))}")
+        common = {"protocol": protocol, "data": data, "out": out, "init": init, "device": device}
+        for phase in ("select", "final"):
+            runs = select_runs(names, protocol) if phase == "select" else []
+            if phase == "final":
+                runs = final_runs(chosen_rates(names, protocol, results), seeds)
+            done = {_run_of(r).name for r in results}
+            for result in _carry_out([run for run in runs if run.name not in done], jobs, common):
+                results.append(result)
+                if report is not None:
+                    report(results)
+    return results, refused
+
+
+def train_and_score(
+    run: Run, *, protocol: BenchProtocol, data: str, out: Path, init: str = "", device: str | None = None
+) -> RunResult:
+    """Carries out one run and writes its result; goes on where an earlier one was cut off."""
+    final = run.phase == "final"
+    settings = _settings(run, protocol, data, init)
+    folder = out / "runs" / run.name
+    if not (folder / "model.safetensors").is_file() or (folder / "state.pt").is_file():
+        finetune(settings, folder, resume=(folder / "state.pt").is_file(), device=device)
+    model = from_pretrained(folder)
+    split = protocol.test_split if final else protocol.select_on
+    size = protocol.test_size or protocol.base
+    tested = _tested(data, split, size, protocol.num_classes)
+    found = score(model, tested, CONDITIONS if final else {"both": None}, protocol.batch_size)
+    result = RunResult(
+        protocol=protocol,
+        strategy=run.strategy,
+        phase=run.phase,
+        seed=run.seed,
+        learning_rate=run.learning_rate,
+        scores=found,
+        num_params=sum(p.numel() for p in model.parameters()),
+        gmacs=_gmacs(protocol, run.strategy, model.num_classes, model.x_channels, size),
+        seconds=_seconds(folder),
+        data=tested.name,
+        images=len(tested),
+        class_names=list(tested.class_names),
+        concepts=dict(getattr(tested, "concepts", {})),
+        command=f"fusionzoo bench --data {data.partition(':')[0]}:... --protocol {protocol.name}"
+        f" --strategies {run.strategy} --seeds {run.seed}",
+        versions={"fusionzoo": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
+        machine={"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
+    )
+    result.save(out / "results" / f"{run.name}.json")
+    return result
+
+
+@functools.lru_cache(maxsize=1)
+def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | None) -> Any:
+    """The images that one run after another is scored on; drawn scenes are kept, files are read again."""
+    options = {"cache": True} if data == "planted" else {}
+    return parse_spec(data, split=split, size=size, num_classes=num_classes, **options)
+
+
+def _settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:
+    final = run.phase == "final"
+    return Settings(
+        model=protocol.architecture(run.strategy),
+        data=data,
+        init=init,
+        num_classes=protocol.num_classes,
+        train_split=protocol.final_split if final else protocol.select_split,
+        val_split="",
+        epochs=protocol.epochs,
+        batch_size=protocol.batch_size,
+        seed=run.seed,
+        lr=run.learning_rate,
+        encoder_lr=run.learning_rate * protocol.encoder_lr_share,
+        weight_decay=protocol.weight_decay,
+        size=protocol.size,
+        base=protocol.base,
+        scale=protocol.scale,
+        test_size=protocol.test_size,
+        jitter=protocol.jitter,
+        ema=protocol.ema,
+        balance=protocol.balance,
+        auxiliary=protocol.auxiliary,
+        drop_modality=protocol.drop_modality,
+        decoder_args=protocol.decoder_args,
+        amp=protocol.amp,
+        limit=protocol.train_images,
+    )
+
+
+def _carry_out(runs: Sequence[Run], jobs: int, common: dict[str, Any]) -> Iterator[RunResult]:
+    """Results as they come; `jobs` processes."""
+    if jobs == 1:
+        for run in runs:
+            yield train_and_score(run, **common)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(train_and_score, run, **common) for run in runs]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _run_of(result: RunResult) -> Run:
+    return Run(result.strategy, result.phase, result.seed, result.learning_rate)
+
+
+def _gmacs(protocol: BenchProtocol, strategy: str, num_classes: int, x_channels: int, size: tuple[int, int]) -> float:
+    """10^9 multiply-accumulates of one image, counted on the meta device."""
+    with torch.device("meta"):
+        model = create_model(
+            protocol.architecture(strategy),
+            num_classes=num_classes,
+            x_channels=x_channels,
+            decoder_args=protocol.decoder_args,
+        ).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(torch.empty(1, 3, *size), torch.empty(1, x_channels, *size))
+    return round(counter.get_total_flops() / 2e9, 4)
+
+
+def _seconds(folder: Path) -> float:
+    """Training time, from the checkpoint's own record."""
+    from fusionzoo.hub.records import read_record
+
+    recipe = read_record(folder).recipe
+    return float(recipe.seconds or 0.0) if recipe is not None else 0.0
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keeps a second benchmark out of the same folder; the lock goes with the process, however it ends."""
+    with open(out / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{out} is in use by another benchmark that still runs") from error
+        yield

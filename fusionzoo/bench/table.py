@@ -1,0 +1,33 @@
+"""The ranked table of a benchmark as text: one row a strategy, best first, percent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fusionzoo.bench.rank import Row
+from fusionzoo.report.markdown import grid
+
+__all__ = ["ranked"]
+
+
+def ranked(rows: Sequence[Row], reference: str = "concat") -> str:
+    """Markdown. mIoU in percent: mean +- half the spread over seeds; the difference with its 95 % interval.
+
+    Args:
+        rows: from `rank`, at least one.
+    """
+    conditions = [c for c in rows[0].miou if c != "both"]
+    kinds = list(rows[0].kinds)
+    head = ["strategy", "seeds", "mIoU", f"- {reference}", *(c.replace("_", " ") for c in conditions),
+            *(f"IoU {k}" for k in kinds), "parameters", "GMACs", "s a run"]  # fmt: skip
+    lines = []
+    for row in rows:
+        gap = (
+            "" if row.difference is None else "{:+.2f} ({:+.2f} to {:+.2f})".format(*(100 * d for d in row.difference))
+        )
+        lines.append([
+            row.strategy, str(len(row.seeds)), f"{100 * row.miou['both']:.2f} +- {50 * row.spread['both']:.2f}", gap,
+            *(f"{100 * row.miou[c]:.1f}" for c in conditions), *(f"{100 * row.kinds[k]:.1f}" for k in kinds),
+            f"{row.num_params:,}", f"{row.gmacs:.3f}", f"{row.seconds:.0f}",
+        ])  # fmt: skip
+    return grid(head, lines, "<" + ">" * (len(head) - 1))

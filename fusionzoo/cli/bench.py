@@ -1,0 +1,83 @@
+"""`fusionzoo bench --data SPEC`: fusion strategies under one protocol, ranked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fusionzoo.cli.output import json_option, note, print_json, say
+
+__all__ = ["command"]
+
+
+def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 0,1,2", ctx, param) from None
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise click.BadParameter(f"{value!r}: seeds are 0 or more, each once", ctx, param)
+    return seeds
+
+
+@click.command(name="bench")
+@click.option("--data", required=True, metavar="SPEC", help="planted, nyuv2:PATH or folder:PATH.")
+@click.option("--protocol", "protocol_name", default="planted", show_default=True, metavar="NAME|FILE.toml",
+              help="What is held equal: a built-in protocol (planted, nyu13) or a file.")  # fmt: skip
+@click.option("--strategies", "patterns", default="all", show_default=True, help="Names and patterns, by commas.")
+@click.option("--seeds", default="0,1,2", show_default=True, callback=_seeds, help="Of the final runs.")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for results and checkpoints.")
+@click.option("--resume", is_flag=True, help="Go on with an earlier run of the same protocol in --out.")
+@click.option("--init", default="", metavar="DIR", help="Converted encoder that both streams start from.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the protocol's.")
+@click.option("--reference", default="concat", show_default=True, help="Strategy that the others are compared with.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Models trained side by side.")
+@click.option("--device", help="cpu, cuda, ...; default: cuda where there is one.")
+@json_option
+def command(
+    data: str,
+    protocol_name: str,
+    patterns: str,
+    seeds: tuple[int, ...],
+    out: str,
+    resume: bool,
+    init: str,
+    epochs: int | None,
+    reference: str,
+    jobs: int,
+    device: str | None,
+    as_json_: bool,
+) -> None:
+    """Compare fusion strategies fairly: one protocol, only the fusion changes.
+
+    Writes one JSON file a run to OUT/results, ranked.md and the checkpoints; the table so far goes to stderr.
+    """
+    from fusionzoo.bench import RunResult, bench, rank, read_protocol
+    from fusionzoo.bench.table import ranked
+    from fusionzoo.files import atomic_write
+    from fusionzoo.schema import encode
+
+    protocol = read_protocol(protocol_name, epochs=epochs)
+
+    def report(results: list[RunResult]) -> None:
+        rows = rank(results, reference)
+        if rows:
+            atomic_write(Path(out) / "ranked.md", ranked(rows, reference) + "\n")
+        last = results[-1]
+        where = f"{last.strategy} {last.phase} seed {last.seed} lr {last.learning_rate:g}"
+        note(f"{where}: mIoU {100 * last.scores['both'].miou:.2f} ({last.seconds:.0f} s)")
+        if rows and not as_json_:
+            note(ranked(rows, reference))
+
+    results, refused = bench(
+        data, protocol, out, patterns=patterns, seeds=seeds, init=init, resume=resume, jobs=jobs, device=device,
+        report=report,
+    )  # fmt: skip
+    rows = rank(results, reference)
+    if as_json_:
+        print_json({"protocol": encode(protocol), "rows": encode(rows), "left_out": refused})
+        return
+    say(ranked(rows, reference))
+    for name, reason in refused.items():
+        say(f"left out: {name}: {reason}")

@@ -1,0 +1,158 @@
+"""`fusionzoo bench`: from the command line to a ranked table, resumed after a kill; choice of rates; intervals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import ttest_rel
+
+from fusionzoo.bench import BenchProtocol, RunResult, Score, rank, read_protocol, read_results
+from fusionzoo.bench.plan import SELECT_SEED, chosen_rates, final_runs, select_runs, strategies
+from fusionzoo.errors import InputError, UnknownNameError
+
+PROTOCOL = """
+encoder = "mobilenetv1-025"
+decoder_args = { pyramid_channels = 32, segmentation_channels = 32 }
+final_split = "train"
+epochs = 2
+batch_size = 4
+size = [32, 32]
+base = [32, 48]
+"""
+
+
+def result(strategy: str, seed: int, miou: float, phase: str = "final", lr: float = 1e-3) -> RunResult:
+    scores = {"both": Score(miou, 0.5, [miou, None]), "without_x": Score(miou / 2, 0.4, [miou / 2, None])}
+    return RunResult(BenchProtocol("toy"), strategy, phase, seed, lr, scores, 10, 0.1, 2.0, "planted", 4, ["a", "b"],
+                     {"a": "rgb"})  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    for part in ("rgb", "x", "label"):
+        (folder / part).mkdir(parents=True)
+    for i in range(8):
+        label = (np.indices((32, 48))[1] > rng.integers(10, 38)).astype(np.uint8)
+        rgb = (label[..., None] * 120 + rng.integers(0, 60, (32, 48, 3))).astype(np.uint8)
+        Image.fromarray(rgb).save(folder / "rgb" / f"{i}.png")
+        Image.fromarray(1000 + 2000 * label.astype(np.uint16)).save(folder / "x" / f"{i}.png")
+        Image.fromarray(label).save(folder / "label" / f"{i}.png")
+    (folder / "dataset.toml").write_text(
+        'class_names = ["near", "far"]\n[splits]\ntrain = ["0", "1", "2", "3"]\ntest = ["4", "5", "6", "7"]\n'
+    )
+    (tmp_path / "toy.toml").write_text(PROTOCOL)
+    return f"folder:{folder}"
+
+
+def start(data: str, folder: Path, *extra: str) -> subprocess.Popen[str]:
+    code = "import sys; from fusionzoo.cli import main; main(sys.argv[1:])"
+    words = ["bench", "--data", data, "--protocol", str(folder / "toy.toml"), "--strategies", "sum,concat",
+             "--seeds", "0,1", "--out", str(folder / "out"), "--json", *extra]  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    root = str(Path(__file__).resolve().parents[2])
+    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, env=env, cwd=root)  # fmt: skip
+
+
+def test_a_killed_benchmark_resumes_to_the_whole_table(data: str, tmp_path: Path) -> None:
+    results = tmp_path / "out" / "results"
+    first = start(data, tmp_path)
+    end = time.monotonic() + 120
+    while time.monotonic() < end and first.poll() is None and not list(results.glob("*.json")):
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    _, err = first.communicate()
+    kept = {p.name: p.read_bytes() for p in results.glob("*.json")}
+    assert kept, f"no run was finished before the kill: {err}"
+
+    refused = start(data, tmp_path)
+    _, err = refused.communicate()
+    assert refused.returncode == 2 and "add --resume" in err and err.count("\n") == 1
+
+    again = start(data, tmp_path, "--resume")
+    out, err = again.communicate()
+    assert again.returncode == 0, err
+    table = json.loads(out)
+    assert {row["strategy"]: row["seeds"] for row in table["rows"]} == {"sum": [0, 1], "concat": [0, 1]}
+    assert sorted(p.name for p in results.glob("*.json")) == sorted(
+        f"{s}.final.s{seed}.lr0.001.json" for s in ("sum", "concat") for seed in (0, 1)
+    )
+    assert all((results / name).read_bytes() == content for name, content in kept.items()), "a finished run ran again"
+    found = read_results(results)
+    assert all(r.protocol == read_protocol(str(tmp_path / "toy.toml")) for r in found)
+    assert all(r.images == 4 and r.class_names == ["near", "far"] for r in found)
+    assert all(set(r.scores) == {"both", "without_rgb", "without_x", "noise_rgb", "low_light", "holes_x", "shift_x"}
+               for r in found)  # fmt: skip
+    assert "| concat |" in (tmp_path / "out" / "ranked.md").read_text()
+
+
+def test_results_of_another_protocol_are_refused(tmp_path: Path) -> None:
+    one = result("sum", 0, 0.5)
+    one.save(tmp_path / "a.json")
+    assert read_results(tmp_path) == [one]
+    replace(one, protocol=BenchProtocol("toy", epochs=9)).save(tmp_path / "b.json")
+    with pytest.raises(InputError, match="another protocol"):
+        read_results(tmp_path)
+
+
+def test_ranking_and_its_intervals_equal_scipy() -> None:
+    base, other = [0.50, 0.52, 0.49], [0.53, 0.54, 0.53]
+    runs = [result("concat", s, v) for s, v in enumerate(base)] + [result("gate", s, v) for s, v in enumerate(other)]
+    runs.append(result("gate", SELECT_SEED, 0.99, phase="select"))
+    first, second = rank(runs)
+    assert (first.strategy, second.strategy, second.difference) == ("gate", "concat", None)
+    assert first.miou == pytest.approx({"both": 1.6 / 3, "without_x": 0.8 / 3})
+    assert first.spread["both"] == pytest.approx(0.01) and first.kinds == pytest.approx({"rgb": 1.6 / 3})
+    want = ttest_rel(other, base).confidence_interval(0.95)
+    assert first.difference == pytest.approx((0.03, want.low, want.high), abs=1e-5)
+    pairs = [result("concat", 0, 0.5), result("gate", 1, 0.6), result("gate", 0, 0.6)]
+    assert rank(pairs)[0].difference is None, "one common seed makes no interval"
+
+
+def test_learning_rates_are_chosen_on_validation_scores_alone() -> None:
+    protocol = BenchProtocol("toy", learning_rates=(1e-3, 3e-3))
+    runs = select_runs(["sum", "gate"], protocol)
+    assert [(r.strategy, r.learning_rate, r.seed) for r in runs] == [
+        (s, lr, SELECT_SEED) for s in ("sum", "gate") for lr in (1e-3, 3e-3)
+    ]
+    scored = [
+        result("sum", SELECT_SEED, 0.3, "select", 1e-3),
+        result("sum", SELECT_SEED, 0.4, "select", 3e-3),
+        result("sum", 0, 0.9, "final", 1e-3),
+        result("gate", SELECT_SEED, 0.4, "select", 1e-3),
+    ]
+    rates = chosen_rates(["sum", "gate"], protocol, scored)
+    assert rates == {"sum": 3e-3}, "gate's grid is not finished"
+    assert [r.name for r in final_runs(rates, (0, 1))] == ["sum.final.s0.lr0.003", "sum.final.s1.lr0.003"]
+    assert select_runs(["sum"], BenchProtocol("toy")) == []
+
+
+def test_strategies_that_do_not_fit_are_named_with_the_reason() -> None:
+    fitting, refused = strategies("concat,hybrid", BenchProtocol("toy", encoder="mobilenetv1-025"))
+    assert (fitting, refused) == (["concat", "hybrid"], {})
+    with pytest.raises(UnknownNameError, match="concat"):
+        strategies("conkat", BenchProtocol("toy"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("epoch = 3", "did you mean 'epochs'"), ("epochs = 'x'", "epochs"), ("epochs = [", "cannot be read")],
+)
+def test_a_wrong_protocol_file_is_one_line(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_protocol(str(tmp_path / "p.toml"))
+    with pytest.raises(UnknownNameError, match="planted"):
+        read_protocol("plantet")
