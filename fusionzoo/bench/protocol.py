@@ -86,14 +86,16 @@ PROTOCOLS = {
         "planted",
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
         train_images=1200,
+        learning_rates=(1e-3, 3e-3),
     ),
     "nyu13": BenchProtocol(
         "nyu13",
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
         num_classes=13,
         final_split="trainval",
+        learning_rates=(1e-3, 3e-3),
         epochs=12,
-        size=(112, 144),
+        size=(120, 160),
     ),
 }
 """Protocols by name; the data set itself is named on the command line."""
