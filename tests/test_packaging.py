@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -162,16 +163,19 @@ def test_the_readme_has_its_two_commands():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "status", "says"),
+    ("command", "lint", "status", "says"),
     [
-        ("python -c 'import sys; print(sys.prefix)'\npip --version", 0, "pip"),
-        ("echo before\nfalse\necho after", 1, "before"),
-        (None, 2, "has no ```sh block"),
+        ("python -c 'import sys; print(sys.prefix)'\npip --version", 0, 0, "pip"),
+        ("echo before\nfalse\necho after", 3, 1, "before"),
+        ("python -c 'import sys; print(sys.prefix)'\npip --version", 3, 3, "pip"),
+        (None, 0, 2, "has no ```sh block"),
     ],
 )
-def test_the_runner(tmp_path, command, status, says):
+def test_the_runner(tmp_path, command, lint, status, says):
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    (tmp_path / ".ci" / "lint").write_text(f"#!/bin/sh\npython -c 'import sys; print(sys.prefix)'\nexit {lint}\n")
+    (tmp_path / ".ci" / "lint").chmod(0o755)
     readme = "# x\n\n```sh\nexit 9\n```\n\n<!-- command 1 -->\n```sh\nexit 8\n```\n"
     if command is not None:
         readme += f"\n<!-- command 2 -->\n```sh\n{command}\n```\n\n```sh\nexit 7\n```\n"
@@ -183,7 +187,44 @@ def test_the_runner(tmp_path, command, status, says):
     )
     assert done.returncode == status, done.stdout + done.stderr
     assert says in done.stdout + done.stderr and "after\n" not in done.stdout.replace(command or "", "")
-    if status == 0:
-        prefix = done.stdout.splitlines()[-2]
+    if status != 2:
+        prefix = done.stdout.splitlines()[-1]  # of the lint, in the environment of the tests
         assert prefix.startswith(str(tmp_path / "scratch")) and not Path(prefix).exists()
+        assert (prefix in done.stdout.splitlines()[:-1]) == (says == "pip")
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_the_linter_runs_all_three(tmp_path):
+    """With stand-ins on the path, each of which fails in turn."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "lint", tmp_path / ".ci" / "lint")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("ruff", "mypy"):
+        (tools / tool).write_text(f'#!/bin/sh\necho "{tool} $*"\n[ "{tool} $1" != "$FAILS" ]\n')
+        (tools / tool).chmod(0o755)
+    for fails in ("nothing", "ruff check", "ruff format", "mypy "):
+        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "FAILS": fails}
+        done = subprocess.run([tmp_path / ".ci" / "lint"], cwd="/", env=environment, capture_output=True, text=True)
+        assert done.returncode == (fails != "nothing")
+        assert done.stdout.splitlines() == ["ruff check .", "ruff format --check .", "mypy "]
+
+
+# Warnings: ours are errors, a dependency's own are not.
+
+
+@pytest.mark.parametrize(
+    ("message", "category", "module", "is_error"),
+    [
+        ("old call", DeprecationWarning, "fusionzoo.models.stages", True),
+        ("old call", FutureWarning, "fusionzoo", True),
+        ("odd input", UserWarning, "tests.train.test_loop", True),
+        ("x has moved: import it from y", FutureWarning, "somebody", True),
+        ("old call", DeprecationWarning, "torch.nn.functional", False),
+        ("old call", FutureWarning, "tests.metrics.test_units", False),
+        ("odd input", UserWarning, "fusionzoology", False),
+    ],
+)
+def test_which_warnings_are_errors(message, category, module, is_error):
+    with pytest.raises(category) if is_error else warnings.catch_warnings(record=True):  # pytest.warns has no filters
+        warnings.warn_explicit(message, category, "file.py", 1, module=module)

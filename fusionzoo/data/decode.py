@@ -1,4 +1,4 @@
-"""From an image file to its pixels as stored, upright: nothing scaled, no bit lost. Pillow, torchvision and NumPy only.
+"""From an image file to its pixels as stored, upright: nothing scaled, no bit lost. Pillow and NumPy only.
 
 8-bit and 16-bit PNG (grey, colour, with alpha; 1, 2 and 4 bits too), JPEG, WebP, BMP, integer or float TIFF, NPY. An
 EXIF orientation is applied. Whatever cannot be read gives one InputError that names the file and what to do.
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fusionzoo.data.png16 import SIGNATURE, decode_png16
 from fusionzoo.errors import InputError
 
 __all__ = ["Pixels", "read_pixels"]
@@ -32,7 +33,6 @@ _DECODE_ERRORS = (
     AttributeError,
     MemoryError,
     RecursionError,
-    RuntimeError,  # torchvision
     tokenize.TokenError,  # NumPy reads the header of an old .npy file as Python text
 )
 _NOT_READ = {".exr": "OpenEXR", ".pfm": "PFM", ".npz": "an archive of arrays", ".mat": "MATLAB", ".hdr": "Radiance"}
@@ -68,7 +68,8 @@ def read_pixels(path: str | Path, colours: bool = False) -> Pixels:
     is no harm.
 
     Args:
-        colours: of a picture with a palette give the colours, (H, W, 3), not the indices, (H, W, 1).
+        colours: of a picture with a palette give the colours, (H, W, 3), not the indices, (H, W, 1); grey of 2 or 4
+            bits is stretched to 0..255.
 
     Raises:
         InputError: the file is missing, is a folder, is not an image, is cut off, or has no pixels.
@@ -112,14 +113,14 @@ def _picture(path: Path, colours: bool) -> Pixels:
     with path.open("rb") as file:
         head = file.read(26)
     # IHDR: ... bit depth at 24, colour type at 25 (0 grey, 2 colour, 3 palette, 4 grey + alpha, 6 colour + alpha)
-    bits, kind = (head[24], head[25]) if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 26 else (8, 2)
+    bits, kind = (head[24], head[25]) if head[:8] == SIGNATURE and len(head) == 26 else (8, 2)
     try:
         with Image.open(path) as image:
             mode, tiff = image.mode, image.format == "TIFF"
             tag = getattr(image, "tag_v2", {}).get(258, 8) if tiff else bits
             depth = max(tag) if isinstance(tag, tuple) else tag
             if bits == 16 and kind != 0:
-                array, alpha = _wide_png(path), kind in (4, 6)
+                array, alpha = decode_png16(path.read_bytes()), kind in (4, 6)
                 cut = False
             else:
                 image.load()
@@ -129,7 +130,7 @@ def _picture(path: Path, colours: bool) -> Pixels:
                     array = np.array(image)
                 if image.format == "PNG" and mode == "I":  # how older Pillows open 16-bit grey
                     array = array.astype(np.uint16)
-                if mode == "L" and (kind == 0 or tiff) and depth in _STEP_OF_BITS:
+                if not colours and mode == "L" and (kind == 0 or tiff) and depth in _STEP_OF_BITS:
                     array = array // np.uint8(_STEP_OF_BITS[depth])
                 array = array[..., None] if array.ndim == 2 else array
                 alpha = mode in ("LA", "La", "RGBA", "RGBa") or (mode == "PA" and not colours)
@@ -138,16 +139,6 @@ def _picture(path: Path, colours: bool) -> Pixels:
     except Image.DecompressionBombError as error:
         raise ValueError(error) from error
     return Pixels(_upright(array, turn), alpha, cut)
-
-
-def _wide_png(path: Path) -> np.ndarray:
-    """A PNG of 16 bits a channel in several channels, (H, W, C) uint16. Pillow would keep the upper 8 bits only."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
-
-    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-    array: np.ndarray = decode_png(data, ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
-    return array
 
 
 def _orientation(image: Any) -> int:

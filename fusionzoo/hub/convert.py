@@ -19,10 +19,11 @@ from torch import Tensor
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import atomic_files, dump_json, read_json
 from fusionzoo.hub.files import CONFIG, WEIGHTS, read_header
+from fusionzoo.hub.kinds import identify
 from fusionzoo.hub.originals import sources
 from fusionzoo.hub.originals.checkpoint import Source, convert_model
 from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
-from fusionzoo.hub.originals.state_dict import load_pickled
+from fusionzoo.hub.originals.state_dict import load_state_dict
 from fusionzoo.hub.save import save as save_checkpoint
 from fusionzoo.schema import refuse_unknown
 
@@ -44,12 +45,14 @@ def run(
     out: str | os.PathLike[str],
     options: Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """Converts `source` into the folder `out` by one of `METHODS`; returns the config that was written.
 
     Args:
         options: constructor arguments of the original model where a checkpoint deviates from the published setting.
         classes: names of the classes, which official checkpoints do not hold.
+        key: name of the set of weights to take where the source holds several, say `state_dict_ema`.
 
     Raises:
         UnknownNameError: no such method, or an option that it does not have.
@@ -60,18 +63,22 @@ def run(
     source = Path(source)
     if not source.exists():
         raise InputError(f"{source} does not exist; give the downloaded file or folder to convert")
-    if method in OURS:
-        if options or classes:
-            raise InputError(f"the conversion {method} takes no options and no class names")
-        return OURS[method](source, Path(out))
-    return published(SOURCES[method], source, Path(out), options, classes)
+    if method in SOURCES:
+        return published(SOURCES[method], source, Path(out), options, classes, key)
+    if options or classes:
+        raise InputError(f"the conversion {method} takes no options and no class names")
+    return OURS[method](source, Path(out), key)
 
 
-def mobilenet_v1(source: Path, out: Path) -> dict[str, Any]:
+def mobilenet_v1(source: Path, out: Path, key: str | None = None) -> dict[str, Any]:
     """MobileNet v1 from TensorFlow.js layer files (see `fusionzoo.hub.originals.mobilenet_v1`).
 
     `model.safetensors` holds the encoder's keys, and the ImageNet head under `classifier.*`.
     """
+    if not source.is_dir() or key is not None:
+        what = "" if source.is_dir() else identify(source) or "a file"
+        given = f"{source} is {what}" if what else "there is no --key here"
+        raise InputError(f"{given}; the conversion mobilenet_v1 reads a folder of TensorFlow.js layers with model.json")
     encoder, classifier, width = mobilenet_v1_state(source)
     tensors = {**encoder, **{f"classifier.{k}": v for k, v in classifier.items()}}
     data = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"format": "pt"})
@@ -97,10 +104,10 @@ def mobilenet_v1(source: Path, out: Path) -> dict[str, Any]:
     return config
 
 
-def state_dict(source: Path, out: Path) -> dict[str, Any]:
-    """A pickled state dict with our keys and its config.json (see `fusionzoo.hub.originals.state_dict`)."""
-    model = load_pickled(source)
-    conversion = {"method": "state_dict", "max_difference": 0, "note": f"from {source.name}, values unchanged"}
+def state_dict(source: Path, out: Path, key: str | None = None) -> dict[str, Any]:
+    """A state dict with our keys and its config.json (see `fusionzoo.hub.originals.state_dict`)."""
+    model, weights = load_state_dict(source, key)
+    conversion = {"method": "state_dict", "max_difference": 0, "note": weights.note(source)}
     save_checkpoint(model, out, record_fields={"conversion": conversion})
     return model.config()
 
@@ -111,17 +118,21 @@ def published(
     out: Path,
     options: Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """The official checkpoint of a published model (see `fusionzoo.hub.originals.checkpoint`)."""
-    model, fields = convert_model(origin, source, options)
+    model, fields = convert_model(origin, source, options, key)
     if classes:
         model.set_classes(classes)
     record = save_checkpoint(model, out, record_fields=fields)
     return {**model.config(), "num_params": record.num_params, "licence": record.licence_note or record.licence}
 
 
-OURS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"mobilenet_v1": mobilenet_v1, "state_dict": state_dict}
-"""Conversions of other things than whole published models: name -> converter (source, out folder) -> config."""
+OURS: dict[str, Callable[[Path, Path, str | None], dict[str, Any]]] = {
+    "mobilenet_v1": mobilenet_v1,
+    "state_dict": state_dict,
+}
+"""Conversions of other things than whole published models: name -> converter (source, out folder, key) -> config."""
 
 SOURCES: dict[str, Source] = sources()
 """Published models, by the name of their architecture."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import parse_json
+from fusionzoo.hub.kinds import identify
 
 __all__ = [
     "CONFIG",
@@ -67,7 +68,9 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:
             start = handle.read(8)
             length = int.from_bytes(start, "little")
             if len(start) < 8 or length > min(size - 8, MAX_HEADER):
-                raise InputError(f"{path} is truncated or not safetensors: header of {length} bytes, file of {size}")
+                what = identify(path, unknown=False)
+                found = f"it is {what}" if what else f"header of {length} bytes, file of {size}"
+                raise InputError(f"{path} is truncated or not safetensors: {found}")
             header = handle.read(length)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error

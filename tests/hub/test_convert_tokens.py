@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_checkpoint_with_its_settings_beside_it(
         assert distance(loaded(*images(40, 50)), ours.eval()(*images(40, 50))) < SAME
     record = read_record(tmp_path / "out")
     assert "NC" in record.licence_note and "percentile" in record.notes
-    torch.save({"model": state, "args": Path("x")}, tmp_path / "b.pth")
+    torch.save({"model": state, "args": re.compile("x")}, tmp_path / "b.pth")
     with pytest.raises(InputError, match="more than tensors"):
         convert.run("multimae_base", tmp_path / "b.pth", tmp_path / "none", SMALL)
 

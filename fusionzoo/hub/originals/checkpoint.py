@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError, unknown
-from fusionzoo.hub.originals.state_dict import plain_state
+from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.hub.foreign import read_weights
 from fusionzoo.models import FusionModel
 
 __all__ = ["Source", "convert_model", "with_counters"]
@@ -57,28 +57,34 @@ def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def convert_model(
-    source: Source, path: Path, options: Mapping[str, Any] | None = None
+    source: Source, path: Path, options: Mapping[str, Any] | None = None, key: str | None = None
 ) -> tuple[FusionModel, dict[str, Any]]:
     """(our model with the weights in `path`, fields of its record).
 
     Args:
         options: constructor arguments of the original that differ from `source.ctor`.
+        key: which set of weights, where the file holds several (see `fusionzoo.hub.foreign.read_weights`).
 
     Raises:
-        InputError: no plain state dict, or the key that tells the number of classes is not there.
+        InputError: no state dict, several, another kind of file, or no key that tells the number of classes.
         UnknownNameError: an option that this method does not have.
         CheckFailed: keys without a place, places without a key, other shapes; all listed.
     """
     for name in options or {}:
         if name not in source.ctor:
             raise unknown(f"option of the conversion {source.kind}", name, source.ctor, "fusionzoo convert --help")
-    state = with_counters(plain_state(path))
     arguments = {**source.sizes, source.classes[0]: source.classes[1]}
-    for key in arguments.values():
-        if key not in state:
-            raise InputError(f"{path} has no {key!r}: it is no checkpoint of {source.origin}")
+    weights = read_weights(path, lambda state: all(name in state for name in arguments.values()), key)
+    state = with_counters(weights.state)
+    for name in arguments.values():
+        if name not in state:
+            near = closest(name, state, 1)
+            raise InputError(
+                f"{path} has no {name!r}: it is no checkpoint of {source.origin}"
+                + (f"; the closest of its {len(state)} names is {near[0]!r}" if near else "")
+            )
     family = importlib.import_module(f"fusionzoo.hub.originals.{source.family or source.kind}")
-    read = {argument: state[key].shape[0] for argument, key in arguments.items()}
+    read = {argument: _first_size(state[name], name, path) for argument, name in arguments.items()}
     port = family.MODELS[source.kind](state, {**source.ctor, **(options or {}), **read}).eval()
     model: FusionModel = port.module
     model.input_size = source.input_size
@@ -91,5 +97,11 @@ def convert_model(
         "origin": source.origin,
         "citation": source.citation,
         "notes": source.notes,
-        "conversion": {"method": method, "note": f"from {path.name}, values unchanged"},
+        "conversion": {"method": method, "note": weights.note(path)},
     }
+
+
+def _first_size(value: Tensor, name: str, path: Path) -> int:
+    if not value.ndim:
+        raise InputError(f"{path}: {name!r} is one number, wanted a tensor with a size for each class")
+    return int(value.shape[0])
