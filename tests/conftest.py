@@ -42,10 +42,11 @@ def nyuv2_folder(shared: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
-    """Two threads at most: small tensors gain nothing from more, and results do not depend on the machine's size."""
+    """Two threads at most, since small tensors gain nothing from more; or as many as OMP_NUM_THREADS says."""
     import torch
 
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(autouse=True)

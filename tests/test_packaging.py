@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import fusionzoo
 
@@ -228,3 +229,47 @@ def test_the_linter_runs_all_three(tmp_path):
 def test_which_warnings_are_errors(message, category, module, is_error):
     with pytest.raises(category) if is_error else warnings.catch_warnings(record=True):  # pytest.warns has no filters
         warnings.warn_explicit(message, category, "file.py", 1, module=module)
+
+
+# Versions, and what stands in .github.
+
+
+def test_the_oldest_versions_are_the_bounds(project):
+    """`tests/oldest.txt` pins what `pyproject.toml` states, no more and no less."""
+    stated = project["dependencies"] + project["optional-dependencies"]["test"]
+    bounds = dict(re.fullmatch(r"([a-z0-9-]+)>=([0-9.]+)", line).groups() for line in stated if ">=" in line)
+    lines = (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pinned.keys() == bounds.keys()
+    for name, bound in bounds.items():
+        assert pinned[name] == bound or pinned[name].startswith(f"{bound}."), name
+
+
+def test_workflows_have_few_rights_and_pinned_actions():
+    (path,) = (ROOT / ".github" / "workflows").iterdir()
+    text = path.read_text(encoding="utf-8")
+    flow = yaml.safe_load(text)
+    jobs = flow["jobs"]
+    assert flow["permissions"] == {"contents": "read"} and not any("permissions" in job for job in jobs.values())
+    used = re.findall(r"uses: (.*)", text)
+    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[0-9.]+", line) for line in used)
+    assert {"pytest", ".ci/lint"} <= {step.get("run") for job in jobs.values() for step in job["steps"]}
+    assert any("-c tests/oldest.txt" in row["install"] for row in jobs["tests"]["strategy"]["matrix"]["include"])
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / ".github" / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == fusionzoo.__version__ and cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= cited.keys()
+
+
+@pytest.mark.parametrize("name", ["README.md", ".github/CONTRIBUTING.md"])
+def test_what_a_page_names_is_there(name):
+    """Links to files, and rooms and files written as code."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert not [link for link in links if not (ROOT / name).parent.joinpath(link).exists()]
+    if "CONTRIBUTING" in name:
+        named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.[a-z]+)?)`", text)
+        roots = (ROOT, ROOT / "fusionzoo")
+        assert len(named) > 15 and not [path for path in named if not any((r / path).exists() for r in roots)]

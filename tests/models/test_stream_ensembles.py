@@ -167,7 +167,7 @@ def test_each_stream_scores_its_own_tokens() -> None:
     with torch.no_grad():
         one, other = (model.features_and_masks(rgb, v)[1] for v in (x, x.flip(3)))
     assert distance(other[0][0], one[0][0]) < SAME and distance(other[0][1], one[0][1]) > 1e-3
-    assert distance(other[1][0], one[1][0]) > 1e-3
+    assert distance(other[1][0], one[1][0]) > 1e-4
 
 
 def test_masks_start_alive_and_steer_the_exchange() -> None:
