@@ -268,8 +268,8 @@ def save_state_of(value: Any, path: Path, key: str = "") -> str:
     under, item = (f" under {key!r}", f"[{key!r}]") if key else ("", "")
     return (
         f"a whole pickled module ({kind_of(value)}){under}, not its weights alone; where that class can be imported:"
-        f" python -c \"import torch; torch.save(torch.load({path.name!r}, 'cpu', weights_only=False){item}.state_dict(),"
-        " 'weights.pth')\""
+        f" python -c \"import torch; torch.save(torch.load({path.name!r}, 'cpu', weights_only=False){item}.state_dict()"
+        ", 'weights.pth')\""
     )
 
 
