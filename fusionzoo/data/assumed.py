@@ -48,6 +48,8 @@ def assume(layout: Layout, num_classes: int | None = None, labels: bool = True) 
         given = "as asked for" if num_classes is not None else "numbered from 0"
         said += [f"{count} classes, {given}" + (", 255 ignored" if ignore else "")]
         draft += [f"num_classes = {count}", f"ignore = {ignore}"]
+    if layout.splits():
+        said.append(f"splits {', '.join(layout.splits())}")
     warnings.warn(
         f"{layout.root} has no dataset.toml: assumed that {'; '.join(said)}. Write it to say otherwise:"
         f" {_command(layout, draft)}",

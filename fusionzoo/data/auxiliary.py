@@ -174,12 +174,11 @@ def read_x(
 def without_holes(raw: np.ndarray, missing: tuple[float, ...] = ()) -> np.ndarray:
     """Stored depth with 0 for every value that marks a missing pixel; see `XFormat.missing`. A copy where needed."""
     hole = np.zeros(raw.shape, bool)
+    tops: tuple[int, ...] = ()
     if raw.dtype.kind == "f":
         hole |= ~np.isfinite(raw)
-        tops: tuple[int, ...] = ()
-    else:
-        top = int(np.iinfo(raw.dtype).max)
-        tops = (top,) if raw.dtype.itemsize > 1 and int(raw.max()) == top else ()
+    elif raw.dtype.itemsize > 1:
+        tops = tuple(top for top in (65535, int(np.iinfo(raw.dtype).max)) if int(raw.max()) == top)
     for value in missing:
         hole |= np.isclose(raw, value) if raw.dtype.kind == "f" else raw == value
     for top in tops:

@@ -109,9 +109,10 @@ class Folder(SegmentationDataset):
         if empty_depth not in ("error", "keep"):
             raise InputError(f"empty_depth is {empty_depth!r}; give 'error' or 'keep'")
         self.empty_depth = empty_depth
-        splits = settings.splits or {**layout.splits(), "all": layout.everything()}
+        shown = settings.splits or layout.splits()
+        splits = settings.splits or {**shown, "all": layout.everything()}
         if split is None:
-            if settings.splits and "test" not in splits:
+            if shown and "test" not in shown:
                 raise InputError(f"{self.root} has no split 'test'; name one of its splits: {', '.join(splits)}")
             split = "test" if "test" in splits else "all"
         if split not in splits:

@@ -103,9 +103,10 @@ class Layout:
             )
         empty = next((p for p in sorted(self.root.iterdir()) if p.is_dir() and self._is_home(p, part)), None)
         if empty is None:
+            there = [p.name for p in sorted(self.root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
             raise InputError(
-                f"{self.root / part} does not exist; a data set folder has rgb/ x/ label/ and dataset.toml (other"
-                f" names: folders = {{{part} = ...}} there)"
+                f"{self.root / part} does not exist; a data set folder has rgb/ x/ label/ and dataset.toml, where other"
+                f" names are said: folders = {{{part} = ...}}; it has {', '.join(there[:8]) or 'no folders'}"
             )
         lossy = ", which JPEG, being lossy, cannot hold" if part == "label" and any(empty.rglob("*.jp*g")) else ""
         raise InputError(f"{empty} has no image ({', '.join(ENDINGS[part])}){lossy}")
@@ -201,19 +202,27 @@ class Layout:
             entry = self._id(name)
             if entry is not None:
                 return entry
-        stem = without_ending(text)
-        named = self._named(Path(text if stem != text else f"{text}.png"))
-        pieces = (named[1] if named else stem).split("/")
-        for start in range(len(pieces)):
-            known = [*PART_WORDS, *_SPLITS, self.root.resolve().name.lower()]
-            if start and not named and not absolute and pieces[start - 1].lower() not in known:
+        pieces = without_ending(text).split("/")
+        known = {*PART_WORDS, *_SPLITS, self.root.resolve().name.lower()}
+        for start in range(len(pieces)):  # folders in front that are not of this data set may be left out
+            if (
+                start
+                and not absolute
+                and pieces[start - 1].lower() not in known
+                and not self._part_follows(pieces[start:])
+            ):
                 break
             tail = "/".join(pieces[start:])
-            if named and tail in self.files.get(named[0], ()):
-                return named[0], tail
+            named = self._named(Path(f"{tail}.png"))
+            if named and named[1] in self.files.get(named[0], ()):
+                return named[0], named[1]
             if (entry := self._id(tail)) is not None:
                 return entry
         return None
+
+    def _part_follows(self, pieces: list[str]) -> bool:
+        """Whether one of the folders, the last piece being a file, is that of a part."""
+        return any(piece.lower() in PART_WORDS or piece in self.folders.values() for piece in pieces[:-1])
 
     def _id(self, name: str) -> Entry | None:
         if name in self.files["rgb"]:
@@ -247,7 +256,8 @@ class Layout:
                 f"{self.root}: the names of rgb and {part} do not match: {ours.relative_to(self.root)} beside"
                 f" {theirs.relative_to(self.root)}; give the files of one image one name, or list them in two columns"
             )
-        name = f"{folder.name}/{stem}{ENDINGS[part][0]}"
+        same = part == "rgb" or all(a == b for a, b in self._pairs[part].items())
+        name = f"{folder.name}/{stem}{ENDINGS[part][0]}" if same else "its partner"
         return InputError(
             f"{folder} has no image {stem!r}, which split {split!r} names; add {name} or take the id out of the split"
         )

@@ -91,11 +91,10 @@ def _columns(
         best = best or [word for word, entry in zip(words, found, strict=True) if entry is None]
     name = best[0] if best and len(best) < len(re.split(r"[\t,;]|\s+", line)) else _bare(line)
     near = closest(name, known, 1)
+    advice = f"did you mean {near[0]!r}?" if near else f"one id a line is wanted, such as {known[0]!r}"
     raise InputError(
-        f"{where}: {name!r} is no image of the data set; " + (f"did you mean {near[0]!r}?" if near else "")
-        + " Give one id a line: the file's name without folder and ending"
-        + (f", such as {known[0]!r}" if known and not near else "")
-    )  # fmt: skip
+        f"{where}: {name!r} is no image of the data set; {advice} (a file's name without folder and ending)"
+    )
 
 
 def _bare(word: str) -> str:
