@@ -510,11 +510,9 @@ def test_every_kind_of_model(name, streams):
 @pytest.mark.parametrize("classes", [2, 40])
 def test_predicted_labels_equal_the_whole_computation(size, classes):
     g = torch.Generator().manual_seed(classes)
-    for scale in (0.1, 3.0):
-        logits = F.avg_pool2d(torch.randn(1, classes, 34, 44, generator=g), 5, 1) * scale
-        logits = logits + torch.randn(1, classes, 1, 1, generator=g)
-        whole = F.interpolate(logits, size, mode="bilinear", align_corners=False).argmax(1)
-        assert torch.equal(feed.predict_labels(logits, size), whole)
-    thin = torch.randn(1, classes, 1, 5, generator=g)
-    whole = F.interpolate(thin, size, mode="bilinear", align_corners=False).argmax(1)
-    assert torch.equal(feed.predict_labels(thin, size), whole)
+    wide = F.avg_pool2d(torch.randn(1, classes, 34, 44, generator=g), 5, 1) + torch.randn(1, classes, 1, 1, generator=g)
+    for logits in (wide * 0.1, wide * 3, torch.randn(1, classes, 1, 5, generator=g)):
+        best = F.interpolate(logits.double(), size, mode="bilinear", align_corners=False).topk(2, dim=1)
+        clear = best.values[:, 0] - best.values[:, 1] > 1e-5 * float(logits.abs().max())  # not by rounding
+        assert float(clear.float().mean()) > 0.99
+        assert torch.equal(feed.predict_labels(logits, size)[clear], best.indices[:, 0][clear])
