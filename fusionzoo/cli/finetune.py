@@ -108,8 +108,8 @@ def command(model: str, data: str, out: str, resume: bool, device: str | None, a
         if f.default_factory is not MISSING:
             flags[f.name] = dict(flags[f.name]) or f.default_factory()
     settings = Settings(model=model, data=data, **flags)
-    with _stoppable(out):
-        last = finetune(settings, out, resume=resume, device=device, note=_remark,
+    with _stoppable(out) as look:
+        last = finetune(settings, out, resume=resume, device=device, note=_remark, stop=look,
                         progress=lambda line: note(_line(line, settings.epochs)))  # fmt: skip
     if as_json_:
         print_json({"out": out, **last})
@@ -118,43 +118,49 @@ def command(model: str, data: str, out: str, resume: bool, device: str | None, a
     say(f"wrote {out}" + ("" if best is None else f"; best validation mIoU {100 * best:.1f}"))
 
 
-class _Terminated(BaseException):
-    """SIGTERM has come."""
+class _Signal(BaseException):
+    """SIGINT or SIGTERM has come."""
 
 
 class _Stopped(FusionZooError):
     """A run that was stopped from outside, with what is left of it."""
 
-    def __init__(self, out: str, signal_number: int) -> None:
-        kept = (Path(out) / "model.safetensors").is_file()
-        state = (Path(out) / "state.pt").is_file()
-        self.exit_status = 128 + signal_number
-        super().__init__(
-            ("stopped" if signal_number == signal.SIGTERM else "interrupted")
-            + (f"; {out} holds the best weights so far" if kept else "; no epoch was finished")
-            + (", the same command with --resume goes on" if state else ", the same command with --resume begins again"
-               if Path(out).is_dir() else "")
-        )  # fmt: skip
+    def __init__(self, out: str, number: int) -> None:
+        folder, self.exit_status = Path(out), 128 + number
+        text = "interrupted" if number == signal.SIGINT else "stopped"
+        text += f"; {out} holds the best weights so far" if (folder / "model.safetensors").is_file() else ""
+        if (folder / "state.pt").is_file():
+            text += "; the same command with --resume goes on"
+        elif (folder / "settings.json").is_file():
+            text += " before the first epoch ended; the same command with --resume begins again"
+        super().__init__(text)
 
 
 @contextmanager
-def _stoppable(out: str) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a run in one line that says how to go on."""
+def _stoppable(out: str) -> Iterator[Callable[[], None]]:
+    """Ctrl-C and SIGTERM end a run in one line that says how to go on.
 
-    def stop(number: int, frame: types.FrameType | None) -> None:
-        raise _Terminated
+    Yields what to call now and then: an exception out of a signal's handler is lost where it meets a finaliser.
+    """
+    came: list[int] = []
 
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if main else None
+    def handle(number: int, frame: types.FrameType | None) -> None:
+        came.append(number)
+        raise _Signal
+
+    def look() -> None:
+        if came:
+            raise _Signal
+
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield
-    except KeyboardInterrupt:
-        raise _Stopped(out, signal.SIGINT) from None
-    except _Terminated:
-        raise _Stopped(out, signal.SIGTERM) from None
+        yield look
+    except (_Signal, KeyboardInterrupt):
+        raise _Stopped(out, came[0] if came else signal.SIGINT) from None
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _remark(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from fusionzoo.data import collate
+from fusionzoo.errors import CheckFailed
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.train.data import loader
@@ -23,6 +24,9 @@ def evaluate(
 
     Labels keep their own size: logits (B, K, h, w) are resized to (H, W) bilinearly (align_corners False) before
     argmax. Samples may differ in size: neighbours of one size go through the model together.
+
+    Raises:
+        CheckFailed: logits that are not finite, by image.
     """
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(model.num_classes, data.ignore_index)
@@ -35,6 +39,8 @@ def evaluate(
                 rgb, x = model.preprocess(batch["rgb"].to(device), batch["x"].to(device))
                 with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                     logits = model(rgb, x)
+                if not bool(torch.isfinite(logits).all()):
+                    raise CheckFailed(f"the model's output is not finite for {', '.join(map(str, batch['id'][:3]))}")
                 label = batch["label"].to(device)
                 matrix.update(predict_labels(logits.float(), label.shape[-2:]), label)
     finally:

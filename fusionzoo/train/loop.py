@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.data import WithTransform, collate, train_transform
-from fusionzoo.errors import InputError
+from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.files import CONFIG, WEIGHTS
 from fusionzoo.models import FusionModel
@@ -48,6 +48,7 @@ def finetune(
     device: str | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
     note: Callable[[str], None] | None = None,
+    stop: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Trains as `settings` say and writes the checkpoint folder `out`, anew whenever the best improves.
 
@@ -59,6 +60,7 @@ def finetune(
         device: "cpu", "cuda", ...; None: cuda where there is one.
         progress: called with each epoch's log line.
         note: called with each remark (what of a checkpoint was kept, x unlike what it saw, ...); None: warnings.warn.
+        stop: called after every step; what it raises ends the run, which can then be resumed.
 
     Returns:
         The last log line: {"epoch", "loss", "miou", "best_miou", "seconds", ...}; miou is a fraction, None without
@@ -107,12 +109,11 @@ def finetune(
 
     while epoch < settings.epochs:
         begun = time.monotonic()
-        loss = _epoch(model, average, train, settings, optimiser, schedule, weight, epoch, steps)
+        loss = _epoch(model, average, train, settings, optimiser, schedule, weight, epoch, steps, stop)
         epoch += 1
         miou = None
         if val is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
-            miou = evaluate(average, val, batch_size=settings.batch_size, amp=settings.amp,
-                            workers=settings.workers).miou  # fmt: skip
+            miou = _validate(average, val, settings, epoch)
         seconds += time.monotonic() - begun
         if val is None or (miou is not None and miou > best):
             best = -1.0 if miou is None else miou
@@ -139,8 +140,17 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise InputError(f"{out} is not empty; add --resume to continue a run that was cut off, or name a new folder")
 
 
+def _validate(model: FusionModel, val: Any, settings: Settings, epoch: int) -> float:
+    try:
+        return evaluate(model, val, batch_size=settings.batch_size, amp=settings.amp, workers=settings.workers).miou
+    except CheckFailed as error:
+        what = f"after epoch {epoch}: {error}; the epoch before is kept"
+        raise InputError(f"{what}: lower --lr or drop --amp") from error
+
+
 def _epoch(model: FusionModel, average: FusionModel, train: Any, settings: Settings, optimiser: torch.optim.Optimizer,
-           schedule: Any, weight: Tensor | None, epoch: int, steps: int) -> float:  # fmt: skip
+           schedule: Any, weight: Tensor | None, epoch: int, steps: int,
+           stop: Callable[[], None] | None) -> float:  # fmt: skip
     """One epoch; its random numbers depend on (seed, epoch) only, so that a resumed run equals an unbroken one."""
     torch.manual_seed(settings.seed * 100003 + epoch)
     device = next(model.parameters()).device
@@ -175,4 +185,6 @@ def _epoch(model: FusionModel, average: FusionModel, train: Any, settings: Setti
         sum_loss += value
         if average is not model:
             update_average(average, model, settings.ema, epoch * steps + i)
+        if stop is not None:
+            stop()
     return sum_loss / max(1, i + 1)

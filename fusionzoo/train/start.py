@@ -63,8 +63,11 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
     options: dict[str, Any] = {"decoder_args": settings.decoder_args} if settings.decoder_args else {}
     if settings.fusion_args:
         options["fusion_args"] = settings.fusion_args
-    model = create_model(settings.model, num_classes=data.num_classes, x_channels=data.x_channels,
-                         preprocess=preprocess, **options)  # fmt: skip
+    try:
+        model = create_model(settings.model, num_classes=data.num_classes, x_channels=data.x_channels,
+                             preprocess=preprocess, **options)  # fmt: skip
+    except TypeError as error:
+        raise InputError(f"{settings.model} cannot be built with {options or 'these settings'}: {error}") from error
     model.set_classes(data.class_names)
     model.input_size = settings.test_size or settings.base
     if encoder:

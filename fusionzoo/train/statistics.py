@@ -68,7 +68,7 @@ def survey(data: Any, *, preprocess: Preprocess | None = None, workers: int = 0)
         counts += torch.bincount(sample["label"].flatten(), minlength=256)
         x = sample["x"].float()
         valid = ~missing_x(x, data.x_kind)
-        if not bool(valid.any()):
+        if not bool((valid & (x != 0)).any()):  # HHA and grey pictures of no depth are 0 everywhere
             empty.append(i)
             continue
         shares.append(1 - float(valid.float().mean()))

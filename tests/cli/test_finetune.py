@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,42 @@ def test_a_small_run_writes_a_checkpoint_and_resumes(tmp_path: Path, monkeypatch
     assert resumed.exit_code == 0, resumed.stderr
     for key, value in from_pretrained(cut).state_dict().items():
         assert (value == whole[key]).all(), key
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["raised", "lost in a finaliser"])
+@pytest.mark.parametrize(
+    ("sent", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped")]
+)
+def test_a_stopped_run_leaves_its_best_and_says_how_to_go_on(
+    sent: int, status: int, word: str, lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def kill(line: dict[str, Any], epochs: int) -> str:
+        seen.append(line["epoch"])
+        try:
+            os.kill(os.getpid(), sent)
+            signal.sigtimedwait([], 0)  # a place where Python looks for signals
+        except BaseException:
+            if not lost:
+                raise
+        return f"epoch {line['epoch']}"
+
+    before = signal.getsignal(sent)
+    monkeypatch.setattr("fusionzoo.cli.finetune._line", kill)
+    out = tmp_path / "out"
+    result = call("sum_mobilenetv1-025_fpn", *SMALL, "--out", str(out))
+    assert result.exit_code == status and seen == [1]
+    assert result.stderr.splitlines()[-1].startswith(f"fusionzoo: error: {word}; {out} holds the best weights so far")
+    assert "--resume goes on" in result.stderr and verify(out).ok
+    assert signal.getsignal(sent) is before
+
+
+def test_a_run_stopped_in_its_first_epoch_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusionzoo.train.loop.update_average", lambda *a: os.kill(os.getpid(), signal.SIGTERM))
+    result = call("sum_mobilenetv1-025_fpn", *SMALL, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 143 and "before the first epoch ended" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

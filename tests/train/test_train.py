@@ -14,9 +14,7 @@ import torch.nn.functional as F
 from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.train import Settings, evaluate, finetune
-from fusionzoo.train.average import update_average
 from fusionzoo.train.losses import class_weights, segmentation_loss, total
-from fusionzoo.train.optim import warmup_cosine
 
 
 def tiny(**changes: Any) -> Settings:
@@ -64,21 +62,6 @@ def test_class_weights() -> None:
 def test_total_takes_only_named_auxiliary_losses() -> None:
     parts = {"a": torch.tensor(2.0), "b": torch.tensor(4.0)}
     assert float(total(torch.tensor(1.0), parts, {"a": 0.5})) == 2.0
-
-
-def test_schedule_warms_up_and_ends_at_zero() -> None:
-    curve = warmup_cosine(100)
-    assert curve(0) == pytest.approx(0.2) and curve(5) == pytest.approx(1.0) and curve(100) == pytest.approx(0.0)
-    assert curve(52) == pytest.approx(0.5 * (1 + math.cos(math.pi * 47 / 95)))
-
-
-def test_average_follows() -> None:
-    model, average = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.zeros_(average.weight)
-    torch.nn.init.ones_(model.weight)
-    update_average(average, model, 0.9, step=10_000)
-    update_average(average, model, 0.9, step=10_000)
-    assert float(average.weight.detach()) == pytest.approx(1 - 0.9**2)
 
 
 def test_evaluate_equals_a_plain_count() -> None:
