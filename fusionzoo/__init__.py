@@ -22,12 +22,14 @@ _HOMES = {
     "trace": "fusionzoo.dissect.trace",
     "robustness": "fusionzoo.dissect.robustness",
     "check": "fusionzoo._check",
+    "predict": "fusionzoo._predict",
 }
 
 __all__ = ["__version__", *_HOMES, "dissect"]
 
 if TYPE_CHECKING:
     from fusionzoo._check import check as check
+    from fusionzoo._predict import predict as predict
     from fusionzoo.dissect import dissect as dissect
     from fusionzoo.dissect.robustness import robustness as robustness
     from fusionzoo.dissect.trace import trace as trace

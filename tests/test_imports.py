@@ -14,7 +14,8 @@ import fusionzoo
 PACKAGE = Path(fusionzoo.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
-    "cli": {"bench", "_check", "report", "dissect", "train", "hub", "data", "models"},
+    "cli": {"bench", "_check", "_predict", "report", "dissect", "train", "hub", "data", "models"},
+    "_predict": {"hub", "models", "data", "report", "preprocess"},
     "_check": {"hub", "dissect", "data"},
     "bench": {"hub", "train", "data", "models", "metrics", "report", "files", "schema"},
     "dissect": {"models", "probes", "metrics", "data"},

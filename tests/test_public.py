@@ -25,6 +25,7 @@ PUBLIC = {
     "robustness",
     "dissect",
     "check",
+    "predict",
 }
 
 

@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ COMMANDS = {
     "check": "Verify checkpoints, dissect them on data, say how they use each modality.",
     "trace": "Ablate, swap and restore each level of each modality; say what the prediction rests on.",
     "robustness": "Measure a checkpoint with missing modalities and corrupted images.",
-    "predict": "Segment one pair of images and draw the classes over it.",
+    "predict": "Segment images and draw the classes over them.",
     "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",
     "finetune": "Train a model, or continue from a checkpoint, on your data.",
     "bench": "Compare fusion strategies fairly: one protocol, only the fusion changes.",
@@ -81,7 +82,10 @@ class _Group(click.Group):
         extra.pop("standalone_mode", None)
         debug = os.environ.get("FUSIONZOO_DEBUG") == "1"
         try:
-            returned = super().main(args, prog_name or "fusionzoo", standalone_mode=False, **extra)
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.showwarning = _show_warning
+                returned = super().main(args, prog_name or "fusionzoo", standalone_mode=False, **extra)
             sys.stdout.flush()
             status = returned if isinstance(returned, int) else 0
         except (BrokenPipeError, _ReaderGone):
@@ -95,6 +99,15 @@ class _Group(click.Group):
             status = status_of(error)
             _drop_unwritten(error)
         sys.exit(status)
+
+
+def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A warning in one line on stderr, without the place in the code."""
+    click.echo(f"fusionzoo: warning: {_flat(str(message))}", err=True)
+
+
+def _flat(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def status_of(error: BaseException) -> int:
@@ -126,8 +139,7 @@ def one_line(error: BaseException) -> str:
         words = "out of memory; a smaller --batch-size or --limit may help"
     else:
         words = f"a defect of fusionzoo: {type(error).__name__}: {error} (FUSIONZOO_DEBUG=1 shows the traceback)"
-    flat = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return f"fusionzoo: error: {flat}"
+    return f"fusionzoo: error: {_flat(words)}"
 
 
 def _drop_unwritten(error: BaseException) -> None:

@@ -10,7 +10,24 @@ from typing import Any
 
 import click
 
-__all__ = ["as_json", "json_option", "note", "print_json", "say"]
+__all__ = ["as_json", "json_option", "note", "print_json", "say", "size_option"]
+
+
+class _Size(click.ParamType):
+    """`480x640` -> (480, 640)."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        height, cross, width = value.lower().partition("x")
+        if not (cross and height.isdecimal() and width.isdecimal() and int(height) > 0 and int(width) > 0):
+            self.fail(f"{value!r} is no height x width, such as 480x640", param, ctx)
+        return int(height), int(width)
+
+
+size_option = click.option("--size", type=_Size(), help="Feed the model images of this size.  [default: its own]")
 
 json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON, and nothing else, on stdout.")
 

@@ -1,107 +1,200 @@
-"""`fusionzoo predict RGB X --model NAME -o OUT.png`: class map of one pair of images, drawn over the colour image."""
+"""`fusionzoo predict RGB [X] --model NAME -o OUT`: class maps of images or folders, drawn over the colour images."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusionzoo.cli.output import json_option, print_json, say
+from fusionzoo.cli.output import json_option, note, print_json, say, size_option
 
-__all__ = ["command", "predict"]
+if TYPE_CHECKING:
+    from fusionzoo._predict import Pair, Prediction, Predictor
+
+__all__ = ["command"]
 
 
 @click.command(name="predict")
-@click.argument("rgb", type=click.Path())
-@click.argument("x", type=click.Path())
+@click.argument("rgb", type=click.Path(), required=False)
+@click.argument("x", type=click.Path(), required=False)
 @click.option("--model", "name", required=True, help="Bundled checkpoint, folder or Hub name.")
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="The picture to write (PNG).")
-@click.option("--labels", type=click.Path(dir_okay=False), help="Also write the class numbers, as an 8-bit PNG.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="The picture to write (PNG), or a folder.")
+@click.option("--labels", type=click.Path(), help="Also write the class numbers, as grey PNG: a file, or a folder.")
+@click.option("--data", metavar="SPEC", help="Images of a data set instead: planted, nyuv2:PATH or folder:PATH.")
+@click.option("--split", help="Split of the data.  [default: test]")
+@click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images of --data, evenly spread.")
+@click.option("--no-x", is_flag=True, help="Leave X out: the model's substitute for it stands in.")
+@click.option("--no-rgb", is_flag=True, help="Leave the colour out: the model's substitute for it stands in.")
+@click.option("--align", is_flag=True, help="Resample X to the size of RGB (nearest neighbour).")
+@size_option
 @click.option(
     "--x-scale", type=float, help="Stored x times this is metres. Default: 0.001 for 16-bit files, 1 for float files."
 )
+@click.option("--x-kind", help="What X is: depth, hha, grey, thermal.  [default: what the model takes]")
+@click.option("--intrinsics", type=float, nargs=4, metavar="FX FY CX CY", help="Of the camera, to make HHA of depth.")
+@click.option("--camera", type=click.Choice(["nyuv2"]), help="A known camera instead.")
+@click.option("--revision", help="Branch, tag or commit of a Hub repository.")
+@click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cpu]")
+@click.option("--skip-existing", is_flag=True, help="Of a folder: leave out images whose picture is there already.")
 @click.option(
     "--alpha", type=click.FloatRange(0, 1), default=0.55, show_default=True, help="Weight of the class colours."
 )
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @json_option
 def command(
-    rgb: str,
-    x: str,
+    rgb: str | None,
+    x: str | None,
     name: str,
     output: str,
     labels: str | None,
+    data: str | None,
+    split: str | None,
+    limit: int | None,
+    no_x: bool,
+    no_rgb: bool,
+    align: bool,
+    size: tuple[int, int] | None,
     x_scale: float | None,
+    x_kind: str | None,
+    intrinsics: tuple[float, float, float, float] | None,
+    camera: str | None,
+    revision: str | None,
+    index: str | None,
+    device: str | None,
+    skip_existing: bool,
     alpha: float,
+    quiet: bool,
     as_json_: bool,
 ) -> None:
-    """Segment one pair of images and draw the classes over it.
+    """Segment images and draw the classes over them.
 
-    RGB is an 8-bit image; X is aligned with it, pixel for pixel (depth: 16-bit millimetres, or metres as float TIFF or
-    NPY; 0 is missing).
+    RGB is an image; X is aligned with it, pixel for pixel (depth: 16-bit millimetres, or metres as float TIFF or NPY; 0
+    and NaN are missing). Without X the model's substitute for it stands in. Both may be folders with files of the same
+    names; then the outputs are folders too.
     """
-    facts = predict(rgb, x, name, output, labels=labels, x_scale=x_scale, alpha=alpha)
-    if as_json_:
-        print_json(facts)
-        return
-    for row in facts["classes"]:
-        say(f"{100 * row['share']:5.1f} %  {row['name']}")
-    say(f"wrote {output}" + (f" and {labels}" if labels else ""))
+    if (rgb is None) == (data is None):
+        raise click.UsageError("give RGB (and X), files or folders; or --data SPEC")
+    if data is None and (split is not None or limit is not None):
+        raise click.UsageError("--split and --limit belong to --data")
+    if intrinsics and camera:
+        raise click.UsageError("give the camera once: --intrinsics FX FY CX CY, or --camera nyuv2")
+    if no_x and no_rgb:
+        raise click.UsageError("--no-x and --no-rgb leave nothing for the model; give one of them")
+    many = data is not None or os.path.isdir(str(rgb))
+    places = _Places(output, labels, many, [] if data is not None else [p for p in (rgb, x) if p is not None])
 
-
-def predict(
-    rgb: str,
-    x: str,
-    name: str,
-    output: str,
-    *,
-    labels: str | None = None,
-    x_scale: float | None = None,
-    alpha: float = 0.55,
-) -> dict[str, Any]:
-    """Writes the picture; returns {"model", "output", "size", "classes": [{"class", "name", "share"}]}.
-
-    The images are resized to the model's input size (rgb bilinear, x nearest) and the logits back to the image's.
-
-    Raises:
-        InputError: a file that cannot be read or written, sizes that differ, NaN, all-zero or negative depth.
-    """
-    import io
-
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from fusionzoo.data import eval_transform
-    from fusionzoo.data.pair import read_pair
-    from fusionzoo.errors import InputError
-    from fusionzoo.files import atomic_write
+    from fusionzoo._predict import Predictor
+    from fusionzoo.data.hha import NYU_CAMERA
     from fusionzoo.hub import from_pretrained
-    from fusionzoo.report.overlay import areas, overlay
 
-    if x_scale is not None and not 0 < x_scale < float("inf"):
-        raise InputError(f"--x-scale is {x_scale}; give a positive number, for example 0.001 for millimetres")
-    for path in (output, labels):
-        if path is not None and not path.lower().endswith(".png"):
-            raise InputError(f"{path}: the picture is written as PNG; give a name that ends in .png")
-    model = from_pretrained(name)
-    image, aux = read_pair(rgb, x, model.preprocess.x_kind, x_scale)
-    pair = {"rgb": image, "x": aux}
-    if model.input_size is not None:
-        pair = eval_transform(model.input_size)(pair)
-    with torch.inference_mode():
-        inputs = model.preprocess(pair["rgb"][None], pair["x"][None])
-        logits = model(*inputs)
-        logits = torch.nn.functional.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
-        classes = logits.argmax(1)[0].numpy().astype(np.uint8)
-    picture = overlay(image.permute(1, 2, 0).numpy(), classes, model.class_names, alpha=alpha)
-    for path, drawing in ((output, picture), (labels, Image.fromarray(classes))):
-        if path is not None:
-            buffer = io.BytesIO()
-            drawing.save(buffer, format="PNG")
-            atomic_write(path, buffer.getvalue())
-    return {
-        "model": name,
-        "output": output,
-        "size": list(classes.shape),
-        "classes": [{"class": k, "name": n, "share": share} for k, n, share in areas(classes, model.class_names)],
-    }
+    predictor = Predictor(
+        from_pretrained(name, revision, index=index), size=size, align=align, x_scale=x_scale, x_kind=x_kind,
+        camera=intrinsics or (NYU_CAMERA if camera else None), device=device,
+        without="x" if no_x else "rgb" if no_rgb else None,
+    )  # fmt: skip
+    pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(str(rgb), x)
+    if no_x or no_rgb or (data is None and x is None):
+        gone = "rgb" if no_rgb else predictor.modalities[1]
+        note(f"without {gone}: the model's substitute for it stands in")
+    facts, skipped = [], 0
+    for pair in _progress(pairs, count, quiet or not many):
+        if many and skip_existing and places.done(pair.id):
+            skipped += 1
+            continue
+        facts.append({"model": name, **places.write(predictor(pair), alpha)})
+    if as_json_:
+        print_json(facts if many else facts[0])
+    elif many:
+        say(f"wrote {len(facts)} pictures to {output}" + (f" and class maps to {labels}" if labels else ""))
+        if skipped:
+            say(f"{skipped} were there already")
+    else:
+        for row in facts[0]["classes"]:
+            say(f"{100 * row['share']:5.1f} %  {row['name']}")
+        say(f"wrote {facts[0]['output']}" + (f" and {facts[0]['labels']}" if labels else ""))
+
+
+def _from_files(rgb: str, x: str | None) -> tuple[Iterator[Pair], int]:
+    from fusionzoo.data.inputs import Pair, folder_pairs
+
+    pairs = folder_pairs(rgb, x) if os.path.isdir(rgb) else [Pair(Path(rgb).stem, rgb, x)]
+    return iter(pairs), len(pairs)
+
+
+def _from_data(predictor: Predictor, spec: str, split: str | None, limit: int | None) -> tuple[Iterator[Pair], int]:
+    from fusionzoo.data import parse_spec
+    from fusionzoo.data.inputs import Pair
+
+    more: dict[str, Any] = {"align": True} if predictor.align else {}
+    found = parse_spec(spec, split=split, limit=limit, **more)
+    predictor.kind = predictor.kind or found.x_kind
+    predictor.camera = predictor.camera or getattr(found, "camera", None)
+    samples = (found[i] for i in range(len(found)))
+    return (Pair(str(s["id"]), s["rgb"], s["x"]) for s in samples), len(found)
+
+
+def _progress(pairs: Iterator[Pair], count: int, quiet: bool) -> Iterator[Pair]:
+    from tqdm import tqdm
+
+    yield from tqdm(pairs, total=count, unit="image", disable=quiet)
+
+
+class _Places:
+    """Where the pictures and class maps go; what cannot be meant is refused before any work.
+
+    Args:
+        output, labels: a file, or with `many` images a folder; a folder is also right for one image.
+        many: whether there are several images.
+        inputs: which must not be written over.
+    """
+
+    def __init__(self, output: str, labels: str | None, many: bool, inputs: list[str]) -> None:
+        from fusionzoo.errors import InputError
+
+        self.many = many
+        self.folder = {
+            place: many or os.path.isdir(place) or place.endswith(("/", os.sep))
+            for place in (output, labels)
+            if place is not None
+        }
+        self.output, self.labels = output, labels
+        for place, folder in self.folder.items():
+            if not folder and not place.lower().endswith(".png"):
+                raise InputError(f"{place}: the picture is written as PNG; give a name that ends in .png, or a folder")
+            if folder and os.path.exists(place) and not os.path.isdir(place):
+                raise InputError(f"{place} is a file; for several images give a folder")
+            for given in inputs:
+                if os.path.exists(place) and os.path.exists(given) and os.path.samefile(place, given):
+                    raise InputError(f"{place} is an input and would be written over; give another place")
+            target = Path(place) if folder else Path(place).parent
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
+            if not os.access(target, os.W_OK):
+                raise InputError(f"{place} cannot be written: no permission to write in {target}")
+        if labels is not None and os.path.abspath(labels) == os.path.abspath(output):
+            raise InputError(f"{labels} is named for the picture and for the class numbers; give two places")
+
+    def _file(self, place: str, name: str) -> Path:
+        safe = name.replace("/", "_").replace(os.sep, "_")
+        return Path(place) / f"{safe}.png" if self.folder[place] else Path(place)
+
+    def done(self, name: str) -> bool:
+        """Whether all files of an image are there."""
+        return all(self._file(place, name).is_file() for place in self.folder)
+
+    def write(self, prediction: Prediction, alpha: float) -> dict[str, Any]:
+        """The files of one image; what --json says of it."""
+        picture = self._file(self.output, prediction.id)
+        facts: dict[str, Any] = {"id": prediction.id, "output": str(picture)}
+        if self.labels is not None:
+            facts["labels"] = str(self._file(self.labels, prediction.id))
+            prediction.save_labels(facts["labels"])
+        prediction.save(picture, alpha)
+        classes = [{"class": k, "name": n, "share": share} for k, n, share in prediction.shares()]
+        return {**facts, "size": list(prediction.labels.shape), "classes": classes}

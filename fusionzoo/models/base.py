@@ -31,7 +31,7 @@ class FusionModel(nn.Module):
     """
 
     stride: ClassVar[int] = 32
-    needs: ClassVar[tuple[str, ...]] = ("rgb", "x")
+    needs: tuple[str, ...] = ("rgb", "x")
     """Which inputs the model reads; a baseline that reads only one ignores the other."""
 
     architecture: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from fusionzoo.report.tables import clean
 __all__ = ["areas", "overlay", "palette"]
 
 IGNORE = 255
+STRIPE = 1 << 21
+"""Pixels that are blended at a time."""
 _ROW = 20  # height of a legend row in pixels
 
 
@@ -58,10 +60,21 @@ def _candidates() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def areas(classes: NDArray[np.integer], names: Sequence[str]) -> list[tuple[int, str, float]]:
-    """(class, name, fraction of the labelled pixels) of the classes that occur, largest first."""
-    counts = np.bincount(classes[classes != IGNORE].ravel(), minlength=len(names))
-    if len(counts) > len(names):
-        raise InputError(f"class map holds {len(counts) - 1}, but there are {len(names)} class names")
+    """(class, name, fraction of the labelled pixels) of the classes that occur, largest first.
+
+    255 means unlabelled where there are at most 255 classes.
+    """
+    counts = np.zeros(max(len(names), IGNORE + 1), dtype=np.int64)
+    for rows in _stripes(*classes.shape):
+        found = np.bincount(classes[rows].ravel())
+        if len(found) > len(counts):
+            counts = np.pad(counts, (0, len(found) - len(counts)))
+        counts[: len(found)] += found
+    if len(names) <= IGNORE:
+        counts[IGNORE] = 0
+    highest = int(counts.nonzero()[0].max(initial=0))
+    if highest >= len(names):
+        raise InputError(f"class map holds {highest}, but there are {len(names)} class names")
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda k: (-counts[k], k))
     return [(k, clean(names[k]), float(counts[k] / counts.sum())) for k in order]
 
@@ -73,7 +86,7 @@ def overlay(
 
     Args:
         rgb: (H, W, 3) uint8.
-        classes: (H, W) integers 0..K-1; 255 leaves the image bare.
+        classes: (H, W) integers 0..K-1; 255 leaves the image bare where there are at most 255 classes.
         names: K class names.
         alpha: weight of the class colour, 0..1.
 
@@ -84,18 +97,12 @@ def overlay(
         raise InputError(f"overlay: image is {rgb.shape}, class map {classes.shape}")
     rows = areas(classes, names)
     colours = palette(len(names))
-    blended = rgb.astype(np.float32)
-    known = classes != IGNORE
-    blended[known] = (1 - alpha) * blended[known] + alpha * colours[classes[known]]
-    edge = np.zeros(classes.shape, dtype=bool)
-    edge[:, 1:] |= classes[:, 1:] != classes[:, :-1]
-    edge[1:] |= classes[1:] != classes[:-1]
-    blended[edge] *= 0.35
     font = ImageFont.load_default(size=13)
     wide = 90 + max((int(font.getlength(name)) for _, name, _ in rows), default=0)
     height, width = classes.shape
     canvas = Image.new("RGB", (width + wide, max(height, _ROW * len(rows) + 12)), "white")
-    canvas.paste(Image.fromarray(np.rint(blended).astype(np.uint8)), (0, 0))
+    for part in _stripes(height, width):
+        canvas.paste(Image.fromarray(_blended(rgb, classes, part, colours, alpha)), (0, part.start))
     draw = ImageDraw.Draw(canvas)
     for i, (k, name, share) in enumerate(rows):
         x, y = width + 10, 6 + _ROW * i
@@ -104,3 +111,35 @@ def overlay(
         draw.text((x + 21, y + 1), name, fill="black", font=font)
         draw.text((width + wide - 8, y + 1), f"{100 * share:.1f} %", fill="black", font=font, anchor="ra")
     return canvas
+
+
+def _stripes(height: int, width: int) -> Iterator[slice]:
+    """Rows of about `STRIPE` pixels at a time: a large picture needs no more memory than a small one beside itself."""
+    step = max(1, STRIPE // max(1, width))
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def _blended(
+    rgb: NDArray[np.uint8],
+    classes: NDArray[np.integer],
+    rows: slice,
+    colours: NDArray[np.uint8],
+    alpha: float,
+) -> NDArray[np.uint8]:
+    """Some rows of the picture: (h, W, 3) uint8."""
+    here = classes[rows]
+    weights = np.full(max(len(colours), IGNORE + 1), alpha, dtype=np.float32)  # of each class number's colour
+    if len(colours) <= IGNORE:
+        weights[IGNORE] = 0
+    paint = np.zeros((len(weights), 3), dtype=np.float32)
+    paint[: len(colours)] = colours
+    blended = rgb[rows] * (1 - weights)[here][..., None]
+    blended += (paint * weights[:, None])[here]
+    edge = np.zeros(here.shape, dtype=bool)
+    edge[:, 1:] |= here[:, 1:] != here[:, :-1]
+    edge[1:] |= here[1:] != here[:-1]
+    if rows.start > 0:
+        edge[0] |= here[0] != classes[rows.start - 1]
+    blended[edge] *= 0.35
+    return np.rint(blended).astype(np.uint8)

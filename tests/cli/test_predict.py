@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def test_x_scale_is_the_unit(arguments: dict[str, Any], tmp_path: Path, pair: tu
         ("mm", pair[1], []),
         ("fifth", tmp_path / "fifth.png", ["--x-scale", "0.0002"]),
         ("metres", tmp_path / "metres.npy", []),
-        ("wrong", pair[1], ["--x-scale", "0.005"]),
+        ("wrong", pair[1], ["--x-scale", "0.1"]),
     ):
         labels = tmp_path / f"{name}.labels.png"
         result = call(*command({**arguments, "x": str(x), "--labels": labels}), *extra)
@@ -141,15 +142,26 @@ def test_unusable_depth(
     ("change", "words"),
     [
         ({"-o": "picture.jpg"}, "a name that ends in .png"),
-        ({"--x-scale": "-1"}, "--x-scale is -1.0"),
-        ({"--x-scale": "nan"}, "--x-scale is nan"),
+        ({"--labels": "{-o}"}, "give two places"),
+        ({"-o": "{rgb}"}, "would be written over"),
+        ({"--x-scale": "-1"}, "(--x-scale) is -1.0"),
+        ({"--x-scale": "nan"}, "(--x-scale) is nan"),
+        ({"--size": "0x12"}, "'0x12' is no height x width"),
+        ({"--device": "warp"}, "unknown device 'warp'"),
+        ({"--x-kind": "dpeth"}, "x_kind 'dpeth' is not one of"),
+        ({"rgb": "{text}"}, "cannot be read"),
+        ({"rgb": "{empty}"}, "cannot be read"),
+        ({"x": "{folder}"}, "is a folder"),
         ({"--model": "hybird_mobilenetv1-025_fpn.planted"}, "unknown checkpoint"),
         ({"--model": "./nowhere"}, "no checkpoint folder './nowhere'"),
         ({"-o": "/proc/none/a.png"}, "cannot be written"),
     ],
 )
-def test_wrong_use(change: dict[str, str], words: str, arguments: dict[str, Any]) -> None:
-    result = call(*command({**arguments, **change}))
+def test_wrong_use(change: dict[str, str], words: str, arguments: dict[str, Any], tmp_path: Path) -> None:
+    places = {**arguments, "text": tmp_path / "notes.png", "empty": tmp_path / "none.jpg", "folder": tmp_path}
+    places["text"].write_text("a text, not a picture")
+    places["empty"].write_bytes(b"")
+    result = call(*command({**arguments, **{key: str(value).format(**places) for key, value in change.items()}}))
     assert result.exit_code == 2 and words in result.stderr and result.stderr.count("\n") == 1
 
 
@@ -163,3 +175,113 @@ def test_a_damaged_checkpoint_fails_its_check(arguments: dict[str, Any], checkpo
     (copy / "model.safetensors").write_bytes(weights)
     result = call(*command({**arguments, "--model": copy}))
     assert result.exit_code == 1 and "differs from the record" in result.stderr and result.stderr.count("\n") == 1
+
+
+# ------------------------------------------------------------------------------------------- without x, folders, sizes
+
+
+def test_without_x_the_substitute_stands_in(
+    arguments: dict[str, Any], checkpoint: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    rest = ["--model", str(checkpoint), "-o", arguments["-o"], "--labels", str(tmp_path / "a.png")]
+    result = call(str(pair[0]), *rest)
+    assert result.exit_code == 0 and result.stderr == "without depth: the model's substitute for it stands in\n"
+    model = from_pretrained(checkpoint)
+    rgb = torch.from_numpy(np.asarray(Image.open(pair[0])).transpose(2, 0, 1).copy())
+    small = torch.nn.functional.interpolate(rgb[None].float(), (120, 160), mode="bilinear", antialias=True).round()
+    with torch.inference_mode():
+        logits = model(model.preprocess.rgb(small / 255), None)
+    expected = torch.nn.functional.interpolate(logits, (96, 128), mode="bilinear").argmax(1)[0].numpy()
+    alone = np.asarray(Image.open(tmp_path / "a.png"))
+    assert (alone == expected).mean() > 0.995
+    assert call(str(pair[0]), str(pair[1]), "--no-x", *rest).exit_code == 0
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == alone).all()
+    result = call(str(pair[0]), str(pair[1]), "--no-rgb", *rest)
+    assert "without rgb" in result.stderr and (np.asarray(Image.open(tmp_path / "a.png")) != alone).any()
+
+
+@pytest.fixture
+def folders(pair: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Three pairs in two folders, one of another size; a file that is no image beside them."""
+    rgb, x = tmp_path / "colour", tmp_path / "x"
+    rgb.mkdir(), x.mkdir()
+    for i, name in enumerate(("a", "b c", "d.1")):
+        for folder, source in ((rgb, pair[0]), (x, pair[1])):
+            Image.fromarray(np.asarray(Image.open(source))[i:]).save(folder / f"{name}.png")
+    (rgb / "notes.txt").write_text("no image")
+    return rgb, x
+
+
+def test_folders(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -> None:
+    out, labels = tmp_path / "new" / "out", tmp_path / "labels"
+    both = [*map(str, folders), "--model", str(checkpoint), "-o", str(out), "--labels", str(labels)]
+    result = call(*both, "--json", "--quiet")
+    assert result.exit_code == 0 and result.stderr == "", result.stderr
+    facts = json.loads(result.stdout)
+    assert [f["id"] for f in facts] == ["a", "b c", "d.1"] and [f["size"] for f in facts] == [
+        [96, 128], [95, 128], [94, 128],
+    ]  # fmt: skip
+    for fact in facts:
+        single = tmp_path / "single.png"
+        pair = [str(folder / f"{fact['id']}.png") for folder in folders]
+        assert call(*pair, "--model", str(checkpoint), "-o", str(tmp_path), "--labels", str(single)).exit_code == 0
+        assert (np.asarray(Image.open(single)) == np.asarray(Image.open(fact["labels"]))).all()
+    (out / "a.png").unlink()
+    kept = (out / "b c.png").stat().st_mtime_ns
+    again = call(*both, "--skip-existing", "--quiet")
+    assert again.stdout == f"wrote 1 pictures to {out} and class maps to {labels}\n2 were there already\n"
+    assert (out / "b c.png").stat().st_mtime_ns == kept and (out / "a.png").is_file()
+
+
+def test_folders_that_do_not_fit(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -> None:
+    rest = ["--model", str(checkpoint), "-o"]
+    (folders[1] / "b c.png").rename(folders[1] / "b_c.png")
+    (tmp_path / "empty").mkdir()
+    for args, words in [
+        ([str(folders[0]), str(folders[1]), *rest, str(tmp_path / "o")], "the nearest is b_c.png"),
+        ([str(folders[0]), str(folders[1] / "a.png"), *rest, str(tmp_path / "o")], "so x must be one"),
+        ([str(folders[0]), *rest, str(folders[0])], "would be written over"),
+        ([str(folders[0]), *rest, str(folders[1] / "a.png")], "give a folder"),
+        ([str(tmp_path / "empty"), *rest, str(tmp_path / "o")], "has no image"),
+        ([*rest, str(tmp_path / "o")], "give RGB (and X), files or folders; or --data SPEC"),
+        ([str(folders[0]), "--limit", "2", *rest, str(tmp_path / "o")], "belong to --data"),
+    ]:
+        result = call(*args)
+        assert result.exit_code == 2 and words in result.stderr and result.stderr.count("\n") == 1, result.output
+
+
+def test_images_of_a_data_set(checkpoint: Path, tmp_path: Path) -> None:
+    args = ["--data", "planted", "--limit", "2", "--model", str(checkpoint), "-o", str(tmp_path / "o"), "--quiet"]
+    assert call(*args).exit_code == 0 and len(list((tmp_path / "o").glob("*.png"))) == 2
+
+
+def test_x_of_another_size_is_resampled_when_asked(
+    arguments: dict[str, Any], pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Doubling depth by repetition and halving it by nearest neighbour changes nothing."""
+    large = np.asarray(Image.open(pair[1])).repeat(2, axis=0).repeat(2, axis=1)
+    Image.fromarray(large).save(tmp_path / "large.png")
+    maps = []
+    for x, extra in ((pair[1], []), (tmp_path / "large.png", ["--align"])):
+        labels = tmp_path / "labels.png"
+        assert call(*command({**arguments, "x": str(x), "--labels": labels}), *extra).exit_code == 0
+        maps.append(np.asarray(Image.open(labels)))
+    assert (maps[0] == maps[1]).all()
+    refused = call(*command({**arguments, "x": str(tmp_path / "large.png")}))
+    assert refused.exit_code == 2 and "--align" in refused.stderr
+
+
+def test_one_warning_for_depth_in_another_unit(
+    folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path
+) -> None:
+    """Weights that saw rooms get depth five times too far."""
+    model = from_pretrained(checkpoint)
+    model.preprocess = dataclasses.replace(
+        model.preprocess, x_quantiles=(1.0, 2.0, 3.0, 4.0, 8.0), x_missing=(0.0, 0.1)
+    )
+    model.save_pretrained(tmp_path / "knows")
+    rest = ["--model", str(tmp_path / "knows"), "-o", str(tmp_path / "o"), "--quiet"]
+    assert call(*map(str, folders), *rest).stderr == ""
+    result = call(*map(str, folders), "--x-scale", "0.005", *rest)
+    assert result.exit_code == 0 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("fusionzoo: warning: a: depth of ") and "1 to 8 (median 3) metres" in result.stderr

@@ -1,0 +1,285 @@
+"""Segmentation of pictures: files, arrays, tensors or whole folders in, label maps out.
+
+Each image goes the way that `check` takes: read, checked, resized to the model's input size (rgb bilinear, x nearest),
+x turned into the kind that the model takes (HHA or a grey picture of depth), normalised by the model's own
+preprocessing. The labels come back at the size of the rgb image. Memory is bounded by the picture itself: 54 megapixels
+are segmented as well.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusionzoo.data import as_kind, eval_transform
+from fusionzoo.data.auxiliary import DEPTH_KINDS
+from fusionzoo.data.hha import Intrinsics
+from fusionzoo.data.images import resize_nearest
+from fusionzoo.data.inputs import Pair, folder_pairs, kind_given, name_of, rgb_tensor, x_tensor
+from fusionzoo.data.pair import read_pair
+from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.files import atomic_write
+from fusionzoo.hub import from_pretrained
+from fusionzoo.models import FusionModel, predict_labels
+from fusionzoo.models.device import usable_device
+from fusionzoo.preprocess import validate_pair
+from fusionzoo.report.overlay import areas, overlay
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+__all__ = ["Pair", "Prediction", "Predictor", "predict"]
+
+LARGEST = 1 << 21
+"""Pixels that a model without a stated input size is fed at most; a larger image is fed smaller, with a warning."""
+
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model sees in one image.
+
+    Attributes:
+        id: the file's stem, or what the caller named the image.
+        labels: (H, W) class numbers, uint8 (uint16 above 256 classes), at the size of the rgb image, upright.
+        class_names: name of each class number.
+        rgb: uint8 (3, H, W), the image as it was read.
+    """
+
+    id: str
+    labels: NDArray[np.unsignedinteger[Any]]
+    class_names: tuple[str, ...]
+    rgb: Tensor = field(repr=False)
+
+    def shares(self) -> list[tuple[int, str, float]]:
+        """(class number, name, fraction of the pixels) of the classes that occur, largest first."""
+        return areas(self.labels, self.class_names)
+
+    def picture(self, alpha: float = 0.55) -> Picture:
+        """The image with the classes' colours over it (`alpha`: their weight, 0..1) and a legend, as a PIL image."""
+        return overlay(self.rgb.permute(1, 2, 0).numpy(), self.labels, self.class_names, alpha=alpha)
+
+    def save(self, path: str | os.PathLike[str], alpha: float = 0.55) -> None:
+        """Writes the picture as PNG, all or nothing; InputError where that is not possible."""
+        atomic_write(path, _png(self.picture(alpha)))
+
+    def save_labels(self, path: str | os.PathLike[str]) -> None:
+        """Writes the class numbers as a grey PNG, 8 bit (16 bit above 256 classes), all or nothing."""
+        from PIL import Image
+
+        atomic_write(path, _png(Image.fromarray(self.labels)))
+
+
+def _png(picture: Picture) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@overload
+def predict(
+    model: FusionModel | str | os.PathLike[str],
+    rgb: Tensor | NDArray[Any] | Picture,
+    x: Any = None,
+    **options: Any,
+) -> Prediction: ...
+@overload
+def predict(
+    model: FusionModel | str | os.PathLike[str], rgb: str | os.PathLike[str], x: Any = None, **options: Any
+) -> Any: ...
+@overload
+def predict(
+    model: FusionModel | str | os.PathLike[str], rgb: Sequence[Any], x: Any = None, **options: Any
+) -> Iterator[Prediction]: ...
+def predict(model: Any, rgb: Any, x: Any = None, **options: Any) -> Any:
+    """Semantic segmentation of an image, of a list of images or of a folder of images.
+
+    Args:
+        model: a FusionModel, a bundled name, a checkpoint folder or `hf-hub:org/name`. For several calls, load it once.
+        rgb: a file; a uint8 array (H, W, 3) or tensor (3, H, W), or float in 0..1; a PIL image; a list of these; or a
+            folder of image files.
+        x: the same scene in the second modality: a file, an array (H, W), (H, W, C) or (C, H, W), a tensor (C, H, W),
+            a PIL image, a list as long as rgb's, or a folder with files of the same names. None: the model's declared
+            substitute stands in for it.
+        options: `size` (H, W) that the model is fed, by default its own input size; `align`, to resample x of another
+            size than rgb's (nearest); `x_scale`, stored x times this is the unit (files and arrays of 16-bit integers
+            are millimetres, floats metres); `x_kind` of what is given, by default the model's own, or depth where a
+            model that takes HHA or grey pictures is given a single channel of more than 8 bits; `camera` for HHA,
+            `fusionzoo.data.hha.Intrinsics` or (fx, fy, cx, cy) in pixels of rgb; `without`, "rgb" or "x", to leave out
+            a modality that is given; `device`, by default where the model is.
+
+    Returns:
+        A Prediction; for a list or a folder an iterator of them, each made when it is asked for.
+
+    Raises:
+        InputError: what cannot be read, or is no pair of aligned images; what the model cannot be fed.
+        CheckFailed: the checkpoint fails its verification, or the model's output is not finite.
+
+    Warns:
+        UserWarning: x is unlike what the weights saw (once), or a large image is fed smaller.
+
+    >>> import fusionzoo
+    >>> from fusionzoo.data import Planted
+    >>> scene = Planted("test", n=1)[0]
+    >>> found = fusionzoo.predict("concat_mobilenetv1-025_fpn.planted", scene["rgb"], scene["x"])
+    >>> found.labels.shape == tuple(scene["label"].shape), found.shares()[0][1]
+    (True, 'wall')
+    """
+    predictor = Predictor(model, **options)
+    if isinstance(rgb, str | os.PathLike) and Path(rgb).is_dir():
+        return predictor.all(folder_pairs(rgb, x))
+    if isinstance(rgb, list | tuple):
+        others = [None] * len(rgb) if x is None else x
+        if not isinstance(others, list | tuple) or len(others) != len(rgb):
+            raise InputError(f"{len(rgb)} images of rgb need a list of as many of x, or None")
+        return predictor.all(Pair(name_of(r, i), r, o) for i, (r, o) in enumerate(zip(rgb, others, strict=True)))
+    return predictor(Pair(name_of(rgb, 0), rgb, x))
+
+
+class Predictor:
+    """A model with the choices of `predict`, for any number of images: `predictor(Pair("a", "a.png", "a_depth.png"))`.
+
+    Arguments are those of `predict`.
+    """
+
+    def __init__(
+        self,
+        model: FusionModel | str | os.PathLike[str],
+        *,
+        size: tuple[int, int] | None = None,
+        align: bool = False,
+        x_scale: float | None = None,
+        x_kind: str | None = None,
+        camera: Intrinsics | tuple[float, float, float, float] | None = None,
+        without: str | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if x_scale is not None and not 0 < x_scale < math.inf:
+            raise InputError(
+                f"x_scale (--x-scale) is {x_scale}; give a positive number, for example 0.001 for millimetres"
+            )
+        if without not in (None, "rgb", "x"):
+            raise InputError(f"without is {without!r}; give 'rgb' or 'x'")
+        if size is not None and min(size) < 1:
+            raise InputError(f"size is {size}; give (height, width), both positive")
+        self.model: Any = from_pretrained(model) if isinstance(model, str | os.PathLike) else model
+        if device is not None:
+            self.model.to(usable_device(device))
+        plain: Any = getattr(self.model, "_orig_mod", self.model)  # inside torch.compile
+        if not isinstance(plain, FusionModel):
+            raise InputError(f"{type(plain).__name__} is no model of fusionzoo; give one, or the name of a checkpoint")
+        self.preprocess, self.class_names = plain.preprocess, tuple(plain.class_names)
+        self.needs, self.modalities = plain.needs, plain.modalities
+        self.size = size or plain.input_size
+        self.align, self.scale, self.kind, self.camera, self.without = align, x_scale, x_kind, camera, without
+        self._warned: set[str] = set()
+
+    def all(self, pairs: Iterable[Pair]) -> Iterator[Prediction]:
+        """The predictions, one after the other."""
+        return (self(pair) for pair in pairs)
+
+    def __call__(self, pair: Pair) -> Prediction:
+        """The prediction for one input; errors as of `predict`."""
+        rgb, x, kind = self._read(pair)
+        seen_rgb, seen_x = self.without != "rgb", self.without != "x" and x is not None
+        if not seen_rgb and not seen_x:
+            raise InputError(f"{pair.id}: neither rgb nor x is left for the model")
+        if not set(self.needs) & {"rgb" if seen_rgb else "", "x" if seen_x else ""}:
+            raise InputError(f"{pair.id}: the model reads {' and '.join(self.needs)} alone; give that")
+        whole = (rgb.shape[-2], rgb.shape[-1])
+        small = self._fed(pair.id, rgb, x, kind, whole)
+        logits = self._logits(small["rgb"] if seen_rgb else None, small.get("x") if seen_x else None)
+        if not bool(torch.isfinite(logits).all()):
+            raise CheckFailed(f"{pair.id}: the model's output is not finite")
+        few = len(self.class_names) <= 256
+        labels = predict_labels(logits, whole, dtype=torch.uint8 if few else torch.int32)[0].cpu().numpy()
+        picture = rgb if rgb.dtype == torch.uint8 else (rgb.float() * 255).round().clamp(0, 255).to(torch.uint8)
+        return Prediction(pair.id, labels if few else labels.astype(np.uint16), self.class_names, picture)
+
+    def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str]:
+        """(rgb (3, H, W), x (Cx, H, W) or None, kind of x)."""
+        kind = self.kind or kind_given(pair.x, self.preprocess.x_kind)
+        if isinstance(pair.rgb, str | os.PathLike) and isinstance(pair.x, str | os.PathLike):
+            return *read_pair(Path(pair.rgb), Path(pair.x), kind, self.scale, align=self.align), kind
+        rgb = rgb_tensor(pair.rgb, pair.id)
+        if pair.x is None:
+            return rgb, None, kind
+        x = x_tensor(pair.x, kind, self.scale, pair.id)
+        if x.shape[-2:] != rgb.shape[-2:] and self.align:
+            x = resize_nearest(x, (rgb.shape[-2], rgb.shape[-1]))
+        validate_pair(rgb, x, kind, pair.id)
+        return rgb, x, kind
+
+    def _fed(self, name: str, rgb: Tensor, x: Tensor | None, kind: str, whole: tuple[int, int]) -> dict[str, Tensor]:
+        """rgb and x at the size and of the kind that the model takes, still raw."""
+        size = self.size
+        if size is None and whole[0] * whole[1] > LARGEST:
+            shrink = math.sqrt(LARGEST / (whole[0] * whole[1]))
+            size = (max(1, int(whole[0] * shrink)), max(1, int(whole[1] * shrink)))
+            self._warn(
+                "size", f"{name}: {whole[1]}x{whole[0]} is fed at {size[1]}x{size[0]} (the checkpoint states no size;"
+                " --size, size=)",
+            )  # fmt: skip
+        sample: dict[str, Any] = {"id": name, "rgb": rgb, "x": rgb[:1] if x is None else x}
+        if size is not None:
+            sample = eval_transform(size)(sample)
+        if x is None:
+            return {"rgb": sample["rgb"]}
+        camera = self.camera if self.camera is None or isinstance(self.camera, Intrinsics) else Intrinsics(
+            *self.camera, whole
+        )  # fmt: skip
+        if self.preprocess.x_kind == "hha" and kind in DEPTH_KINDS and camera is None:
+            raise InputError(
+                f"{name}: the model takes HHA, which is made from depth with the camera: give --camera nyuv2 or"
+                " --intrinsics FX FY CX CY (camera=), or make the pictures with fusionzoo hha"
+            )
+        sample = as_kind(_One(sample, name, kind, camera), self.preprocess.x_kind)[0]
+        if (far := self.preprocess.unlike(sample["x"])) is not None:
+            self._warn("unlike", f"{name}: {far}")
+        return {"rgb": sample["rgb"], "x": sample["x"]}
+
+    @torch.inference_mode()
+    def _logits(self, rgb: Tensor | None, x: Tensor | None) -> Tensor:
+        """(1, K, h, w) of raw rgb (3, h, w) and x (Cx, h, w), in eval mode; the mode is put back."""
+        first = next(self.model.parameters())
+        ready = [
+            None if v is None else one(v[None].to(first.device)).to(first.dtype)
+            for one, v in ((self.preprocess.rgb, rgb), (self.preprocess.x, x))
+        ]
+        training = self.model.training
+        self.model.eval()
+        try:
+            logits: Tensor = self.model(*ready)
+        finally:
+            self.model.train(training)
+        return logits
+
+    def _warn(self, kind: str, text: str) -> None:
+        """One warning of a kind, however many images there are."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(text, UserWarning, stacklevel=2)
+
+
+class _One:
+    """A data set of one sample, so that x is converted as that of any data set."""
+
+    def __init__(self, sample: dict[str, Any], name: str, x_kind: str, camera: Intrinsics | None) -> None:
+        self.sample, self.name, self.x_kind, self.camera = sample, name, x_kind, camera
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.sample

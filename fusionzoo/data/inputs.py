@@ -1,0 +1,156 @@
+"""What people give for one image, as raw tensors: a file, a NumPy array, a PIL image or a tensor; and pairs of folders.
+
+Arrays and PIL images are read as their files would be: integers of 16 bits are millimetres, floats metres. Tensors are
+taken as samples of `fusionzoo.data` have them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionzoo.data.auxiliary import DEPTH_KINDS, read_x, without_holes
+from fusionzoo.data.images import read_rgb
+from fusionzoo.errors import InputError, closest
+
+__all__ = ["Pair", "folder_pairs", "kind_given", "name_of", "rgb_tensor", "x_tensor"]
+
+IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".npy")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One input: rgb, and x or None where there is none; each a file, an array, a PIL image or a tensor."""
+
+    id: str
+    rgb: Any
+    x: Any = None
+
+
+def folder_pairs(rgb: str | os.PathLike[str], x: str | os.PathLike[str] | None = None) -> list[Pair]:
+    """The image files of a folder, by name, with the files of the same names in the folder `x`.
+
+    Raises:
+        InputError: no images, two files of one name, an image without its partner.
+    """
+    colours = _files(Path(rgb))
+    if x is None:
+        return [Pair(stem, path) for stem, path in colours.items()]
+    if not Path(x).is_dir():
+        raise InputError(f"{rgb} is a folder, so x must be one: {x} is none")
+    others = _files(Path(x))
+    for stem in colours:
+        if stem not in others:
+            near = closest(stem, others, 1)
+            hint = f"; the nearest is {others[near[0]].name}" if near else ""
+            raise InputError(f"{x} has no image {stem!r} for {colours[stem]}{hint}: files of a pair have one name")
+    return [Pair(stem, path, others[stem]) for stem, path in colours.items()]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGES or path.name.startswith(".") or not path.is_file():
+            continue
+        if path.stem in found:
+            raise InputError(f"{folder} has both {found[path.stem].name} and {path.name}; keep one for each name")
+        found[path.stem] = path
+    if not found:
+        raise InputError(f"{folder} has no image ({', '.join(IMAGES)})")
+    return found
+
+
+def name_of(value: Any, index: int) -> str:
+    """The stem of a file, or the image's number."""
+    return Path(value).stem if isinstance(value, str | os.PathLike) else f"image {index + 1}"
+
+
+def kind_given(x: Any, wanted: str) -> str:
+    """What x is, where nobody says: the model's own kind, but depth where that is a picture made of depth and x is a
+    single channel of more than 8 bits."""
+    if wanted not in ("grey", "hha") or x is None or isinstance(x, Tensor):
+        return wanted
+    if isinstance(x, str | os.PathLike):
+        if Path(x).suffix.lower() != ".npy":
+            return "depth" if _mode(Path(x)) in ("I", "F", "I;16", "I;16B", "I;16L") else wanted
+        try:
+            x = np.load(x, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return wanted  # the reader meets the same error and words it
+    x = np.asarray(x)
+    return "depth" if x.dtype.itemsize > 1 and (x.ndim == 2 or 1 in (x.shape[0], x.shape[-1])) else wanted
+
+
+def _mode(path: Path) -> str:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.mode
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""  # the reader meets the same error and words it
+
+
+def rgb_tensor(value: Any, name: str) -> Tensor:
+    """A file, a PIL image, an array or a tensor as rgb (3, H, W), uint8 or float in 0..1."""
+    if isinstance(value, str | os.PathLike):
+        return read_rgb(Path(value))
+    if isinstance(value, Tensor):
+        image = value
+    else:
+        array = np.asarray(_upright(value, "RGB"))
+        if array.ndim == 2:
+            array = np.repeat(array[..., None], 3, axis=2)
+        if array.ndim == 3 and array.shape[-1] in (3, 4) and array.shape[0] != 3:
+            array = array[..., :3].transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+        if array.dtype.kind not in "uif":
+            raise InputError(f"{name}: rgb is {type(value).__name__} of {array.dtype}; give a file, image or array")
+        image = torch.from_numpy(np.ascontiguousarray(array))
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise InputError(f"{name}: rgb has shape {tuple(image.shape)}, wanted (3, H, W), as an array also (H, W, 3)")
+    return image
+
+
+def x_tensor(value: Any, kind: str, scale: float | None, name: str) -> Tensor:
+    """A file, a PIL image, an array or a tensor as x, float32 (Cx, H, W) in the unit of its kind."""
+    if isinstance(value, str | os.PathLike):
+        return read_x(Path(value), kind, scale)
+    if isinstance(value, Tensor):
+        image = value[None] if value.ndim == 2 else value
+        if kind in DEPTH_KINDS and scale is None and not image.is_floating_point():
+            raise InputError(f"{name}: depth is {image.dtype}; give float metres, or x_scale (0.001 for millimetres)")
+    else:
+        array = np.asarray(_upright(value))
+        if array.dtype.kind not in "uif" or array.ndim not in (2, 3):
+            raise InputError(
+                f"{name}: x is {type(value).__name__} of {array.dtype} and shape {array.shape}; give a file, image or"
+                " array (H, W), (H, W, C) or (C, H, W)"
+            )
+        if array.ndim == 2:
+            array = array[None]
+        elif array.shape[-1] in (1, 3) and array.shape[0] not in (1, 3):
+            array = array.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+        if scale is None and kind in DEPTH_KINDS and array.dtype.kind in "ui":
+            if array.dtype.itemsize == 1:
+                raise InputError(f"{name}: depth of 8 bits has no known unit; give x_scale, metres for one step")
+            scale = 0.001
+        if kind in DEPTH_KINDS:
+            array = without_holes(array)
+        image = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32)))
+    return image.float() * (1.0 if scale is None else scale)
+
+
+def _upright(value: Any, mode: str | None = None) -> Any:
+    """A PIL image as its EXIF orientation says, and in `mode`; anything else as it is."""
+    if not hasattr(value, "getexif"):
+        return value
+    from PIL import ImageOps
+
+    turned = ImageOps.exif_transpose(value)
+    return turned if mode is None else turned.convert(mode)
