@@ -45,7 +45,6 @@ LARGEST = 1 << 21
 """Pixels that a model without a stated input size is fed at most; a larger image is fed smaller, with a warning."""
 
 
-
 @dataclass(frozen=True)
 class Prediction:
     """What a model sees in one image.

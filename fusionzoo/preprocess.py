@@ -260,7 +260,7 @@ def _thinned(values: Tensor, most: int = 65536) -> Tensor:
 
 
 def _median(image: Tensor, hole: Tensor) -> float:
-    """The median of what is not `hole`, of a large picture seen at a million places (a mask of all costs 25 bytes each)."""
+    """The median of what is not `hole`, of a large picture seen at a million places (masks of all cost much memory)."""
     step = -(-image.numel() // (1 << 20))
     values = image.flatten()[::step][~hole.flatten()[::step]]
     return float(_thinned(values if values.numel() else image[~hole]).median())

@@ -92,6 +92,8 @@ class Baseline(FusionModel):
             "decoder_args": dict(decoder_args or {}),
         }
         self.kind = fusion
+        if fusion in ("rgb_only", "x_only"):
+            self.needs = _STREAMS[fusion]
         channels = {"rgb": 3, "x": x_channels, "fused": 3 + x_channels}
         for name in _STREAMS[fusion]:
             stream = Stream(encoder, decoder, channels[name], num_classes, name, dict(decoder_args or {}))

@@ -271,9 +271,7 @@ def test_x_of_another_size_is_resampled_when_asked(
     assert refused.exit_code == 2 and "--align" in refused.stderr
 
 
-def test_one_warning_for_depth_in_another_unit(
-    folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path
-) -> None:
+def test_one_warning_for_depth_in_another_unit(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -> None:
     """Weights that saw rooms get depth five times too far."""
     model = from_pretrained(checkpoint)
     model.preprocess = dataclasses.replace(
