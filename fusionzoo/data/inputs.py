@@ -17,11 +17,12 @@ from torch import Tensor
 
 from fusionzoo.data.auxiliary import DEPTH_KINDS, read_x, without_holes
 from fusionzoo.data.images import read_rgb
+from fusionzoo.data.names import ENDINGS, normal, pair
 from fusionzoo.errors import InputError, closest
 
 __all__ = ["Pair", "folder_pairs", "kind_given", "name_of", "rgb_tensor", "x_tensor"]
 
-IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".npy")
+IMAGES = ENDINGS["rgb"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Pair:
 
 
 def folder_pairs(rgb: str | os.PathLike[str], x: str | os.PathLike[str] | None = None) -> list[Pair]:
-    """The image files of a folder, by name, with the files of the same names in the folder `x`.
+    """The image files of a folder, by name, with those of the folder `x` that belong to them.
+
+    Those have the same names, or names that differ by a word ("rgb_0001", "depth_0001"): see `names.pair`.
 
     Raises:
         InputError: no images, two files of one name, an image without its partner.
@@ -45,12 +48,13 @@ def folder_pairs(rgb: str | os.PathLike[str], x: str | os.PathLike[str] | None =
     if not Path(x).is_dir():
         raise InputError(f"{rgb} is a folder, so x must be one: {x} is none")
     others = _files(Path(x))
+    partner = pair(colours, others, "x")
     for stem in colours:
-        if stem not in others:
+        if stem not in partner:
             near = closest(stem, others, 1)
             hint = f"; the nearest is {others[near[0]].name}" if near else ""
             raise InputError(f"{x} has no image {stem!r} for {colours[stem]}{hint}: files of a pair have one name")
-    return [Pair(stem, path, others[stem]) for stem, path in colours.items()]
+    return [Pair(stem, path, others[partner[stem]]) for stem, path in colours.items()]
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -58,9 +62,10 @@ def _files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in IMAGES or path.name.startswith(".") or not path.is_file():
             continue
-        if path.stem in found:
-            raise InputError(f"{folder} has both {found[path.stem].name} and {path.name}; keep one for each name")
-        found[path.stem] = path
+        stem = normal(path.stem)
+        if stem in found:
+            raise InputError(f"{folder} has both {found[stem].name} and {path.name}; keep one for each name")
+        found[stem] = path
     if not found:
         raise InputError(f"{folder} has no image ({', '.join(IMAGES)})")
     return found
