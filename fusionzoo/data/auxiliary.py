@@ -223,14 +223,18 @@ def _check_packing(raw: np.ndarray, middle: float, path: str | Path) -> None:
             f"{far} and its values are multiples of 8, as SUN RGB-D stores millimetres, bits rotated by 3; give"
             f" x_encoding = 'sunrgbd' ({way}"
         )
-    both = (raw[:, 1:] > 0) & (raw[:, :-1] > 0)
-    if both.any() and 4 * _rough(raw.byteswap(), both) < _rough(raw, both):
+    if 4 * _rough(raw.byteswap()) < _rough(raw):
         raise InputError(f"{far}, and it is smooth only with its bytes swapped; give x_encoding = 'swapped' ({way}")
 
 
-def _rough(raw: np.ndarray, both: np.ndarray) -> float:
-    """The median step between neighbours in a row, plus 1."""
-    return 1 + float(np.median(np.abs(np.diff(raw.astype(np.int32), axis=1))[both]))
+def _rough(raw: np.ndarray) -> float:
+    """The mean step between measured neighbours in rows and columns."""
+    wide, steps = raw.astype(np.int32), []
+    for axis in (0, 1):
+        near, far = (np.delete(wide, at, axis) for at in (-1, 0))
+        steps.append(np.abs(far - near)[(near > 0) & (far > 0)])
+    every = np.concatenate(steps)
+    return float(every.mean()) if every.size else 0.0
 
 
 def _wide(raw: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ NYU_CAMERA = Intrinsics(518.857901, 519.469611, 324.582449, 252.736166, (480, 64
 """The colour camera of NYU Depth v2 (its toolbox counts pixels from 1: cx, cy are 1 less here)."""
 
 
-POSSIBLE = (0.1, 40.0)
+POSSIBLE = (0.1, 30.0)
 """Metres between which the median depth of a room lies; of other images no HHA is made."""
 
 

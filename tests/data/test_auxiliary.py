@@ -110,6 +110,9 @@ def test_packed_bits_are_named_and_read(tmp_path: Path) -> None:
     far = np.array(ROOM, np.int64) * 3  # up to 12 m: the rotated bits spill over
     path = save(tmp_path / "far.png", ((far << 3 | far >> 13) & 0xFFFF).astype(np.uint16))
     assert np.allclose(metres(path, encoding="sunrgbd"), far / 1000, atol=1e-6)
+    floor = np.repeat(np.arange(900, 4740, 80, dtype=np.uint16)[:, None], 64, 1)  # every row is of one depth
+    with pytest.raises(InputError, match="x_encoding = 'swapped'"):
+        read_x(save(tmp_path / "rows.png", floor.byteswap()))
     fifth = save(tmp_path / "fifth.png", (ROOM.astype(np.uint32) * 5).astype(np.uint16))
     assert float(np.median(metres(fifth))) > 10  # smooth, not packed: only what the weights saw tells
     assert np.median(metres(rotated, encoding="plain")) == pytest.approx(8 * np.median(ROOM) / 1000, abs=0.01)
