@@ -128,11 +128,12 @@ class _Stopped(FusionZooError):
     def __init__(self, out: str, number: int) -> None:
         folder, self.exit_status = Path(out), 128 + number
         text = "interrupted" if number == signal.SIGINT else "stopped"
-        text += f"; {out} holds the best weights so far" if (folder / "model.safetensors").is_file() else ""
+        if (folder / "model.safetensors").is_file():
+            text += f"; {out} holds the best weights so far"
+        else:
+            text += " before the first epoch ended"
         if (folder / "state.pt").is_file():
             text += "; the same command with --resume goes on"
-        elif (folder / "settings.json").is_file():
-            text += " before the first epoch ended; the same command with --resume begins again"
         super().__init__(text)
 
 

@@ -107,6 +107,12 @@ def finetune(
     out.mkdir(parents=True, exist_ok=True)
     atomic_write(out / "settings.json", dump_json(settings.to_dict()))
 
+    def keep() -> None:
+        numbers = {"meaning": same, "epoch": epoch, "best": best, "seconds": seconds, "line": line}
+        write_state(out, numbers | {name: part.state_dict() for name, part in parts.items()})
+
+    keep()  # weights beside a state are of a run that has not ended, weights alone of one that has
+
     while epoch < settings.epochs:
         begun = time.monotonic()
         loss = _epoch(model, average, train, settings, optimiser, schedule, weight, epoch, steps, stop)
@@ -121,8 +127,7 @@ def finetune(
             publish(average, out, half=settings.half, record_fields=fields)
         line = {"epoch": epoch, "loss": round(loss, 4), "miou": miou, "best_miou": None if best < 0 else best,
                 "seconds": round(seconds, 1)}  # fmt: skip
-        numbers = {"meaning": same, "epoch": epoch, "best": best, "seconds": seconds, "line": line}
-        write_state(out, numbers | {name: part.state_dict() for name, part in parts.items()})
+        keep()
         with open(out / "log.jsonl", "a") as log:
             log.write(json.dumps(line) + "\n")
         if progress is not None:

@@ -20,7 +20,7 @@ from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.hub import verify
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import FusionModel
-from fusionzoo.train import finetune
+from fusionzoo.train import finetune, loop
 from fusionzoo.train.device import pick_device
 from tests.train.rooms import MODEL, rooms, settings
 
@@ -214,3 +214,26 @@ def test_unusual_but_right(tmp_path: Path, change: dict[str, Any]) -> None:
     """A batch larger than the data, a crop larger than the image, one validation at the end."""
     last = finetune(settings(rooms(tmp_path / "d"), epochs=2, **change), tmp_path / "out")
     assert last["best_miou"] is not None and verify(tmp_path / "out").ok
+
+
+def test_weights_of_a_run_that_has_not_ended_lie_beside_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between the first best checkpoint and the first whole epoch's state must not look like a finished run."""
+    data, out = rooms(tmp_path / "d"), tmp_path / "out"
+    calls: list[int] = []
+    original = loop.write_state
+
+    def write(*args: Any) -> None:
+        calls.append(0)
+        if len(calls) == 2:
+            raise Cut
+        original(*args)
+
+    monkeypatch.setattr(loop, "write_state", write)
+    with pytest.raises(Cut):
+        finetune(settings(data, epochs=2), out)
+    assert verify(out).ok and (out / "state.pt").is_file()
+    finetune(settings(data, epochs=2), out, resume=True)
+    finetune(settings(data, epochs=2), tmp_path / "whole")
+    assert same_weights(out, tmp_path / "whole")
