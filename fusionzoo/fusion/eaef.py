@@ -103,8 +103,8 @@ class EAEF(FusionBlock):
         return Fused(r, t, r)
 
     def _gate(self, rgb: Tensor, x: Tensor) -> Tensor:
-        y_rgb = F.normalize(self.embed(rgb.mean((2, 3))), dim=1)  # (B, C)
-        y_x = F.normalize(self.embed(x.mean((2, 3))), dim=1)
+        # unit vectors in float32: in float16 a short one has the norm 0
+        y_rgb, y_x = (F.normalize(self.embed(v.mean((2, 3))).float(), dim=1).to(v.dtype) for v in (rgb, x))  # (B, C)
         if not self.official_diagonal:
             return (self.temperature * y_rgb * y_x).sigmoid()
         batch, channels = y_rgb.shape

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,11 +22,33 @@ __all__ = ["FORMAT_VERSION", "FusionModel"]
 FORMAT_VERSION = 1
 
 
+class _Reached(torch.autograd.Function):
+    """Identity of `output` whose backward gives every parameter a gradient of zero beside what it gets otherwise."""
+
+    @staticmethod
+    def forward(output: Tensor, *parameters: Tensor) -> Tensor:
+        return output.view_as(output)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.reached = [(p.shape, p.dtype, p.device) for p in inputs[1:]]  # no tensor: weights may change meanwhile
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        zeros = (torch.zeros((), dtype=dtype, device=device).expand(shape) for shape, dtype, device in ctx.reached)
+        return gradients[0], *zeros
+
+
 class FusionModel(nn.Module):
     """Base of all models: `model(rgb, x) -> logits (B, K, H, W)` at the input size, for any H and W.
 
-    Inputs are normalised by `model.preprocess`. A modality given as None is replaced by zeros, that is by its mean
-    after normalisation: the model's declared substitute. Both None is an error.
+    Inputs are normalised by `model.preprocess`, and brought to the type of the model's parameters: a half-precision
+    model takes them as they are. A modality given as None is replaced by zeros, that is by its mean after
+    normalisation: the model's declared substitute. Both None is an error.
+
+    In training mode the logits reach every parameter. Those that a plain forward pass has no use for (side heads, what
+    the last stage makes for a next one) get a gradient of zero, so that DistributedDataParallel needs no search for
+    unused parameters; in evaluation mode nothing is added.
 
     Subclasses implement `scores(rgb, x)` on inputs whose sides are multiples of `stride` and set `model_args`.
     """
@@ -73,6 +96,21 @@ class FusionModel(nn.Module):
 
     def _sized(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
         """Logits on a grid `step` times coarser than the input: (B, K, ceil(H / step), ceil(W / step))."""
+        if not self.training:
+            return self._on_grid(rgb, x, step)
+        try:
+            out = self._on_grid(rgb, x, step)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # batch norm's words
+                raise
+            raise InputError(
+                "a batch of one image cannot be trained here: a batch norm behind pooling sees one value per channel;"
+                " give batches of 2 or more, and leave out a last batch of 1 (drop_last)"
+            ) from error
+        learning = [p for p in self.parameters() if p.requires_grad] if torch.is_grad_enabled() else []
+        return _Reached.apply(out, *learning) if learning else out
+
+    def _on_grid(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
         rgb, x = self.inputs(rgb, x)
         height, width = rgb.shape[-2:]
         down, right = -height % self.stride, -width % self.stride
@@ -84,12 +122,17 @@ class FusionModel(nn.Module):
         return out[..., : -(-height // step), : -(-width // step)]
 
     def inputs(self, rgb: Tensor | None, x: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Checks shapes and puts the declared substitute (zeros) where a modality is None."""
+        """Checks shapes, puts the declared substitute (zeros) where a modality is None; the parameters' dtype."""
         if rgb is None and x is None:
             raise InputError("both modalities are None; give at least one")
+        like = next((p for p in self.parameters() if p.is_floating_point()), None)
         for name, value, channels in (("rgb", rgb, 3), ("x", x, self.x_channels)):
             if value is not None and (value.ndim != 4 or value.shape[1] != channels):
                 raise InputError(f"{name} has shape {tuple(value.shape)}, wanted (B, {channels}, H, W)")
+            if value is not None and not value.is_floating_point():
+                raise InputError(f"{name} is {value.dtype}; give what model.preprocess(rgb, x) returns")
+            if value is not None and 0 in value.shape:
+                raise InputError(f"{name} has shape {tuple(value.shape)}: there is no image in it")
         if rgb is None:
             assert x is not None
             rgb = x.new_zeros(x.shape[0], 3, *x.shape[-2:])
@@ -97,7 +140,7 @@ class FusionModel(nn.Module):
             x = rgb.new_zeros(rgb.shape[0], self.x_channels, *rgb.shape[-2:])
         if rgb.shape[0] != x.shape[0] or rgb.shape[-2:] != x.shape[-2:]:
             raise InputError(f"rgb {tuple(rgb.shape)} and x {tuple(x.shape)} differ in batch or size")
-        return rgb, x
+        return (rgb, x) if like is None else (rgb.to(like.dtype), x.to(like.dtype))
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, auxiliary losses by name); the base has none.

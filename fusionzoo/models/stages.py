@@ -1,15 +1,15 @@
 """Encoders run stage by stage, so that a fusion block can sit between two stages and feed the next one.
 
 `build_encoder(name, in_channels)` gives smp's encoders, timm's through smp (`tu-NAME`) and `mobilenetv1-WWW` (WWW =
-width in hundredths). `stage_runner(encoder)` gives a function `(level, previous feature) -> feature`; smp has no such
-thing, so the families are taken apart here, each the way its own `forward` runs. A family that is not known runs as a
-whole (`run_whole`), which serves interaction "none" only.
+width in hundredths). `run_stage(encoder, level, previous feature)` gives the feature of one level; smp has no such
+thing, so the families are taken apart here, each the way its own `forward` runs. What is run is looked up in the
+encoder at each call: nothing is kept beside the module tree. A family that is not known (`has_stages`) runs as a whole,
+which serves interaction "none" only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError, closest, unknown
 from fusionzoo.models.mobilenet_v1 import MobileNetV1
 
-__all__ = ["build_encoder", "encoder_token", "known_encoders", "out_channels", "stage_runner"]
-
-StageRunner = Callable[[int, Tensor], Tensor]
+__all__ = ["build_encoder", "encoder_token", "has_stages", "known_encoders", "out_channels", "run_stage"]
 
 
 def known_encoders() -> list[str]:
@@ -73,72 +71,65 @@ def build_encoder(name: str, in_channels: int) -> nn.Module:
     return encoder.to("meta")
 
 
-def stage_runner(encoder: nn.Module) -> StageRunner | None:
-    """How to run `encoder` level by level, or None where its family is not known here."""
+def has_stages(encoder: nn.Module) -> bool:
+    """Whether `run_stage` can run this encoder."""
+    return isinstance(encoder, MobileNetV1) or _stages(encoder) is not None
+
+
+def run_stage(encoder: nn.Module, level: int, x: Tensor) -> Tensor:
+    """The feature of `level` (1..5) from that of the level before, (B, C, H, W); level 1 starts from the image.
+
+    Raises:
+        InputError: an encoder of a family that is not known here.
+    """
     if isinstance(encoder, MobileNetV1):
-        return encoder.stage
-    if hasattr(encoder, "patch_embed4") and hasattr(encoder, "block4"):
-        return lambda level, x: _mix_transformer(encoder, level, x)
+        return encoder.stage(level, x)
+    stages = _stages(encoder)
+    if stages is None:
+        raise InputError(
+            f"{type(encoder).__name__} cannot run stage by stage; take a resnet, mit, mobilenet or convnext encoder"
+        )
+    for path in stages[level - 1]:
+        x = encoder.get_submodule(path)(x)
+    return x.contiguous() if _is_mix_transformer(encoder) else x
+
+
+def _is_mix_transformer(encoder: nn.Module) -> bool:
+    return hasattr(encoder, "patch_embed4") and hasattr(encoder, "block4")
+
+
+def _stages(encoder: nn.Module) -> list[list[str]] | None:
+    """For each of the five levels the submodules that lead to it, by name; None where the family is not known."""
+    if _is_mix_transformer(encoder):  # nothing at level 1 (an empty feature); level 2 starts from the image
+        return [[], *([f"patch_embed{i}", f"block{i}", f"norm{i}"] for i in range(1, 5))]
+    later = [["layer2"], ["layer3"], ["layer4"]]
     if hasattr(encoder, "layer0") and hasattr(encoder, "layer0_pool"):  # SENet family
-        return lambda level, x: _run(encoder, (("layer0",), ("layer0_pool", "layer1"), *_LAYERS)[level - 1], x)
+        return [["layer0"], ["layer0_pool", "layer1"], *later]
     if hasattr(encoder, "layer4") and hasattr(encoder, "maxpool"):  # ResNet, ResNeXt, SKNet
-        act = "relu" if hasattr(encoder, "relu") else "act1"
-        return lambda level, x: _run(encoder, (("conv1", "bn1", act), ("maxpool", "layer1"), *_LAYERS)[level - 1], x)
-    if (
-        hasattr(encoder, "features")
-        and hasattr(encoder, "_out_indexes")
-        and isinstance(encoder.features, nn.Sequential)
-    ):
-        blocks, marks = encoder.features, cast("list[int]", encoder._out_indexes)  # MobileNet v2
-        ends = [0, *(i + 1 for i in marks)]
-        return lambda level, x: blocks[ends[level - 1] : ends[level]](x)
+        return [["conv1", "bn1", "relu" if hasattr(encoder, "relu") else "act1"], ["maxpool", "layer1"], *later]
+    if hasattr(encoder, "_out_indexes") and isinstance(getattr(encoder, "features", None), nn.Sequential):
+        ends = [0, *(i + 1 for i in cast("list[int]", encoder._out_indexes))]  # MobileNet v2
+        return [[f"features.{i}" for i in range(a, b)] for a, b in zip(ends, ends[1:], strict=False)]
     inner = getattr(encoder, "model", None)
-    if inner is not None and hasattr(inner, "return_layers") and isinstance(inner, nn.ModuleDict):
-        return _timm_list(encoder, inner)
+    if isinstance(inner, nn.ModuleDict) and hasattr(inner, "return_layers"):
+        return _timm_stages(encoder, inner)
     return None
 
 
-_LAYERS = (("layer2",), ("layer3",), ("layer4",))
-
-
-def _run(encoder: nn.Module, names: tuple[str, ...], x: Tensor) -> Tensor:
-    for name in names:
-        x = getattr(encoder, name)(x)
-    return x
-
-
-def _mix_transformer(encoder: nn.Module, level: int, x: Tensor) -> Tensor:
-    """MiT has nothing at level 1 (an empty feature); level 2 starts from the image."""
-    if level == 1:
-        return x
-    i = level - 1
-    x = getattr(encoder, f"patch_embed{i}")(x)
-    x = getattr(encoder, f"block{i}")(x)
-    return getattr(encoder, f"norm{i}")(x).contiguous()
-
-
-def _timm_list(encoder: nn.Module, inner: nn.ModuleDict) -> StageRunner | None:
+def _timm_stages(encoder: nn.Module, inner: nn.ModuleDict) -> list[list[str]] | None:
     """timm's FeatureListNet is a flat dict of modules with marks where features leave."""
+    if getattr(encoder, "_is_channel_last", False):
+        return None
     groups: list[list[str]] = [[]]
     leaves = cast("dict[str, str]", inner.return_layers)
     for name in inner:
-        groups[-1].append(name)
+        groups[-1].append(f"model.{name}")
         if name in leaves:
             groups.append([])
     groups = groups[:-1]
-    if getattr(encoder, "_is_channel_last", False):
-        return None
     if getattr(encoder, "_is_transformer_style", False):
         groups.insert(0, [])
-    if len(groups) != 5:
-        return None
-
-    def run(level: int, x: Tensor) -> Tensor:
-        for name in groups[level - 1]:
-            x = inner[name](x)
-        return x
-
-    return run
+    return groups if len(groups) == 5 else None
 
 
 def out_channels(encoder: nn.Module) -> list[int]:

@@ -18,7 +18,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder, used_levels
-from fusionzoo.models.stages import build_encoder, empty_like_level1, out_channels, stage_runner
+from fusionzoo.models.stages import build_encoder, empty_like_level1, has_stages, out_channels, run_stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -85,8 +85,7 @@ class TwoStream(FusionModel):
         self.interaction = strategy.interaction
         self.rgb_encoder = build_encoder(encoder, 3)
         self.x_encoder = build_encoder(encoder, x_channels)
-        self._runners = (stage_runner(self.rgb_encoder), stage_runner(self.x_encoder))
-        if self._runners[0] is None and self.interaction != "none":
+        if not has_stages(self.rgb_encoder) and self.interaction != "none":
             raise InputError(
                 f"encoder {encoder!r} cannot run stage by stage, which {fusion!r} (interaction {self.interaction!r})"
                 " needs; take a resnet, mit, mobilenet or convnext encoder, or a strategy with interaction 'none'"
@@ -116,14 +115,14 @@ class TwoStream(FusionModel):
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """[rgb image, level 1, ..., level 5]: fused where a level is fused, else the RGB stream's own feature."""
-        run_rgb, run_x = self._runners
-        whole = (self.rgb_encoder(rgb), self.x_encoder(x)) if run_rgb is None or run_x is None else None
+        staged = self.interaction != "none" or (has_stages(self.rgb_encoder) and has_stages(self.x_encoder))
+        whole = None if staged else (self.rgb_encoder(rgb), self.x_encoder(x))
         out, r, d = [rgb], rgb, x
         for i in range(1, self.depth + 1):
             level: Level = getattr(self, f"stage{i}")
-            if run_rgb is not None and run_x is not None:
-                r, d = run_rgb(i, r), run_x(i, d)
-            elif whole is not None:
+            if whole is None:
+                r, d = run_stage(self.rgb_encoder, i, r), run_stage(self.x_encoder, i, d)
+            else:
                 r, d = whole[0][i], whole[1][i]
             if self._empty[i]:
                 out.append(empty_like_level1(rgb))

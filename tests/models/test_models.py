@@ -9,7 +9,7 @@ import torch
 
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.models import BASELINES, DECODERS, build, build_encoder, create_model, list_fusions, list_models
-from fusionzoo.models.stages import stage_runner
+from fusionzoo.models.stages import has_stages, run_stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import probe_points
 from fusionzoo.registry import fusions
@@ -160,14 +160,13 @@ def test_every_decoder_takes_fused_features_at_odd_sizes(encoder: str, decoder: 
                                   "timm-skresnet18", "tu-convnext_atto", "tu-resnet18"])  # fmt: skip
 def test_stage_by_stage_equals_the_encoders_own_forward(name: str) -> None:
     encoder = build_encoder(name, 3).eval()
-    run = stage_runner(encoder)
-    assert run is not None
+    assert has_stages(encoder)
     image = images(64, 96)[0]
     with torch.no_grad():
         wanted = encoder(image)
         feature = image
         for level in range(1, 6):
-            feature = run(level, feature)
+            feature = run_stage(encoder, level, feature)
             if encoder.out_channels[level] > 0:
                 torch.testing.assert_close(feature, wanted[level], rtol=1e-5, atol=1e-5)
 
@@ -196,14 +195,13 @@ def test_interaction_decides_what_the_streams_carry_on_with() -> None:
         with torch.no_grad():
             rgb, x = images(64, 64)
             model(rgb, x)
-            run_rgb, run_x = stage_runner(model.rgb_encoder), stage_runner(model.x_encoder)
             r, d = rgb, x
             for level in (1, 2):
-                r, d = run_rgb(level, r), run_x(level, d)
+                r, d = run_stage(model.rgb_encoder, level, r), run_stage(model.x_encoder, level, d)
                 if interaction != "none":
                     r, d = (r * 0 + 3, d) if interaction == "inject" else (r + 1, d + 2)
-            torch.testing.assert_close(inputs["rgb"], run_rgb(3, r))
-            torch.testing.assert_close(inputs["x"], run_x(3, d))
+            torch.testing.assert_close(inputs["rgb"], run_stage(model.rgb_encoder, 3, r))
+            torch.testing.assert_close(inputs["x"], run_stage(model.x_encoder, 3, d))
         seen[interaction] = inputs["rgb"]
     assert distance(seen["inject"], seen["none"]) > 1e-3
 

@@ -87,7 +87,7 @@ class ACNet(TwoResNets):
 
     def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """Class scores, then the four side outputs (strides 2 to 16), for training with all of them."""
-        return self.decoder.all(self.features(rgb, x))
+        return self.decoder.all(self.features(*self.inputs(rgb, x)))
 
 
 for _depth in (50,):

@@ -184,7 +184,7 @@ class ESANet(TwoResNets):
 
     def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """Class scores, then the three side outputs (strides 8, 16, 32), for training with all of them."""
-        return self.decoder.all(self.features(rgb, x))
+        return self.decoder.all(self.features(*self.inputs(rgb, x)))
 
 
 for _depth in (18, 34):

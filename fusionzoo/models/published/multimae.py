@@ -209,10 +209,10 @@ class MultiMAE(FusionModel):
     def levels(self) -> dict[int, dict[str, str]]:
         return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x"} for i in (1, *self._ends.values())}
 
-    def _sized(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
+    def _on_grid(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
         if rgb is not None and x is None and self.drop_missing:
             return self.without_x(rgb, step)
-        return super()._sized(rgb, x, step)
+        return super()._on_grid(rgb, x, step)
 
     def without_x(self, rgb: Tensor, step: int = 1) -> Tensor:
         """Logits of RGB's tokens alone, (B, K, H, W), or on a grid `step` times coarser."""

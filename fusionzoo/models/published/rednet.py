@@ -130,7 +130,7 @@ class RedNet(TwoResNets):
 
     def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """Class scores, then the four side outputs (strides 2 to 16), for training with all of them."""
-        return self.decoder.all(self.features(rgb, x))
+        return self.decoder.all(self.features(*self.inputs(rgb, x)))
 
 
 for _depth in (34, 50, 101):

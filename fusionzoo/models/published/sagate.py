@@ -214,6 +214,7 @@ class SAGate(FusionModel):
 
     def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """Class scores at the input size and those of the auxiliary head (stride 16), for training with both."""
+        rgb, x = self.inputs(rgb, x)
         merged = self.features(rgb, x)
         out = self.decoder(merged[0], merged[-1])
         size = rgb.shape[-2:]
