@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import pickle
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,8 @@ COMPOSED = [
     *(f"concat_{encoder}_fpn" for encoder in ("resnet18", "mit-b0", "mobilenet-v2", "tu-convnext-atto", "vgg11")),
     *(f"sum_resnet18_{decoder}" for decoder in ("pspnet", "segformer")),
 ]
-NAMES = [*COMPOSED, *FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
+HEAVY = ("asymformer_b0t", "dformerv2_s", "esanet_r18_nbt1d", *SLOW)
+NAMES = [*COMPOSED, *(n for n in FAST if n not in HEAVY), *(pytest.param(n, marks=pytest.mark.slow) for n in HEAVY)]
 SMALL = {"fpn": {"pyramid_channels": 32, "segmentation_channels": 32}}
 
 
@@ -105,25 +105,21 @@ def test_a_copy_is_independent_and_a_replaced_child_runs(model: FusionModel) -> 
 
 
 def test_pickled_whole_it_is_the_same_model(model: FusionModel, tmp_path: Path) -> None:
-    before = run(model, model)
-    again = pickle.loads(pickle.dumps(model))  # noqa: S301  our own
-    assert same(run(again, model), before) and again.preprocess == model.preprocess
-    torch.save(model, tmp_path / "whole.pt")
-    assert same(run(torch.load(tmp_path / "whole.pt", weights_only=False), model), before)
+    torch.save(model, tmp_path / "whole.pt")  # pickles it
+    again = torch.load(tmp_path / "whole.pt", weights_only=False)
+    assert same(run(again, model), run(model, model)) and again.preprocess == model.preprocess
 
 
 def test_averaged_weights_are_what_runs(model: FusionModel) -> None:
     student = copy.deepcopy(model)
     average = AveragedModel(student)
     average.update_parameters(student)
-    before = run(average, model)
     spoil(student)
-    assert same(run(average, model), before)  # the average, not the student
-    spoil(student)
+    assert same(run(average, model), run(model, model))  # the average, not the student
     average.update_parameters(student)
     for mean, first, last in zip(average.module.parameters(), model.parameters(), student.parameters(), strict=True):
         torch.testing.assert_close(mean, (first + last) / 2, rtol=1e-4, atol=1e-5)
-    assert not same(run(average, model), before)
+    assert not same(run(average, model), run(model, model))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -132,7 +128,7 @@ def test_half_precision_with_its_own_preprocess(model: FusionModel, dtype: torch
     half = run(copy.deepcopy(model).to(dtype), model)
     assert half.dtype == dtype and half.shape == before.shape and bool(half.isfinite().all())
     assert float((half.float() - before).abs().max()) < 0.3 * float(before.abs().max())
-    assert same(run(model, model), before)
+    assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (37, 1), (2, 5)])
@@ -189,7 +185,7 @@ def test_the_reached_parameters_get_no_other_gradient_than_before() -> None:
     assert any(p.grad is None for p in copied.parameters())
 
 
-@pytest.mark.parametrize("name", ["esanet_r18_nbt1d", "sum_resnet18_pspnet", "sum_mobilenetv1-025_deeplabv3"])
+@pytest.mark.parametrize("name", ["esanet_r18_nbt1d", "sum_mobilenetv1-025_deeplabv3"])
 def test_a_batch_of_one_that_cannot_be_trained_is_named(name: str) -> None:
     model = create_model(name, num_classes=3).train()
     rgb, x = model.preprocess(*raw(model, 64, 64, batch=1))
@@ -209,5 +205,6 @@ def test_inputs_that_are_no_preprocessed_images_are_refused() -> None:
     with pytest.raises(InputError, match="both modalities are None"):
         model(None, None)
     inputs = model.preprocess(rgb, x)
+    model.requires_grad_(False)
     assert same(model(inputs[0], None), model(inputs[0], torch.zeros_like(inputs[1])))  # None: the mean
     assert same(model(None, inputs[1]), model(torch.zeros_like(inputs[0]), inputs[1]))
