@@ -43,6 +43,7 @@ def made(name: str) -> FusionModel:
 @pytest.mark.parametrize("decoder", LEVELS)
 def test_concat_is_two_encoders_a_block_a_level_decoder_and_head(decoder: str) -> None:
     model = made(f"concat_mobilenetv1-025_{decoder}")
+    assert set(model.levels) == set(LEVELS[decoder])
     rgb, x = images()
     with torch.no_grad():
         features, other = list(model.rgb_encoder(rgb)), model.x_encoder(x)
@@ -52,7 +53,6 @@ def test_concat_is_two_encoders_a_block_a_level_decoder_and_head(decoder: str) -
         small = model.head(model.decoder.net(read))
         want = F.interpolate(small, size=(64, 96), mode="bilinear", align_corners=False)
         got = model(rgb, x)
-    assert set(model.levels) == set(LEVELS[decoder])
     assert float(want.std()) > 1e-3
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
