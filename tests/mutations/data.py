@@ -1,0 +1,70 @@
+"""Data sets, pictures, transforms, corruptions. See tests/mutants.py."""
+
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/data/test_transforms.py::test_all_three_stay_aligned", "fusionzoo/data/transforms.py", [
+        ("rgb, x, label = rgb.flip(-1), x.flip(-1), label.flip(-1)", "rgb, x, label = rgb.flip(-1), x, label.flip(-1)"),
+        ("_pad(label, self.size, top, left, IGNORE)", "_pad(label, self.size, top, left, 0)"),
+    ]),
+    ("tests/data/test_transforms.py::test_depth_scale_divides_by_the_zoom", "fusionzoo/data/transforms.py", [
+        ("x = x / zoom", "x = x * zoom"),
+    ]),
+    ("tests/data/test_transforms.py::test_colour_jitter_against_torchvision", "fusionzoo/data/transforms.py", [
+        ("[1.0, saturation, saturation]", "[1.0, saturation, 1.0]"),
+        ("brightness * (1 - contrast) * luma", "(1 - contrast) * luma"),
+    ]),
+    ("tests/data/test_transforms.py::test_zoom_is_what_was_asked_and_crops_move", "fusionzoo/data/transforms.py", [
+        ("math.exp(low + (high - low) * draw[0])", "math.exp(high)"),
+    ]),
+    ("tests/data/test_corrupt.py::test_noise_has_the_stated_deviation", "fusionzoo/data/corrupt.py", [
+        ("return torch.where(x > 0, noisy.clamp(min=NEAREST), x) if depth", "return noisy.clamp(min=NEAREST) if depth"),
+    ]),
+    ("tests/data/test_corrupt.py::test_shift_moves_by_whole_pixels", "fusionzoo/data/corrupt.py", [
+        ("moved = torch.where(inside, moved, torch.zeros((), dtype=x.dtype))", "pass"),
+        ("rows, cols = torch.arange(height) - down, torch.arange(width) - right",
+         "rows, cols = torch.arange(height) + down, torch.arange(width) + right"),
+    ]),
+    ("tests/data/test_corrupt.py::test_low_light_is_darker_by_the_stops_and_noisy_as_photons_are",
+     "fusionzoo/data/corrupt.py", [
+        ("2.0**-stops", "2.0**stops"),
+    ]),
+    ("tests/data/test_corrupt.py::test_coarse_depth", "fusionzoo/data/corrupt.py", [
+        ("coarse = torch.floor(x / step + 0.5) * step", "coarse = torch.floor(x / step) * step"),
+    ]),
+    ("tests/data/test_geometry.py", "fusionzoo/data/geometry.py", [
+        ("flat = cosine >= math.cos(math.radians(tolerance))", "flat = cosine >= math.sin(math.radians(tolerance))"),
+        ("(before - 2 * here + after).abs()", "(after - before).abs()"),
+    ]),
+    ("tests/data/test_hha.py::test_near_depth_and_ground_out_of_sight", "fusionzoo/data/hha.py", [
+        ("height - (lowest if lowest <= -90 else -130.0)", "height - lowest"),
+    ]),
+    ("tests/data/test_hha.py::test_channels_in_closed_form", "fusionzoo/data/hha.py", [
+        ("torch.rad2deg(torch.arccos(cosine)) + 38", "torch.rad2deg(torch.arccos(cosine))"),
+    ]),
+    ("tests/data/test_hha.py::test_a_resized_camera_sees_the_same_rays", "fusionzoo/data/hha.py", [
+        ("(self.cx + 0.5) * sx - 0.5", "self.cx * sx"),
+    ]),
+    ("tests/data/test_hha.py::test_gravity_of_a_room", "fusionzoo/data/hha.py", [
+        ("[45.0] * 5 + [15.0] * 5", "[45.0] * 5"),
+    ]),
+    ("tests/data/test_nyuv2.py::test_values_are_exact", "fusionzoo/data/nyuv2.py", [
+        ("self._lut[0] = IGNORE", "self._lut[0] = 0"),
+        ("np.array(_MAPS[num_classes], np.uint8) - 1", "np.array(_MAPS[num_classes], np.uint8)"),
+        ('read_label(self.where(number, "label")), 0.001', 'read_label(self.where(number, "label")), 0.01'),
+    ]),
+    ("tests/data/test_nyuv2.py::test_splits", "fusionzoo/data/nyuv2.py", [
+        ("[i for i in train if i not in held_out]", "list(train)"),
+    ]),
+    ("tests/data/test_folder.py", "fusionzoo/data/folder.py", [
+        ("out = stored - settings.label_offset", "out = stored + settings.label_offset"),
+        ("out[ignored] = IGNORE", "out[ignored] = 0"),
+    ]),
+    ("tests/data/test_planted.py::test_splits_seeds_and_indices_never_coincide", "fusionzoo/data/planted.py", [
+        ("key = (list(SPLITS).index(self.split), self._index(index))", "key = (0, self._index(index))"),
+    ]),
+    ("tests/data/test_images.py::test_resize_nearest_against_torch", "fusionzoo/data/images.py", [
+        ("rows = ((torch.arange(size[0]) * 2 + 1) * height) // (2 * size[0])",
+         "rows = (torch.arange(size[0]) * height) // size[0]"),
+    ]),
+]
+# fmt: on

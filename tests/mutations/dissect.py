@@ -1,0 +1,53 @@
+"""The dissection and what it concludes. See tests/mutants.py."""
+
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/dissect/test_agreement_limits.py", "fusionzoo/dissect/agree.py", [
+        ("ERRORS = 2.0", "ERRORS = 2.2"),
+        ("ERRORS = 2.0", "ERRORS = 1.8"),
+        ("LEAST = 0.05", "LEAST = 0.06"),
+        ("LEAST = 0.05", "LEAST = 0.04"),
+        ("SPECIFIC = 0.5", "SPECIFIC = 0.55"),
+        ("SPECIFIC = 0.5", "SPECIFIC = 0.45"),
+        ("torch.maximum(ERRORS * error[0], torch.maximum(*noise))", "torch.maximum(ERRORS * error[0], noise[0])"),
+        ("return torch.maximum(floor.abs(), floor.abs().nanmean())", "return floor.abs()"),
+        ("return fused - torch.maximum(rgb, x)", "return fused - rgb"),
+    ]),
+    ("tests/dissect/test_plan.py", "fusionzoo/dissect/plan.py", [
+        ('return ("half0", "held", "half1", "held")[index // self.block % 4]',
+         'return ("half0", "held", "half1", "held")[index % 4]'),
+    ]),
+    ("tests/dissect/test_absence.py::test_noise_is_each_images_own", "fusionzoo/dissect/absence.py", [
+        ('number = (seed * 2 + (stream == "x")) * 1_000_003 + place', "number = seed * 1_000_003"),
+    ]),
+    ("tests/dissect/test_absence.py::test_blur_is_three_box_blurs", "fusionzoo/dissect/absence.py", [
+        ("for _ in range(3):", "for _ in range(2):"),
+    ]),
+    ("tests/dissect/test_finding_limits.py::test_a_modality_is_used_from_three_errors_and_half_a_point",
+     "fusionzoo/dissect/findings.py", [
+        ("ERRORS = 3.0", "ERRORS = 2.8"),
+        ("LEAST = 0.005", "LEAST = 0.006"),
+        ("LEAST = 0.005", "LEAST = 0.004"),
+    ]),
+    ("tests/dissect/test_finding_limits.py::test_a_class_of_one_modality", "fusionzoo/dissect/findings.py", [
+        ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.9, 0.7"),
+        ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.8, 0.8"),
+        ("RECOGNISED = 0.4", "RECOGNISED = 0.3"),
+    ]),
+    ("tests/dissect/test_finding_limits.py::test_streams_clearly_differ_from_twice_the_floor",
+     "fusionzoo/dissect/findings.py", [
+        ("CLEARLY = 2.0", "CLEARLY = 1.9"),
+    ]),
+    ("tests/dissect/test_finding_limits.py::test_only_one_stream_encodes_a_concept", "fusionzoo/dissect/findings.py", [
+        ("ONLY = 3.0", "ONLY = 2.8"),
+        ("LEARNT = 0.1", "LEARNT = 0.09"),
+    ]),
+    ("tests/dissect/test_finding_limits.py::test_a_probe_is_saturated_from_half_of_its_values",
+     "fusionzoo/dissect/findings.py", [
+        ("SATURATED = 0.5", "SATURATED = 0.6"),
+    ]),
+    ("tests/dissect/test_findings.py::test_redundancy", "fusionzoo/dissect/findings.py", [
+        ('"help each other (synergy)" if value > 0', '"help each other (synergy)" if value < 0'),
+    ]),
+]
+# fmt: on

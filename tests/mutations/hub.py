@@ -1,0 +1,46 @@
+"""Checkpoints, the command line, errors. See tests/mutants.py."""
+
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/hub/test_verify.py::test_every_fault_fails_its_check", "fusionzoo/hub/verify.py", [
+        ("if stated.get(name, found) != found:", "if False:"),
+        ("extra = [k for k in header if k not in wanted.tensors]", "extra: list[str] = []"),
+        ("missing = [k for k in wanted.tensors if k not in header]", "missing: list[str] = []"),
+        ("if not worst <= stated.tolerance:", "if not worst <= 1e9:"),
+        ("if key in header and header[key].shape != shape:", "if False:"),
+        ("if path.stat().st_size != info.size:", "if False:"),
+    ]),
+    ("tests/hub/test_remote.py::test_a_corrupt_byte_is_caught_and_does_not_stay", "fusionzoo/hub/remote.py", [
+        ("if _checksum(path, etag) != etag:", "if False:"),
+    ]),
+    ("tests/hub/test_remote.py::test_a_file_larger_than_its_config_implies_is_not_fetched", "fusionzoo/hub/remote.py", [
+        ("if size is None or size > limit:", "if size is None:"),
+    ]),
+    ("tests/hub/test_remote.py::test_revisions_by_branch_tag_and_commit", "fusionzoo/hub/load.py", [
+        ("return _remote(hub[0], revision or hub[1], token, text, None)",
+         "return _remote(hub[0], None, token, text, None)"),
+    ]),
+    ("tests/hub/test_verify.py::test_a_whole_checkpoint_passes_every_check_in_order", "fusionzoo/hub/fingerprint.py", [
+        ("rgb, x = image[:, :3].to(torch.uint8), image[:, 3:].float()",
+         "rgb, x = image[:, :3].flip(1).to(torch.uint8), image[:, 3:].float()"),
+    ]),
+    ("tests/test_errors.py", "fusionzoo/errors.py", [
+        ('    exit_status = 1\n', '    exit_status = 2\n'),
+        ('c if c.isprintable() else " " for c in text', "c for c in text"),
+    ]),
+    ("tests/cli/test_group.py", "fusionzoo/cli/group.py", [
+        ('if isinstance(error, OSError | MemoryError) or type(error).__name__ == "OutOfMemoryError" else 3',
+         'if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" else 3'),
+        ('return 130\n', 'return 1\n'),
+        ('return error.exit_status\n', 'return 2\n'),
+    ]),
+    ("tests/hub/test_save.py::test_half_rounds_matrices_only_and_loads_as_float32", "fusionzoo/hub/save.py", [
+        ("if tensor.ndim < 2:", "if tensor.ndim < 1:"),
+    ]),
+    ("tests/hub/test_save.py::test_what_cannot_be_stored_is_refused_before_anything_is_written",
+     "fusionzoo/hub/save.py", [
+        ('            if not bool(torch.isfinite(tensor).all()):\n                raise InputError(f"{key} holds',
+         '            if False:\n                raise InputError(f"{key} holds'),
+    ]),
+]
+# fmt: on

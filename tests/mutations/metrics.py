@@ -1,0 +1,58 @@
+"""Metrics. See tests/mutants.py."""
+
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/metrics/similarity/test_cka.py", "fusionzoo/metrics/similarity/cka.py", [
+        ("/ ((n - 1) * (n - 2))", "/ (n * (n - 2))"),
+        ("- 2 / (n - 2) * moments.quad", "- 1 / (n - 2) * moments.quad"),
+        ("/ (n * (n - 3))", "/ (n * (n - 1))"),
+    ]),
+    ("tests/metrics/segmentation/test_confusion.py", "fusionzoo/metrics/segmentation/confusion.py", [
+        ("(counts.sum(-1) + counts.sum(-2) - hit)", "(counts.sum(-1) + counts.sum(-2))"),
+        (".masked_fill_(ignored, k * k)", ""),
+    ]),
+    ("tests/metrics/stats/test_resample.py", "fusionzoo/metrics/stats/resample.py", [
+        ("((g - 1) / g * (without", "(1 / g * (without"),
+        ("index * groups // n", "index % groups"),
+    ]),
+    ("tests/metrics/cooperation/test_shapley.py", "fusionzoo/metrics/cooperation/shapley.py", [
+        ("math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)", "1 / 2 ** (m - 1)"),
+    ]),
+    ("tests/metrics/cooperation/test_contribution.py", "fusionzoo/metrics/cooperation/contribution.py", [
+        ("v[whole] - v[whole - {name}]", "v[frozenset({name})] - v[frozenset()]"),
+    ]),
+    ("tests/metrics/concepts/test_semantic_variance.py", "fusionzoo/metrics/concepts/semantic_variance.py", [
+        ('"mean_abs": lambda delta, w: (w * delta.abs()).sum() / w.sum()',
+         '"mean_abs": lambda delta, w: (w * delta).sum().abs() / w.sum()'),
+        ("keep = ~(u.isnan() | v.isnan()) & (w > 0)", "keep = ~u.isnan() & (w > 0)"),
+        (".sum() / w.sum() / 4,", ".sum() / w.sum() / 2,"),
+    ]),
+    ("tests/metrics/concepts/test_statistics.py", "fusionzoo/metrics/concepts/curve.py", [
+        ("iou = above[:, 1] / (positives + above[:, 0])",
+         "iou = above[:, 1] / (positives + above[:, 0] + above[:, 1])"),
+        ("best = train.nan_to_num(-1).argmax(1)", "best = curve.nan_to_num(-1).argmax(1)"),
+    ]),
+    ("tests/metrics/health/test_channels.py", "fusionzoo/metrics/health/channels.py", [
+        ("torch.special.entr(p).sum().exp()", "torch.special.entr(p).sum()"),
+        ("hit |= rows >= self.high - margin", "hit |= rows > self.high"),
+        ('alive = state["max"] > state["min"]', 'alive = state["max"] != 0'),
+    ]),
+    ("tests/metrics/test_accumulators.py", "fusionzoo/metrics/health/channels.py", [
+        ("+ n * torch.outer(d, d)", ""),
+    ]),
+    ("tests/metrics/similarity/test_matrices.py::test_procrustes_equals_scipy",
+     "fusionzoo/metrics/similarity/matrices.py", [
+        ("2 - 2 * cosine, torch.arccos", "1 - cosine, torch.arccos"),
+    ]),
+    ("tests/metrics/cooperation/test_commonality.py::test_equals_regressions_on_the_data",
+     "fusionzoo/metrics/cooperation/commonality.py", [
+        ("both - two, both - one, one + two - both", "both - one, both - two, one + two - both"),
+        ("return 1 - (1 - value) * (n - 1) / (n - 1 - p) if adjusted",
+         "return 1 - (1 - value) * n / (n - 1 - p) if adjusted"),
+    ]),
+    ("tests/metrics/health/test_gates.py::test_gate_equals_numpy_and_scipy", "fusionzoo/metrics/health/gates.py", [
+        ('state["shut"] += (u <= EDGE)', 'state["shut"] += (u <= 0)'),
+        (".sum((0, 2)) / math.log(2)", ".sum((0, 2))"),
+    ]),
+]
+# fmt: on

@@ -1,0 +1,37 @@
+"""Pages, tables, pictures. See tests/mutants.py."""
+
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/report/test_colours.py", "fusionzoo/report/html.py", [
+        ('("no_rgb", f"without rgb ({x} only)", "x"),', '("no_rgb", f"without rgb ({x} only)", "rgb"),'),
+        ('named = (("rgb", "rgb", made["shapley"].get("rgb")), (x, "x", made["shapley"].get("x")))',
+         'named = (("rgb", "x", made["shapley"].get("rgb")), (x, "rgb", made["shapley"].get("x")))'),
+        ('(("unique_rgb", "rgb alone", "rgb"), ("redundant", "shared", "fused"), ("unique_x", other, "x"))',
+         '(("unique_rgb", "rgb alone", "x"), ("redundant", "shared", "fused"), ("unique_x", other, "rgb"))'),
+        ('("rgb", "only rgb", "rgb"), ("x", f"only {x}", "x")', '("rgb", "only rgb", "x"), ("x", f"only {x}", "rgb")'),
+        ('("rgb_fused", "rgb-fused", "rgb"), ("x_fused", f"{x}-fused", "x")',
+         '("x_fused", "rgb-fused", "rgb"), ("rgb_fused", f"{x}-fused", "x")'),
+    ]),
+    ("tests/report/test_colours.py", "fusionzoo/report/style.py", [
+        (".fill.rgb,.mark.rgb{fill:var(--rgb)}.fill.x,.mark.x{fill:var(--x)}",
+         ".fill.rgb,.mark.rgb{fill:var(--x)}.fill.x,.mark.x{fill:var(--rgb)}"),
+        ('"rgb": "#c24a00", "x": "#0066aa"', '"rgb": "#0066aa", "x": "#c24a00"'),
+        (".stroke.rgb{stroke:var(--rgb)}", ".stroke.rgb{stroke:var(--x)}"),
+    ]),
+    ("tests/report/test_colours.py", "fusionzoo/report/effects.py", [
+        ('stream = c["modality"] if c["modality"] in ("rgb", "x") else "both"', 'stream = "rgb"'),
+    ]),
+    ("tests/report/test_tables.py", "fusionzoo/report/tables.py", [
+        ('text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"',
+         'text = f"{value:+.1f}" if signed else f"{value:.1f}"'),
+    ]),
+    ("tests/report/test_overlay.py", "fusionzoo/report/overlay.py", [
+        ("(1 - alpha) * blended[known] + alpha * colours", "alpha * blended[known] + (1 - alpha) * colours"),
+        ("float(counts[k] / counts.sum())", "float(counts[k] / classes.size)"),
+    ]),
+    ("tests/report/test_svg.py", "fusionzoo/report/svg.py", [
+        ("length = span * min(max((value or 0) / top, 0), 1)", "length = span * min(max((value or 0) / top, 0.2), 1)"),
+        ("low, high = sorted((at(0), at(value)))", "low, high = sorted((at(ticks[0]), at(value)))"),
+    ]),
+]
+# fmt: on
