@@ -13,7 +13,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("[1.0, saturation, saturation]", "[1.0, saturation, 1.0]"),
         ("brightness * (1 - contrast) * luma", "(1 - contrast) * luma"),
     ]),
-    ("tests/data/test_transforms.py::test_zoom_is_what_was_asked_and_crops_move", "fusionzoo/data/transforms.py", [
+    ("tests/data/test_zoom.py::test_the_zoom_is_log_uniform_over_its_range", "fusionzoo/data/transforms.py", [
         ("math.exp(low + (high - low) * draw[0])", "math.exp(high)"),
     ]),
     ("tests/data/test_corrupt.py::test_noise_has_the_stated_deviation", "fusionzoo/data/corrupt.py", [

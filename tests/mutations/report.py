@@ -26,7 +26,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
          'text = f"{value:+.1f}" if signed else f"{value:.1f}"'),
     ]),
     ("tests/report/test_overlay.py", "fusionzoo/report/overlay.py", [
-        ("(1 - alpha) * blended[known] + alpha * colours", "alpha * blended[known] + (1 - alpha) * colours"),
+        ("rgb[rows] * (1 - weights)[here]", "rgb[rows] * weights[here]"),
         ("float(counts[k] / counts.sum())", "float(counts[k] / classes.size)"),
     ]),
     ("tests/report/test_svg.py", "fusionzoo/report/svg.py", [

@@ -21,11 +21,11 @@ def test_blend_legend_and_ignored_pixels() -> None:
     classes = np.zeros((60, 80), dtype=np.uint8)
     classes[:, 40:] = 2
     classes[:15, :20] = 255
-    picture = np.asarray(overlay(rgb, classes, ["wall", "never", "floor"], alpha=0.5))
+    picture = np.asarray(overlay(rgb, classes, ["wall", "never", "floor"], alpha=0.3))
     colours = palette(3).astype(float)
     assert picture.shape[0] == 60 and picture.shape[1] > 80
-    np.testing.assert_allclose(picture[30, 10], (100 + colours[0]) / 2, atol=1)
-    np.testing.assert_allclose(picture[30, 60], (100 + colours[2]) / 2, atol=1)
+    np.testing.assert_allclose(picture[30, 10], 70 + 0.3 * colours[0], atol=1)
+    np.testing.assert_allclose(picture[30, 60], 70 + 0.3 * colours[2], atol=1)
     assert picture[5, 5].tolist() == [100, 100, 100], "ignored pixels stay bare"
     assert picture[30, 40].max() < picture[30, 41].max(), "a dark line parts the classes"
     legend = picture[:, 80:].reshape(-1, 3)
