@@ -1,4 +1,7 @@
-"""`fusionzoo info NAME`: the record of a checkpoint, or the facts of a strategy or architecture. Needs no torch."""
+"""`fusionzoo info NAME`: the record of a checkpoint, or the facts of a strategy or architecture.
+
+Needs no torch but for checkpoints on the Hub, of which config.json and record.json are fetched and no weights.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ __all__ = ["command", "composed", "known_records", "look_up"]
 def command(name: str, index: str | None, as_json_: bool) -> None:
     """Show what is known of a checkpoint, strategy or architecture.
 
-    NAME is a bundled checkpoint, a checkpoint folder, a fusion strategy or an architecture.
+    NAME is a bundled checkpoint, a checkpoint folder, hf-hub:org/name[@revision], a fusion strategy or an architecture.
     """
     facts = look_up(name, index)
     if as_json_:
@@ -50,13 +53,14 @@ def look_up(name: str, index: str | None = None) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: nothing is called that; the closest names are given.
+        InputError: a folder or repository that holds no checkpoint, or a Hub that cannot be asked.
     """
     from fusionzoo.cli.index import BASELINES, FUSIONS, PUBLISHED
     from fusionzoo.errors import unknown
     from fusionzoo.hub import records
 
     if Path(name).is_dir():
-        return _checkpoint(records.read_record(name).to_dict(), Path(name))
+        return _folder(Path(name))
     if name in FUSIONS:
         return {"strategy": name, **FUSIONS[name]}
     if name in BASELINES:
@@ -64,10 +68,12 @@ def look_up(name: str, index: str | None = None) -> dict[str, Any]:
     if name in PUBLISHED:
         return {"architecture": name}
     if name in records.bundled():
-        return _checkpoint(records.find(name).to_dict(), records.bundled_folder(name))
+        return _folder(records.bundled_folder(name))
     known = known_records(index)
     if name in known:
         return known[name].to_dict()
+    if name.startswith("hf-hub:") or "/" in name:
+        return _remote(name)
     names = composed()
     if name in names:
         parts = names[name]
@@ -94,13 +100,49 @@ def known_records(index: str | None = None) -> dict[str, Record]:
     return {**records.bundled(), **listed}
 
 
-def _checkpoint(record: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The record, with the preprocessing and input size of the config beside it."""
+def _folder(folder: Path) -> dict[str, Any]:
+    """The facts of a checkpoint folder: its record, if it has one, and what its config says."""
+    from fusionzoo.errors import InputError
     from fusionzoo.files import read_json
-    from fusionzoo.hub.files import CONFIG
+    from fusionzoo.hub import records
+    from fusionzoo.hub.files import CONFIG, RECORD
 
-    config = read_json(folder / CONFIG)
-    return {**record, **{key: config.get(key) for key in ("preprocess", "input_size")}}
+    if not (folder / CONFIG).is_file():
+        raise InputError(
+            f"{folder} is no checkpoint folder: it has no {CONFIG}; fusionzoo convert makes one of weights"
+        )
+    record = records.read_record(folder) if (folder / RECORD).is_file() else None
+    return _facts(read_json(folder / CONFIG), record, str(folder))
+
+
+def _remote(name: str) -> dict[str, Any]:
+    """The facts of a checkpoint on the Hub, and the commit that they are of."""
+    from fusionzoo.errors import InputError
+    from fusionzoo.hub import remote
+
+    place = remote.parse(name)
+    if place is None:
+        raise InputError(f"no checkpoint folder {name!r}; a Hub repository is written hf-hub:org/name")
+    commit, config, record = remote.pull_facts(*place)
+    return {**_facts(config, record, name), "repo_id": place[0], "revision": commit}
+
+
+def _facts(config: Mapping[str, Any], record: Record | None, where: str) -> dict[str, Any]:
+    """The record, with preprocessing and input size of the config; without a record, what the config says."""
+    from fusionzoo.errors import InputError
+
+    if "architecture" not in config:
+        raise InputError(
+            f"{where}: its config.json names no architecture of fusionzoo; see: fusionzoo list --architectures"
+        )
+    keys = ("preprocess", "input_size")
+    if record is not None:
+        return {**record.to_dict(), **{key: config.get(key) for key in keys}}
+    told = ("architecture", "model_args", "modalities", "class_names", *keys)
+    return {
+        **{key: config[key] for key in told if key in config},
+        "record": "none: origin, data and results are not stated",
+    }
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -34,10 +34,10 @@ from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.files import MAX_JSON, atomic_write, git_sha1, read_json, sha256_file
 from fusionzoo.hub.expect import expected
 from fusionzoo.hub.files import CONFIG, MAX_HEADER, RECORD, WEIGHTS
-from fusionzoo.hub.records import HEX40, HEX64, INDEX, Record, load_index
+from fusionzoo.hub.records import HEX40, HEX64, INDEX, Record, load_index, read_record
 from fusionzoo.hub.verify import missing_file
 
-__all__ = ["Hub", "Pulled", "discard_damaged", "parse", "pull", "pull_index"]
+__all__ = ["Hub", "Pulled", "discard_damaged", "parse", "pull", "pull_facts", "pull_index"]
 
 T = TypeVar("T")
 
@@ -126,14 +126,28 @@ def pull(
     return Pulled(folder, repo_id, commit, {**hub.etags, **_blob_names(folder)})
 
 
+def pull_facts(
+    repo_id: str, revision: str | None = None, token: str | bool | None = None
+) -> tuple[str, dict[str, Any], Record | None]:
+    """(commit, config, record or None) of a repository, without its weights; from the cache where they are there.
+
+    Raises:
+        InputError, CheckFailed: as `pull`.
+    """
+    hub = Hub(repo_id, token, None)
+    commit = hub.commit(_revision(revision or "main"))
+    config = hub.small(CONFIG, commit)
+    record = hub.small(RECORD, commit, optional=True)
+    assert config is not None
+    return commit, read_json(config), read_record(record) if record is not None else None
+
+
 def pull_index(repo_id: str, revision: str | None = None, token: str | bool | None = None) -> dict[str, Record]:
     """The records of a Hub repository that holds an `index.json` of checkpoints."""
     hub = Hub(repo_id, token, None)
     commit = hub.commit(_revision(revision or "main"))
-    path = try_to_load_from_cache(repo_id, INDEX, cache_dir=hub.cache_dir, revision=commit)
-    if not isinstance(path, str):
-        hub.require_online(commit)
-        path = str(hub.fetch(INDEX, commit, 64 << 20))
+    path = hub.small(INDEX, commit, 64 << 20)
+    assert path is not None
     return load_index(path)
 
 
@@ -203,6 +217,19 @@ class Hub:
         if with_record and record is None and not self.offline:
             return None
         return Path(config).parent
+
+    def small(self, name: str, commit: str, limit: int = MAX_JSON, optional: bool = False) -> Path | None:
+        """One JSON file, from the cache if it is there; None for one that is `optional` and not in the repository."""
+        known = try_to_load_from_cache(self.repo_id, name, cache_dir=self.cache_dir, revision=commit)
+        if isinstance(known, str):
+            return Path(known)
+        if optional and (known is not None or self.offline):  # known to be absent, or nobody to ask
+            return None
+        self.require_online(commit)
+        try:
+            return self.fetch(name, commit, limit, optional)
+        except EntryNotFoundError:
+            return None
 
     def fetch(self, name: str, commit: str, limit: int, optional: bool = False) -> Path:
         """One file at `commit`, at most `limit` bytes, equal to the Hub's checksum. A missing one: `missing_file`."""

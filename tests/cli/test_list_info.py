@@ -88,6 +88,15 @@ def test_info_of_a_folder_shows_record_and_preprocessing(checkpoint: Path) -> No
     assert ("preprocess.x_mean", "2.842") in lines
 
 
+def test_info_of_a_folder_without_record_or_config(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    facts = json.loads(call("info", str(tmp_path), "--json"))
+    assert facts["architecture"] == "concat_mobilenetv1-025_fpn" and facts["record"].startswith("none")
+    (tmp_path / "config.json").unlink()
+    result = CliRunner().invoke(main, ["info", str(tmp_path)])
+    assert result.exit_code == 2 and "is no checkpoint folder: it has no config.json" in result.stderr
+
+
 def test_list_reads_an_index_file(checkpoint: Path, tmp_path: Path) -> None:
     record = json.loads((checkpoint / "record.json").read_text(encoding="utf-8"))
     record.update(repo_id="org/name", revision="a" * 40)

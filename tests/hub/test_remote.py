@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from huggingface_hub import constants, file_download
 
 import fusionzoo
 from fusionzoo import hub as fusionzoo_hub
+from fusionzoo.cli import main
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.hub import records, remote
 from fusionzoo.hub.load import read_index
@@ -120,6 +122,54 @@ def test_offline(server: LoopHub, commit: str, monkeypatch: pytest.MonkeyPatch) 
     assert fusionzoo_hub.resolve(ID).source.endswith(commit)
     fusionzoo.from_pretrained(ID)
     assert server.asked() == []
+
+
+def info(*args: str) -> Result:
+    result = CliRunner().invoke(main, ["info", *args])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def test_info_of_a_repository_fetches_no_weights(
+    server: LoopHub, commit: str, saved: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.repos[ID].refs["v1"] = commit
+    for name in (f"hf-hub:{ID}", ID, f"hf-hub:{ID}@v1", f"hf-hub:{ID}@{commit}"):
+        facts = json.loads(info(name, "--json").stdout)
+        assert facts["name"] == f"{NAME}.test" and facts["preprocess"]["x_kind"] == "depth"
+        assert (facts["repo_id"], facts["revision"]) == (ID, commit)
+    assert server.asked() and not server.asked(part="safetensors")
+    server.log.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert json.loads(info(f"hf-hub:{ID}", "--json").stdout)["revision"] == commit and server.asked() == []
+    for name, words in [
+        ("hf-hub:org/other", "HF_HUB_OFFLINE is set: fetch it once"),
+        (f"hf-hub:{ID}@v7", "HF_HUB_OFFLINE is set: fetch it once"),
+        ("hf-hub:name", "the form is hf-hub:org/name"),
+        ("./nowhere", "no checkpoint folder './nowhere'"),
+    ]:
+        result = info(name)
+        assert result.exit_code == 2 and words in result.stderr and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_info_of_a_repository_without_record(server: LoopHub, commit: str, saved: dict[str, bytes]) -> None:
+    bare = server.repos[ID].commit({"config.json": saved["config.json"]})
+    facts = json.loads(info(f"hf-hub:{ID}", "--json").stdout)
+    assert facts["architecture"] == NAME and facts["record"].startswith("none") and facts["revision"] == bare
+    server.log.clear()
+    assert json.loads(info(f"hf-hub:{ID}@{bare}", "--json").stdout) == facts and server.asked() == []
+    server.repos[ID].commit({"README.md": b"nothing else"})
+    result = info(f"hf-hub:{ID}")
+    assert result.exit_code == 1 and "no config.json" in result.stderr and result.stderr.count("\n") == 1
+    server.repos[ID].commit({"config.json": b'{"model_type": "segformer"}'})
+    result = info(f"hf-hub:{ID}")
+    assert result.exit_code == 2 and "names no architecture of fusionzoo" in result.stderr
+
+
+def test_info_when_nobody_listens(server: LoopHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    result = info("hf-hub:org/name")
+    assert result.exit_code == 2 and "no usable answer from http://127.0.0.1:9" in result.stderr
 
 
 def test_private_repositories(server: LoopHub, commit: str, model: FusionModel) -> None:
