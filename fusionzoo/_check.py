@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,9 @@ from fusionzoo.hub.files import RECORD
 from fusionzoo.hub.load import Checkpoint, resolve
 from fusionzoo.hub.records import Record, read_record
 from fusionzoo.hub.verify import Verification
+from fusionzoo.models.device import usable_device
 
-__all__ = ["CheckResult", "Finding", "check", "measured", "open_data", "record_of", "report_path"]
+__all__ = ["CheckResult", "Finding", "check", "measured", "open_data", "record_of", "report_path", "unlike"]
 
 FORMAT_VERSION = 1
 TOLERANCE = 0.001
@@ -95,6 +97,8 @@ def check(
     batch_size: int = 8,
     progress: bool = True,
     state: str | os.PathLike[str] | None = None,
+    align: bool = False,
+    device: str | None = None,
 ) -> CheckResult:
     """Verifies a checkpoint, dissects it on data, and says what came out.
 
@@ -110,6 +114,8 @@ def check(
         trace: also ablate and restore every level of each modality (`fusionzoo.dissect.trace`): some 70 forward passes
             of each image.
         robustness: also corrupt the images (`fusionzoo.dissect.robustness`): some 45 forward passes of each.
+        align: resample x of another size than rgb's (nearest), where `data` is a text.
+        device: "cpu", "cuda", ...; by default the CPU.
 
     Returns:
         CheckResult; `.ok` and `.exit_status` say how it went.
@@ -125,7 +131,10 @@ def check(
         result.findings = [Finding("fail", f"The checkpoint failed its verification: {why}")]
     else:
         record = record_of(checkpoint)
-        dataset = open_data(data, model, record, split=split, size=size, limit=limit)
+        if device is not None:
+            model.to(usable_device(device))
+        dataset = open_data(data, model, record, split=split, size=size, limit=limit, align=align)
+        far = unlike(model, dataset)
         try:
             result.dissection = dissect(
                 model,
@@ -147,6 +156,8 @@ def check(
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
             said = findings(result.dissection)
+            if far is not None:
+                said.insert(1, Finding("warn", far))
             result.findings = [*said[:1], *_against_record(result.dissection, record, limit is None), *said[1:]]
     if out is not None:
         result.save(report_path(out))
@@ -211,25 +222,48 @@ def open_data(
     split: str | None = None,
     size: tuple[int, int] | None = None,
     limit: int | None = None,
+    align: bool = False,
 ) -> Any:
     """The dataset that `data` names, as the model takes it: its size, its kind of x, its classes.
 
     Raises:
         UnknownNameError, InputError: no such data, data of which the model's x cannot be made, or of other classes.
     """
-    dataset = _dataset(data, split, size, limit, model, record) if isinstance(data, str) else fitted(model, data)
+    dataset = _dataset(data, split, size, limit, align, model, record) if isinstance(data, str) else fitted(model, data)
     _same_classes(model, dataset, record)
     return dataset
 
 
+def unlike(model: Any, data: Any, looked_at: int = 8) -> str | None:
+    """One sentence where x of some of `looked_at` images, evenly spread, is far from what the weights saw; else None.
+
+    Warns:
+        UserWarning: with that sentence.
+    """
+    n = len(data)
+    chosen = sorted({i * n // looked_at for i in range(looked_at)}) if n else []
+    found = [far for far in (model.preprocess.unlike(data[i]["x"]) for i in chosen) if far is not None]
+    if not found:
+        return None
+    text = f"{data.name}: of {len(chosen)} images looked at, {len(found)} are unlike the training data: {found[0]}"
+    warnings.warn(text, UserWarning, stacklevel=3)
+    return text
+
+
 def _dataset(
-    spec: str, split: str | None, size: tuple[int, int] | None, limit: int | None, model: Any, record: Record | None
+    spec: str,
+    split: str | None,
+    size: tuple[int, int] | None,
+    limit: int | None,
+    align: bool,
+    model: Any,
+    record: Record | None,
 ) -> Any:
     """The data that `spec` names, at the size of the record's result on it, or else of the config."""
     kind = spec.partition(":")[0]
     if size is None:
         size = _stated_size(record, kind, split or "test") or model.input_size
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"align": True} if align else {}
     if kind == "planted":
         options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
     if kind == "nyuv2":

@@ -16,7 +16,7 @@ PACKAGE = Path(fusionzoo.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "cli": {"bench", "_check", "_predict", "report", "dissect", "train", "hub", "data", "models"},
     "_predict": {"hub", "models", "data", "report", "preprocess"},
-    "_check": {"hub", "dissect", "data"},
+    "_check": {"hub", "dissect", "data", "models"},
     "bench": {"hub", "train", "data", "models", "metrics", "report", "files", "schema"},
     "dissect": {"models", "probes", "metrics", "data"},
     "report": {"dissect", "metrics"},

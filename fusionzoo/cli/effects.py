@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fusionzoo.cli.output import json_option, print_json, say
+from fusionzoo.cli.output import align_option, device_option, json_option, print_json, say, size_option
 
 if TYPE_CHECKING:
     from fusionzoo.dissect.effects import Curve, Failures, Rest, Robustness, Scores, Setting, Trace
@@ -37,6 +37,9 @@ def options(command: F) -> F:
             ),
             click.option("--split", help="Split of the data.  [default: test]"),
             click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread."),
+            size_option,
+            align_option,
+            device_option,
             click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the JSON here."),
             click.option("--state", type=click.Path(dir_okay=False), metavar="FILE", help="Save sums here; resume."),
             click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True),
@@ -60,6 +63,10 @@ def subject(
     revision: str | None,
     index: str | None,
     out: str | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    align: bool = False,
+    device: str | None = None,
 ) -> tuple[Any, Any, str]:
     """(model, dataset, name) of a checkpoint on data, the same images at the same size as `fusionzoo check` takes.
 
@@ -68,14 +75,19 @@ def subject(
     Raises:
         CheckFailed: the checkpoint fails its verification. UnknownNameError, InputError: no such checkpoint or data.
     """
-    from fusionzoo._check import open_data, record_of
+    from fusionzoo._check import open_data, record_of, unlike
     from fusionzoo.hub.load import resolve
+    from fusionzoo.models.device import usable_device
 
     if out is not None:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     checkpoint = resolve(name, revision, index=index)
     model, _ = checkpoint.load()
-    return model, open_data(data, model, record_of(checkpoint), split=split, limit=limit), checkpoint.name
+    if device is not None:
+        model.to(usable_device(device))
+    found = open_data(data, model, record_of(checkpoint), split=split, size=size, limit=limit, align=align)
+    unlike(model, found)
+    return model, found, checkpoint.name
 
 
 # --------------------------------------------------------------------------------------------------------------- words

@@ -83,6 +83,7 @@ class _Group(click.Group):
         debug = os.environ.get("FUSIONZOO_DEBUG") == "1"
         try:
             with warnings.catch_warnings():
+                warnings.filterwarnings("default", category=UserWarning, module="fusionzoo")  # never an error here
                 if not debug:
                     warnings.showwarning = _show_warning
                 returned = super().main(args, prog_name or "fusionzoo", standalone_mode=False, **extra)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ["as_json", "json_option", "note", "print_json", "say", "size_option"]
+__all__ = ["align_option", "as_json", "device_option", "json_option", "note", "print_json", "say", "size_option"]
 
 
 class _Size(click.ParamType):
@@ -27,6 +27,8 @@ class _Size(click.ParamType):
         return int(height), int(width)
 
 
+align_option = click.option("--align", is_flag=True, help="Resample x to the size of rgb (nearest neighbour).")
+device_option = click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cpu]")
 size_option = click.option("--size", type=_Size(), help="Feed the model images of this size.  [default: its own]")
 
 json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON, and nothing else, on stdout.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusionzoo.cli.output import json_option, note, print_json, say, size_option
+from fusionzoo.cli.output import align_option, device_option, json_option, note, print_json, say, size_option
 
 if TYPE_CHECKING:
     from fusionzoo._predict import Pair, Prediction, Predictor
@@ -28,7 +28,7 @@ __all__ = ["command"]
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images of --data, evenly spread.")
 @click.option("--no-x", is_flag=True, help="Leave X out: the model's substitute for it stands in.")
 @click.option("--no-rgb", is_flag=True, help="Leave the colour out: the model's substitute for it stands in.")
-@click.option("--align", is_flag=True, help="Resample X to the size of RGB (nearest neighbour).")
+@align_option
 @size_option
 @click.option(
     "--x-scale", type=float, help="Stored x times this is metres. Default: 0.001 for 16-bit files, 1 for float files."
@@ -38,7 +38,7 @@ __all__ = ["command"]
 @click.option("--camera", type=click.Choice(["nyuv2"]), help="A known camera instead.")
 @click.option("--revision", help="Branch, tag or commit of a Hub repository.")
 @click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cpu]")
+@device_option
 @click.option("--skip-existing", is_flag=True, help="Of a folder: leave out images whose picture is there already.")
 @click.option(
     "--alpha", type=click.FloatRange(0, 1), default=0.55, show_default=True, help="Weight of the class colours."

@@ -44,6 +44,9 @@ def command(
     data: str,
     split: str | None,
     limit: int | None,
+    size: tuple[int, int] | None,
+    align: bool,
+    device: str | None,
     out: str | None,
     state: str | None,
     batch_size: int,
@@ -59,7 +62,9 @@ def command(
     """
     from fusionzoo.dissect.robustness import robustness
 
-    model, dataset, known = subject(name, data, split, limit, revision, index, out)
+    model, dataset, known = subject(
+        name, data, split, limit, revision, index, out, size=size, align=align, device=device
+    )
     found = robustness(
         model, dataset, corruptions=dict(corruptions) or None, failures=not no_failures, limit=limit,
         batch_size=batch_size, seed=seed, progress=not quiet, state=state, name=known,

@@ -28,6 +28,9 @@ def command(
     data: str,
     split: str | None,
     limit: int | None,
+    size: tuple[int, int] | None,
+    align: bool,
+    device: str | None,
     out: str | None,
     state: str | None,
     batch_size: int,
@@ -43,7 +46,9 @@ def command(
     """
     from fusionzoo.dissect.trace import trace
 
-    model, dataset, known = subject(name, data, split, limit, revision, index, out)
+    model, dataset, known = subject(
+        name, data, split, limit, revision, index, out, size=size, align=align, device=device
+    )
     found = trace(
         model, dataset, edits=edits or None, points=points or None, limit=limit, batch_size=batch_size,
         channel_groups=channel_groups, concepts=concepts or None, progress=not quiet, state=state, name=known,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from fusionzoo.cli import main
 from fusionzoo.cli.check import _folders
 from fusionzoo.dissect.results import Dissection, Evolution
+from fusionzoo.hub import from_pretrained
 
 LIMIT = ["--limit", "8", "--quiet"]
 
@@ -161,6 +163,21 @@ def test_the_proposed_command_finds_checkpoint_and_data(checkpoint: Path, tmp_pa
     )
     words = shlex.split(line.removeprefix("More: "))
     assert words == ["fusionzoo", "check", str(copy), "--split", "val", "--limit", "8", "--trace"]
+
+
+def test_one_warning_for_data_unlike_the_training_data(checkpoint: Path, tmp_path: Path) -> None:
+    """Weights that saw depth of 40 m, on rooms: one line on stderr, and the report keeps it; of each command."""
+    model = from_pretrained(checkpoint)
+    model.preprocess = dataclasses.replace(model.preprocess, x_quantiles=(30, 35, 40, 45, 50), x_missing=(0.0, 0.1))
+    model.save_pretrained(tmp_path / "far")
+    result = call(str(tmp_path / "far"), "--limit", "3", "--quiet", "--size", "32x48", "--device", "cpu", "--json")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("fusionzoo: warning: planted: of 3 images looked at, 3 are unlike") and "30 to 50" in line
+    findings = json.loads(result.stdout)["findings"]
+    assert [f["level"] for f in findings if "unlike the training data" in f["text"]] == ["warn"]
+    edit = ["--limit", "2", "--quiet", "--size", "32x48", "--edit", "mean", "--points", "stage5.*_in"]
+    result = CliRunner().invoke(main, ["trace", str(tmp_path / "far"), *edit])
+    assert result.exit_code == 0 and "unlike the training data" in result.stderr and "48x32" in result.stdout
 
 
 def test_evolution_over_checkpoints(checkpoint: Path, tmp_path: Path) -> None:

@@ -233,6 +233,16 @@ def test_folders(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -
     assert (out / "b c.png").stat().st_mtime_ns == kept and (out / "a.png").is_file()
 
 
+def test_folders_whose_files_have_a_prefix(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -> None:
+    for folder, word in zip(folders, ("rgb", "depth"), strict=True):
+        for i, path in enumerate(sorted(folder.glob("*.png"))):
+            path.rename(folder / f"{word}_{i:03d}.png")
+    args = [*map(str, folders), "--model", str(checkpoint), "-o", str(tmp_path / "o"), "--quiet", "--json"]
+    result = call(*args)
+    assert result.exit_code == 0, result.stderr
+    assert [f["id"] for f in json.loads(result.stdout)] == ["rgb_000", "rgb_001", "rgb_002"]
+
+
 def test_folders_that_do_not_fit(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -> None:
     rest = ["--model", str(checkpoint), "-o"]
     (folders[1] / "b c.png").rename(folders[1] / "b_c.png")
