@@ -172,7 +172,7 @@ def test_half_precision_and_mode(scene: dict[str, Any]) -> None:
     [
         ({"x": torch.ones(1, 48, 60)}, "align"),
         ({"x": torch.ones(1, 48, 64, dtype=torch.int32)}, "give float metres, or x_scale"),
-        ({"x": np.ones(SIZE, np.uint8)}, "8 bits has no known unit"),
+        ({"x": np.ones(SIZE, np.uint8)}, "8-bit, so its depth unit is unknown"),
         ({"x": np.full(SIZE, np.nan)}, "no pixel was measured"),
         ({"x": object()}, "x is object"),
         ({"rgb": torch.zeros(4, 48, 64)}, "wanted \\(3, H, W\\)"),

@@ -130,7 +130,7 @@ def _from_data(predictor: Predictor, spec: str, split: str | None, limit: int | 
     from fusionzoo.data.inputs import Pair
 
     more: dict[str, Any] = {"align": True} if predictor.align else {}
-    found = parse_spec(spec, split=split, limit=limit, **more)
+    found = parse_spec(spec, split=split, limit=limit, labels=False, **more)
     predictor.kind = predictor.kind or found.x_kind
     predictor.camera = predictor.camera or getattr(found, "camera", None)
     samples = (found[i] for i in range(len(found)))

@@ -18,7 +18,7 @@ import numpy as np
 from fusionzoo.data.png16 import SIGNATURE, decode_png16
 from fusionzoo.errors import InputError
 
-__all__ = ["Pixels", "read_pixels"]
+__all__ = ["Pixels", "planes", "read_pixels"]
 
 _DECODE_ERRORS = (
     OSError,
@@ -84,7 +84,7 @@ def read_pixels(path: str | Path, colours: bool = False) -> Pixels:
             f"{path} is {_NOT_READ[ending]}, which is not read; save it as NPY or float TIFF (metres), or 16-bit PNG"
         )
     try:
-        pixels = Pixels(_planes(np.load(path, allow_pickle=False))) if ending == ".npy" else _picture(path, colours)
+        pixels = Pixels(planes(np.load(path, allow_pickle=False))) if ending == ".npy" else _picture(path, colours)
     except _DECODE_ERRORS as error:
         reason = " ".join(str(error).split()).replace(f" {str(path)!r}", "") or type(error).__name__
         raise InputError(f"{path} cannot be read ({reason[:200]}); copy or export the file again") from error
@@ -96,8 +96,8 @@ def read_pixels(path: str | Path, colours: bool = False) -> Pixels:
     return Pixels(native, pixels.alpha, pixels.cut)
 
 
-def _planes(array: np.ndarray) -> np.ndarray:
-    """An array of a file as (H, W, C)."""
+def planes(array: np.ndarray) -> np.ndarray:
+    """An array (H, W), (H, W, C) or (C, H, W) as (H, W, C)."""
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     if array.ndim == 2:

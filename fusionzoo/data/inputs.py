@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionzoo.data.auxiliary import DEPTH_KINDS, read_x, without_holes
+from fusionzoo.data.auxiliary import DEPTH_KINDS, XFormat, read_x
+from fusionzoo.data.decode import Pixels, planes
 from fusionzoo.data.images import read_rgb
 from fusionzoo.data.names import ENDINGS, normal, pair
 from fusionzoo.errors import InputError, closest
@@ -132,22 +133,13 @@ def x_tensor(value: Any, kind: str, scale: float | None, name: str) -> Tensor:
             raise InputError(f"{name}: depth is {image.dtype}; give float metres, or x_scale (0.001 for millimetres)")
     else:
         array = np.asarray(_upright(value))
-        if array.dtype.kind not in "uif" or array.ndim not in (2, 3):
+        if array.dtype.kind not in "uifb" or array.ndim not in (2, 3):
             raise InputError(
                 f"{name}: x is {type(value).__name__} of {array.dtype} and shape {array.shape}; give a file, image or"
                 " array (H, W), (H, W, C) or (C, H, W)"
             )
-        if array.ndim == 2:
-            array = array[None]
-        elif array.shape[-1] in (1, 3) and array.shape[0] not in (1, 3):
-            array = array.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
-        if scale is None and kind in DEPTH_KINDS and array.dtype.kind in "ui":
-            if array.dtype.itemsize == 1:
-                raise InputError(f"{name}: depth of 8 bits has no known unit; give x_scale, metres for one step")
-            scale = 0.001
-        if kind in DEPTH_KINDS:
-            array = without_holes(array)
-        image = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32)))
+        raw, factor = XFormat(kind, scale).convert(Pixels(planes(array)), name)
+        return torch.from_numpy(raw.astype(np.float32) * np.float32(factor))
     return image.float() * (1.0 if scale is None else scale)
 
 

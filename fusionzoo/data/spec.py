@@ -12,6 +12,7 @@ from fusionzoo.errors import InputError, unknown
 __all__ = ["KINDS", "parse_spec"]
 
 KINDS = ("planted", "nyuv2", "folder")
+_OF_FOLDERS = ("align", "empty_depth", "labels")
 _NEEDS = {
     "nyuv2": "the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat",
     "folder": "the folder with rgb/ x/ label/ and dataset.toml",
@@ -35,8 +36,8 @@ def parse_spec(
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).
         limit: at most that many samples.
-        options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...). `align` and
-            `empty_depth` of folders are taken by the others too, which have neither several sizes nor empty depth.
+        options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...). Those of
+            folders only (`align`, `empty_depth`, `labels`) are taken by the others too, where they change nothing.
 
     Raises:
         UnknownNameError: an unknown kind, with the closest.
@@ -52,7 +53,7 @@ def parse_spec(
     given = {"split": split, "size": size, "num_classes": num_classes, "limit": limit, **options}
     given = {k: v for k, v in given.items() if v is not None}
     if kind != "folder":
-        given = {name: value for name, value in given.items() if name not in ("align", "empty_depth")}
+        given = {name: value for name, value in given.items() if name not in _OF_FOLDERS}
     if kind == "planted":
         if colon:
             raise InputError(f"{spec!r}: planted data is generated and takes no path; give just 'planted'")

@@ -112,3 +112,12 @@ def test_a_wrapper_passes_attributes_on_and_survives_copying(nyu: Path) -> None:
     assert copy.deepcopy(data).ids == data.ids
     with pytest.raises(AttributeError):
         _ = data.no_such_thing
+
+
+def test_what_only_folders_have_changes_nothing_elsewhere(nyu: Path, rooms: Path) -> None:
+    options = {"align": True, "empty_depth": "keep", "labels": False, "limit": 1}
+    assert (parse_spec(f"nyuv2:{nyu}", **options)[0]["label"] == 3).all()
+    assert len(parse_spec("planted", **options)) == 1
+    (rooms / "label" / "one.png").unlink()
+    Image.fromarray(np.full((8, 8), 900, np.uint16)).save(rooms / "x" / "one.png")
+    assert (parse_spec(f"folder:{rooms}", **options)[0]["label"] == 255).all()
