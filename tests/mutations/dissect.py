@@ -49,5 +49,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_findings.py::test_redundancy", "fusionzoo/dissect/findings.py", [
         ('"help each other (synergy)" if value > 0', '"help each other (synergy)" if value < 0'),
     ]),
+    ("tests/dissect/test_effects.py::test_signal_needs_three_errors", "fusionzoo/dissect/effects.py", [
+        ("ERRORS = 3.0", "ERRORS = 2.5"),
+    ]),
 ]
 # fmt: on

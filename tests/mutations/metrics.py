@@ -54,5 +54,17 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('state["shut"] += (u <= EDGE)', 'state["shut"] += (u <= 0)'),
         (".sum((0, 2)) / math.log(2)", ".sum((0, 2))"),
     ]),
+    ("tests/metrics/health/test_limits.py::test_within_one_percent_of_a_bound_is_at_it",
+     "fusionzoo/metrics/health/channels.py", [
+        ("margin = 0.01 * (self.high - self.low)", "margin = 0.02 * (self.high - self.low)"),
+    ]),
+    ("tests/metrics/health/test_limits.py::test_a_gate_is_shut_or_open_within_one_percent",
+     "fusionzoo/metrics/health/gates.py", [
+        ("EDGE = 0.01", "EDGE = 0.02"),
+        ('state["open"] += (u >= 1 - EDGE)', 'state["open"] += (u >= 1)'),
+    ]),
+    ("tests/metrics/health/test_channels.py::test_saturated_and_silent_units", "fusionzoo/metrics/health/channels.py", [
+        ("SATURATED = 0.95", "SATURATED = 0.9"),
+    ]),
 ]
 # fmt: on

@@ -33,5 +33,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("length = span * min(max((value or 0) / top, 0), 1)", "length = span * min(max((value or 0) / top, 0.2), 1)"),
         ("low, high = sorted((at(0), at(value)))", "low, high = sorted((at(ticks[0]), at(value)))"),
     ]),
+    ("tests/report/test_limits.py::test_half_of_the_values_at_an_end_is_saturated", "fusionzoo/report/tables.py", [
+        ("SATURATED = 0.5", "SATURATED = 0.6"),
+    ]),
 ]
 # fmt: on

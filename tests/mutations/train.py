@@ -1,3 +1,78 @@
 """Training. See tests/mutants.py."""
 
-MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = []
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/train/test_optim.py::test_dropout_takes_either_modality_as_often_and_never_both",
+     "fusionzoo/train/dropout.py", [
+        ("x.masked_fill(draw > 1 - probability / 2, 0.0)", "x"),
+    ]),
+    ("tests/train/test_optim.py::test_a_run_drops_modalities_as_asked", "fusionzoo/train/dropout.py", [
+        ("rgb.masked_fill(draw < probability / 2, 0.0), x.masked_fill(draw > 1 - probability / 2, 0.0)",
+         "rgb.masked_fill(draw < probability, 0.0), x"),
+    ]),
+    ("tests/train/test_optim.py::test_encoders_from_given_weights_learn_at_their_own_rate",
+     "fusionzoo/train/optim.py", [
+        ('"lr": encoder_lr if is_slow else lr', '"lr": lr'),
+    ]),
+    ("tests/train/test_optim.py::test_encoders_from_given_weights_learn_at_their_own_rate", "fusionzoo/train/loop.py", [
+        ("encoders(model) if settings.init else []", "[]"),
+    ]),
+    ("tests/train/test_optim.py::test_decay_shrinks_matrices_and_leaves_vectors", "fusionzoo/train/optim.py", [
+        ("({} if is_matrix else", "({} if not is_matrix else"),
+    ]),
+    ("tests/train/test_optim.py::test_gradients_are_clipped_before_every_step", "fusionzoo/train/loop.py", [
+        ("norm = clip_gradients(model)", 'norm = clip_gradients(model, float("inf"))'),
+    ]),
+    ("tests/train/test_start.py::test_statistics_are_of_valid_pixels_alone", "fusionzoo/train/statistics.py", [
+        ("        valid = ~missing_x(x, data.x_kind)", "        valid = torch.ones_like(x, dtype=torch.bool)"),
+    ]),
+    ("tests/train/test_start.py::test_statistics_equal_numpys_on_noise", "fusionzoo/train/statistics.py", [
+        ("masked_fill(~valid, 0.0).flatten(1)", "masked_fill(~valid, 9.0).flatten(1)"),
+        ("round(max(shares), 4)", "round(min(shares), 4)"),
+    ]),
+    ("tests/train/test_start.py::test_inverse_depth_is_normalised_by_the_inverse", "fusionzoo/train/statistics.py", [
+        ('1 / fed if data.x_kind == "inverse_depth" else fed', "fed"),
+    ]),
+    ("tests/train/test_start.py::test_other_classes_get_a_new_head_and_all_else_is_kept", "fusionzoo/train/start.py", [
+        ("    if ours == theirs:", "    if len(ours) == len(theirs):"),
+    ]),
+    ("tests/train/test_start.py::test_depth_is_made_grey_as_check_and_predict_do", "fusionzoo/train/start.py", [
+        ('    if new:\n', '    if not new:\n'),
+    ]),
+    ("tests/train/test_start.py::test_images_without_depth_are_named_skipped_or_kept", "fusionzoo/train/ready.py", [
+        ("if i not in gone]", "if i in gone]"),
+    ]),
+    ("tests/train/test_optim.py::test_average_follows", "fusionzoo/train/average.py", [
+        ("[theirs[k] for k in floats], 1 - decay)", "[theirs[k] for k in floats], decay)"),
+        ('    decay = min(decay, (1 + step) / (10 + step))\n', ""),
+    ]),
+    ("tests/train/test_start.py::test_images_of_several_sizes_train_and_validate", "fusionzoo/train/loop.py", [
+        ("publish(average, out,", "publish(model, out,"),
+    ]),
+    ("tests/train/test_edges.py::test_the_folder_holds_the_best_after_every_epoch_and_only_then_changes",
+     "fusionzoo/train/loop.py", [
+        ("miou > best)", "miou < best)"),
+    ]),
+    ("tests/train/test_edges.py::test_weights_of_a_run_that_has_not_ended_lie_beside_its_state",
+     "fusionzoo/train/loop.py", [
+        ("    keep()  # weights beside", "    # weights beside"),
+    ]),
+    ("tests/train/test_train.py::test_resume_equals_an_unbroken_run", "fusionzoo/train/loop.py", [
+        ("torch.manual_seed(settings.seed * 100003 + epoch)",
+         'torch.manual_seed(settings.seed)\n    torch.rand(int(time.monotonic() * 1e6) % 97)'),
+    ]),
+    ("tests/train/test_start.py::test_images_of_several_sizes_train_and_validate", "fusionzoo/train/evaluate.py", [
+        ('lambda s: (s["rgb"].shape, s["label"].shape)', "lambda s: 0"),
+    ]),
+    ("tests/train/test_edges.py::test_the_folder_holds_the_best_after_every_epoch_and_only_then_changes",
+     "fusionzoo/train/state.py", [
+        ('        (out / RECORD).unlink(missing_ok=True)\n        for name in (WEIGHTS, CONFIG, README, RECORD):',
+         "        for name in (WEIGHTS, CONFIG, README):"),
+    ]),
+    ("tests/train/test_edges.py::test_moved_and_renamed_data_resumes_and_other_images_do_not",
+     "fusionzoo/train/state.py", [
+        ("for k, v in settings.to_dict().items() if k not in Settings.free()",
+         "for k, v in settings.to_dict().items()"),
+    ]),
+]
+# fmt: on
