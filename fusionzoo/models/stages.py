@@ -64,11 +64,13 @@ def build_encoder(name: str, in_channels: int) -> nn.Module:
         return MobileNetV1(int(full[-3:]) / 100, in_channels)
     from segmentation_models_pytorch.encoders import get_encoder
 
-    if torch.get_default_device().type != "meta":
-        return get_encoder(full, in_channels=in_channels, depth=5, weights=None)
-    with torch.device("cpu"):
-        encoder = get_encoder(full, in_channels=in_channels, depth=5, weights=None)
-    return encoder.to("meta")
+    device = torch.get_default_device()
+    try:
+        with torch.device("cpu" if device.type == "meta" else device):
+            encoder = get_encoder(full, in_channels=in_channels, depth=5, weights=None)
+    except ValueError as error:  # smp's: strides that are no pyramid's
+        raise InputError(f"encoder {full!r} gives no five levels: {error} Take a resnet, mit or convnext") from error
+    return encoder.to("meta") if device.type == "meta" else encoder
 
 
 def has_stages(encoder: nn.Module) -> bool:

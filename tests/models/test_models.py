@@ -171,6 +171,11 @@ def test_stage_by_stage_equals_the_encoders_own_forward(name: str) -> None:
                 torch.testing.assert_close(feature, wanted[level], rtol=1e-5, atol=1e-5)
 
 
+def test_an_encoder_without_five_levels_is_named() -> None:
+    with pytest.raises(InputError, match="'tu-vit_tiny_patch16_224' gives no five levels"):
+        build_encoder("tu-vit_tiny_patch16_224", 3)
+
+
 def test_interaction_decides_what_the_streams_carry_on_with() -> None:
     """`inject` feeds fused into RGB's next stage and `exchange` both outputs; seen at the next level's probes."""
     import fusionzoo.models.two_stream as module
