@@ -237,3 +237,9 @@ def test_weights_of_a_run_that_has_not_ended_lie_beside_its_state(
     finetune(settings(data, epochs=2), out, resume=True)
     finetune(settings(data, epochs=2), tmp_path / "whole")
     assert same_weights(out, tmp_path / "whole")
+
+
+def test_a_batch_of_one_that_a_model_cannot_train_on_is_named(tmp_path: Path) -> None:
+    """At 32 x 32 the last stage is one pixel: a batch norm sees one value per channel."""
+    with pytest.raises(InputError, match="batch"):
+        finetune(settings(rooms(tmp_path / "d"), batch_size=1), tmp_path / "out")
