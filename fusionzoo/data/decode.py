@@ -84,7 +84,7 @@ def read_pixels(path: str | Path, colours: bool = False) -> Pixels:
             f"{path} is {_NOT_READ[ending]}, which is not read; save it as NPY or float TIFF (metres), or 16-bit PNG"
         )
     try:
-        pixels = Pixels(planes(np.load(path, allow_pickle=False))) if ending == ".npy" else _picture(path, colours)
+        pixels = Pixels(planes(_npy(path))) if ending == ".npy" else _picture(path, colours)
     except _DECODE_ERRORS as error:
         reason = " ".join(str(error).split()).replace(f" {str(path)!r}", "") or type(error).__name__
         raise InputError(f"{path} cannot be read ({reason[:200]}); copy or export the file again") from error
@@ -94,6 +94,18 @@ def read_pixels(path: str | Path, colours: bool = False) -> Pixels:
         raise InputError(f"{path} holds {array.dtype} of shape {shape}, wanted numbers of shape (H, W) or (H, W, C)")
     native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
     return Pixels(native, pixels.alpha, pixels.cut)
+
+
+def _npy(path: Path) -> np.ndarray:
+    """The array of an NPY file. A negative size, to older NumPy "as many as there are", is an error."""
+    with path.open("rb") as file:
+        major, _ = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape = header(file)[0]
+        if min(shape, default=0) < 0:
+            raise ValueError(f"its header states a shape of {shape}")
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
 
 
 def planes(array: np.ndarray) -> np.ndarray:
