@@ -225,8 +225,8 @@ def test_weights_of_a_run_that_has_not_ended_lie_beside_its_state(
     original = loop.write_state
 
     def write(*args: Any) -> None:
-        calls.append(0)
-        if len(calls) == 2:
+        if (out / "model.safetensors").is_file() and not calls:
+            calls.append(0)
             raise Cut
         original(*args)
 
