@@ -7,13 +7,14 @@ Raw rgb: uint8 in [0, 255] or float in [0, 1], (3, H, W) or (B, 3, H, W). Raw x:
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError, closest
+from fusionzoo.errors import InputError
+from fusionzoo.schema import decode, encode
 
 __all__ = ["QUANTILES", "X_KINDS", "Preprocess", "missing_x", "validate_pair", "validate_x"]
 
@@ -228,18 +229,13 @@ class Preprocess:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; what the weights saw stands in it only where it is known."""
-        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: v for k, v in values.items() if v or k not in ("x_quantiles", "x_missing")}
+        values: dict[str, Any] = encode(self, drop_empty=True)
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocess:
-        """Inverse of `to_dict`. InputError names an unknown key and the closest known one."""
-        known = [f.name for f in fields(cls)]
-        for key in values:
-            if key not in known:
-                near = closest(key, known, 1)
-                raise InputError(f"unknown preprocess key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        return cls(**values)
+        """Inverse of `to_dict`, strictly. InputError names an unknown field and the closest known one."""
+        return decode(cls, values, "preprocess")
 
 
 def _check_colour(rgb: Tensor) -> None:

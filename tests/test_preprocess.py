@@ -158,7 +158,7 @@ def test_json_round_trip():
 
 
 def test_an_unknown_key_names_the_closest():
-    with pytest.raises(InputError, match="unknown preprocess key 'x_men'; did you mean 'x_mean'"):
+    with pytest.raises(InputError, match="preprocess: unknown field 'x_men'; did you mean 'x_mean'"):
         Preprocess.from_dict({"x_men": [1.0]})
 
 

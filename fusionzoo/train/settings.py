@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from fusionzoo.errors import InputError, closest
+from fusionzoo.errors import InputError
+from fusionzoo.schema import decode, encode
 
 __all__ = ["Settings"]
 
@@ -89,14 +90,10 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        values: dict[str, Any] = encode(self)
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """Inverse of `to_dict`; InputError names an unknown key and the closest known one."""
-        known = [f.name for f in fields(cls)]
-        for key in values:
-            if key not in known:
-                near = closest(key, known, 1)
-                raise InputError(f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        return cls(**values)
+        """Inverse of `to_dict`, strictly. InputError names an unknown field and the closest known one."""
+        return decode(cls, values, "settings")

@@ -162,7 +162,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     ),
     "unknown config key": (text('"model_args"', '"model_arg"'), "config", "'model_arg'; did you mean 'model_args'"),
     "unknown argument": (text('"fusion_args"', '"fusion_arg"'), "config", "'fusion_arg'; did you mean 'fusion_args'"),
-    "unknown preprocess key": (text('"x_scale"', '"x_scales"'), "config", "unknown preprocess key 'x_scales'"),
+    "unknown preprocess key": (text('"x_scale"', '"x_scales"'), "config", "preprocess: unknown field 'x_scales'"),
     "another format version": (text('"format_version": 1', '"format_version": 9'), "config", "format version 9"),
     "another architecture": (text('"fusion": "concat"', '"fusion": "gate"'), "config", "names architecture"),
     "a model of 2^40 channels": (text(SIZE + "32", SIZE + str(2**40)), "config", "no number above"),
