@@ -1,0 +1,40 @@
+"""A tensor too many, one of another shape or type: refused by its check whatever checksums say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fusionzoo.hub.verify import inspect
+
+State = dict[str, Tensor]
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "said"),
+    [
+        (
+            lambda s: s | {"head.weights": torch.zeros(1)},
+            "keys",
+            "1 unknown, first 'head.weights' (closest known 'head.",
+        ),
+        (lambda s: s | {"head.bias": s["head.bias"][:-1]}, "shapes", "head.bias has shape"),
+        (lambda s: s | {"head.bias": s["head.bias"].double()}, "dtypes", "head.bias is F64, wanted F32 or F16 or BF16"),
+    ],
+    ids=["one too many", "another shape", "another type"],
+)
+@pytest.mark.parametrize("quick", [False, True])
+def test_weights_that_are_not_the_model_s(
+    folder: Path, change: Callable[[State], State], check: str, said: str, quick: bool
+) -> None:
+    (folder / "record.json").unlink()  # no checksum stands in for the check
+    path = folder / "model.safetensors"
+    save_file({name: value.contiguous() for name, value in change(load_file(path)).items()}, path)
+    done, model = inspect(folder, quick=quick)
+    assert model is None
+    assert [(c["check"], said in c["detail"]) for c in done if not c["ok"]] == [(check, True)]
