@@ -2,18 +2,34 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
-    ("tests/dissect/test_agreement_limits.py", "fusionzoo/dissect/agree.py", [
+    ("tests/dissect/test_agreement_limits.py::test_a_stream_encodes_from_two_standard_errors",
+     "fusionzoo/dissect/agree.py", [
         ("ERRORS = 2.0", "ERRORS = 2.2"),
         ("ERRORS = 2.0", "ERRORS = 1.8"),
+    ]),
+    ("tests/dissect/test_agreement_limits.py::test_a_stream_encodes_from_five_points_above_chance",
+     "fusionzoo/dissect/agree.py", [
         ("LEAST = 0.05", "LEAST = 0.06"),
         ("LEAST = 0.05", "LEAST = 0.04"),
+    ]),
+    ("tests/dissect/test_agreement_limits.py::test_specific_is_less_than_half_of_the_gain",
+     "fusionzoo/dissect/agree.py", [
         ("SPECIFIC = 0.5", "SPECIFIC = 0.55"),
         ("SPECIFIC = 0.5", "SPECIFIC = 0.45"),
+    ]),
+    ("tests/dissect/test_agreement_limits.py::test_noise_counts_in_place_of_the_error_where_it_is_larger",
+     "fusionzoo/dissect/agree.py", [
         ("torch.maximum(ERRORS * error[0], torch.maximum(*noise))", "torch.maximum(ERRORS * error[0], noise[0])"),
+    ]),
+    ("tests/dissect/test_agreement_limits.py::test_the_mean_noise_of_all_concepts_counts_where_it_is_larger",
+     "fusionzoo/dissect/agree.py", [
         ("return torch.maximum(floor.abs(), floor.abs().nanmean())", "return floor.abs()"),
+    ]),
+    ("tests/dissect/test_agreement_limits.py::test_the_fusion_gains_and_loses_from_five_points_against_the_better_stream",
+     "fusionzoo/dissect/agree.py", [
         ("return fused - torch.maximum(rgb, x)", "return fused - rgb"),
     ]),
-    ("tests/dissect/test_plan.py", "fusionzoo/dissect/plan.py", [
+    ("tests/dissect/test_plan.py::test_split_is_fair_and_keeps_neighbours_together", "fusionzoo/dissect/plan.py", [
         ('return ("half0", "held", "half1", "held")[index // self.block % 4]',
          'return ("half0", "held", "half1", "held")[index % 4]'),
     ]),

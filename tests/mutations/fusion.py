@@ -2,7 +2,7 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
-    ("tests/fusion/test_hybrid.py", "fusionzoo/fusion/hybrid.py", [
+    ("tests/fusion/test_hybrid.py::test_hybrid_equals_its_equations", "fusionzoo/fusion/hybrid.py", [
         ("leave = 1 - self.lean", "leave = 1 + self.lean"),
         ("self.specify_rgb(e_r)) * (k_r * leave)", "self.specify_rgb(e_r)) * (k_d * leave)"),
         ("self.specify_x(e_d)) * (k_d * leave)", "self.specify_x(e_d)) * (k_r * leave)"),
@@ -12,87 +12,103 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("spread * (s_r + s_d) / 2", "spread * (s_r + s_d)"),
         ("(dot * (uu * vv + 1e-6).rsqrt()).clamp(0, 1)", "(dot * (uu * vv + 1e-6).rsqrt()).abs().clamp(0, 1)"),
         ("torch.cat([consistent, p_r, p_d], dim=1)", "torch.cat([consistent, p_d, p_r], dim=1)"),
-        ('(seen["confidence_rgb"] * seen["confidence_x"]).detach()', '(seen["confidence_rgb"] * seen["confidence_x"])'),
         ("_correlation(p_r, s_r) + _correlation(p_d, s_d)", "_correlation(p_r, s_d) + _correlation(p_d, s_r)"),
         ('return {"consistency": consistency,', 'return {"consistency": 2 * consistency,'),
     ]),
-    ("tests/fusion/test_concat.py", "fusionzoo/fusion/concat.py", [
+    ("tests/fusion/test_hybrid.py::test_the_confidences_get_no_gradient_from_the_consistency",
+     "fusionzoo/fusion/hybrid.py", [
+        ('(seen["confidence_rgb"] * seen["confidence_x"]).detach()', '(seen["confidence_rgb"] * seen["confidence_x"])'),
+    ]),
+    ("tests/fusion/test_concat.py::test_concat_equals_its_equation", "fusionzoo/fusion/concat.py", [
         ("torch.cat([rgb, x], dim=1)", "torch.cat([x, rgb], dim=1)"),
         ("self.project(both)).relu()", "self.project(both))"),
     ]),
-    ("tests/fusion/test_sum.py", "fusionzoo/fusion/sum.py", [
+    ("tests/fusion/test_sum.py::test_sum_equals_its_equation_and_keeps_the_streams", "fusionzoo/fusion/sum.py", [
         ("Fused(rgb, x, rgb + x)", "Fused(rgb, x, rgb - x)"),
     ]),
-    ("tests/fusion/test_addition.py", "fusionzoo/fusion/addition.py", [
+    ("tests/fusion/test_addition.py::test_rgb_carries_on_with_the_sum_and_x_stays_pure",
+     "fusionzoo/fusion/addition.py", [
         ("Fused(fused, x, fused)", "Fused(rgb, x, fused)"),
         ('fused = rgb + x\n', 'fused = (rgb + x) / 2\n'),
     ]),
-    ("tests/fusion/test_gate.py", "fusionzoo/fusion/gate.py", [
+    ("tests/fusion/test_gate.py::test_gate_equals_its_equations", "fusionzoo/fusion/gate.py", [
         ("gate_rgb * rgb + gate_x * x", "gate_x * rgb + gate_rgb * x"),
         ("hidden = max(8, channels // reduction)", "hidden = max(4, channels // reduction)"),
     ]),
-    ("tests/fusion/test_film.py", "fusionzoo/fusion/film.py", [
+    ("tests/fusion/test_film.py::test_film_equals_its_equation", "fusionzoo/fusion/film.py", [
         ("self.scale(1 + gamma)", "self.scale(gamma)"),
         ("gamma, beta = self.condition", "beta, gamma = self.condition"),
         ("Fused(fused, x, fused)", "Fused(rgb, x, fused)"),
     ]),
-    ("tests/fusion/test_se_add.py", "fusionzoo/fusion/se_add.py", [
+    ("tests/fusion/test_se_add.py::test_se_add_equals_its_equations", "fusionzoo/fusion/se_add.py", [
         ("self.weighted_rgb(rgb * gate_rgb)", "self.weighted_rgb(rgb * gate_x)"),
         ("return Fused(fused, fused, fused)", "return Fused(fused, x, fused)"),
         ("return Fused(fused, x, fused)", "return Fused(fused, fused, fused)"),
     ]),
-    ("tests/fusion/test_cross_attention.py", "fusionzoo/fusion/cross_attention.py", [
+    ("tests/fusion/test_cross_attention.py::test_cross_attention_equals_its_equations",
+     "fusionzoo/fusion/cross_attention.py", [
         ("r + self.scale_rgb * self.to_rgb(r, d)", "r + self.scale_rgb * self.to_rgb(r, r)"),
         ("q.softmax(dim=-2)", "q.softmax(dim=-1)"),
         ("d + self.scale_x * self.to_x(d, r)", "d + self.scale_rgb * self.to_x(d, r)"),
     ]),
-    ("tests/fusion/test_low_rank_tensor.py", "fusionzoo/fusion/low_rank_tensor.py", [
+    ("tests/fusion/test_low_rank_tensor.py::test_low_rank_fusion_is_a_product_of_every_pair",
+     "fusionzoo/fusion/low_rank_tensor.py", [
         ("self.product(left * right)", "self.product(left + right)"),
         (" + self.bias.view(-1, 1, 1)", ""),
     ]),
-    ("tests/fusion/test_channel_exchange.py", "fusionzoo/fusion/channel_exchange.py", [
+    ("tests/fusion/test_channel_exchange.py::test_cen_bottleneck_is_two_resnet_bottlenecks_with_exchanged_channels",
+     "fusionzoo/fusion/channel_exchange.py", [
         ("torch.where(swap_x > 0.5, rgb, x)", "torch.where(swap_rgb > 0.5, rgb, x)"),
+    ]),
+    ("tests/fusion/test_channel_exchange.py::test_channel_exchange_equals_its_equations",
+     "fusionzoo/fusion/channel_exchange.py", [
         ("(norm.weight.abs() < self.threshold)", "(norm.weight < self.threshold)"),
+    ]),
+    ("tests/fusion/test_channel_exchange.py::test_channel_exchange_penalty_and_start",
+     "fusionzoo/fusion/channel_exchange.py", [
         ("self.x.weight[half:].abs().sum()", "self.x.weight[:half].abs().sum()"),
         ("2e-4 * self.exchange", "1e-4 * self.exchange"),
     ]),
-    ("tests/fusion/test_token_exchange.py", "fusionzoo/fusion/token_exchange.py", [
+    ("tests/fusion/test_token_exchange.py::test_token_exchange_equals_its_equations",
+     "fusionzoo/fusion/token_exchange.py", [
         ("torch.where(keep_rgb < self.threshold, x, rgb)", "torch.where(keep_rgb > self.threshold, x, rgb)"),
         ('rgb, x = rgb * keep_rgb, x * keep_x\n', 'pass\n'),
         ("self.score_rgb(first)[..., :1]", "self.score_rgb(first)[..., 1:]"),
     ]),
-    ("tests/fusion/test_cddfuse.py", "fusionzoo/fusion/cddfuse.py", [
+    ("tests/fusion/test_cddfuse.py::test_cddfuse_equals_its_equations", "fusionzoo/fusion/cddfuse.py", [
         ("count_include_pad=False", "count_include_pad=True"),
         ("apart / (1.01 +", "apart / (1.01 -"),
     ]),
-    ("tests/fusion/test_xmsnet.py", "fusionzoo/fusion/xmsnet.py", [
+    ("tests/fusion/test_xmsnet.py::test_xmsnet_equals_its_equations", "fusionzoo/fusion/xmsnet.py", [
         ("self.common(rgb * x)", "self.common(rgb + x)"),
         ("self.specific(2 * share", "self.specific(share"),
     ]),
-    ("tests/fusion/test_shaspec.py", "fusionzoo/fusion/shaspec.py", [
+    ("tests/fusion/test_shaspec.py::test_shaspec_equals_its_equations", "fusionzoo/fusion/shaspec.py", [
         ("s_x + self.compose(torch.cat([s_x, p_x], dim=1))", "s_x + self.compose(torch.cat([s_x, p_rgb], dim=1))"),
         ('"specific": 0.02 * told', '"specific": 0.2 * told'),
     ]),
-    ("tests/fusion/test_torchmultimodal.py", "fusionzoo/fusion/torchmultimodal.py", [
+    ("tests/fusion/test_torchmultimodal.py::test_attention_fusion_equals_its_equation",
+     "fusionzoo/fusion/torchmultimodal.py", [
         ("self.score(torch.cat(values, dim=-1)).softmax(dim=-1)", "self.score(torch.cat(values, dim=-1)).sigmoid()"),
     ]),
-    ("tests/fusion/test_mfnet.py", "fusionzoo/fusion/mfnet.py", [
+    ("tests/fusion/test_mfnet.py::test_mfnet_equals_its_equation", "fusionzoo/fusion/mfnet.py", [
         ("F.leaky_relu(joined, 0.2)", "F.leaky_relu(joined, 0.02)"),
     ]),
-    ("tests/fusion/test_emsaformer.py", "fusionzoo/fusion/emsaformer.py", [
+    ("tests/fusion/test_emsaformer.py::test_emsaformer_equals_its_equation", "fusionzoo/fusion/emsaformer.py", [
         ("self.norm_x(self.embed_x(x)", "self.norm_x(self.embed_x(x + 0 * x.mean()).relu()"),
     ]),
-    ("tests/fusion/test_acnet.py", "fusionzoo/fusion/acnet.py", [
+    ("tests/fusion/test_acnet.py::test_acnet_equals_its_equation", "fusionzoo/fusion/acnet.py", [
         ("rgb * gate_rgb + x * gate_x", "rgb * gate_x + x * gate_rgb"),
     ]),
-    ("tests/fusion/test_shapeconv.py", "fusionzoo/fusion/shapeconv.py", [
+    ("tests/fusion/test_shapeconv.py::test_shapeconv_starts_as_a_plain_convolution_and_folds",
+     "fusionzoo/fusion/shapeconv.py", [
         ("self.base / self.positions - matrix.mean", "1 / self.positions - matrix.mean"),
     ]),
-    ("tests/fusion/test_sagate.py", "fusionzoo/fusion/sagate.py", [
+    ("tests/fusion/test_sagate.py::test_sagate_equals_its_equations", "fusionzoo/fusion/sagate.py", [
         ("self.separate_rgb(x, rgb), self.separate_x(rgb, x)", "self.separate_rgb(rgb, x), self.separate_x(x, rgb)"),
         ("((x + merged) / 2).relu(), merged", "((x + merged) / 2), merged"),
     ]),
-    ("tests/fusion/test_concat.py", "fusionzoo/fusion/base.py", [
+    ("tests/fusion/test_concat.py::test_concat_equals_its_equation", "fusionzoo/fusion/base.py", [
         ("return Fused(self.rgb_out(rgb), self.x_out(x), self.fused(fused))",
          "return Fused(self.rgb_out(rgb), self.rgb_out(x), self.fused(fused))"),
     ]),

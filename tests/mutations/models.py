@@ -8,27 +8,36 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('elif self.interaction == "inject":', 'elif self.interaction == "none":'),
         ("r, d = fused.rgb, fused.x", "r, d = fused.x, fused.rgb"),
     ]),
-    ("tests/models/test_two_stream.py", "fusionzoo/models/two_stream.py", [
+    ("tests/models/test_two_stream.py::test_concat_is_two_encoders_a_block_a_level_decoder_and_head",
+     "fusionzoo/models/two_stream.py", [
         ("out.append(fused.fused)", "out.append(r)"),
         ("r, d = level.rgb(r), level.x(d)", "d, r = level.rgb(r), level.x(d)"),
+    ]),
+    ("tests/models/test_two_stream.py::test_a_loss_is_the_mean_over_the_levels_that_have_it",
+     "fusionzoo/models/two_stream.py", [
         ("/ sum(n in v for v in by_level)", ""),
+    ]),
+    ("tests/models/test_two_stream.py::test_every_block_knows_its_level_and_the_depth",
+     "fusionzoo/models/two_stream.py", [
         ("level=i, depth=self.depth", "level=1, depth=self.depth"),
     ]),
     ("tests/models/test_models.py::test_late_is_the_mean_of_its_streams", "fusionzoo/models/baselines.py", [
         ('(self._run("rgb", rgb) + self._run("x", x)) / 2', '(self._run("rgb", rgb) + self._run("x", x))'),
     ]),
-    ("tests/models/test_two_stream.py", "fusionzoo/models/baselines.py", [
+    ("tests/models/test_two_stream.py::test_baselines_by_hand", "fusionzoo/models/baselines.py", [
         ('out = self._run("rgb", rgb)\n', 'out = self._run("rgb", 0 * rgb)\n'),
         ("torch.cat([rgb, x], dim=1)", "torch.cat([rgb, 0 * x], dim=1)"),
     ]),
-    ("tests/models/test_two_stream.py", "fusionzoo/models/decoders.py", [
+    ("tests/models/test_two_stream.py::test_concat_is_two_encoders_a_block_a_level_decoder_and_head",
+     "fusionzoo/models/decoders.py", [
         ('"fpn": _Kind("fpn", "FPNDecoder", (2, 3, 4, 5),', '"fpn": _Kind("fpn", "FPNDecoder", (3, 4, 5),'),
         ('"SegformerDecoder", (2, 3, 4, 5),', '"SegformerDecoder", (1, 2, 3, 4, 5),'),
     ]),
     ("tests/models/test_models.py::test_a_missing_modality_is_its_mean", "fusionzoo/models/base.py", [
         ("rgb = x.new_zeros(x.shape[0], 3, *x.shape[-2:])", "rgb = x.new_ones(x.shape[0], 3, *x.shape[-2:])"),
     ]),
-    ("tests/models/test_two_stream.py", "fusionzoo/models/base.py", [
+    ("tests/models/test_two_stream.py::test_an_x_encoder_from_rgb_weights_answers_grey_alike",
+     "fusionzoo/models/base.py", [
         ("source = source.sum(dim=1, keepdim=True).expand_as(target) / target.shape[1]",
          "source = source.mean(dim=1, keepdim=True).expand_as(target)"),
     ]),
@@ -36,46 +45,69 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("ends = [0, *(i + 1 for i in cast(", "ends = [0, *(i for i in cast("),
         ('else "act1"], ["maxpool", "layer1"], *later]', 'else "act1"], ["layer1"], *later]'),
     ]),
-    ("tests/probes/test_tape.py", "fusionzoo/probes/tape.py", [
+    ("tests/probes/test_tape.py::test_edits_run_outermost_first", "fusionzoo/probes/tape.py", [
         ('for edit in self.edits:\n            value = edit(value)',
          'for edit in reversed(self.edits):\n            value = edit(value)'),
+    ]),
+    ("tests/probes/test_tape.py::test_values_are_those_of_a_plain_loop", "fusionzoo/probes/tape.py", [
         ("kept = kept.clone() if self.clone else kept", "kept = kept"),
-        ("tap.listeners = [h for h in tap.listeners if h is not hook]", "tap.listeners = []"),
-        ("if watched and value._version != version:", "if False:"),
         ("kept = value.detach() if self.detach else value", "kept = value"),
     ]),
-    ("tests/probes/test_intervene.py", "fusionzoo/probes/intervene.py", [
+    ("tests/probes/test_tape.py::test_nested_contexts_undo_only_their_own", "fusionzoo/probes/tape.py", [
+        ("tap.listeners = [h for h in tap.listeners if h is not hook]", "tap.listeners = []"),
+    ]),
+    ("tests/probes/test_tape.py::test_a_listener_that_writes_is_refused", "fusionzoo/probes/tape.py", [
+        ("if watched and value._version != version:", "if False:"),
+    ]),
+    ("tests/probes/test_intervene.py::test_swap", "fusionzoo/probes/intervene.py", [
         ("return value.roll(1, dims=0)", "return value.roll(2, dims=0)"),
+    ]),
+    ("tests/probes/test_intervene.py::test_only_changes_its_channels", "fusionzoo/probes/intervene.py", [
         ("return value.index_copy(1, index, change.function(value).index_select(1, index))",
          "return change.function(value)"),
+    ]),
+    ("tests/probes/test_intervene.py::test_projecting_out_leaves_nothing_along_the_direction",
+     "fusionzoo/probes/intervene.py", [
         ("value - shift.reshape(column), own)", "value, own)"),
-        ("axes = [axis for axis in range(value.ndim) if axis != 1]",
-         "axes = [axis for axis in range(value.ndim) if axis > 1]"),
         ("own, step, shift = (v.to(value.device, value.dtype) for v in (w, a / scale, centre))",
          "own, step, shift = (v.to(value.device, value.dtype) for v in (w, a / a.norm(), centre))"),
     ]),
-    ("tests/probes/test_point.py", "fusionzoo/probes/point.py", [
+    ("tests/probes/test_intervene.py::test_mean_ablate_by_its_own_mean", "fusionzoo/probes/intervene.py", [
+        ("axes = [axis for axis in range(value.ndim) if axis != 1]",
+         "axes = [axis for axis in range(value.ndim) if axis > 1]"),
+    ]),
+    ("tests/probes/test_point.py::test_a_copy_made_inside_a_context_listens_to_nobody", "fusionzoo/probes/point.py", [
         ('if key != "tap"', "if key"),
     ]),
-    ("tests/test_preprocess.py", "fusionzoo/preprocess.py", [
+    ("tests/test_preprocess.py::test_rgb_equals_torchvision", "fusionzoo/preprocess.py", [
         ("scaled = rgb.float() / 255", "scaled = rgb.float() / 256"),
+    ]),
+    ("tests/test_preprocess.py::test_depth_by_hand", "fusionzoo/preprocess.py", [
         ("return out.masked_fill(missing, 0.0)", "return out"),
-        ("1 / raw.clamp(min=1e-6)", "2 / raw.clamp(min=1e-6)"),
         ("(raw - _column(self.x_mean, raw)) / _column(self.x_std, raw)",
          "raw / _column(self.x_std, raw) - _column(self.x_mean, raw)"),
     ]),
-    ("tests/test_unlike.py", "fusionzoo/preprocess.py", [
+    ("tests/test_preprocess.py::test_inverse_depth_by_hand", "fusionzoo/preprocess.py", [
+        ("1 / raw.clamp(min=1e-6)", "2 / raw.clamp(min=1e-6)"),
+    ]),
+    ("tests/test_unlike.py::test_holes_from_a_quarter_of_what_was_never_missing", "fusionzoo/preprocess.py", [
         ("if share <= most + (1 - most) / 4:", "if share <= most + (1 - most) / 2:"),
+    ]),
+    ("tests/test_unlike.py::test_range", "fusionzoo/preprocess.py", [
         ("(values > 4 * saw[4])", "(values > 4.2 * saw[4])"),
         ("max(saw[4] * 1.05, saw[2] * 1.5)", "max(saw[4] * 1.1, saw[2] * 1.5)"),
         (".mean()) > 0.05", ".mean()) > 0.1"),
     ]),
-    ("tests/test_registry.py", "fusionzoo/registry.py", [
+    ("tests/test_registry.py::test_patterns", "fusionzoo/registry.py", [
         ("hit(n, wanted) and not hit(n, refused)", "hit(n, wanted)"),
+    ]),
+    ("tests/test_registry.py::test_a_duplicate_raises_and_names_the_owner", "fusionzoo/registry.py", [
         ('if name in self._entries:\n            raise ValueError', 'if False:\n            raise ValueError'),
+    ]),
+    ("tests/test_registry.py::test_order_is_natural", "fusionzoo/registry.py", [
         ('(0, int(p), "") if p.isdigit() else', "(0, 0, p) if p.isdigit() else"),
     ]),
-    ("tests/models/test_labels.py", "fusionzoo/models/labels.py", [
+    ("tests/models/test_labels.py::test_as_the_whole_computation", "fusionzoo/models/labels.py", [
         ("(source / size[0]) - 0.5", "(source / size[0])"),
         ("return (high >= bar)", "return (low >= bar)"),
     ]),
