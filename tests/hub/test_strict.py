@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fusionzoo.hub.load import resolve
 from fusionzoo.hub.verify import inspect
 
 State = dict[str, Tensor]
@@ -38,3 +39,9 @@ def test_weights_that_are_not_the_model_s(
     done, model = inspect(folder, quick=quick)
     assert model is None
     assert [(c["check"], said in c["detail"]) for c in done if not c["ok"]] == [(check, True)]
+
+
+def test_the_fingerprint_of_a_bundled_checkpoint_is_what_its_record_states() -> None:
+    """Stated when it was trained: the seeded input and all that is computed from it must not change."""
+    done = {c["check"]: c for c in resolve("hybrid_mobilenetv1-025_fpn.planted").verify()}
+    assert done["fingerprint"]["ok"] and "not compared" not in done["fingerprint"]["detail"]

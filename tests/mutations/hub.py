@@ -16,7 +16,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("return _remote(hub[0], revision or hub[1], token, text, None)",
          "return _remote(hub[0], None, token, text, None)"),
     ]),
-    ("tests/hub/test_verify.py::test_a_whole_checkpoint_passes_every_check_in_order", "fusionzoo/hub/fingerprint.py", [
+    ("tests/hub/test_strict.py::test_the_fingerprint_of_a_bundled_checkpoint_is_what_its_record_states",
+     "fusionzoo/hub/fingerprint.py", [
         ("rgb, x = image[:, :3].to(torch.uint8), image[:, 3:].float()",
          "rgb, x = image[:, :3].flip(1).to(torch.uint8), image[:, 3:].float()"),
     ]),
