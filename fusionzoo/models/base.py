@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import re
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe, probe_points
+from fusionzoo.registry import architectures
 
 __all__ = ["FORMAT_VERSION", "FusionModel"]
 
@@ -50,7 +54,10 @@ class FusionModel(nn.Module):
     the last stage makes for a next one) get a gradient of zero, so that DistributedDataParallel needs no search for
     unused parameters; in evaluation mode nothing is added.
 
-    Subclasses implement `scores(rgb, x)` on inputs whose sides are multiples of `stride` and set `model_args`.
+    The constructor's arguments are recorded as `model_args`, all but `preprocess` and those that the registered name
+    (`architecture`) fixes; a constructor that fills in a default by itself writes the filled-in value there.
+
+    Subclasses implement `scores(rgb, x)` on inputs whose sides are multiples of `stride`.
     """
 
     stride: ClassVar[int] = 32
@@ -59,6 +66,11 @@ class FusionModel(nn.Module):
 
     architecture: str = ""
     model_args: dict[str, Any]
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        model = super().__new__(cls)
+        model.architecture, model.model_args = _recorded(cls, args, options)
+        return model
 
     def __init__(self, num_classes: int, x_channels: int, preprocess: Preprocess | dict[str, Any] | None) -> None:
         super().__init__()
@@ -83,8 +95,17 @@ class FusionModel(nn.Module):
 
     @property
     def levels(self) -> dict[int, dict[str, str]]:
-        """Level -> {"rgb" | "x" | "fused": probe name}; only what the model has."""
-        raise NotImplementedError
+        """Stage -> {"rgb" | "x" | "fused": probe name}: the stages that fuse, or all where none makes a fused map."""
+        names = {"rgb": "stage{}.rgb", "x": "stage{}.x", "fused": "stage{}.fusion.fused"}
+        stages = sorted(int(name[5:]) for name, _ in self.named_children() if re.fullmatch(r"stage\d+", name))
+        found = {i: {k: n.format(i) for k, n in names.items() if self._has_probe(n.format(i))} for i in stages}
+        return {i: at for i, at in found.items() if "fused" in at} or found
+
+    def _has_probe(self, name: str) -> bool:
+        found: Any = self
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return isinstance(found, Probe)
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         """(B, 3, H, W), (B, Cx, H, W) with H, W multiples of `stride` -> (B, K, h, w) at any smaller size."""
@@ -194,6 +215,33 @@ class FusionModel(nn.Module):
 
     def _shelf(self) -> Any:
         return importlib.import_module(self.shelf)
+
+
+def _recorded(cls: type[FusionModel], args: tuple[Any, ...], options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The registered name of a class with these arguments ("" where it has none), and the arguments it leaves open."""
+    try:
+        bound = inspect.signature(cls).bind_partial(*args, **options)
+    except TypeError:  # a wrong call, which the constructor names
+        return "", {}
+    bound.apply_defaults()
+    given = bound.arguments
+    name, fixed = "", 0
+    for known in architectures:
+        builder = architectures.get(known)
+        if isinstance(builder, partial) and builder.func is cls:
+            fixed = len(builder.args)
+            if tuple(given.values())[:fixed] == builder.args:
+                name = known
+        elif builder is cls:
+            name = known
+    return name, {key: _plain(value) for key, value in list(given.items())[fixed:] if key != "preprocess"}
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON gives it back, a copy of its own: lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _default_preprocess(x_channels: int) -> Preprocess:

@@ -83,14 +83,7 @@ class Baseline(FusionModel):
         super().__init__(num_classes, x_channels, preprocess)
         if fusion not in BASELINES:
             raise unknown("baseline", fusion, BASELINES)
-        self.model_args = {
-            "fusion": fusion,
-            "encoder": encoder,
-            "decoder": decoder,
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "decoder_args": dict(decoder_args or {}),
-        }
+        self.model_args |= {"decoder_args": dict(decoder_args or {})}
         self.kind = fusion
         if fusion in ("rgb_only", "x_only"):
             self.needs = _STREAMS[fusion]

@@ -17,8 +17,28 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import InputError, closest, unknown
 from fusionzoo.models.mobilenet_v1 import MobileNetV1
+from fusionzoo.probes.point import Probe
 
-__all__ = ["build_encoder", "encoder_token", "has_stages", "known_encoders", "out_channels", "run_stage"]
+__all__ = ["Stage", "build_encoder", "encoder_token", "has_stages", "known_encoders", "out_channels", "run_stage"]
+
+
+class Stage(nn.Module):
+    """The probes of one stage of both streams, and what fuses or runs them there, if anything does.
+
+    Args:
+        rgb_channels, x_channels: of the two streams' features; equal where `x_channels` is None.
+        fusion: any module; the architecture knows how to call it.
+    """
+
+    fusion: nn.Module
+
+    def __init__(self, rgb_channels: int, fusion: nn.Module | None = None, x_channels: int | None = None) -> None:
+        super().__init__()
+        x_channels = rgb_channels if x_channels is None else x_channels
+        self.rgb = Probe(rgb_channels, role="feature", modality="rgb", meaning="RGB encoder's feature at this level")
+        self.x = Probe(x_channels, role="feature", modality="x", meaning="x encoder's feature at this level")
+        if fusion is not None:
+            self.fusion = fusion
 
 
 def known_encoders() -> list[str]:

@@ -10,31 +10,22 @@ What the streams carry on with is the strategy's `interaction`: their own featur
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder, used_levels
-from fusionzoo.models.stages import build_encoder, empty_like_level1, has_stages, out_channels, run_stage
+from fusionzoo.models.stages import Stage, build_encoder, empty_like_level1, has_stages, out_channels, run_stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
+from fusionzoo.probes.tape import probe
 from fusionzoo.registry import fusions
 
-__all__ = ["Level", "TwoStream"]
-
-
-class Level(nn.Module):
-    """The probes of one encoder level and its fusion block, if it has one."""
-
-    def __init__(self, channels: int, fusion: FusionBlock | None) -> None:
-        super().__init__()
-        self.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB encoder's feature at this level")
-        self.x = Probe(channels, role="feature", modality="x", meaning="x encoder's feature at this level")
-        if fusion is not None:
-            self.fusion = fusion
+__all__ = ["TwoStream"]
 
 
 class TwoStream(FusionModel):
@@ -72,15 +63,7 @@ class TwoStream(FusionModel):
         preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_classes, x_channels, preprocess)
-        self.model_args = {
-            "fusion": fusion,
-            "encoder": encoder,
-            "decoder": decoder,
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "fusion_args": dict(fusion_args or {}),
-            "decoder_args": dict(decoder_args or {}),
-        }
+        self.model_args |= {"fusion_args": dict(fusion_args or {}), "decoder_args": dict(decoder_args or {})}
         strategy: type[FusionBlock] = fusions.get(fusion)
         self.interaction = strategy.interaction
         self.rgb_encoder = build_encoder(encoder, 3)
@@ -101,17 +84,10 @@ class TwoStream(FusionModel):
             block = None
             if i in fused:
                 block = strategy(channels[i], level=i, depth=self.depth, **(fusion_args or {}))
-            setattr(self, f"stage{i}", Level(channels[i], block))
+            setattr(self, f"stage{i}", Stage(channels[i], block))
         self.decoder = build_decoder(decoder, channels, decoder_args)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {
-            i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"}
-            for i in self.fused_levels
-        }
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """[rgb image, level 1, ..., level 5]: fused where a level is fused, else the RGB stream's own feature."""
@@ -119,7 +95,7 @@ class TwoStream(FusionModel):
         whole = None if staged else (self.rgb_encoder(rgb), self.x_encoder(x))
         out, r, d = [rgb], rgb, x
         for i in range(1, self.depth + 1):
-            level: Level = getattr(self, f"stage{i}")
+            level: Stage = getattr(self, f"stage{i}")
             if whole is None:
                 r, d = run_stage(self.rgb_encoder, i, r), run_stage(self.x_encoder, i, d)
             else:
@@ -144,28 +120,12 @@ class TwoStream(FusionModel):
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, auxiliary losses): each loss name of the strategy, averaged over levels."""
-        blocks = {i: getattr(self, f"stage{i}").fusion for i in self.fused_levels}
-        seen: dict[int, dict[str, Tensor]] = {i: {} for i in blocks}
-        undo: list[tuple[Probe, Any]] = []
-        for i, block in blocks.items():
-            for name in block.loss_probes:
-                point: Probe = getattr(block, name)
-                undo.append((point, point.tap))
-                point.tap = _keep(seen[i], name, point.tap)
-        try:
+        blocks: dict[int, FusionBlock] = {i: getattr(self, f"stage{i}").fusion for i in self.fused_levels}
+        names = {i: {n: f"stage{i}.fusion.{n}" for n in block.loss_probes} for i, block in blocks.items()}
+        wanted = [name for of_block in names.values() for name in of_block.values()]
+        with probe(self, *wanted, detach=False, clone=False, trace=True) if wanted else nullcontext({}) as tape:
             logits = self._sized(rgb, x, step)
-        finally:
-            for point, tap in undo:
-                point.tap = tap
+        seen = {i: {n: tape[name] for n, name in of_block.items()} for i, of_block in names.items()}
         by_level = [block.losses(seen[i]) for i, block in blocks.items()]
-        names = sorted({n for losses in by_level for n in losses})
-        return logits, {n: sum(v[n] for v in by_level if n in v) / sum(n in v for v in by_level) for n in names}
-
-
-def _keep(store: dict[str, Tensor], name: str, before: Any) -> Any:
-    def tap(value: Tensor) -> Tensor:
-        value = value if before is None else before(value)
-        store[name] = value
-        return value
-
-    return tap
+        told = sorted({n for losses in by_level for n in losses})
+        return logits, {n: sum(v[n] for v in by_level if n in v) / sum(n in v for v in by_level) for n in told}

@@ -1,17 +1,15 @@
-"""What TokenFusion and GeminiFusion share around their encoders: one weight set for both streams, two predictions.
+"""What CEN, TokenFusion and GeminiFusion share around their encoders: one weight set for both streams, two predictions.
 
     f_m = the four stage outputs of stream m, strides 4 to 32 (stage 1 of the papers is level 2 here, by stride)
-    scores_m = SegFormer's head on f_m, the same weights for both;   result = sum_m softmax(alpha)_m scores_m
+    scores_m = decoder of f_m, the same weights for both;   result = sum_m softmax(alpha)_m scores_m
 
-There is no fused feature: the levels name both streams. The head sees both streams as one batch, RGB's half first, so
-that batch norm's statistics in training are those of both; the originals pass them one after the other, which is the
-same in evaluation. They also stop gradients between the weighted sum and the two predictions, which have losses of
+There is no fused feature: the levels name both streams. The decoder sees both streams as one batch, RGB's half first,
+so that batch norm's statistics in training are those of both; the originals pass them one after the other, which is
+the same in evaluation. They also stop gradients between the weighted sum and the two predictions, which have losses of
 their own: `detach_ensemble`, which only the converter sets.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +19,11 @@ from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion._parts import PairNorm, to_map, to_tokens
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import SIZES, patch_conv
-from fusionzoo.models.published._segformer_head import SegFormerHead
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 
-__all__ = ["PairedPatchEmbed", "StreamEnsemble", "StreamLevel", "mit_size"]
+__all__ = ["PairedPatchEmbed", "StreamEnsemble", "StreamStage", "mit_size"]
 
 LEVELS = (2, 3, 4, 5)
 
@@ -57,15 +55,12 @@ class PairedPatchEmbed(nn.Module):
         return self.norm(to_tokens(a), to_tokens(b)), (a.shape[2], a.shape[3])
 
 
-class StreamLevel(nn.Module):
+class StreamStage(Stage):
     """The end of one stage: a norm for each stream, their probes; `fusion` holds the stage's blocks."""
 
     def __init__(self, channels: int, fusion: nn.Module) -> None:
-        super().__init__()
-        self.fusion = fusion
+        super().__init__(channels, fusion)
         self.norm = PairNorm(channels)
-        self.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB's feature at this level")
-        self.x = Probe(channels, role="feature", modality="x", meaning="x's feature at this level")
 
     def forward(self, rgb: Tensor, x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Tokens after the blocks (B, N, C) -> normalised maps (B, C, H, W)."""
@@ -74,13 +69,11 @@ class StreamLevel(nn.Module):
 
 
 class StreamEnsemble(FusionModel):
-    """Base: subclasses set `stage2` to `stage5` (StreamLevel) and implement `features`.
+    """Base: subclasses set `stage2` to `stage5` (Stage), call `add_decoder` and implement `features`.
 
     Args:
         num_classes, preprocess: see FusionModel; depth / 5 in metres where None.
         x_channels: 1, repeated to three inside, or 3.
-        channels: of the four stages.
-        embedding_dim: width of the head.
         detach_ensemble: no gradient from the weighted sum to the two predictions.
 
     Raises:
@@ -92,22 +85,18 @@ class StreamEnsemble(FusionModel):
         num_classes: int,
         x_channels: int,
         preprocess: Preprocess | None,
-        channels: tuple[int, ...],
-        embedding_dim: int,
         detach_ensemble: bool,
     ) -> None:
         if x_channels not in (1, 3):
             raise InputError(f"x_channels is {x_channels}; both modalities share the first convolution: give 1 or 3")
         zero, one = (0.0,) * x_channels, (1.0,) * x_channels
         super().__init__(num_classes, x_channels, preprocess or Preprocess(x_scale=0.2, x_mean=zero, x_std=one))
-        self.model_args: dict[str, Any] = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "embedding_dim": embedding_dim,
-            "detach_ensemble": detach_ensemble,
-        }
         self.detach_ensemble = detach_ensemble
-        self.decoder = SegFormerHead(channels, num_classes, embedding_dim, modality="")
+
+    def add_decoder(self, decoder: nn.Module) -> None:
+        """What gives the class scores of one stream from its four maps, and the weighted sum behind it."""
+        num_classes = self.num_classes
+        self.decoder = decoder
         self.alpha = nn.Parameter(torch.ones(2))
         self.logits_rgb = Probe(num_classes, role="logits", modality="rgb", meaning="class scores of RGB's stream")
         self.logits_x = Probe(num_classes, role="logits", modality="x", meaning="class scores of x's stream")
@@ -116,10 +105,6 @@ class StreamEnsemble(FusionModel):
             meaning="weight of RGB's and of x's scores in the sum",
         )  # fmt: skip
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="weighted sum of both class scores")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x"} for i in LEVELS}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Images of three channels -> the four levels' maps of both streams, strides 4, 8, 16, 32, rounded up."""

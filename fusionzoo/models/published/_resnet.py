@@ -15,7 +15,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from fusionzoo.errors import InputError
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.two_stream import Level
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 
 __all__ = ["BLOCKS", "ResNetTrunk", "TwoResNets", "group", "he_init_", "pool"]
@@ -104,17 +104,13 @@ class TwoResNets(FusionModel):
         self.x_encoder = ResNetTrunk(depth, x_channels, block)
         self.channels = self.rgb_encoder.channels
         for i, channels in enumerate(self.channels, 1):
-            setattr(self, f"stage{i}", Level(channels, fusion(channels, i)))  # type: ignore[arg-type]
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(1, 6)}
+            setattr(self, f"stage{i}", Stage(channels, fusion(channels, i)))  # type: ignore[arg-type]
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The five fused maps, strides 2 to 32."""
         out = []
         for i in range(1, 6):
-            level: Level = getattr(self, f"stage{i}")
+            level: Stage = getattr(self, f"stage{i}")
             rgb, x = level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x))
             fused = level.fusion(rgb, x)
             rgb, x = fused.fused, fused.x

@@ -21,7 +21,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from fusionzoo.fusion.acnet import ACNet as GatePair
 from fusionzoo.models.published._resnet import BLOCKS, TwoResNets, group, he_init_, pool
 from fusionzoo.models.published.rednet import ResidualDecoder
-from fusionzoo.models.two_stream import Level
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -50,8 +50,6 @@ class ACNet(TwoResNets):
             x_channels=x_channels,
             preprocess=preprocess,
         )
-        self.architecture = f"acnet_resnet{depth}"
-        self.model_args = {"num_classes": num_classes, "x_channels": x_channels}
         block: Any = BasicBlock if depth < 50 else Bottleneck
         for i, count in enumerate(BLOCKS[depth]):
             layer = group(block, self.channels[i], 64 << i, count, stride=1 if i == 0 else 2)
@@ -66,13 +64,13 @@ class ACNet(TwoResNets):
 
     @property
     def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.merged"} for i in range(1, 6)}
+        return {i: at | {"fused": f"stage{i}.merged"} for i, at in super().levels.items()}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The merged stream at five levels, strides 2 to 32."""
         out: list[Tensor] = []
         for i in range(1, 6):
-            level: Level = getattr(self, f"stage{i}")
+            level: Stage = getattr(self, f"stage{i}")
             rgb, x = level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x))
             fused = level.fusion(rgb, x)
             rgb, x, merged = fused.rgb, fused.x, fused.fused

@@ -26,7 +26,7 @@ from fusionzoo.fusion.asymformer import SelectAndAttend
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import MiT, drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead
-from fusionzoo.models.published._uneven import UnevenLevel
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -131,19 +131,11 @@ class AsymFormer(FusionModel):
         if preprocess is None and x_channels == 1:
             preprocess = Preprocess(x_mean=(2.8424503515351494,), x_std=(0.9932836506164299,))
         super().__init__(num_classes, x_channels, preprocess)
-        self.architecture = "asymformer_b0t"
-        self.model_args = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "scale": scale,
-            "drop": drop,
-            "official_scale": official_scale,
-        }
         self.rgb_encoder = ConvNeXt(scale, drop)
         self.x_encoder = MiT(0, x_channels, drop=drop)
         for i, (wide, narrow) in enumerate(zip(CHANNELS, self.x_encoder.channels, strict=True), 1):
             fusion = Fusion(narrow, wide, official_scale) if i > 1 else None
-            setattr(self, f"stage{i + 1}", UnevenLevel(wide, narrow, fusion))
+            setattr(self, f"stage{i + 1}", Stage(wide, fusion, x_channels=narrow))
         self.decoder = SegFormerHead(self.x_encoder.channels, num_classes, 256, bias=True)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
 
@@ -156,7 +148,7 @@ class AsymFormer(FusionModel):
         """What the decoder receives, strides 4, 8, 16, 32: x of the first stage, the fused maps of the others."""
         out = []
         for i in range(1, 5):
-            level: UnevenLevel = getattr(self, f"stage{i + 1}")
+            level: Stage = getattr(self, f"stage{i + 1}")
             rgb = level.rgb(self.rgb_encoder.stage(i, rgb))
             x = level.x(self.x_encoder.stage(i, x))
             if i > 1:

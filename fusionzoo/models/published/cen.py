@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
-from fusionzoo.errors import InputError
 from fusionzoo.fusion.channel_exchange import CENBottleneck, PairBatchNorm
-from fusionzoo.models.base import FusionModel
+from fusionzoo.models.published._ensemble import LEVELS, StreamEnsemble
 from fusionzoo.models.published._resnet import BLOCKS, he_init_, pool
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -118,18 +118,7 @@ class Decoder(nn.Module):
         return self.classify(self.out(self.drop(out)))
 
 
-class CENLevel(nn.Module):
-    """Probes of one level; `fusion` holds its bottlenecks, in which channels are exchanged."""
-
-    def __init__(self, channels: int, blocks: nn.ModuleList | None) -> None:
-        super().__init__()
-        self.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB's feature at this level")
-        self.x = Probe(channels, role="feature", modality="x", meaning="x's feature at this level")
-        if blocks is not None:
-            self.fusion = blocks
-
-
-class CEN(FusionModel):
+class CEN(StreamEnsemble):
     """CEN with RefineNet.
 
     Args:
@@ -156,64 +145,30 @@ class CEN(FusionModel):
         detach_ensemble: bool = False,
         rectified_residual: bool = False,
     ) -> None:
-        if x_channels not in (1, 3):
-            raise InputError(f"x_channels is {x_channels}; CEN shares its convolutions with RGB: give 1 or 3")
-        zero, one = (0.0,) * x_channels, (1.0,) * x_channels
-        super().__init__(num_classes, x_channels, preprocess or Preprocess(x_scale=0.2, x_mean=zero, x_std=one))
-        self.architecture = f"cen_resnet{depth}"
-        self.model_args = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "threshold": threshold,
-            "detach_ensemble": detach_ensemble,
-            "rectified_residual": rectified_residual,
-        }
-        self.detach_ensemble = detach_ensemble
+        super().__init__(num_classes, x_channels, preprocess, detach_ensemble)
         self.conv1 = nn.Conv2d(3, CHANNELS[0], 7, stride=2, padding=3, bias=False)
         self.norm1 = PairBatchNorm(CHANNELS[0])
-        self.stage1 = CENLevel(CHANNELS[0], None)
+        self.stage1 = Stage(CHANNELS[0])
         for i, count in enumerate(BLOCKS[depth]):
             blocks = nn.ModuleList()
             for j in range(count):
                 inp, stride = (CHANNELS[i], 2 if i else 1) if j == 0 else (CHANNELS[i + 1], 1)
                 blocks.append(CENBottleneck(inp, 64 << i, stride, threshold))
-            setattr(self, f"stage{i + 2}", CENLevel(CHANNELS[i + 1], blocks))
+            setattr(self, f"stage{i + 2}", Stage(CHANNELS[i + 1], blocks))
         he_init_(self)
-        self.decoder = Decoder(num_classes, rectified_residual)
-        self.alpha = nn.Parameter(torch.ones(2))
-        self.logits_rgb = Probe(num_classes, role="logits", modality="rgb", meaning="class scores of RGB's stream")
-        self.logits_x = Probe(num_classes, role="logits", modality="x", meaning="class scores of x's stream")
-        self.share = Probe(
-            2, role="weight", modality="fused", low=0.0, high=1.0, sums_to_one=0, axes="2",
-            meaning="weight of RGB's and of x's scores in the sum",
-        )  # fmt: skip
-        self.logits = Probe(num_classes, role="logits", modality="fused", meaning="weighted sum of both class scores")
+        self.add_decoder(Decoder(num_classes, rectified_residual))
 
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x"} for i in range(1, 6)}
-
-    def all_scores(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(RGB's class scores, x's, their weighted sum, each (B, K, H/4, W/4); the two weights)."""
-        if x.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
+    def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         rgb, x = self.norm1(self.conv1(rgb), self.conv1(x))
         rgb, x = pool(self.stage1.rgb(rgb.relu())), pool(self.stage1.x(x.relu()))
-        both = []
-        for i in range(2, 6):
-            level: CENLevel = getattr(self, f"stage{i}")
-            for block in level.fusion:
+        out = []
+        for i in LEVELS:
+            stage: Stage = getattr(self, f"stage{i}")
+            for block in stage.fusion.children():
                 rgb, x = block(rgb, x)
-            rgb, x = level.rgb(rgb), level.x(x)
-            both.append(torch.cat([rgb, x]))  # one pass of the decoder: (2B, C, H, W)
-        first, second = self.decoder(both).chunk(2)
-        first, second = self.logits_rgb(first), self.logits_x(second)
-        share = self.share(self.alpha.softmax(0))
-        a, b = (first.detach(), second.detach()) if self.detach_ensemble else (first, second)
-        return first, second, self.logits(share[0] * a + share[1] * b), share
-
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.all_scores(rgb, x)[2]
+            rgb, x = stage.rgb(rgb), stage.x(x)
+            out.append((rgb, x))
+        return out
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, sparsity: 2e-4 times the penalty on the exchange's scales, summed over all blocks)."""

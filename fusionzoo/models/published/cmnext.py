@@ -31,7 +31,7 @@ from fusionzoo.fusion.cmx import CMX as Exchange
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import HEADS, SIZES, MiT, drop_rates, patch_conv
 from fusionzoo.models.published._segformer_head import SegFormerHead
-from fusionzoo.models.two_stream import Level
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -129,17 +129,9 @@ class CMNeXt(FusionModel):
             zero, one = (0.0,) * x_channels, (1.0,) * x_channels
             preprocess = Preprocess(x_kind="hha", x_scale=1 / 255, x_mean=zero, x_std=one)
         super().__init__(num_classes, x_channels, preprocess)
-        self.architecture = f"cmnext_mit_b{size}"
         self.auxiliaries, self.scrambled = auxiliaries, scrambled
         width = width or (256 if size < 2 else 512)
-        self.model_args = {
-            "num_classes": num_classes,
-            "auxiliaries": auxiliaries,
-            "x_channels": x_channels,
-            "width": width,
-            "scrambled": scrambled,
-            "original_init": original_init,
-        }
+        self.model_args |= {"x_channels": x_channels, "width": width}
         self.rgb_encoder = MiT(size, eps=1e-5)
         self.channels = self.rgb_encoder.channels
         drops = drop_rates(self.rgb_encoder.depths, 0.1)
@@ -150,7 +142,7 @@ class CMNeXt(FusionModel):
                 level.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB encoder's feature")
             else:
                 block = Exchange(channels, level=i + 1, heads=HEADS[i - 1], original_init=original_init)
-                level = Level(channels, block)
+                level = Stage(channels, block)
                 branch = Branch(before, channels, i, auxiliaries, drops[i - 1], original_init)
                 setattr(self, f"branch{i}", branch)
                 before = channels
@@ -162,17 +154,12 @@ class CMNeXt(FusionModel):
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("rgb", "x") if self.auxiliaries else ("rgb",)
 
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        shown = {"rgb": "rgb", "x": "x", "fused": "fusion.fused"} if self.auxiliaries else {"rgb": "rgb"}
-        return {i: {k: f"stage{i}.{v}" for k, v in shown.items()} for i in range(2, 6)}
-
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The four maps that the decoder receives, strides 4 to 32: fused, or RGB's own with no other modality."""
         maps = list(x.chunk(self.auxiliaries, dim=1)) if self.auxiliaries else []
         out = []
         for i in range(1, 5):
-            level: Level = getattr(self, f"stage{i + 1}")
+            level: Stage = getattr(self, f"stage{i + 1}")
             rgb = level.rgb(self.rgb_encoder.stage(i, rgb))
             if not maps:
                 out.append(rgb)

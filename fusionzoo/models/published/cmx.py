@@ -24,7 +24,7 @@ from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import HEADS, SIZES, MiT
 from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.published.sagate import imagenet_hha
-from fusionzoo.models.two_stream import Level
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -56,32 +56,21 @@ class CMX(FusionModel):
         original_init: bool = False,
     ) -> None:
         super().__init__(num_classes, x_channels, preprocess or imagenet_hha(x_channels))
-        self.architecture = f"cmx_mit_b{size}"
         width = width or (256 if size == 0 else 512)
-        self.model_args = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "width": width,
-            "decoder_eps": decoder_eps,
-            "original_init": original_init,
-        }
+        self.model_args |= {"width": width}
         self.rgb_encoder, self.x_encoder = MiT(size), MiT(size, x_channels)
         self.channels = self.rgb_encoder.channels
         for i, (channels, heads) in enumerate(zip(self.channels, HEADS, strict=True), 2):
             block = Exchange(channels, level=i, heads=heads, original_init=original_init)
-            setattr(self, f"stage{i}", Level(channels, block))
+            setattr(self, f"stage{i}", Stage(channels, block))
         self.decoder = SegFormerHead(self.channels, num_classes, width, bias=True, eps=decoder_eps)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(2, 6)}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The four fused maps, strides 4 to 32."""
         out = []
         for i in range(1, 5):
-            level: Level = getattr(self, f"stage{i + 1}")
+            level: Stage = getattr(self, f"stage{i + 1}")
             fused = level.fusion(level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x)))
             rgb, x = fused.rgb, fused.x
             out.append(fused.fused)

@@ -27,7 +27,7 @@ from fusionzoo.fusion.dformer import POOLED, DFormerBlock
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._ham import HamDecoder
 from fusionzoo.models.published._mit import drop_rates
-from fusionzoo.models.published._uneven import UnevenLevel
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -66,7 +66,7 @@ def _shrink(in_channels: int, channels: int) -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(in_channels), nn.Conv2d(in_channels, channels, 3, stride=2, padding=1))
 
 
-class Stage(nn.Module):
+class StageBlocks(nn.Module):
     """The blocks of one stage: rgb (B, C, H, W), x (B, C/2, H, W) -> both, same shapes.
 
     Args:
@@ -134,35 +134,22 @@ class DFormer(FusionModel):
         super().__init__(num_classes, x_channels, preprocess or grey_depth(x_channels))
         channels, depths, usual = SIZES[size]
         drop = usual if drop is None else drop
-        self.architecture = f"dformer_{size}"
-        self.model_args = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "decoder_channels": decoder_channels,
-            "norm_eps": norm_eps,
-            "scale": scale,
-            "drop": drop,
-            "random_bases": random_bases,
-        }
+        self.model_args |= {"drop": drop}
         self.rgb_down, self.x_down = nn.ModuleList(), nn.ModuleList()
         for i, (width, rates) in enumerate(zip(channels, drop_rates(depths, drop), strict=True)):
             before = channels[i - 1]
             self.rgb_down.append(_shrink(before, width) if i else _stem(3, width))
             self.x_down.append(_shrink(before // 2, width // 2) if i else _stem(x_channels, width // 2))
-            stage = Stage(width, HEADS[i], MLP_RATIOS[i], scale, rates, first=i == 0, last=i == 3)
-            setattr(self, f"stage{i + 2}", UnevenLevel(width, width // 2, stage))
+            stage = StageBlocks(width, HEADS[i], MLP_RATIOS[i], scale, rates, first=i == 0, last=i == 3)
+            setattr(self, f"stage{i + 2}", Stage(width, stage, x_channels=width // 2))
         self.decoder = HamDecoder(channels[1:], num_classes, decoder_channels, norm_eps, random_bases=random_bases)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 8")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(2, 6)}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """RGB's maps after the four stages, strides 4, 8, 16, 32."""
         out = []
         for i in range(4):
-            level: UnevenLevel = getattr(self, f"stage{i + 2}")
+            level: Stage = getattr(self, f"stage{i + 2}")
             rgb, x = level.fusion(level.rgb(self.rgb_down[i](rgb)), level.x(self.x_down[i](x)))
             out.append(rgb)
         return out

@@ -32,8 +32,8 @@ from fusionzoo.fusion.dformerv2 import DFormerV2Block
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._ham import HamDecoder
 from fusionzoo.models.published._mit import drop_rates
-from fusionzoo.models.published._uneven import UnevenLevel
 from fusionzoo.models.published.dformer import grey_depth
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -60,7 +60,7 @@ def _stem(channels: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class Stage(nn.Module):
+class StageBlocks(nn.Module):
     """The blocks of one stage, all with the same depth map: (B, C, H, W), (B, 1, H, W) -> next stage's, decoder's.
 
     Args:
@@ -122,16 +122,7 @@ class DFormerV2(FusionModel):
         super().__init__(num_classes, x_channels, preprocess or grey_depth())
         channels, depths, heads, spreads, scaled, usual = SIZES[size]
         drop = usual if drop is None else drop
-        self.architecture = f"dformerv2_{size}"
-        self.model_args = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "decoder_channels": decoder_channels,
-            "norm_eps": norm_eps,
-            "scale": scale,
-            "drop": drop,
-            "random_bases": random_bases,
-        }
+        self.model_args |= {"drop": drop}
         self.down = nn.ModuleList([_stem(channels[0])])
         for i, (width, rates) in enumerate(zip(channels, drop_rates(depths, drop), strict=True)):
             if i:
@@ -149,19 +140,15 @@ class DFormerV2(FusionModel):
                 )
                 for rate in rates
             ]
-            setattr(self, f"stage{i + 2}", UnevenLevel(width, 1, Stage(blocks, width, norm=i > 0)))
+            setattr(self, f"stage{i + 2}", Stage(width, StageBlocks(blocks, width, norm=i > 0), x_channels=1))
         self.decoder = HamDecoder(channels[1:], num_classes, decoder_channels, norm_eps, random_bases=random_bases)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 8")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(2, 6)}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """What the decoder receives of the four stages, strides 4, 8, 16, 32."""
         out = []
         for i, down in enumerate(self.down):
-            level: UnevenLevel = getattr(self, f"stage{i + 2}")
+            level: Stage = getattr(self, f"stage{i + 2}")
             rgb = level.rgb(down(rgb))
             depth = level.x(interpolate(x, size=rgb.shape[-2:], mode="bilinear", align_corners=False))
             rgb, fused = level.fusion(rgb, depth)

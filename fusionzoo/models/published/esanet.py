@@ -174,8 +174,6 @@ class ESANet(TwoResNets):
             preprocess=preprocess,
             block=NonBottleneck1D if nbt1d else None,
         )
-        self.architecture = f"esanet_r{depth}" + ("_nbt1d" if nbt1d else "")
-        self.model_args = {"num_classes": num_classes, "x_channels": x_channels}
         self.decoder = Decoder(self.channels, num_classes)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at the input size")
 

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.gemini import GeminiBlock, GeminiFusion
-from fusionzoo.models.published._ensemble import LEVELS, PairedPatchEmbed, StreamEnsemble, StreamLevel
+from fusionzoo.models.published._ensemble import LEVELS, PairedPatchEmbed, StreamEnsemble, StreamStage
 from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates
+from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.published._swin import SWINS, PatchMerge, SwinStage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.registry import architectures
@@ -54,14 +55,13 @@ class GeminiMiT(StreamEnsemble):
         x_channels: int = 1,
         preprocess: Preprocess | None = None,
         embedding_dim: int = 256,
+        detach_ensemble: bool = False,
         fusion_heads: int = 8,
         drop_path: float = 0.1,
-        detach_ensemble: bool = False,
     ) -> None:
         channels, depths = SIZES[size]
-        super().__init__(num_classes, x_channels, preprocess, channels, embedding_dim, detach_ensemble)
-        self.architecture = f"gemini_mit_b{size}"
-        self.model_args |= {"fusion_heads": fusion_heads, "drop_path": drop_path}
+        super().__init__(num_classes, x_channels, preprocess, detach_ensemble)
+        self.add_decoder(SegFormerHead(channels, num_classes, embedding_dim, modality=""))
         rates = drop_rates(depths, drop_path)
         for i, width in enumerate(channels):
             embed = PairedPatchEmbed.mit(channels[i - 1] if i else 3, width, i + 1)
@@ -72,13 +72,13 @@ class GeminiMiT(StreamEnsemble):
             )
             for block in blocks:
                 _init_around_fusion(block)
-            setattr(self, f"stage{LEVELS[i]}", StreamLevel(width, blocks))
+            setattr(self, f"stage{LEVELS[i]}", StreamStage(width, blocks))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         out = []
         for i in LEVELS:
             tokens, size = getattr(self, f"embed{i}")(rgb, x)
-            level: StreamLevel = getattr(self, f"stage{i}")
+            level: StreamStage = getattr(self, f"stage{i}")
             for block in level.fusion.children():
                 tokens = block(*tokens, size)
             rgb, x = level(*tokens, size)
@@ -113,20 +113,19 @@ class GeminiSwin(StreamEnsemble):
         x_channels: int = 1,
         preprocess: Preprocess | None = None,
         embedding_dim: int = 256,
+        detach_ensemble: bool = False,
         fusion_heads: int = 8,
         drop_path: float = 0.2,
-        detach_ensemble: bool = False,
     ) -> None:
         first, depths, heads, window = SWINS[size]
         channels = tuple(first << i for i in range(4))
-        super().__init__(num_classes, x_channels, preprocess, channels, embedding_dim, detach_ensemble)
-        self.architecture = f"gemini_swin_{size}"
-        self.model_args |= {"fusion_heads": fusion_heads, "drop_path": drop_path}
+        super().__init__(num_classes, x_channels, preprocess, detach_ensemble)
+        self.add_decoder(SegFormerHead(channels, num_classes, embedding_dim, modality=""))
         self.embed2 = PairedPatchEmbed(nn.Conv2d(3, first, 4, stride=4))
         rates = drop_rates(depths, drop_path)
         for i, width in enumerate(channels):
             stage = SwinStage(width, heads[i], window, fusion_heads, rates[i])
-            setattr(self, f"stage{LEVELS[i]}", StreamLevel(width, stage))
+            setattr(self, f"stage{LEVELS[i]}", StreamStage(width, stage))
             if i < 3:
                 setattr(self, f"merge{LEVELS[i]}", PatchMerge(width))
 
@@ -138,7 +137,7 @@ class GeminiSwin(StreamEnsemble):
         both = torch.cat(tokens).unflatten(1, size)  # (2B, H, W, C)
         out = []
         for i in LEVELS:
-            level: StreamLevel = getattr(self, f"stage{i}")
+            level: StreamStage = getattr(self, f"stage{i}")
             both = level.fusion(both)
             size = (both.shape[1], both.shape[2])
             out.append(level(*both.flatten(1, 2).chunk(2), size))

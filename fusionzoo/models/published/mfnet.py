@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, max_pool2d
 
 from fusionzoo.models.base import FusionModel
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -89,17 +90,6 @@ class Join(nn.Module):
         return self.fused(torch.cat([rgb, x], dim=1))
 
 
-class MFLevel(nn.Module):
-    """Probes of one level; the first has no fusion."""
-
-    def __init__(self, rgb: int, x: int, join: bool) -> None:
-        super().__init__()
-        self.rgb = Probe(rgb, role="feature", modality="rgb", meaning="RGB encoder's feature at this level")
-        self.x = Probe(x, role="feature", modality="x", meaning="x encoder's feature at this level")
-        if join:
-            self.fusion = Join(rgb + x)
-
-
 class Decoder(nn.Module):
     """Nearest upsampling, addition of the joined skip, convolution; three times, and once more without a skip."""
 
@@ -139,25 +129,19 @@ class MFNet(FusionModel):
 
     def __init__(self, num_classes: int = 9, x_channels: int = 1, preprocess: Preprocess | None = None) -> None:
         super().__init__(num_classes, x_channels, preprocess or plain_thermal(x_channels))
-        self.architecture = "mfnet"
-        self.model_args = {"num_classes": num_classes, "x_channels": x_channels}
         self.rgb_encoder = Encoder(3, RGB_CHANNELS)
         self.x_encoder = Encoder(x_channels, X_CHANNELS)
         for i, (a, b) in enumerate(zip(RGB_CHANNELS, X_CHANNELS, strict=True), 1):
-            setattr(self, f"stage{i}", MFLevel(a, b, join=i > 1))
+            setattr(self, f"stage{i}", Stage(a, Join(a + b) if i > 1 else None, x_channels=b))
         self.decoder = Decoder(num_classes)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at the input size")
         if num_classes == len(CLASSES):
             self.set_classes(CLASSES)
 
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(2, 6)}
-
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         fused = []
         for i in range(1, 6):
-            level: MFLevel = getattr(self, f"stage{i}")
+            level: Stage = getattr(self, f"stage{i}")
             rgb, x = level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x))
             if i > 1:
                 fused.append(level.fusion(rgb, x))

@@ -29,7 +29,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._parts import drop_path, require_divisible, to_map, to_tokens
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._vmamba import trunc_init_
-from fusionzoo.models.two_stream import Level
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -175,21 +175,8 @@ class MultiMAE(FusionModel):
         require_divisible(width, 4, "parts of a position")
         for side in (height, breadth):
             require_divisible(side, PATCH, "pixels of a patch's side")
-        self.architecture = f"multimae_{size}"
-        self.model_args = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "width": width,
-            "depth": depth,
-            "heads": heads,
-            "image_size": [height, breadth],
-            "head_width": head_width,
-            "head_pixels": head_pixels,
-            "head_depth": head_depth,
-            "main_tasks": list(main_tasks),
-            "drop": drop,
-            "drop_missing": drop_missing,
-        }
+        self.model_args |= {"width": width, "depth": depth, "heads": heads, "head_width": head_width}
+        self.model_args |= {"image_size": [height, breadth]}
         self.drop_missing = drop_missing
         self.main_tasks = tuple(main_tasks)
         self.rgb_patches = PatchTokens(3, width, (height, breadth))
@@ -200,14 +187,10 @@ class MultiMAE(FusionModel):
         parts = min(4, depth)
         self._ends = {-(-depth * (i + 1) // parts): i + 2 for i in range(parts)}  # blocks so far -> level
         for level in range(1, parts + 2):
-            setattr(self, f"stage{level}", Level(width, None))
+            setattr(self, f"stage{level}", Stage(width, None))
         self.decoder = Decoder(width * len(main_tasks), head_width, head_pixels, head_depth, num_classes)
         trunc_init_(self)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x"} for i in (1, *self._ends.values())}
 
     def _on_grid(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
         if rgb is not None and x is None and self.drop_missing:
@@ -235,12 +218,12 @@ class MultiMAE(FusionModel):
                 maps = [to_map(t, size) for t in tokens[:, :-1].split(count, dim=1)]
                 if i < len(self.blocks):
                     tokens = self._watched(level, maps, tokens[:, -1:])
-        last: Level = getattr(self, f"stage{max(self._ends.values())}")
+        last: Stage = getattr(self, f"stage{max(self._ends.values())}")
         return [point(m) for point, m in zip((last.rgb, last.x), maps, strict=False)]
 
     def _watched(self, level: int, maps: Sequence[Tensor], rest: Tensor) -> Tensor:
         """The sequence [rgb; x; rest] after both maps have passed the probes of `level`."""
-        stage: Level = getattr(self, f"stage{level}")
+        stage: Stage = getattr(self, f"stage{level}")
         points = (stage.rgb, stage.x)[: len(maps)]
         return torch.cat([*(to_tokens(p(m)) for p, m in zip(points, maps, strict=True)), rest], dim=1)
 

@@ -120,8 +120,6 @@ class RedNet(TwoResNets):
             x_channels=x_channels,
             preprocess=preprocess,
         )
-        self.architecture = f"rednet_resnet{depth}"
-        self.model_args = {"num_classes": num_classes, "x_channels": x_channels}
         self.decoder = ResidualDecoder(self.channels, num_classes)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at the input size")
 

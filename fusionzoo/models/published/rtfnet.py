@@ -97,8 +97,6 @@ class RTFNet(TwoResNets):
             x_channels=x_channels,
             preprocess=preprocess or plain_thermal(x_channels),
         )
-        self.architecture = f"rtfnet_r{depth}"
-        self.model_args = {"num_classes": num_classes, "x_channels": x_channels}
         self.decoder = Decoder(self.channels[-1], num_classes)
         self.logits = Probe(num_classes, role="logits", modality="fused", low=0.0, meaning="class scores, rectified")
         if num_classes == len(CLASSES):

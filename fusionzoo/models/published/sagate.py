@@ -26,7 +26,7 @@ from torch.nn.functional import interpolate
 from fusionzoo.fusion.sagate import SAGate as Gate
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._resnet import BLOCKS, he_init_, pool
-from fusionzoo.models.two_stream import Level
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -165,11 +165,9 @@ class SAGate(FusionModel):
         shared_shortcut: bool = True,
     ) -> None:
         super().__init__(num_classes, x_channels, preprocess or imagenet_hha(x_channels))
-        self.architecture = f"sagate_resnet{depth}"
-        self.model_args = {"num_classes": num_classes, "x_channels": x_channels, "shared_shortcut": shared_shortcut}
         self.rgb_stem, self.x_stem = stem(3), stem(x_channels)
         he_init_(self)
-        self.stage1 = Level(CHANNELS[0], None)
+        self.stage1 = Stage(CHANNELS[0], None)
         for i, count in enumerate(BLOCKS[depth]):
             planes = 64 << i
             blocks = nn.ModuleList()
@@ -186,13 +184,9 @@ class SAGate(FusionModel):
                 )
             he_init_(blocks)
             setattr(self, f"layer{i + 1}", blocks)
-            setattr(self, f"stage{i + 2}", Level(4 * planes, Gate(4 * planes, level=i + 2)))
+            setattr(self, f"stage{i + 2}", Stage(4 * planes, Gate(4 * planes, level=i + 2)))
         self.decoder = Decoder(num_classes)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at the input size")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(2, 6)}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The merged maps of the four groups, strides 4, 8, 16, 16."""
@@ -201,7 +195,7 @@ class SAGate(FusionModel):
         for i in range(2, 6):
             for block in getattr(self, f"layer{i - 1}"):
                 rgb, x = block(rgb, x)
-            level: Level = getattr(self, f"stage{i}")
+            level: Stage = getattr(self, f"stage{i}")
             fused = level.fusion(level.rgb(rgb), level.x(x))
             rgb, x = fused.rgb, fused.x
             out.append(fused.fused)

@@ -34,7 +34,7 @@ from fusionzoo.fusion.sigma import Sigma as Fusion
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._vmamba import MapScan, Merge, ScanBlock, trunc_init_
 from fusionzoo.models.published.sagate import imagenet_hha
-from fusionzoo.models.two_stream import Level
+from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -198,13 +198,6 @@ class Sigma(FusionModel):
             raise InputError(f"x_channels is {x_channels}; Sigma's encoder is RGB's for x too: give 1 or 3")
         usual = single_channel() if x_channels == 1 else imagenet_hha(x_channels)
         super().__init__(num_classes, x_channels, preprocess or usual)
-        self.architecture = f"sigma_{size}"
-        self.model_args = {
-            "num_classes": num_classes,
-            "x_channels": x_channels,
-            "drop": drop,
-            "decoder_drop": decoder_drop,
-        }
         channels, blocks = SIZES[size]
         self.patches = nn.Conv2d(3, channels, 4, stride=4)
         self.patch_norm = nn.LayerNorm(channels)
@@ -218,12 +211,8 @@ class Sigma(FusionModel):
         self.decoder = Decoder(channels, num_classes, decoder_drop)
         trunc_init_(self)
         for i in range(4):
-            setattr(self, f"stage{i + 2}", Level(channels << i, Fusion(channels << i, level=i + 2)))
+            setattr(self, f"stage{i + 2}", Stage(channels << i, Fusion(channels << i, level=i + 2)))
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at the input size")
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        return {i: {"rgb": f"stage{i}.rgb", "x": f"stage{i}.x", "fused": f"stage{i}.fusion.fused"} for i in range(2, 6)}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The fused maps of the four stages, strides 4 to 32, (B, C, H, W) each."""
@@ -232,7 +221,7 @@ class Sigma(FusionModel):
         both = self.patch_norm(self.patches(torch.cat([rgb, x])).movedim(1, 3))  # one pass: (2B, H/4, W/4, C)
         out = []
         for i in range(1, 5):
-            level: Level = getattr(self, f"stage{i + 1}")
+            level: Stage = getattr(self, f"stage{i + 1}")
             first, second = getattr(self, f"layer{i}")(both).movedim(3, 1).chunk(2)
             both = torch.cat([level.rgb(first), level.x(second)]).movedim(1, 3)
             first, second = getattr(self, f"norm{i}")(both).movedim(3, 1).chunk(2)

@@ -19,7 +19,6 @@ channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -28,10 +27,12 @@ from torch import Tensor, nn
 from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion._parts import to_map, to_tokens
 from fusionzoo.fusion.token_exchange import ScoreNet, TokenFusionBlock
-from fusionzoo.models.published._ensemble import LEVELS, PairedPatchEmbed, StreamEnsemble, StreamLevel
+from fusionzoo.models.published._ensemble import LEVELS, PairedPatchEmbed, StreamEnsemble, StreamStage
 from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates, mit_init_
+from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
+from fusionzoo.probes.tape import probe
 from fusionzoo.registry import architectures
 
 __all__ = ["ExchangeStage", "TokenFusion"]
@@ -100,28 +101,27 @@ class TokenFusion(StreamEnsemble):
         x_channels: int = 1,
         preprocess: Preprocess | None = None,
         embedding_dim: int = 256,
+        detach_ensemble: bool = False,
         threshold: float = 0.02,
         drop_path: float = 0.1,
-        detach_ensemble: bool = False,
     ) -> None:
         channels, depths = SIZES[size]
-        super().__init__(num_classes, x_channels, preprocess, channels, embedding_dim, detach_ensemble)
-        self.architecture = f"tokenfusion_mit_b{size}"
-        self.model_args |= {"threshold": threshold, "drop_path": drop_path}
+        super().__init__(num_classes, x_channels, preprocess, detach_ensemble)
+        self.add_decoder(SegFormerHead(channels, num_classes, embedding_dim, modality=""))
         rates = drop_rates(depths, drop_path)
         for i, width in enumerate(channels):
             embed = PairedPatchEmbed.mit(channels[i - 1] if i else 3, width, i + 1)
             mit_init_(embed)
             setattr(self, f"embed{LEVELS[i]}", embed)
             stage = ExchangeStage(width, HEADS[i], REDUCTIONS[i], rates[i], threshold)
-            setattr(self, f"stage{LEVELS[i]}", StreamLevel(width, stage))
+            setattr(self, f"stage{LEVELS[i]}", StreamStage(width, stage))
 
     def features_and_masks(self, rgb: Tensor, x: Tensor) -> tuple[list[tuple[Tensor, Tensor]], list[Tokens]]:
         """(see `features`; the masks (B, N) of both streams in every block, first to last)."""
         features, masks = [], []
         for i in LEVELS:
             tokens, size = getattr(self, f"embed{i}")(rgb, x)
-            level: StreamLevel = getattr(self, f"stage{i}")
+            level: StreamStage = getattr(self, f"stage{i}")
             tokens, used = level.fusion(*tokens, size)
             rgb, x = level(*tokens, size)
             features.append((rgb, x))
@@ -133,27 +133,10 @@ class TokenFusion(StreamEnsemble):
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, sparsity: 1e-6 times the sum of |mask| over both streams, all blocks and tokens, a batch's mean)."""
-        seen: list[Tensor] = []
-        points = [m for m in self.modules() if isinstance(m, Masks)]
-        before = [(point, point.tap) for masks in points for point in (masks.rgb, masks.x)]
-        try:
-            for point, tap in before:
-                point.tap = _keep(seen, tap)
+        with probe(self, "*.masks.*", detach=False, clone=False, trace=True) as tape:
             logits, losses = super().losses(rgb, x, step=step)
-        finally:
-            for point, tap in before:
-                point.tap = tap
-        total = torch.stack([mask.float().abs().sum() for mask in seen]).sum()
+        total = torch.stack([mask.float().abs().sum() for mask in tape.values()]).sum()
         return logits, losses | {"sparsity": 1e-6 * total / logits.shape[0]}
-
-
-def _keep(seen: list[Tensor], before: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
-    def tap(value: Tensor) -> Tensor:
-        value = value if before is None else before(value)
-        seen.append(value)
-        return value
-
-    return tap
 
 
 for _size in SIZES:
