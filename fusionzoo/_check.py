@@ -21,7 +21,7 @@ from fusionzoo.dissect.engine import fitted
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.trace import trace as trace_effects
-from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.hub.files import RECORD
 from fusionzoo.hub.load import Checkpoint, resolve
@@ -238,7 +238,7 @@ def unlike(model: Any, data: Any, looked_at: int = 8) -> str | None:
     """One sentence where x of some of `looked_at` images, evenly spread, is far from what the weights saw; else None.
 
     Warns:
-        UserWarning: with that sentence.
+        FusionZooWarning: with that sentence.
     """
     n = len(data)
     chosen = sorted({i * n // looked_at for i in range(looked_at)}) if n else []
@@ -246,7 +246,7 @@ def unlike(model: Any, data: Any, looked_at: int = 8) -> str | None:
     if not found:
         return None
     text = f"{data.name}: of {len(chosen)} images looked at, {len(found)} are unlike the training data: {found[0]}"
-    warnings.warn(text, UserWarning, stacklevel=3)
+    warnings.warn(text, FusionZooWarning, stacklevel=3)
     return text
 
 

@@ -28,7 +28,7 @@ from fusionzoo.data.hha import Intrinsics
 from fusionzoo.data.images import resize_nearest
 from fusionzoo.data.inputs import Pair, folder_pairs, kind_given, name_of, rgb_tensor, x_tensor
 from fusionzoo.data.pair import read_pair
-from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.hub import from_pretrained
 from fusionzoo.models import FusionModel, predict_labels
@@ -126,7 +126,7 @@ def predict(model: Any, rgb: Any, x: Any = None, **options: Any) -> Any:
         CheckFailed: the checkpoint fails its verification, or the model's output is not finite.
 
     Warns:
-        UserWarning: x is unlike what the weights saw (once), or a large image is fed smaller.
+        FusionZooWarning: x is unlike what the weights saw (once), or a large image is fed smaller.
 
     >>> import fusionzoo
     >>> from fusionzoo.data import Planted
@@ -268,7 +268,7 @@ class Predictor:
         """One warning of a kind, however many images there are."""
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(text, UserWarning, stacklevel=2)
+            warnings.warn(text, FusionZooWarning, stacklevel=2)
 
 
 class _One:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["CheckFailed", "FusionZooError", "InputError", "UnknownNameError", "closest", "unknown"]
+__all__ = ["CheckFailed", "FusionZooError", "FusionZooWarning", "InputError", "UnknownNameError", "closest", "unknown"]
 
 
 class FusionZooError(Exception):
@@ -42,6 +42,10 @@ class CheckFailed(FusionZooError, ValueError):
     """A verification was carried out and failed (checksum, strict keys, finite weights, fingerprint, ...)."""
 
     exit_status = 1
+
+
+class FusionZooWarning(UserWarning):
+    """What a function of fusionzoo tells its caller, who goes on: one line for a person."""
 
 
 def closest(name: str, names: Iterable[str], n: int = 3) -> list[str]:

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 import fusionzoo
+from fusionzoo.errors import FusionZooWarning
 
 ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
@@ -219,7 +220,8 @@ def test_the_linter_runs_all_three(tmp_path):
     [
         ("old call", DeprecationWarning, "fusionzoo.models.stages", True),
         ("old call", FutureWarning, "fusionzoo", True),
-        ("odd input", UserWarning, "tests.train.test_loop", True),
+        ("odd input", FusionZooWarning, "tests.train.test_loop", True),
+        ("odd input", UserWarning, "tests.train.test_loop", False),  # torch speaks so of our tests
         ("x has moved: import it from y", FutureWarning, "somebody", True),
         ("old call", DeprecationWarning, "torch.nn.functional", False),
         ("old call", FutureWarning, "tests.metrics.test_units", False),

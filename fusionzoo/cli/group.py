@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from fusionzoo import __version__
-from fusionzoo.errors import FusionZooError, closest
+from fusionzoo.errors import FusionZooError, FusionZooWarning, closest
 
 __all__ = ["COMMANDS", "main", "one_line", "status_of"]
 
@@ -84,6 +84,7 @@ class _Group(click.Group):
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("default", category=UserWarning, module="fusionzoo")  # never an error here
+                warnings.filterwarnings("default", category=FusionZooWarning)
                 if not debug:
                     warnings.showwarning = _show_warning
                 returned = super().main(args, prog_name or "fusionzoo", standalone_mode=False, **extra)

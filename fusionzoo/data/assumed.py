@@ -12,7 +12,7 @@ from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.images import read_label
 from fusionzoo.data.layout import Layout
 from fusionzoo.data.settings import Settings
-from fusionzoo.errors import InputError
+from fusionzoo.errors import FusionZooWarning, InputError
 
 __all__ = ["assume"]
 
@@ -53,7 +53,7 @@ def assume(layout: Layout, num_classes: int | None = None, labels: bool = True) 
     warnings.warn(
         f"{layout.root} has no dataset.toml: assumed that {'; '.join(said)}. Write it to say otherwise:"
         f" {_command(layout, draft)}",
-        UserWarning,
+        FusionZooWarning,
         stacklevel=3,
     )
     return Settings(layout.root.resolve().name, names, ignore, x_kind=kind)

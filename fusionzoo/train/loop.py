@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.data import WithTransform, collate, train_transform
-from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.files import CONFIG, WEIGHTS
 from fusionzoo.models import FusionModel
@@ -70,7 +70,7 @@ def finetune(
         InputError: settings that do not fit the data or the model, `out` in use, a state of other settings, a loss that
             is not finite. What was kept of a run until then stays loadable, and the run can be resumed.
     """
-    out, say = Path(out), note or partial(warnings.warn, category=UserWarning, stacklevel=2)
+    out, say = Path(out), note or partial(warnings.warn, category=FusionZooWarning, stacklevel=2)
     _check_folder(out, resume)
     where = pick_device(device)
     torch.manual_seed(settings.seed)

@@ -12,7 +12,7 @@ from fusionzoo.fusion.dformerv2 import GeometryAttention, GeometryPrior
 
 
 def test_geometry_bias_by_hand() -> None:
-    prior = GeometryPrior(16, 2, start=2, spread=4)
+    prior = GeometryPrior(16, 2, start=2, spread=4).requires_grad_(False)
     assert prior.decay.tolist() == pytest.approx([math.log(1 - 2**-2), math.log(1 - 2**-4)])
     assert prior.angle[::2].tolist() == pytest.approx([1, 10000 ** (-1 / 3), 10000 ** (-2 / 3), 1e-4])
     with torch.no_grad():
