@@ -16,8 +16,8 @@ from typing import Any
 
 from fusionzoo.data import as_kind, parse_spec
 from fusionzoo.dissect import Dissection, dissect
+from fusionzoo.dissect.conditions import fitted
 from fusionzoo.dissect.effects import Effects
-from fusionzoo.dissect.engine import fitted
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.trace import trace as trace_effects

@@ -153,7 +153,7 @@ def _write(result: CheckResult, folder: Path) -> None:
 
 def _evolution(names: list[str], dissected: list[Dissection], out: str | None, quiet: bool) -> None:
     """The curves over the checkpoints: as text, and in `out` as evolution.json and evolution.html."""
-    from fusionzoo.dissect.evolve import collect
+    from fusionzoo.dissect.evolution import collect
     from fusionzoo.files import atomic_write
     from fusionzoo.report import evolution
 

@@ -6,8 +6,8 @@ import inspect
 import sys
 from types import ModuleType
 
-from fusionzoo.dissect.engine import dissect
-from fusionzoo.dissect.evolve import dissect_checkpoints
+from fusionzoo.dissect.dissection import dissect
+from fusionzoo.dissect.evolution import dissect_checkpoints
 from fusionzoo.dissect.results import Dissection, Evolution
 
 __all__ = ["Dissection", "Evolution", "dissect", "dissect_checkpoints"]

@@ -15,15 +15,16 @@ True
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fusionzoo.dissect.plain import FORMAT_VERSION, plain, read, versioned, write_atomic
+from fusionzoo.files import atomic_write, dump_json, read_json
+from fusionzoo.schema import encode, versioned
 
 __all__ = [
     "ERRORS",
+    "FORMAT_VERSION",
     "ClassTrace",
     "Curve",
     "Effects",
@@ -32,6 +33,7 @@ __all__ = [
     "Robustness",
     "Scores",
     "Setting",
+    "Stored",
     "Trace",
     "TraceRow",
 ]
@@ -39,15 +41,18 @@ __all__ = [
 ERRORS = 3.0
 """An effect counts when it is larger than this many standard errors."""
 
-S = TypeVar("S", bound="_Stored")
+FORMAT_VERSION = 1
+MAX_BYTES = 1 << 30
+
+S = TypeVar("S", bound="Stored")
 
 
-class _Stored:
-    """`to_dict`, `from_dict`, `save` and `load` of the results that stand alone."""
+class Stored:
+    """`to_dict`, `from_dict`, `save` and `load` of a result; dataclasses with a `format_version` inherit it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinities become null."""
-        values: dict[str, Any] = plain(self)
+        values: dict[str, Any] = encode(self, nan_to_none=True)
         return {"format_version": values.pop("format_version"), **values}
 
     @classmethod
@@ -55,18 +60,18 @@ class _Stored:
         """Inverse of `to_dict`.
 
         Raises:
-            InputError: another format version, an unknown or missing key, or a value of another type, with its place.
+            InputError: another format version, an unknown or missing field, or a value of another type, with its place.
         """
-        return versioned(cls, values, cls.__name__.lower())
+        return versioned(cls, values, cls.__name__.lower(), FORMAT_VERSION)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes JSON, all or nothing."""
-        write_atomic(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
+        """Writes JSON, all or nothing: the old file stays whole until the new one is complete."""
+        atomic_write(path, dump_json(self.to_dict(), indent=1))
 
     @classmethod
     def load(cls: type[S], path: str | os.PathLike[str]) -> S:
         """Reads what `save` wrote. InputError for a missing file, text that is not JSON, or another schema."""
-        return cls.from_dict(read(path))
+        return cls.from_dict(read_json(path, MAX_BYTES))
 
 
 @dataclass
@@ -198,7 +203,7 @@ class ClassTrace:
 
 
 @dataclass
-class Trace(_Stored):
+class Trace(Stored):
     """The result of causal tracing.
 
     Args:
@@ -281,7 +286,7 @@ class Failures:
 
 
 @dataclass
-class Robustness(_Stored):
+class Robustness(Stored):
     """Missing-modality and corruption curves, and the summaries of the failure protocols."""
 
     setting: Setting
@@ -292,7 +297,7 @@ class Robustness(_Stored):
 
 
 @dataclass
-class Effects(_Stored):
+class Effects(Stored):
     """What interventions and corruptions do to one model on one data set, as far as it was measured."""
 
     trace: Trace | None = None

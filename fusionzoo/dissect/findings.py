@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 
+from fusionzoo.dissect.effects import Curve, Effects, Rest, Robustness, Trace
 from fusionzoo.dissect.results import FEWEST, Dissection, Drop, Level
+from fusionzoo.dissect.words import (
+    ERRORS,
+    RECOGNISED,
+    Finding,
+    apart,
+    at_stages,
+    measured,
+    modality,
+    points,
+    real,
+    words,
+)
 
-__all__ = ["Finding", "findings", "words"]
+__all__ = ["Finding", "effect_findings", "findings"]
 
 ABSENT = {
     "mean": "its mean",
@@ -22,14 +34,8 @@ ABSENT = {
     "blur": "a blurred copy of itself",
 }
 """What stands for an absent modality, in words."""
-ERRORS = 3.0
-"""A difference counts when it is larger than this many standard errors ..."""
-LEAST = 0.005
-"""... and larger than this (half a point of mIoU)."""
 ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8
 """A class comes from one modality alone when it keeps 90 % of its IoU without the other and loses 80 % without it."""
-RECOGNISED = 0.4
-"""Below this IoU a class is not recognised well enough to say from what: guessing between two reaches a third."""
 LEARNT = 0.1
 """Concepts with a lower IoU are not worth a word."""
 CLEARLY = 2.0
@@ -38,21 +44,10 @@ ONLY = 3.0
 """Only one stream encodes a concept when its IoU there is three times that of the other stream."""
 SATURATED = 0.5
 """Share of values at the declared bounds from which a probe is called saturated."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence. `level`: "info", "warn" (look at this) or "fail" (the check failed)."""
-
-    level: str
-    text: str
-
-    def __post_init__(self) -> None:
-        if self.level not in ("info", "warn", "fail"):
-            raise ValueError(f"level {self.level!r} is not info, warn or fail")
-
-    def to_dict(self) -> dict[str, str]:
-        return asdict(self)
+PLACES = 3
+"""So many levels are named, those with the largest effect."""
+HALF = 0.5
+"""A corruption is dangerous from the severity on at which this share of the clean mIoU is lost."""
 
 
 def findings(d: Dissection) -> list[Finding]:
@@ -63,7 +58,7 @@ def findings(d: Dissection) -> list[Finding]:
         _planted(d),
         _adds(d),
         _contribution(d),
-        _effects(d),
+        effect_findings(d.effects, _called(d, "x")),
         _streams(d),
         _matters(d),
         _agreement(d),
@@ -75,35 +70,8 @@ def findings(d: Dissection) -> list[Finding]:
     return [finding for part in parts for finding in part]
 
 
-def words(names: Iterable[str], most: int = 6) -> str:
-    """A list for a sentence.
-
-    >>> words(["a", "b", "c"]), words("abcdefgh", 3)
-    ('a, b and c', 'a, b, c and 5 more')
-    """
-    items = list(names)
-    if len(items) > most:
-        return ", ".join(items[:most]) + f" and {len(items) - most} more"
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + f" and {items[-1]}"
-
-
-def points(value: float) -> str:
-    """A fraction in points with one decimal."""
-    return f"{100 * value:.1f}".replace("-0.0", "0.0")
-
-
-def modality(d: Dissection, stream: str) -> str:
-    """How a modality is called in a sentence."""
-    return "colour" if stream == "rgb" else (d.model.modalities[1] if len(d.model.modalities) > 1 else "x")
-
-
-def _real(value: float | None, error: float | None, least: float = LEAST) -> bool:
-    """Whether a difference is above its error; without a known error nothing is."""
-    return value is not None and error is not None and value > max(ERRORS * error, least)
-
-
-def _at_stages(levels: Sequence[int]) -> str:
-    return ("stage " if len(levels) == 1 else "stages ") + words(map(str, levels))
+def _called(d: Dissection, stream: str) -> str:
+    return modality(d.model.modalities, stream)
 
 
 # ---------------------------------------------------------------------------------------------------------- the answer
@@ -125,9 +93,9 @@ def _answer(d: Dissection) -> list[Finding]:
     drops = _drops(d)
     if len(drops) < 2:
         return []
-    name = {s: modality(d, s) for s in drops}
+    name = {s: _called(d, s) for s in drops}
     unread = [s for s, drop in drops.items() if _unread(d, drop, s)]
-    used = [s for s, drop in drops.items() if _real(drop.miou, drop.miou_error)]
+    used = [s for s, drop in drops.items() if real(drop.miou, drop.miou_error)]
     if unread:
         reads = next(s for s in drops if s not in unread) if len(unread) == 1 else None
         text = f"The model reads {name[reads]} only." if reads else "The model reads neither modality."
@@ -174,14 +142,14 @@ def _adds(d: Dissection) -> list[Finding]:
         return []
     found = []
     for stream, drop in _drops(d).items():
-        without, name = d.segmentation[f"no_{stream}"].miou, modality(d, stream)
+        without, name = d.segmentation[f"no_{stream}"].miou, _called(d, stream)
         if without is None or drop.miou is None or _unread(d, drop, stream):
             continue
         verb = "adds" if drop.miou >= 0 else "takes away"
         text = (
             f"{name} {verb} {points(abs(drop.miou))} points (both {points(both.miou)}, without {name} {points(without)}"
         )
-        level = "info" if drop.miou >= 0 or not _real(-drop.miou, drop.miou_error) else "warn"
+        level = "info" if drop.miou >= 0 or not real(-drop.miou, drop.miou_error) else "warn"
         found.append(Finding(level, f"{text}; an absent modality is replaced by {ABSENT[d.protocol.absence]})"))
     return found or [Finding("info", f"mIoU {points(both.miou)}")]
 
@@ -192,38 +160,24 @@ def _contribution(d: Dissection) -> list[Finding]:
     if made is None or any(_unread(d, drop, s) for s, drop in drops.items()):
         return []
     found, total = [], sum(e.miou or 0.0 for e in made.shapley.values())
-    if all(_real(e.miou, e.miou_error) for e in made.shapley.values()):
-        parts = words(f"{modality(d, s)} {_measured(e.miou, e.miou_error)}" for s, e in made.shapley.items())
-        shares = words(f"{100 * (e.miou or 0.0) / total:.0f} % {modality(d, s)}" for s, e in made.shapley.items())
+    if all(real(e.miou, e.miou_error) for e in made.shapley.values()):
+        parts = words(f"{_called(d, s)} {measured(e.miou, e.miou_error)}" for s, e in made.shapley.items())
+        shares = words(f"{100 * (e.miou or 0.0) / total:.0f} % {_called(d, s)}" for s, e in made.shapley.items())
         text = f"contribution (Shapley values, with and without each): {parts} points, so {shares}"
         alone = [made.values.get(s) for s in ("rgb", "x")]
-        if not _apart(*[(e.miou, e.miou_error) if e is not None else (None, None) for e in alone]):
+        if not apart(*[(e.miou, e.miou_error) if e is not None else (None, None) for e in alone]):
             text += "; which gives more is within the error"
         found.append(Finding("info", text))
     value, error = made.interaction.miou, made.interaction.miou_error
     if value is None or error is None:
         return found
-    if _real(abs(value), error):
+    if real(abs(value), error):
         how = "help each other (synergy)" if value > 0 else "give much of the same (redundancy)"
         more = "more" if value > 0 else "less"
-        text = f"the modalities {how}: together {_measured(abs(value), error)} points {more} than the two by themselves"
+        text = f"the modalities {how}: together {measured(abs(value), error)} points {more} than the two by themselves"
     else:
-        text = f"neither synergy nor redundancy is measurable: interaction {_measured(value, error)} points"
+        text = f"neither synergy nor redundancy is measurable: interaction {measured(value, error)} points"
     return [*found, Finding("info", text)]
-
-
-def _measured(value: float | None, error: float | None) -> str:
-    """Points with their error."""
-    return points(value or 0.0) + ("" if error is None else f" +- {points(error)}")
-
-
-def _apart(*pair: tuple[float | None, float | None]) -> bool:
-    """Whether two values with errors differ by more than ERRORS times both errors together: that allows for any
-    correlation between them. Nothing differs without a known error."""
-    (a, first), (b, second) = pair
-    if a is None or b is None or first is None or second is None:
-        return False
-    return abs(a - b) > ERRORS * (first + second)
 
 
 def _planted(d: Dissection) -> list[Finding]:
@@ -251,10 +205,81 @@ def _planted(d: Dissection) -> list[Finding]:
 _KINDS = {"rgb": "colour-only concepts", "x": "depth-only", "both": "visible in both"}
 
 
-def _effects(d: Dissection) -> list[Finding]:
-    from fusionzoo.dissect.effect_findings import effect_findings  # which builds on this module
+def effect_findings(effects: Effects | None, x: str = "x") -> list[Finding]:
+    """What the interventions and corruptions say, the answer first; `x` is how the second modality is called.
 
-    return effect_findings(d.effects, modality(d, "x"))
+    >>> effect_findings(None)
+    []
+    """
+    if effects is None:
+        return []
+    said = [] if effects.trace is None else _trace(effects.trace, x)
+    return said if effects.robustness is None else said + _robustness(effects.robustness, x)
+
+
+def _named(stream: str, x: str) -> str:
+    return "colour" if stream == "rgb" else x
+
+
+def _trace(found: Trace, x: str) -> list[Finding]:
+    said = []
+    top = [r for r in found.ranking if r.signal and r.effect > 0][:PLACES]
+    if top:
+        said.append(
+            f"the prediction rests most on {words(_place(r, x) for r in top)}: points of mIoU lost when ablated"
+        )
+    elif any(r.effect_error is not None for r in found.ranking):
+        said.append("no level of either modality matters measurably by itself")
+    for missing in ("rgb", "x"):
+        back = [r for r in found.restored if r.stream == missing and r.signal and r.share is not None and r.effect > 0]
+        if back:
+            listed = words(f"stage {r.level} ({100 * (r.share or 0):.0f} %)" for r in back[:PLACES])
+            said.append(f"without {_named(missing, x)}, its clean feature brings most back at {listed} of the loss")
+    for stream in ("rgb", "x"):
+        names = [
+            repr(c.name) for c in found.classes if c.rests_on == stream and c.iou is not None and c.iou >= RECOGNISED
+        ]
+        if names:
+            said.append(f"{words(names)} rest{'s' if len(names) == 1 else ''} more on {_named(stream, x)}")
+    out = [Finding("info", f"causal tracing: {text}") for text in said]
+    if found.found is not None:
+        text = "every recognised class that one modality alone shows rests on it"
+        wrong = [repr(c.name) for c in found.classes if c.kind in ("rgb", "x") and c.rests_on not in ("", c.kind)]
+        text = text if found.found else f"{words(wrong)} show in one modality but do not rest on it"
+        out.append(Finding("info" if found.found else "warn", f"causal tracing against the planted truth: {text}"))
+    return out
+
+
+def _place(r: Rest, x: str) -> str:
+    error = "" if r.effect_error is None else f" +- {points(r.effect_error)}"
+    return f"{_named(r.stream, x)} at stage {r.level} ({points(r.effect)}{error})"
+
+
+def _robustness(found: Robustness, x: str) -> list[Finding]:
+    known = [c for c in found.curves if c.kept is not None]
+    said = []
+    if known:
+        worst = min(known, key=lambda c: c.kept or 0.0)
+        kept = f"{100 * (worst.kept or 0):.0f} % of its mIoU, averaged over the severities"
+        said.append(f"it keeps least under {worst.corruption}: {kept}")
+    fatal = [(c, s) for c in known for s in [_half(c)] if s is not None and c.unit != "probability"]
+    if fatal:
+        listed = words(f"{c.corruption} of {s:g} ({c.unit})" for c, s in fatal)
+        said.append(f"half of its mIoU is lost from {listed} on")
+    for f in found.failures:
+        if f.name == "EMM" and f.expected[-1] is not None and found.clean.miou is not None:
+            said.append(
+                f"expected mIoU {points(f.expected[-1])} instead of {points(found.clean.miou)} when colour and {x} each"
+                f" fail with probability {f.probability[-1]:g}"
+            )
+    return [Finding("info", f"robustness: {text}") for text in said]
+
+
+def _half(curve: Curve) -> float | None:
+    """The first severity at which half of the clean mIoU is lost."""
+    clean = curve.miou[0]
+    pairs = zip(curve.severities, curve.miou, strict=True)
+    return next((s for s, v in pairs if clean and v is not None and v <= (1 - HALF) * clean), None)
 
 
 # ------------------------------------------------------------------------------------------------------------ evidence
@@ -272,15 +297,15 @@ def _streams(d: Dissection) -> list[Finding]:
         if rows:
             values = words([points(v.value or 0) for _, v in rows])
             floors = words([points(v.floor or 0) for _, v in rows])
-            at = _at_stages([level for level, _ in rows])
+            at = at_stages([level for level, _ in rows])
             found.append(Finding("info", f"at {at} {text}: semantic variance {values} points, noise floor {floors}"))
     if same:
         text = "no difference between the streams is measurable (semantic variance at its noise floor)"
-        found.append(Finding("info", f"at {_at_stages(same)} {text}"))
+        found.append(Finding("info", f"at {at_stages(same)} {text}"))
     cka = [(row.level, row.cka.gap.unbiased) for row in d.levels if row.cka.gap and row.cka.gap.unbiased is not None]
     if len(cka) > 1:
         (first, a), (last, b) = cka[0], cka[-1]
-        text = f"colour and {modality(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
+        text = f"colour and {_called(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
         found.append(Finding("info", f"{text} (unbiased, images as samples)"))
     return found
 
@@ -295,13 +320,13 @@ def _matters(d: Dissection) -> list[Finding]:
         if len(known) < 2:
             continue
         best = max(known, key=lambda row: row[1])
-        alike = [row for row in known if not _apart(best[1:], row[1:])]
-        if len(alike) == len(known) or not _real(best[1], best[2]):
+        alike = [row for row in known if not apart(best[1:], row[1:])]
+        if len(alike) == len(known) or not real(best[1], best[2]):
             continue
         percent = words(f"{100 * value:.0f} %" for _, value, _ in alike)
         low = min(known, key=lambda row: row[1])
         text = (
-            f"{modality(d, stream)} shapes the fused features most at {_at_stages([level for level, _, _ in alike])}:"
+            f"{_called(d, stream)} shapes the fused features most at {at_stages([level for level, _, _ in alike])}:"
             f" {percent} of their variance comes from it alone (least at stage {low[0]}, {100 * low[1]:.0f} %)"
         )
         found.append(Finding("info", text))
@@ -316,7 +341,7 @@ def _agreement(d: Dissection) -> list[Finding]:
     row, best = max(rows, key=lambda pair: _mean_iou(pair[0]))
     parts = [f"{words(map(repr, best.consistent))} in both streams alike (consistent)"] if best.consistent else []
     for stream, names in (("rgb", best.rgb), ("x", best.x)):
-        parts += [f"{words(map(repr, names))} specific to {modality(d, stream)}"] if names else []
+        parts += [f"{words(map(repr, names))} specific to {_called(d, stream)}"] if names else []
     found = [Finding("info", f"encoded at stage {row.level}: {'; '.join(parts)}")] if parts else []
     if best.gained or best.lost:
         gains = [f"gains {words(map(repr, best.gained))}"] if best.gained else []
@@ -366,7 +391,7 @@ def _classes(d: Dissection) -> list[Finding]:
     found = []
     for s, names in alone.items():
         if names:
-            this, other = modality(d, s), modality(d, "x" if s == "rgb" else "rgb")
+            this, other = _called(d, s), _called(d, "x" if s == "rgb" else "rgb")
             text = f"{words(names)} come{'' if len(names) > 1 else 's'} from {this} alone"
             found.append(Finding("info", f"{text}: keeps nine tenths of its IoU without {other}, lost without {this}"))
     if needed:
@@ -377,16 +402,16 @@ def _classes(d: Dissection) -> list[Finding]:
 
 def _class_loss(drop: Drop, k: int) -> tuple[float, bool] | None:
     value, error = drop.iou[k], drop.iou_error[k]
-    return None if value is None else (value, _real(value, error))
+    return None if value is None else (value, real(value, error))
 
 
 def _gains(d: Dissection, drop: Drop) -> list[Finding]:
-    sure = [(v, d.data.class_names[k]) for k, v in enumerate(drop.iou) if v is not None and _real(v, drop.iou_error[k])]
+    sure = [(v, d.data.class_names[k]) for k, v in enumerate(drop.iou) if v is not None and real(v, drop.iou_error[k])]
     best = sorted(sure, reverse=True)[:3]
     if not best:
         return []
     listed = words(f"{name!r} ({points(value)})" for value, name in best)
-    return [Finding("info", f"{modality(d, 'x')} helps most with {listed} (points of class IoU)")]
+    return [Finding("info", f"{_called(d, 'x')} helps most with {listed} (points of class IoU)")]
 
 
 def _best(levels: Sequence[Level], stream: str, k: int) -> tuple[float, float] | None:
@@ -417,7 +442,8 @@ def _encoded(d: Dissection) -> list[Finding]:
                 only[s].append(f"{name!r} ({points(mine[0])} against {points(theirs[0])})")
     return [
         Finding(
-            "info", f"only the {modality(d, s)} stream encodes {words(names)}: concept IoU, best level of each stream"
+            "info",
+            f"only the {_called(d, s)} stream encodes {words(names)}: concept IoU, best level of each stream",
         )
         for s, names in only.items()
         if names
@@ -435,7 +461,7 @@ def _fused(d: Dissection) -> list[Finding]:
             if abs(values["rgb"] - values["x"]) > floor:
                 near[min(values, key=lambda s: values[s])].append(row.level)
     return [
-        Finding("info", f"at {_at_stages(at)} the fused features encode concepts more like {modality(d, s)}")
+        Finding("info", f"at {at_stages(at)} the fused features encode concepts more like {_called(d, s)}")
         for s, at in near.items()
         if at
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fusionzoo.dissect.feed import unwrapped
+from fusionzoo.dissect.conditions import unwrapped
 from fusionzoo.errors import InputError
 from fusionzoo.probes import probe_points, select
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fusionzoo.data import WithGeometry
 from fusionzoo.data.geometry import GEOMETRY
-from fusionzoo.dissect.tally import Settings
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import concept_masks
+from fusionzoo.metrics.concepts.masks import grid_masks
 
 __all__ = ["SOURCES", "Source", "concept_data", "plain_data"]
 
@@ -65,19 +64,28 @@ class Source:
         batch: as `fusionzoo.data.collate` makes it; with `masks`, a list of bool (K, H, W), and `masks_valid`, of bool
             (H, W), where the concepts are not the labels.
         device: of the features.
+        num_classes, ignore_index: of the labels.
+        concepts: number of masks; None: the classes are the concepts.
     """
 
-    def __init__(self, batch: dict[str, Any], settings: Settings, device: torch.device) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        batch: dict[str, Any],
+        device: torch.device,
+        num_classes: int,
+        ignore_index: int = 255,
+        concepts: int | None = None,
+    ) -> None:
+        self.num_classes, self.ignore_index = num_classes, ignore_index
         self.label: Tensor = batch["label"].to(device)
         self.masks: Tensor | None = None
-        if settings.concepts is not None and "masks" in batch:
+        if concepts is not None and "masks" in batch:
             self.masks = torch.stack([torch.as_tensor(m) for m in batch["masks"]]).to(device)
             self.valid = torch.stack([torch.as_tensor(v) for v in batch["masks_valid"]]).to(device)
-            if self.masks.shape[1] != settings.concepts or self.masks.dtype != torch.bool:
+            if self.masks.shape[1] != concepts or self.masks.dtype != torch.bool:
                 raise InputError(
                     f"masks of {batch['id'][0]} are {self.masks.dtype} {tuple(self.masks.shape[1:])}, wanted bool"
-                    f" ({settings.concepts}, H, W)"
+                    f" ({concepts}, H, W)"
                 )
         self._made: dict[tuple[str, tuple[int, int]], tuple[Tensor, Tensor]] = {}
 
@@ -91,28 +99,9 @@ class Source:
         if mode == "area" and any(a > b for a, b in zip(size, fine, strict=True)):
             mode = "nearest"  # maps finer than the masks: each cell lies within one pixel
         if (mode, size) not in self._made:
-            s = self.settings
-            made = (
-                concept_masks(self.label, s.num_classes, size, s.ignore_index, mode)
+            self._made[mode, size] = (
+                concept_masks(self.label, self.num_classes, size, self.ignore_index, mode)
                 if self.masks is None
-                else _on_grid(self.masks, self.valid, size, mode)
+                else grid_masks(self.masks, size, self.valid, mode)
             )
-            self._made[mode, size] = made
         return self._made[mode, size]
-
-
-def _on_grid(masks: Tensor, valid: Tensor, size: tuple[int, int], mode: str) -> tuple[Tensor, Tensor]:
-    """As `concept_masks`, of masks that may overlap.
-
-    >>> masks = torch.tensor([[[[True, False], [True, True]]]])
-    >>> shares, known = _on_grid(masks, torch.tensor([[[True, True], [True, False]]]), (1, 1), "area")
-    >>> shares.item(), known.item()
-    (0.5, 0.75)
-    """
-    masks = masks & valid[:, None]
-    if mode == "area":
-        return F.adaptive_avg_pool2d(masks.float(), size), F.adaptive_avg_pool2d(valid.float(), size)
-    height, width = masks.shape[-2:]
-    y = ((torch.arange(size[0], device=masks.device) + 0.5) * height / size[0]).long()[:, None]
-    x = ((torch.arange(size[1], device=masks.device) + 0.5) * width / size[1]).long()
-    return masks[..., y, x], valid[..., y, x]

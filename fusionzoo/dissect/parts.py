@@ -95,7 +95,7 @@ class CommonalityShares:
 class ConceptAgreement:
     """Which concepts the two streams of a level share; each in one list at most.
 
-    The rule is in `fusionzoo.dissect.agree`.
+    The rule is in `fusionzoo.dissect.measures.specificity`.
 
     Attributes:
         consistent: encoded by both streams alike. (A concept that no held-out image shows is in no list.)

@@ -10,13 +10,10 @@ every older file of that version still loads; a field that changes its meaning r
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from fusionzoo.dissect.effects import Effects
+from fusionzoo.dissect.effects import FORMAT_VERSION, Effects, Stored
 from fusionzoo.dissect.parts import (
     CKAValue,
     CKAViews,
@@ -29,7 +26,6 @@ from fusionzoo.dissect.parts import (
     PairSimilarity,
     ProbeHealth,
 )
-from fusionzoo.dissect.plain import FORMAT_VERSION, plain, read, versioned, write_atomic
 
 __all__ = [
     "FEWEST",
@@ -58,7 +54,6 @@ __all__ = [
     "Protocol",
     "Segmentation",
     "Variance",
-    "write_atomic",
 ]
 
 FEWEST = 4
@@ -92,7 +87,7 @@ class DataInfo:
 
 @dataclass
 class Protocol:
-    """How the numbers were made. `absence`: what stands for a missing modality (`fusionzoo.dissect.absence`).
+    """How the numbers were made. `absence`: what stands for a missing modality (`fusionzoo.dissect.conditions`).
 
     `tau`: share of activations above the binarisation threshold, None for raw activations. `grid`: (H, W) at which
     concept masks are compared, None without concepts. `block`: neighbouring images that stay together when halves and
@@ -244,14 +239,14 @@ class PlantedRow:
 
 @dataclass
 class Planted:
-    """Whether the dissection finds what was planted; the rule is in `fusionzoo.dissect.summary.planted_table`."""
+    """Whether the dissection finds what was planted; the rule is in `fusionzoo.dissect.measures.planted`."""
 
     rows: list[PlantedRow]
     found: bool
 
 
 @dataclass
-class Dissection:
+class Dissection(Stored):
     """The whole result of `fusionzoo.dissect`.
 
     `concept_names` are the rows of every concept table; empty: the class names. `effects`: what causal tracing and
@@ -270,7 +265,7 @@ class Dissection:
     >>> Dissection.from_dict(bad)
     Traceback (most recent call last):
     ...
-    fusionzoo.errors.InputError: dissection: unknown key 'levles'; did you mean 'levels'?
+    fusionzoo.errors.InputError: dissection: unknown field 'levles'; did you mean 'levels'?
     """
 
     model: ModelInfo
@@ -289,29 +284,6 @@ class Dissection:
     def over_levels(self) -> dict[str, list[Measured]]:
         """Each of `Level.numbers` as a curve over `levels`."""
         return _curves([level.numbers() for level in self.levels])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; NaN and infinities become null."""
-        values: dict[str, Any] = plain(self)
-        return {"format_version": values.pop("format_version"), **values}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Dissection:
-        """Inverse of `to_dict`.
-
-        Raises:
-            InputError: another format version, an unknown or missing key, or a value of another type, with its place.
-        """
-        return versioned(cls, values, "dissection")
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes JSON atomically: the old file stays whole until the new one is complete."""
-        write_atomic(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Dissection:
-        """Reads what `save` wrote. InputError for a missing file, text that is not JSON, or another schema."""
-        return cls.from_dict(read(path))
 
 
 @dataclass
@@ -332,7 +304,7 @@ class Checkpoint:
 
 
 @dataclass
-class Evolution:
+class Evolution(Stored):
     """How one model changes over its training: checkpoints in the order of training, on the same images.
 
     `curve` gives one number over the checkpoints:
@@ -358,25 +330,6 @@ class Evolution:
     def curve(self, number: Callable[[Checkpoint], float | None]) -> list[float | None]:
         """`number` of every checkpoint, in their order."""
         return [number(checkpoint) for checkpoint in self.checkpoints]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; NaN and infinities become null."""
-        values: dict[str, Any] = plain(self)
-        return {"format_version": values.pop("format_version"), **values}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Evolution:
-        """Inverse of `to_dict`, as strict as `Dissection.from_dict`."""
-        return versioned(cls, values, "evolution")
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes JSON atomically."""
-        write_atomic(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode() + b"\n")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Evolution:
-        """Reads what `save` wrote."""
-        return cls.from_dict(read(path))
 
 
 def _curves(rows: Sequence[dict[str, Measured]]) -> dict[str, list[Measured]]:

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,17 +33,18 @@ from torch import Tensor, nn
 from fusionzoo.data import collate
 from fusionzoo.data.corrupt import CORRUPTIONS, check_severity, corrupt, severities
 from fusionzoo.data.validate import checked
+from fusionzoo.dissect.capture import lend
+from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, normalised
 from fusionzoo.dissect.effects import Curve, Failures, Robustness, Setting
-from fusionzoo.dissect.engine import chosen_images, evaluating, fitted
-from fusionzoo.dissect.feed import normalised
-from fusionzoo.dissect.plan import Split
-from fusionzoo.dissect.summary import number
-from fusionzoo.dissect.sweep import Stage, Work, batches, count, difference, matrix, score, sweep
+from fusionzoo.dissect.measures.base import number
+from fusionzoo.dissect.measures.scores import count, difference, matrix, score
+from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, setting_of
+from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import Accumulator, jackknife
-from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
+from fusionzoo.metrics.segmentation import iou_from_confusion
 
-__all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Condition", "conditions", "robustness"]
+__all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Failure", "robustness", "ways"]
 
 MISSING = {"missing_rgb": "rgb", "missing_x": "x"}
 """Curves over the probability that a modality is missing."""
@@ -59,21 +62,21 @@ Damage = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
-class Condition:
-    """One way to run the model: corruptions of the pair, or modalities that are missing ("rgb", "x")."""
+class Failure:
+    """One way to run the model: modalities taken away (`condition`), or corruptions of the pair (`damage`)."""
 
     damage: Damage = ()
-    missing: tuple[str, ...] = ()
+    condition: Condition = Condition.BOTH
 
     @property
     def key(self) -> str:
         """Unique in a run: "clean", "without rgb", "noise_x 0.1 + noise_rgb 40"."""
-        if self.missing:
-            return "without " + " and ".join(self.missing)
+        if self.condition != Condition.BOTH:
+            return "without " + " and ".join(s for s in ("rgb", "x") if self.condition.lacks(s))
         return " + ".join(f"{name} {severity:.12g}" for name, severity in self.damage) or "clean"
 
 
-CLEAN = Condition()
+CLEAN = Failure()
 
 
 def robustness(
@@ -84,7 +87,9 @@ def robustness(
     failures: bool = True,
     limit: int | None = None,
     batch_size: int = 8,
+    absence: str = "mean",
     seed: int = 0,
+    absence_seed: int | None = None,
     block: int = 8,
     num_workers: int = 0,
     progress: bool = True,
@@ -101,7 +106,8 @@ def robustness(
         failures: also the summaries EMM, RMM and NM (up to six conditions more).
         limit: use that many images, evenly spread over the data.
         batch_size: images for one forward pass; no result depends on it.
-        seed: of the corruptions.
+        absence: what stands for a missing modality, as for `fusionzoo.dissect`: "without x" is the same in both.
+        seed: of the corruptions. absence_seed: the seed of `fusionzoo.dissect`.
         block: neighbouring images that stay together in a jackknife group.
         num_workers: processes that load images.
         progress: show a progress bar on standard error.
@@ -118,24 +124,28 @@ def robustness(
     started = time.monotonic()
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
+    check_policy(absence)
     data = fitted(model, data)
     wanted = _wanted(corruptions, data.x_kind)
     if not wanted and not failures:
         raise InputError("nothing to measure: no corruption is chosen, and no failures")
     protocols = _protocols(data.x_kind) if failures else {}
     indices = chosen_images(data, limit)
-    plan = conditions(wanted, protocols)
+    plan = ways(wanted, protocols)
+    drawn = int(getattr(data, "seed", 0)) if absence_seed is None else absence_seed
+    options = {"seed": seed, "absence": absence, "absence_seed": drawn, "plan": [one.key for one in plan]}
     with evaluating(model):
         first = collate([checked(data[indices[0]], data)])
-        work = Work(
-            data, indices, Split.of(len(indices), block), batch_size, num_workers, progress, state, title="robustness"
-        )
-        run = _Run(model, work, plan, seed)
-        sweep(model, [Stage("conditions", run.sums, run.feed)], work, {"seed": seed})
-    setting = work.setting(model, name, first["rgb"].shape[-2:], seed, time.monotonic() - started)
-    return _result(
-        wanted, protocols, {key: sums.state_dict()["counts"] for key, sums in run.sums.items()}, setting, data
-    )
+        split = Split.of(len(indices), block)
+        work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "robustness", options)
+        sums: dict[str, Accumulator] = {one.key: matrix(data) for one in plan}
+        lent = lend([one.condition for one in plan], absence)
+        places = split.cycle(drawn) if lent else range(len(indices))
+        reader = Reader(model, data, absence, drawn, lent)
+        opened = partial(_running, reader, plan, sums, work)
+        run([Pass("conditions", lambda: sums, opened, batches(places, batch_size, lent), data)], work)
+    setting = setting_of(work, name, first["rgb"].shape[-2:], seed, time.monotonic() - started)
+    return _result(wanted, protocols, {key: own.state_dict()["counts"] for key, own in sums.items()}, setting, data)
 
 
 # ------------------------------------------------------------------------------------------------------------ the plan
@@ -169,74 +179,63 @@ def _wanted(
     return wanted
 
 
-def _protocols(x_kind: str) -> dict[str, dict[str, Condition]]:
-    """Protocol -> what fails -> condition."""
+def _protocols(x_kind: str) -> dict[str, dict[str, Failure]]:
+    """Protocol -> what fails -> how the model is run."""
     none = {"none": CLEAN}
-    table = {
-        "EMM": none
-        | {"rgb": Condition(missing=("rgb",)), "x": Condition(missing=("x",)), "both": Condition(missing=("rgb", "x"))}
-    }
+    missing = {s: Failure(condition=Condition.without(s)) for s in ("rgb", "x")}
+    table = {"EMM": none | missing | {"both": Failure(condition=Condition.NEITHER)}}
     depth = severities("holes_x", x_kind) is not None
     noise = (("noise_rgb", NOISE["noise_rgb"]), ("noise_x", NOISE["noise_x"] if depth else NOISE["noise_rgb"]))
     pairs: dict[str, Damage] = {"NM": noise}
     if depth:
         pairs = {"RMM": (("holes_rgb", REGIONS), ("holes_x", REGIONS)), **pairs}
     for name, (rgb, x) in pairs.items():
-        table[name] = none | {"rgb": Condition((rgb,)), "x": Condition((x,)), "both": Condition((rgb, x))}
+        table[name] = none | {"rgb": Failure((rgb,)), "x": Failure((x,)), "both": Failure((rgb, x))}
     return table
 
 
-def conditions(
-    wanted: Mapping[str, Sequence[float]], protocols: Mapping[str, Mapping[str, Condition]]
-) -> list[Condition]:
+def ways(wanted: Mapping[str, Sequence[float]], protocols: Mapping[str, Mapping[str, Failure]]) -> list[Failure]:
     """All that must be run, each once, the clean model first.
 
-    >>> [c.key for c in conditions({"missing_x": (0, 0.5, 1), "noise_x": (0, 0.1)}, {})]
+    >>> [one.key for one in ways({"missing_x": (0, 0.5, 1), "noise_x": (0, 0.1)}, {})]
     ['clean', 'without x', 'noise_x 0.1']
     """
     plan = [CLEAN]
     for name, values in wanted.items():
         if name in MISSING:
-            plan.append(Condition(missing=(MISSING[name],)))
+            plan.append(Failure(condition=Condition.without(MISSING[name])))
         else:
-            plan += [Condition(((name, float(v)),)) for v in values if v != 0]
-    plan += [c for protocol in protocols.values() for c in protocol.values()]
+            plan += [Failure(((name, float(v)),)) for v in values if v != 0]
+    plan += [one for protocol in protocols.values() for one in protocol.values()]
     return list(dict.fromkeys(plan))
 
 
 # ------------------------------------------------------------------------------------------------------------- the run
 
 
-class _Run:
-    def __init__(self, model: nn.Module, work: Work, plan: Sequence[Condition], seed: int) -> None:
-        self.model = model
-        self.work = work
-        self.plan = list(plan)
-        self.seed = seed
-        self.sums: dict[str, Accumulator] = {c.key: matrix(work.data) for c in plan}
+@contextmanager
+def _running(reader: Reader, plan: Sequence[Failure], sums: Mapping[str, Accumulator], work: Work) -> Iterator[Feed]:
+    """Every way to run the model on every image."""
 
-    def feed(self, samples: list[dict[str, Any]], places: list[int]) -> None:
-        """Every condition on every image."""
-        for batch, mine in batches(samples, places, self.work.data):
-            rgb, x = normalised(self.model, batch)
-            label = batch["label"].to(rgb.device)
-            for one in self.plan:
-                if len(one.missing) == 2:  # the model's substitutes for both
-                    logits = self.model(torch.zeros_like(rgb), torch.zeros_like(x))
-                elif one.missing:
-                    logits = self.model(None if "rgb" in one.missing else rgb, None if "x" in one.missing else x)
-                else:
-                    logits = self.model(*(self._damaged(batch, one.damage) if one.damage else (rgb, x)))
-                count(self.sums[one.key], logits, label, mine, self.work.split, one.key, batch["id"])
+    def feed(samples: Sequence[dict[str, Any]], places: Sequence[int]) -> None:
+        for images in reader.images(samples, places):
+            for one in plan:
+                damaged = _damaged(reader, images, one.damage, work.options["seed"]) if one.damage else images.here
+                inputs = damaged if one.damage else reader.inputs(one.condition, images)
+                count(sums[one.key], reader.model(*inputs), images, work.split, one.key)
 
-    def _damaged(self, batch: dict[str, Any], damage: Damage) -> tuple[Tensor, Tensor]:
-        pairs = []
-        for rgb, x, name in zip(batch["rgb"], batch["x"], batch["id"], strict=True):
-            sample = {"rgb": rgb, "x": x, "id": name}
-            for corruption, severity in damage:
-                sample = corrupt(sample, corruption, severity, x_kind=self.work.data.x_kind, seed=self.seed)
-            pairs.append(sample)
-        return normalised(self.model, {key: torch.stack([p[key] for p in pairs]) for key in ("rgb", "x")})
+    yield feed
+
+
+def _damaged(reader: Reader, images: Images, damage: Damage, seed: int) -> tuple[Tensor, Tensor]:
+    pairs = []
+    batch = images.batch
+    for rgb, x, name in zip(batch["rgb"], batch["x"], batch["id"], strict=True):
+        sample = {"rgb": rgb, "x": x, "id": name}
+        for corruption, severity in damage:
+            sample = corrupt(sample, corruption, severity, x_kind=reader.data.x_kind, seed=seed)
+        pairs.append(sample)
+    return normalised(reader.model, {key: torch.stack([p[key] for p in pairs]) for key in ("rgb", "x")})
 
 
 # ---------------------------------------------------------------------------------------------------------- the result
@@ -244,7 +243,7 @@ class _Run:
 
 def _result(
     wanted: Mapping[str, Sequence[float]],
-    protocols: Mapping[str, Mapping[str, Condition]],
+    protocols: Mapping[str, Mapping[str, Failure]],
     counts: Mapping[str, Tensor],
     setting: Setting,
     data: Any,
@@ -260,11 +259,11 @@ def _result(
 def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_kind: str) -> Curve:
     clean = counts[CLEAN.key]
     if name in MISSING:
-        without = counts[Condition(missing=(MISSING[name],)).key]
+        without = counts[Failure(condition=Condition.without(MISSING[name])).key]
         at = [(1 - p) * clean.double() + p * without.double() for p in values]
         modality, unit = MISSING[name], "probability"
     else:
-        at = [counts[Condition(((name, float(v)),) if v != 0 else ()).key] for v in values]
+        at = [counts[Failure(((name, float(v)),) if v != 0 else ()).key] for v in values]
         found = severities(name, x_kind)
         assert found is not None
         modality, unit = CORRUPTIONS[name].modality, found[0]
@@ -296,7 +295,7 @@ _NOTES = {
 }
 
 
-def _failures(name: str, table: Mapping[str, Condition], counts: Mapping[str, Tensor]) -> Failures:
+def _failures(name: str, table: Mapping[str, Failure], counts: Mapping[str, Tensor]) -> Failures:
     tallies = [counts[table[what].key] for what in ("none", "rgb", "x", "both")]
 
     def summary(*parts: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from fusionzoo.dissect import dissect, engine
+from fusionzoo.dissect import dissect, run
 from tests.dissect.test_engine import blurred
 from tests.dissect.toy import Toy, ToyData
 
@@ -28,7 +28,7 @@ def data(n: int) -> ToyData:
 
 def main(folder: Path, n: int, seconds: float) -> None:
     torch.set_num_threads(1)
-    engine.SAVE_EVERY = 1
+    run.SAVE_EVERY = 1
     images = data(n)
     if seconds:
         images.__class__ = type("Slow", (ToyData,), {"__getitem__": lambda self, i: _slowly(self, i, seconds)})

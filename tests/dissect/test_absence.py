@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from fusionzoo.dissect import dissect
-from fusionzoo.dissect.absence import POLICIES, blurred, substitute
-from fusionzoo.dissect.plan import Split
+from fusionzoo.dissect.conditions import POLICIES, blurred, substitute
+from fusionzoo.dissect.split import Split
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.preprocess import Preprocess
 from tests.dissect.toy import Toy, ToyData

@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
-from fusionzoo.dissect import agree, dissect
+from fusionzoo.dissect import dissect
+from fusionzoo.dissect.measures.concepts import variance as semantic_variance
+from fusionzoo.dissect.measures.specificity import agreement, fill_fused
 from fusionzoo.metrics import ConceptCurve
 from tests.dissect.test_engine import blurred
 from tests.dissect.toy import Toy, ToyData
@@ -40,7 +42,7 @@ def scored(stream, n=48, groups=8, keep=None, seed=0, shown=SHOWN):
 
 def test_each_concept_goes_where_it_was_made_to():
     floors = [torch.full((6,), 0.01).double()] * 2
-    found = agree.agreement(scored("rgb"), scored("x"), floors, NAMES)
+    found = agreement(scored("rgb"), scored("x"), floors, NAMES)
     assert found.consistent == ["both"] and found.rgb == ["rgb", "far better by rgb"] and found.x == ["x"]
     assert found.unencoded == ["neither"] and found.undecided == []
     assert "missing" not in found.consistent + found.rgb + found.x + found.undecided + found.unencoded
@@ -52,12 +54,12 @@ def test_each_concept_goes_where_it_was_made_to():
 
 def test_what_the_fusion_gains_and_loses():
     curves = [scored(s) for s in ("rgb", "x", "fused")]
-    found = agree.agreement(curves[0], curves[1], [torch.zeros(6).double()] * 2, NAMES)
-    agree.fill_fused(found, curves, [torch.full((6,), 0.01).double()] * 3, NAMES)
+    found = agreement(curves[0], curves[1], [torch.zeros(6).double()] * 2, NAMES)
+    fill_fused(found, curves, [torch.full((6,), 0.01).double()] * 3, NAMES)
     assert found.gained == ["both"] and found.lost == ["rgb"]
-    agree.fill_fused(found, curves, [torch.zeros(6).double()] * 2 + [torch.full((6,), 0.9).double()], NAMES)
+    fill_fused(found, curves, [torch.zeros(6).double()] * 2 + [torch.full((6,), 0.9).double()], NAMES)
     assert found.gained == found.lost == []  # below the noise of the fused representation
-    agree.fill_fused(found, [curves[0], curves[1], curves[0]], [torch.zeros(6).double()] * 3, NAMES)
+    fill_fused(found, [curves[0], curves[1], curves[0]], [torch.zeros(6).double()] * 3, NAMES)
     assert found.gained == [] and found.lost == ["x"]
 
 
@@ -67,7 +69,7 @@ def test_a_difference_that_is_real_but_small_is_no_specialty():
     gains = [c.compute() for c in curves]
     share = (gains[1].iou - gains[1].curve[:, 0]) / (gains[0].iou - gains[0].curve[:, 0])
     assert float(share[0]) > 0.55 > 0.45 > float(share[3])
-    found = agree.agreement(*curves, [torch.full((6,), 0.01).double()] * 2, NAMES)
+    found = agreement(*curves, [torch.full((6,), 0.01).double()] * 2, NAMES)
     assert found.difference[0].value > 5 * found.difference[0].error
     for k, name in enumerate(NAMES[:5]):
         assert name in (found.consistent if share[k] >= 0.5 else found.rgb), name
@@ -76,20 +78,20 @@ def test_a_difference_that_is_real_but_small_is_no_specialty():
 def test_a_difference_below_the_noise_is_never_specific():
     rgb, x = scored("rgb"), scored("x")
     loud = [torch.full((6,), 0.9).double()] * 2
-    found = agree.agreement(rgb, x, loud, NAMES)
+    found = agreement(rgb, x, loud, NAMES)
     assert found.rgb == found.x == [] and "rgb" in found.unencoded
     # noise of the x stream alone: rgb encodes the concept, but whether x does not is not known
     one = [torch.full((6,), 0.01).double(), torch.full((6,), 0.9).double()]
-    found = agree.agreement(rgb, x, one, NAMES)
+    found = agreement(rgb, x, one, NAMES)
     assert found.rgb == [] and "rgb" in found.undecided
     # one draw of noise that happens to be small does not pass for certainty: the mean over concepts counts
     uneven = [torch.tensor([0.9, 0.0, 0.9, 0.9, 0.9, math.nan]).double()] * 2
-    assert "rgb" in agree.agreement(rgb, x, uneven, NAMES).unencoded
+    assert "rgb" in agreement(rgb, x, uneven, NAMES).unencoded
 
 
 def test_the_same_stream_has_no_specific_concept():
     one = scored("rgb")
-    found = agree.agreement(one, one, [torch.zeros(6).double()] * 2, NAMES)
+    found = agreement(one, one, [torch.zeros(6).double()] * 2, NAMES)
     assert found.rgb == found.x == found.undecided == []
     assert found.consistent == ["both", "rgb", "far better by rgb"]
     assert all(d.value in (0.0, None) for d in found.difference)
@@ -102,8 +104,8 @@ def spread(values):
 
 def test_errors_are_those_of_leaving_groups_out():
     whole = [scored("rgb"), scored("x")]
-    found = agree.agreement(*whole, [torch.zeros(6).double()] * 2, NAMES)
-    value, error = agree.variance(*whole, "mean_abs")
+    found = agreement(*whole, [torch.zeros(6).double()] * 2, NAMES)
+    value, error = semantic_variance(*whole, "mean_abs")
     gaps, variances = [], []
     for group in range(8):
         keep = set(range(8)) - {group}
@@ -117,10 +119,10 @@ def test_errors_are_those_of_leaving_groups_out():
 
 
 def test_interval_covers_the_value_that_more_images_give():
-    exact = agree.variance(scored("rgb", 500), scored("x", 500), "mean_abs")[0]
+    exact = semantic_variance(scored("rgb", 500), scored("x", 500), "mean_abs")[0]
     inside = 0
     for draw in range(12):
-        value, error = agree.variance(scored("rgb", seed=5000 * draw), scored("x", seed=5000 * draw), "mean_abs")
+        value, error = semantic_variance(scored("rgb", seed=5000 * draw), scored("x", seed=5000 * draw), "mean_abs")
         inside += abs(value - exact) < 1.96 * error
     assert inside >= 9
 

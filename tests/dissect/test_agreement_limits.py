@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.agree import agreement, fill_fused
+from fusionzoo.dissect.measures.specificity import agreement, fill_fused
 from fusionzoo.metrics import ConceptCurve
 
 GROUPS, INSIDE, POSITIONS = 8, 200, 1000

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from fusionzoo.dissect.effect_findings import effect_findings
 from fusionzoo.dissect.effects import (
     ClassTrace,
     Curve,
@@ -19,6 +18,7 @@ from fusionzoo.dissect.effects import (
     Trace,
     TraceRow,
 )
+from fusionzoo.dissect.findings import effect_findings
 from fusionzoo.errors import InputError
 
 SETTING = Setting("m", "toy", "test", 9, ["wall", "paint", "dent"], [24, 32], ["rgb", "depth"])
@@ -74,16 +74,17 @@ def test_round_trip_through_text_and_files(tmp_path) -> None:
 def test_what_is_not_of_the_schema_is_named() -> None:
     values = Effects(traced(), curves()).to_dict()
     values["trace"]["rows"][0]["efect"] = values["trace"]["rows"][0].pop("effect")
-    with pytest.raises(InputError, match=r"effects.trace.rows\[0\]: unknown key 'efect'; did you mean 'effect"):
+    with pytest.raises(InputError, match=r"effects: trace: rows\[0\]: unknown field 'efect'; did you mean 'effect"):
         Effects.from_dict(values)
     with pytest.raises(InputError, match="trace: format_version is 7"):
         Trace.from_dict({"format_version": 7})
     values = curves().to_dict()
     values["curves"][1]["miou"][0] = "high"
-    with pytest.raises(InputError, match=r"robustness.curves\[1\].miou\[0\]: wanted float, got 'high'"):
+    with pytest.raises(InputError, match=r"robustness: curves\[1\]: miou\[0\] is 'high', wanted float"):
         Robustness.from_dict(values)
-    values["curves"][1]["miou"][0] = float("nan")
-    assert Robustness.from_dict(Robustness.from_dict(values).to_dict()).curves[1].miou[0] is None
+    one = curves()
+    one.curves[1].miou[0] = float("nan")
+    assert Robustness.from_dict(one.to_dict()).curves[1].miou[0] is None
 
 
 def test_signal_needs_three_errors() -> None:

@@ -9,13 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fusionzoo.dissect import dissect, engine, feed
-from fusionzoo.dissect.plan import Split, make_plan
-from fusionzoo.dissect.tally import PointInfo, Settings, Tally
+from fusionzoo.dissect import dissect, run
+from fusionzoo.dissect.capture import Capture, lend
+from fusionzoo.dissect.conditions import Reader
+from fusionzoo.dissect.dissection import plan
+from fusionzoo.dissect.measures import METRICS
+from fusionzoo.dissect.measures.base import Done, PointInfo, Setup
+from fusionzoo.dissect.split import ROLES, Split
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.metrics import ConceptCurve, ConceptStatistics, concept_masks
 from fusionzoo.models import create_model
 from fusionzoo.probes import probe, probe_points
+from fusionzoo.schema import encode
 from tests.dissect.toy import CELL, Toy, ToyData
 
 
@@ -297,7 +302,7 @@ class Dying(ToyData):
 
 @pytest.mark.parametrize("last", [12, 37, 50])  # in passes 1, 2, 3
 def test_a_killed_run_goes_on_to_equal_numbers(tmp_path, monkeypatch, last):
-    monkeypatch.setattr(engine, "SAVE_EVERY", 2)
+    monkeypatch.setattr(run, "SAVE_EVERY", 2)
     whole = dissect(Toy(), ToyData(20), progress=False, batch_size=2)
     state = tmp_path / "state"
     data = Dying(20)
@@ -325,77 +330,67 @@ def test_states_of_other_runs_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"state of another run \(data, images differ\)"):
         dissect(Toy(), ToyData(9), progress=False, state=state)
     state.write_bytes(state.read_bytes()[:-7])
-    with pytest.raises(InputError, match="is no saved state of a dissection"):
+    with pytest.raises(InputError, match="is no saved state of a run"):
         dissect(Toy(), ToyData(8), progress=False, state=state)
 
 
-def tally_for(metrics=None):
-    plan = make_plan(metrics, Toy().levels, ["rgb_at", "gate"])
-    points = {"rgb_at": 2, "x_at": 2, "fused_at": 4}
-    info = {**{p: PointInfo(c) for p, c in points.items()}, "gate": PointInfo(2, 0.0, 1.0)}
-    return Tally(plan, Settings(3, info))
+def begun():
+    """The passes of everything, and sums that are still empty."""
+    points = {p: PointInfo(c) for p, c in {"rgb_at": 2, "x_at": 2, "fused_at": 4}.items()}
+    setup = Setup(3, points | {"gate": PointInfo(2, 0.0, 1.0)}, Toy().levels)
+    return plan(setup), Done(setup)
 
 
-def fill(tally, batches, data, split):
+def fill(done, measures, batches, data, split):
+    others = lend([m.condition for m in measures], "mean")
+    order = split.cycle()
     for places in batches:
-        feeder = feed.Feeder(Toy().eval(), tally, split, (6, 8), data)
-        order = split.cycle()
         last = order[(order.index(places[-1]) + 1) % len(order)]
-        with feeder.listening():
-            feeder.feed([data[i] for i in ([*places, last] if feeder.others else places)], places)
+        reader = Reader(Toy().eval(), data, others=others)
+        with Capture(reader, done, measures, split, (6, 8)).listening() as feed:
+            feed([data[i] for i in ([*places, last] if others else places)], places)
 
 
 def test_merged_halves_equal_one_run():
     data, split = ToyData(22), Split.of(22)
-    one, left, right = tally_for(), tally_for(), tally_for()
+    passes, one = begun()
+    left, right = begun()[1], begun()[1]
     with torch.no_grad():
-        while not one.finished:
-            places = split.cycle() if one.number == 0 else split.indices(one.current.roles)
+        for number, measures in enumerate(passes):
+            empty = copy.deepcopy(left.begin(measures))
+            one.begin(measures), right.begin(measures)
+            roles = frozenset().union(*(m.roles for m in measures))
+            places = split.cycle() if number == 0 else split.indices(roles)
+            assert roles == (ROLES if number != 1 else {"half0", "half1"})
             batches = [places[i : i + 3] for i in range(0, len(places), 3)]
-            fill(one, batches, data, split)
-            fill(left, batches[0::2], data, split)
-            fill(right, batches[1::2], data, split)
-            before, part = copy.deepcopy(right), left.state_dict(current_only=True)
-            left.merge(right)  # both go on from the joined sums
-            right.merge_states([part, before.state_dict(current_only=True)])
-            assert same_bits(left, right) and not same_bits(before, right)
-            for tally in (one, left, right):
-                tally.advance()
-    states = [t.state_dict() for t in (one, left, right)]
-    for key, value in states[0].items():
-        for other in states[1:]:
+            fill(one, measures, batches, data, split)
+            fill(left, measures, batches[0::2], data, split)
+            fill(right, measures, batches[1::2], data, split)
+            for key in empty:  # both go on from the joined sums, one way or the other
+                mine, theirs = left.sums[key], right.sums[key]
+                whole = run.joined(empty[key], [mine.state_dict(), theirs.state_dict()])
+                mine.merge(theirs)
+                theirs.load_state_dict(whole.state_dict())
+                assert same_bits(mine, theirs)
+    for key in one.sums:
+        values, others = one.sums[key].state_dict(), left.sums[key].state_dict()
+        for name, value in values.items():
             # the shift is the first batch's mean, and sums about it are moved when shifts differ
-            same = torch.allclose(value.double(), other[key].double(), rtol=1e-9, atol=1e-9, equal_nan=True)
+            same = torch.allclose(value.double(), others[name].double(), rtol=1e-9, atol=1e-9, equal_nan=True)
             assert same or key.startswith(("moments", "matrix", "health")), key
-    tables = [engine.summary.levels(t, Toy().levels) for t in (one, left, right)]
-    health = [engine.summary.health(t, probe_points(Toy())) for t in (one, left, right)]
-    scores = [engine.summary.segmentation(t) for t in (one, left, right)]
-    for kind in (tables, health, scores):
-        assert repr(kind[1]) == repr(kind[2])
-    for a, b in zip(tables[0], tables[1], strict=True):
-        assert close(engine_dict(a), engine_dict(b)) and a.cka.gap.n == 22
-    assert all(close(engine_dict(a), engine_dict(b)) for a, b in zip(health[0], health[1], strict=True))
-    assert scores[0] == scores[1]
+    for metric in METRICS:
+        found: list = [metric.compute(done, {}) for done in (one, left, right)]
+        assert repr(found[1]) == repr(found[2])
+        assert found[0] is not None or metric.name == "planted"
+        assert close(encode(found[0]), encode(found[1]))
+    assert METRICS[0].compute(one, {}) == METRICS[0].compute(left, {})
+    similarity = next(m for m in METRICS if m.name == "similarity").compute(left, {})
+    assert similarity.stages[0].cka.gap.n == 22
 
 
 def same_bits(a, b):
     x, y = a.state_dict(), b.state_dict()
     return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
-
-
-def engine_dict(value):
-    from dataclasses import asdict
-
-    return asdict(value)
-
-
-def test_tallies_of_other_plans_or_passes_do_not_merge():
-    with pytest.raises(InputError, match="different plans or settings"):
-        tally_for().merge(tally_for(["cka"]))
-    ahead = tally_for(["segmentation"])
-    ahead.advance()
-    with pytest.raises(InputError, match="pass 1 here, pass 2 there"):
-        tally_for(["segmentation"]).merge(ahead)
 
 
 # ------------------------------------------------------------------------------------------------------- bad input
@@ -504,15 +499,3 @@ def test_every_kind_of_model(name, streams):
         assert found.segmentation["no_rgb"].drop.miou == 0.0
     assert found.model.architecture == name and found.model.modalities == ["rgb", "depth"]
     type(found).from_dict(found.to_dict())
-
-
-@pytest.mark.parametrize("size", [(7, 9), (30, 41), (61, 80)])
-@pytest.mark.parametrize("classes", [2, 40])
-def test_predicted_labels_equal_the_whole_computation(size, classes):
-    g = torch.Generator().manual_seed(classes)
-    wide = F.avg_pool2d(torch.randn(1, classes, 34, 44, generator=g), 5, 1) + torch.randn(1, classes, 1, 1, generator=g)
-    for logits in (wide * 0.1, wide * 3, torch.randn(1, classes, 1, 5, generator=g)):
-        best = F.interpolate(logits.double(), size, mode="bilinear", align_corners=False).topk(2, dim=1)
-        clear = best.values[:, 0] - best.values[:, 1] > 1e-5 * float(logits.abs().max())  # not by rounding
-        assert float(clear.float().mean()) > 0.99
-        assert torch.equal(feed.predict_labels(logits, size)[clear], best.indices[:, 0][clear])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fusionzoo.dissect import dissect
-from fusionzoo.dissect.evolve import dissect_checkpoints
+from fusionzoo.dissect.evolution import dissect_checkpoints
 from fusionzoo.dissect.results import Evolution
 from fusionzoo.errors import InputError
 from tests.dissect.test_engine import close, plain

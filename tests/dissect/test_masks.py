@@ -11,7 +11,6 @@ from fusionzoo.data import Planted, WithGeometry
 from fusionzoo.data.geometry import GEOMETRY, camera_of_view
 from fusionzoo.dissect import dissect
 from fusionzoo.dissect.masks import Source
-from fusionzoo.dissect.tally import Settings
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.metrics import concept_masks
 from tests.dissect.test_engine import close, plain
@@ -53,7 +52,7 @@ def test_overlapping_masks_on_a_grid():
     g = torch.Generator().manual_seed(0)
     masks, valid = torch.rand(2, 4, 12, 16, generator=g) > 0.5, torch.rand(2, 12, 16, generator=g) > 0.2
     batch = {"label": torch.zeros(2, 12, 16).long(), "masks": list(masks), "masks_valid": list(valid), "id": ["a", "b"]}
-    source = Source(batch, Settings(3, concepts=4), torch.device("cpu"))
+    source = Source(batch, torch.device("cpu"), 3, concepts=4)
     shares, known = source.on("area", (3, 4))
     for b, k, i, j in ((0, 1, 2, 3), (1, 3, 0, 0), (1, 0, 1, 2)):
         cell = (slice(4 * i, 4 * i + 4), slice(4 * j, 4 * j + 4))
@@ -62,7 +61,7 @@ def test_overlapping_masks_on_a_grid():
     crisp, there = source.on("nearest", (6, 8))
     assert torch.equal(crisp, (masks & valid[:, None])[..., 1::2, 1::2]) and torch.equal(there, valid[..., 1::2, 1::2])
     label = torch.randint(0, 3, (1, 12, 16), generator=g)
-    alone = Source({"label": label, "id": ["a"]}, Settings(3), torch.device("cpu"))
+    alone = Source({"label": label, "id": ["a"]}, torch.device("cpu"), 3)
     for mode in ("area", "nearest"):
         assert all(
             torch.equal(a, b)

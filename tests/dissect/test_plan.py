@@ -6,49 +6,73 @@ import itertools
 
 import pytest
 
-from fusionzoo.dissect.plan import ABSENT, METRICS, Split, Task, make_plan
+from fusionzoo.dissect.conditions import SUBSETS
+from fusionzoo.dissect.dissection import names_asked, plan
+from fusionzoo.dissect.measures.base import PointInfo, Setup
+from fusionzoo.dissect.measures.similarity import CKA
+from fusionzoo.dissect.split import Split
 from fusionzoo.errors import InputError, UnknownNameError
 
 LEVELS = {1: {"rgb": "a.rgb", "x": "a.x", "fused": "a.f"}, 2: {"rgb": "b.rgb", "fused": "b.f"}}
 
 
-def longest_chain(tasks, key):
-    needs = next(t.needs for t in tasks if t.key == key)
-    return 1 + max((longest_chain(tasks, n) for n in needs), default=0)
+METRICS = names_asked(extra=False)
 
 
-@pytest.mark.parametrize("binarise", [True, False])
+def setup(levels=None, **more):
+    levels = LEVELS if levels is None else levels
+    return Setup(3, {p: PointInfo(4) for at in levels.values() for p in at.values()}, levels, **more)
+
+
+def made(metrics, levels=None, **more):
+    return plan(setup(levels, **more), metrics)
+
+
+def conditions(measures):
+    return {m.condition for m in measures}
+
+
+def roles(measures):
+    return set().union(*(m.roles for m in measures))
+
+
+def longest_chain(measure):
+    return 1 + max(map(longest_chain, measure.needs), default=0)
+
+
+@pytest.mark.parametrize("tau", [0.05, None])
 @pytest.mark.parametrize("metrics", [c for r in (1, 2, 3, 6) for c in itertools.combinations(METRICS, r)])
-def test_passes_are_as_few_as_the_needs_allow(metrics, binarise):
-    plan = make_plan(metrics, LEVELS, ["a.rgb"], binarise=binarise)
-    assert len(plan.passes) == max(longest_chain(plan.tasks, t.key) for t in plan.tasks)
-    assert len(plan.passes) == (1 if "concepts" not in metrics else 3 if binarise else 2)
+def test_passes_are_as_few_as_the_needs_allow(metrics, tau):
+    passes = made(metrics, tau=tau)
+    every = [m for each in passes for m in each]
+    assert len(passes) == max(map(longest_chain, every))
+    assert len(passes) == (1 if "concepts" not in metrics else 3 if tau else 2)
     before: set[str] = set()
-    for each in plan.passes:
-        assert all(before.issuperset(t.needs) for t in each.tasks)
-        before |= {t.key for t in each.tasks}
-    assert len({t.key for t in plan.tasks}) == len(plan.tasks)
+    for each in passes:
+        assert all(before.issuperset(n.key for n in m.needs) for m in each)
+        before |= {m.key for m in each}
+    assert len({m.key for m in every}) == len(every)
 
 
 def test_what_each_pass_reads():
-    first, second, third = make_plan(None, LEVELS).passes
-    assert first.conditions == ("both", "no_rgb", "no_x", "none", "other_rgb", "other_x")
-    assert second.conditions == third.conditions == ("both",)
-    assert first.roles == third.roles == {"half0", "half1", "held"}
-    assert second.roles == {"half0", "half1"}  # held-out images are not even read when weights are solved
-    assert [t.points for t in first.tasks if t.kind == "moments"] == [
+    first, second, third = made(None)
+    assert conditions(first) == {"both", "no_rgb", "no_x", "none", "other_rgb", "other_x"}
+    assert conditions(second) == conditions(third) == {"both"}
+    assert roles(first) == roles(third) == {"half0", "half1", "held"}
+    assert roles(second) == {"half0", "half1"}  # held-out images are not even read when weights are solved
+    assert [m.points for m in first if m.kind == "moments"] == [
         ("a.rgb", "a.x", "a.f"), ("a.rgb", "a.x", "a.f"), ("b.rgb", "b.f"), ("b.rgb", "b.f"),
     ]  # fmt: skip
-    assert [t.points for t in first.tasks if t.kind == "matrix"] == [("a.rgb", "a.x", "a.f", "b.rgb", "b.f")]
-    assert not any(t.kind == "cka" for t in first.tasks)  # comes with the moments
-    (only,) = make_plan(["cka"], LEVELS).passes
-    assert [(t.kind, t.points) for t in only.tasks] == [("cka", ("a.rgb", "a.x"))] * 2  # level 2 has no x
+    assert [m.points for m in first if m.kind == "matrix"] == [("a.rgb", "a.x", "a.f", "b.rgb", "b.f")]
+    assert not any(m.kind == "cka" for m in first)  # comes with the moments
+    (only,) = made(["cka"])
+    assert [(m.kind, m.points) for m in only] == [("cka", ("a.rgb", "a.x"))] * 2  # level 2 has no x
 
 
 def test_scores_wanted_decide_the_conditions():
-    assert make_plan(["segmentation"], LEVELS).passes[0].conditions == ("both", "no_rgb", "no_x")
-    assert make_plan(["contribution"], LEVELS, permuted=False).passes[0].conditions == ABSENT
-    kinds = [(t.kind, t.variant) for t in make_plan(["similarity"], LEVELS, uneven=[1]).tasks]
+    assert conditions(made(["segmentation"])[0]) == {"both", "no_rgb", "no_x"}
+    assert conditions(made(["contribution"], permuted=False)[0]) == set(SUBSETS)
+    kinds = [(m.kind, m.variant) for m in made(["similarity"], uneven=frozenset({1}))[0]]
     assert kinds == [("moments", "gap"), ("moments", "gap"), ("moments", "pix"), ("matrix", "gap"), ("rows", "gap")]
 
 
@@ -62,16 +86,16 @@ def test_the_cycle_lends_every_image_once_and_never_to_itself(n):
 
 
 def test_weights_never_see_held_out_images():
-    for task in make_plan(None, LEVELS).tasks:
-        if task.kind == "statistics":
-            assert task.roles == {task.variant} and task.variant in ("half0", "half1")
-        if task.kind == "curve" and task.variant != "full":
-            assert task.roles == {task.variant, "held"}
+    for measure in (m for each in made(None) for m in each):
+        if measure.kind == "statistics":
+            assert measure.roles == {measure.variant} and measure.variant in ("half0", "half1")
+        if measure.kind == "curve" and measure.variant != "full":
+            assert measure.roles == {measure.variant, "held"}
 
 
 def test_a_point_of_two_levels_is_measured_once():
-    plan = make_plan(["concepts"], {1: {"fused": "p"}, 2: {"fused": "p"}})
-    assert sum(t.kind == "quantiles" for t in plan.tasks) == 1
+    passes = made(["concepts"], {1: {"fused": "p"}, 2: {"fused": "p"}})
+    assert sum(m.kind == "quantiles" for m in passes[0]) == 1
 
 
 @pytest.mark.parametrize(("n", "block"), [(4, 8), (37, 8), (100, 8), (654, 8), (654, 1)])
@@ -93,10 +117,10 @@ def test_split_is_fair_and_keeps_neighbours_together(n, block):
 
 def test_refusals():
     with pytest.raises(UnknownNameError, match="unknown metric 'concept'; did you mean 'concepts'"):
-        make_plan(["concept"], LEVELS)
+        made(["concept"])
     with pytest.raises(InputError, match="nothing to dissect: the model has no probe points for cka"):
-        make_plan(["cka"], {1: {"rgb": "a"}})
+        made(["cka"], {1: {"rgb": "a"}})
 
 
-def test_keys_tell_tasks_apart():
-    assert Task("cka", ("a", "b"), variant="gap").key == "cka/both/a+b/gap"
+def test_keys_tell_measures_apart():
+    assert CKA(("a", "b"), variant="gap").key == "cka/both/a+b/gap"

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from fusionzoo.dissect import dissect
-from fusionzoo.dissect.plan import Split
-from fusionzoo.dissect.tally import PointInfo, Settings
-from fusionzoo.dissect.taps import thinned
+from fusionzoo.dissect.measures.base import PointInfo, Setup, thinned
+from fusionzoo.dissect.split import Split
 from tests.dissect.test_engine import blurred, features
 from tests.dissect.toy import Toy, ToyData
 
@@ -157,11 +156,11 @@ def test_permutations_tell_related_from_unrelated_features(both):
 
 def test_wide_sets_are_projected_only_to_compare_all_with_all():
     info = {"narrow": PointInfo(8), "wide": PointInfo(2000), "other": PointInfo(2200)}
-    settings = Settings(3, info)
+    settings = Setup(3, info)
     made = settings.projections(list(info))
     assert {name: tuple(p.shape) for name, p in made.items()} == {"wide": (2000, 256), "other": (2200, 256)}
     assert torch.equal(made["wide"], settings.projections(list(info))["wide"])  # on every process the same
-    assert Settings(3, {"narrow": PointInfo(8), "wide": PointInfo(2000)}).projections(["narrow", "wide"]) == {}
+    assert Setup(3, {"narrow": PointInfo(8), "wide": PointInfo(2000)}).projections(["narrow", "wide"]) == {}
     g = torch.Generator().manual_seed(1)
     hidden = torch.randn(300, 10, generator=g)
     wide = hidden[:, :5] @ torch.randn(5, 2000, generator=g) + torch.randn(300, 2000, generator=g)
@@ -175,7 +174,7 @@ def test_wide_sets_are_projected_only_to_compare_all_with_all():
 
 def test_projections_are_applied(both, monkeypatch):
     red = torch.eye(4, dtype=torch.float64)[:, :2]  # fused is (red, 1, depth, 1), rgb is (red, 1)
-    monkeypatch.setattr(Settings, "projections", lambda self, points: {"fused_at": red})
+    monkeypatch.setattr(Setup, "projections", lambda self, points: {"fused_at": red})
     matrices = dissect(Toy(), blurred(N), metrics=["similarity"], progress=False).matrices
     found, _ = both
     for matrix in matrices:
@@ -186,12 +185,12 @@ def test_projections_are_applied(both, monkeypatch):
 
 def test_levels_too_wide_for_four_groups_have_no_error():
     points = {f"p{i}": PointInfo(c) for i, c in enumerate((64, 256, 400, 640, 768))}
-    settings = Settings(3, points)
+    settings = Setup(3, points)
     assert [settings.moment_groups([p] * 3) for p in points] == [8, 8, 5, 1, 1]
 
 
 def test_one_group_gives_the_same_values(both, monkeypatch):
-    monkeypatch.setattr(Settings, "moment_groups", lambda self, points: 1)
+    monkeypatch.setattr(Setup, "moment_groups", lambda self, points: 1)
     found, _ = both
     again = dissect(Toy(), blurred(N), metrics=["similarity"], progress=False).levels[0]
     for pair, views in found.levels[0].similarity.items():

@@ -183,7 +183,7 @@ def test_x_that_is_no_depth_has_no_holes():
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr("fusionzoo.dissect.sweep.SAVE_EVERY", 1)
+    monkeypatch.setattr("fusionzoo.dissect.run.SAVE_EVERY", 1)
     options = {"corruptions": ["noise_x", "missing_rgb"], "progress": False, "batch_size": 4}
     path = tmp_path / "state"
     with pytest.raises(Killed):
@@ -192,7 +192,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     found = robustness(Toy(), rest, state=path, **options)
     assert plain(found) == plain(robustness(Toy(), ToyData(18), **options))
     assert rest.read < 18
-    with pytest.raises(InputError, match=r"state of another run \(options differ\)"):
+    with pytest.raises(InputError, match=r"state of another run \(seed differ\)"):
         robustness(Toy(), ToyData(18), state=path, seed=3, **options)
 
 

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fusionzoo.dissect import sweep
+from fusionzoo.dissect import run
 from fusionzoo.dissect.effects import Trace
 from fusionzoo.dissect.intervention import interventions
-from fusionzoo.dissect.trace import ChannelMean, erase, trace
-from fusionzoo.dissect.traced import _rests_on
+from fusionzoo.dissect.trace import erase, rests_on, trace
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.metrics import ConceptStatistics
+from fusionzoo.metrics.health import ChannelMean
 from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 from fusionzoo.models import create_model
 from fusionzoo.models.base import FusionModel
@@ -406,13 +406,13 @@ def test_erasing_leaves_no_covariance_with_the_concept():
         ((0.5, None), (0.0, None), (0.5, math.nan), ""),
     ],
 )
-def test_what_a_class_rests_on(rgb, x, between, verdict):
-    assert _rests_on(0.6, {"rgb": rgb, "x": x}, between) == verdict
+def test_what_a_classrests_on(rgb, x, between, verdict):
+    assert rests_on(0.6, {"rgb": rgb, "x": x}, between) == verdict
 
 
-def test_what_a_class_of_a_one_stream_model_rests_on():
-    assert _rests_on(0.6, {"x": (0.5, 0.1)}, None) == "x"
-    assert _rests_on(0.6, {"x": (0.02, 0.01)}, None) == "neither"
+def test_what_a_class_of_a_one_stream_modelrests_on():
+    assert rests_on(0.6, {"x": (0.5, 0.1)}, None) == "x"
+    assert rests_on(0.6, {"x": (0.02, 0.01)}, None) == "neither"
 
 
 # ------------------------------------------------------------------------------------------------- kills and processes
@@ -436,7 +436,7 @@ class Dies(ToyData):
 
 @pytest.mark.parametrize("reads", [9, 20, 27])  # in the pass for means, between, in the interventions
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, reads, monkeypatch):
-    monkeypatch.setattr("fusionzoo.dissect.sweep.SAVE_EVERY", 1)
+    monkeypatch.setattr("fusionzoo.dissect.run.SAVE_EVERY", 1)
     options = {"edits": ("mean", "restore"), "progress": False, "batch_size": 4}
     path = tmp_path / "state"
     with pytest.raises(Killed):
@@ -446,7 +446,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, reads, monkeypatch):
     found = trace(Ladder(), rest, state=path, **options)
     assert plain(found) == plain(trace(Ladder(), ToyData(18), **options))
     assert rest.read < 2 * 18
-    with pytest.raises(InputError, match=r"state of another run \(sums, options differ\)"):
+    with pytest.raises(InputError, match=r"state of another run \(edits differ\)"):
         trace(Ladder(), ToyData(18), state=path, progress=False, batch_size=4, edits=("zero",))
     path.write_bytes(b"nonsense")
     with pytest.raises(InputError, match="no saved state"):
@@ -462,7 +462,7 @@ class Suicidal(ToyData):
 
 def doomed(_rank, path):
     torch.set_num_threads(1)
-    sweep.SAVE_EVERY = 1
+    run.SAVE_EVERY = 1
     trace(Ladder(), Suicidal(18), state=path, edits=("mean", "restore"), progress=False, batch_size=4)
 
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from fusionzoo.dissect import dissect
-from fusionzoo.dissect.plan import make_plan
+from fusionzoo.dissect.dissection import plan
+from fusionzoo.dissect.measures.base import PointInfo, Setup
 from fusionzoo.errors import UnknownNameError
 from fusionzoo.metrics import ConceptCurve, ConceptStatistics, concept_masks
 from tests.dissect.test_engine import blurred, features
@@ -111,12 +112,11 @@ def test_contribution_to_concepts_equals_plain_loops(seen):
 
 
 def test_contribution_to_concepts_costs_only_where_it_is_asked_for():
-    levels = Toy().levels
-    plan = make_plan(None, levels)
-    assert plan.passes[2].conditions == ("both",)
-    plan = make_plan(["concept_contribution"], levels)
-    assert plan.passes[2].conditions == ("both", "no_rgb", "no_x", "none") and len(plan.passes) == 3
-    assert all(t.roles == {"held"} for t in plan.tasks if t.kind == "curve" and t.condition != "both")
+    setup = Setup(3, {f"{s}_at": PointInfo(2) for s in ("rgb", "x", "fused")}, Toy().levels)
+    assert {m.condition for m in plan(setup)[2]} == {"both"}
+    passes = plan(setup, ["concept_contribution"])
+    assert {m.condition for m in passes[2]} == {"both", "no_rgb", "no_x", "none"} and len(passes) == 3
+    assert all(m.roles == {"held"} for each in passes for m in each if m.kind == "curve" and m.condition != "both")
     model, calls = Toy(), []
     model.rgb_at.register_forward_hook(lambda _m, _a, out: calls.append(len(out)))
     found = dissect(model, ToyData(16), tau=None, metrics=["concept_contribution"], batch_size=8, progress=False)
@@ -126,7 +126,7 @@ def test_contribution_to_concepts_costs_only_where_it_is_asked_for():
     alone = dissect(Toy(), ToyData(16), tau=None, progress=False)
     assert alone.contribution.concepts == {}
     with pytest.raises(UnknownNameError, match="did you mean 'concept_contribution'"):
-        make_plan(["concept_contributions"], levels)
+        plan(setup, ["concept_contributions"])
 
 
 @pytest.mark.parametrize("policy", ["permute", "zero", "noise"])

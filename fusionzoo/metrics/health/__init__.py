@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fusionzoo.metrics.health.channels import ChannelHealth, HealthScores, effective_rank, participation_ratio
+from fusionzoo.metrics.health.channels import (
+    ChannelHealth,
+    ChannelMean,
+    HealthScores,
+    effective_rank,
+    participation_ratio,
+)
 from fusionzoo.metrics.health.gates import (
     ExchangeRatio,
     ExchangeScores,
@@ -15,6 +21,7 @@ from fusionzoo.metrics.health.gates import (
 
 __all__ = [
     "ChannelHealth",
+    "ChannelMean",
     "ExchangeRatio",
     "ExchangeScores",
     "GateScores",

@@ -18,7 +18,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, as_samples
 
-__all__ = ["ChannelHealth", "HealthScores", "effective_rank", "participation_ratio"]
+__all__ = ["ChannelHealth", "ChannelMean", "HealthScores", "effective_rank", "participation_ratio"]
 
 SATURATED = 0.95  # share of a channel's values at a bound from which it is saturated
 
@@ -215,3 +215,36 @@ class ChannelHealth(Accumulator):
             channel_silent=(state["silent"].double() / n).cpu(),
             participation=participation_ratio(covariance),
         )
+
+
+class ChannelMean(Accumulator):
+    """Mean of each channel over images and positions.
+
+    >>> mean = ChannelMean(1)
+    >>> mean.update(torch.tensor([[[1.0, 3.0]], [[5.0, 7.0]]]))
+    >>> mean.compute()
+    tensor([4.], dtype=torch.float64)
+    """
+
+    info = MetricInfo("channel mean", None, None, "larger values", ("order of images",), "state C + 1; O(values)")
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self._state = {
+            "sum": torch.zeros(channels, dtype=torch.float64),
+            "count": torch.zeros((), dtype=torch.int64),
+        }
+
+    def _config(self) -> dict[str, int]:
+        return {"channels": self.channels}
+
+    @accumulates
+    def update(self, value: Tensor) -> None:
+        """Adds (B, C, ...)."""
+        self._state["sum"] += value.double().transpose(0, 1).flatten(1).sum(1)
+        self._state["count"] += value.numel() // self.channels
+
+    def compute(self) -> Tensor:
+        """(C,) float64."""
+        return (self._state["sum"] / self._state["count"]).cpu()

@@ -1,4 +1,4 @@
-"""Which concepts two streams share and which are specific to one; the error of semantic variance.
+"""Which concepts two streams share and which are specific to one: consistency and specificity.
 
 The rule, for each concept, from its set IoU in the rgb and in the x stream on held-out images:
 
@@ -21,47 +21,26 @@ So a concept that both streams show, one somewhat better, is consistent, however
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.relate import number
+from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Metric, Setup, number
+from fusionzoo.dissect.measures.concepts import FITS, at_thresholds, stage_curves
 from fusionzoo.dissect.results import ConceptAgreement, Measured
-from fusionzoo.metrics import ConceptCurve, jackknife, semantic_variance
+from fusionzoo.metrics import ConceptCurve, jackknife
 from fusionzoo.metrics.concepts.curve import iou_curve
 
-__all__ = ["ERRORS", "LEAST", "SPECIFIC", "agreement", "at_thresholds", "fill_fused", "variance"]
+__all__ = ["ERRORS", "LEAST", "METRIC", "SPECIFIC", "Specificity", "StageSpecificity", "agreement", "fill_fused"]
 
 ERRORS = 2.0
 LEAST = 0.05
 """Five points of IoU above chance."""
 SPECIFIC = 0.5
 """Specific to one stream: the other reaches less than half of its gain."""
-
-
-def at_thresholds(curve: ConceptCurve) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-    """How to read the set IoU off held-out counts (K, 2, bins) at the thresholds of the training images; those counts
-    by group (G, K, 2, bins); concepts (K,) absent from either part."""
-    state = curve.state_dict()
-    counts, images = state["counts"], state["images"]
-    best = iou_curve(counts[0]).nan_to_num(-1).argmax(1)[:, None]
-    absent = (images[0] == 0) | (images[1:].sum(0) == 0)
-    return lambda c: iou_curve(c).gather(1, best)[:, 0], counts[1:], absent
-
-
-def variance(
-    a: ConceptCurve, b: ConceptCurve, reducer: str | Callable[..., Tensor]
-) -> tuple[float | None, float | None]:
-    """Semantic variance of two representations, and its jackknife standard error over groups of held-out images."""
-    (read_a, counts_a, absent), (read_b, counts_b, _) = at_thresholds(a), at_thresholds(b)
-
-    def statistic(one: Tensor, two: Tensor) -> Tensor:
-        u, v = (torch.where(absent, torch.nan, t) for t in (read_a(one), read_b(two)))
-        return torch.tensor(semantic_variance(u, v, reducer), dtype=torch.float64)
-
-    value, error = jackknife(statistic, [counts_a, counts_b])
-    return number(value), number(error)
 
 
 def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], names: Sequence[str]) -> ConceptAgreement:
@@ -124,3 +103,41 @@ def fill_fused(
 
 def _noise(floor: Tensor) -> Tensor:
     return torch.maximum(floor.abs(), floor.abs().nanmean())
+
+
+@dataclass
+class StageSpecificity:
+    """Of one stage with both streams."""
+
+    stage: int
+    concepts: ConceptAgreement
+
+
+@dataclass
+class Specificity:
+    """Consistent and specific concepts, stage by stage."""
+
+    stages: list[StageSpecificity]
+
+
+def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
+    return []  # it is read off the concept curves
+
+
+def compute(done: Done, results: Mapping[str, Any]) -> Specificity | None:
+    names, found = done.setup.concept_names, []
+    for stage in sorted(done.setup.stages):
+        curves = stage_curves(done, stage)
+        if "rgb" not in curves or "x" not in curves:
+            continue
+        iou = {s: [curves[s][fit].compute().iou for fit in FITS[1:]] for s in curves}
+        halves = [iou[s][0] - iou[s][1] for s in ("rgb", "x")]
+        made = agreement(curves["rgb"]["full"], curves["x"]["full"], halves, names)
+        if "fused" in curves:
+            halves.append(iou["fused"][0] - iou["fused"][1])
+            fill_fused(made, [curves[s]["full"] for s in STREAMS], halves, names)
+        found.append(StageSpecificity(stage, made))
+    return Specificity(found) if found else None
+
+
+METRIC = Metric("specificity", (), Specificity, plan, compute)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from fusionzoo.dissect.engine import dissect
+from fusionzoo.dissect.dissection import dissect
 from fusionzoo.dissect.results import Checkpoint, Dissection, Evolution
 from fusionzoo.errors import InputError
 

@@ -1,0 +1,285 @@
+"""What the model is given: both modalities, one or both taken away, or one of another image.
+
+`Condition` names the cases, and one policy says what stands for a modality that is taken away; scores, traces and
+robustness curves take both from here. A score without a modality depends on the policy, so it is always named:
+
+* "mean": the model's declared substitute, zeros after normalisation, that is the mean of the data it was made for.
+* "zero": zeros before normalisation: a black image; for depth, nothing measured (which the preprocessing fills with the
+  mean, so that for depth "zero" and "mean" are one).
+* "permute": the modality of another image of the data (`Split.cycle`): each value is real, only the pairing is lost.
+  With both modalities absent both come from the same other image.
+* "noise": independent normal values with mean 0 and standard deviation 1 after normalisation, drawn for each image anew
+  from the seed and the image's number.
+* "blur": what is left after three box blurs over an eighth of the shorter side each: the large and soft parts.
+
+All but "permute" are computed from the image itself, so no policy depends on batches or processes. Policies differ in
+what they keep: the mean is far from any real image, a permuted one is real but wrong and can mislead the model.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusionzoo.data import adapt, collate
+from fusionzoo.data.validate import checked
+from fusionzoo.errors import InputError, unknown
+
+__all__ = [
+    "CONSTANT",
+    "OTHERS",
+    "POLICIES",
+    "SUBSETS",
+    "Condition",
+    "Images",
+    "Reader",
+    "blurred",
+    "check_policy",
+    "fitted",
+    "normalised",
+    "substitute",
+    "unwrapped",
+]
+
+
+class Condition(StrEnum):
+    """What the model is given. The first four are the subsets of modalities; "other_rgb": rgb of another image."""
+
+    BOTH = "both"
+    WITHOUT_RGB = "no_rgb"
+    WITHOUT_X = "no_x"
+    NEITHER = "none"
+    OTHER_RGB = "other_rgb"
+    OTHER_X = "other_x"
+
+    @classmethod
+    def without(cls, stream: str) -> Condition:
+        """The condition in which "rgb" or "x" is taken away."""
+        return cls.WITHOUT_RGB if stream == "rgb" else cls.WITHOUT_X
+
+    @classmethod
+    def other(cls, stream: str) -> Condition:
+        """The condition in which "rgb" or "x" is that of another image."""
+        return cls.OTHER_RGB if stream == "rgb" else cls.OTHER_X
+
+    def lacks(self, stream: str) -> bool:
+        """Whether the modality is taken away."""
+        return self in (Condition.without(stream), Condition.NEITHER)
+
+
+SUBSETS = (Condition.BOTH, Condition.WITHOUT_RGB, Condition.WITHOUT_X, Condition.NEITHER)
+OTHERS = (Condition.OTHER_RGB, Condition.OTHER_X)
+
+POLICIES = ("mean", "zero", "permute", "noise", "blur")
+CONSTANT = ("mean", "zero")
+"""Policies whose substitute is the same for all images."""
+BLUR = 8
+
+Pair = tuple[Tensor, Tensor]
+Sample = dict[str, Any]
+
+
+class Normaliser(Protocol):
+    """The part of a model's preprocessing that "zero" needs: raw to normalised, of each modality."""
+
+    rgb: Callable[[Tensor], Tensor]
+    x: Callable[[Tensor], Tensor]
+
+
+def check_policy(name: str) -> None:
+    """Raises UnknownNameError for a policy that does not exist."""
+    if name not in POLICIES:
+        raise unknown("absence policy", name, POLICIES)
+
+
+def substitute(
+    policy: str,
+    stream: str,
+    value: Tensor,
+    places: Sequence[int],
+    preprocess: Normaliser,
+    other: Tensor | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """What stands for a batch of one modality.
+
+    Args:
+        policy: one of POLICIES.
+        stream: "rgb" or "x".
+        value: (B, C, H, W), normalised.
+        places: number of each image in the run.
+        other: like `value`, of the other images; needed by "permute" only.
+
+    Returns:
+        Shaped like `value`.
+
+    >>> from fusionzoo.preprocess import Preprocess
+    >>> value = torch.ones(2, 3, 4, 4)
+    >>> [round(float(substitute(p, "rgb", value, [0, 1], Preprocess()).mean()), 2) for p in ("mean", "zero", "blur")]
+    [0.0, -1.99, 1.0]
+    """
+    check_policy(policy)
+    if policy == "mean":
+        return torch.zeros_like(value)
+    if policy == "zero":
+        raw = value.new_zeros(value.shape, dtype=torch.float32)
+        return (preprocess.rgb(raw) if stream == "rgb" else preprocess.x(raw)).to(value.dtype)
+    if policy == "permute":
+        assert other is not None and other.shape == value.shape
+        return other
+    if policy == "blur":
+        return blurred(value)
+    return torch.stack([_noise(value[i], place, stream, seed) for i, place in enumerate(places)])
+
+
+def _noise(value: Tensor, place: int, stream: str, seed: int) -> Tensor:
+    """Drawn on the CPU, so that every machine draws the same."""
+    number = (seed * 2 + (stream == "x")) * 1_000_003 + place
+    drawn = torch.randn(value.shape, generator=torch.Generator().manual_seed(number))
+    return drawn.to(value)
+
+
+def blurred(value: Tensor) -> Tensor:
+    """Three box blurs, the edges repeated. (B, C, H, W) -> the same shape."""
+    width = min(value.shape[-2:]) // BLUR | 1  # odd
+    if width == 1:
+        return value
+    margin = width // 2
+    out = value
+    for _ in range(3):
+        # separable: rows, then columns
+        out = F.avg_pool2d(F.pad(out, (margin, margin, 0, 0), mode="replicate"), (1, width), stride=1)
+        out = F.avg_pool2d(F.pad(out, (0, 0, margin, margin), mode="replicate"), (width, 1), stride=1)
+    return out
+
+
+# ----------------------------------------------------------------------------------------------- from samples to inputs
+
+
+def unwrapped(model: nn.Module) -> Any:
+    """What torch.compile or DistributedDataParallel wraps."""
+    model = getattr(model, "_orig_mod", model)
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def normalised(model: nn.Module, batch: Sample) -> Pair:
+    """rgb and x of a batch as the model takes them, on its device."""
+    first = next(itertools.chain(model.parameters(), model.buffers()), None)
+    device = torch.device("cpu") if first is None else first.device
+    rgb, x = unwrapped(model).preprocess(batch["rgb"].to(device), batch["x"].to(device))
+    return rgb, x
+
+
+def fitted(model: nn.Module, data: Any) -> Any:
+    """The data as a data set with names (`fusionzoo.data.adapt`); refuses what the model cannot have been made for."""
+    plain = unwrapped(model)
+    if not hasattr(plain, "levels") or not hasattr(plain, "preprocess"):
+        raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its levels and its preprocessing")
+    kind = plain.preprocess.x_kind.replace("inverse_depth", "depth")
+    data = adapt(data, class_names=plain.class_names, x_kind=kind, x_channels=plain.preprocess.x_channels)
+    if len(plain.class_names) != data.num_classes:
+        raise InputError(
+            f"the model predicts {len(plain.class_names)} classes, {data.name} has {data.num_classes};"
+            " name the data it was trained for (fusionzoo info shows it)"
+        )
+    kinds = [k.replace("inverse_depth", "depth") for k in (plain.preprocess.x_kind, data.x_kind)]
+    if kinds[0] != kinds[1] or plain.preprocess.x_channels != data.x_channels:
+        raise InputError(
+            f"the model takes {plain.preprocess.x_channels}-channel {kinds[0]}, {data.name} gives"
+            f" {data.x_channels}-channel {kinds[1]}; fusionzoo.data.as_kind makes HHA and grey pictures of depth"
+        )
+    return data
+
+
+@dataclass
+class Images:
+    """Images of one size as the model takes them.
+
+    Attributes:
+        batch: as `fusionzoo.data.collate` makes it.
+        places: number of each image in the run; decides its role and its groups.
+        here: (rgb, x), normalised, each (B, C, H, W).
+        there: the same of the images that lend a modality, None where none does.
+        label: (B, Hl, Wl) on the model's device.
+    """
+
+    batch: Sample
+    places: list[int]
+    here: Pair
+    there: Pair | None
+    label: Tensor
+
+    def only(self, kept: list[int]) -> Images:
+        """Some of the images."""
+        batch = {k: v[kept] if isinstance(v, Tensor) else [v[i] for i in kept] for k, v in self.batch.items()}
+        here = (self.here[0][kept], self.here[1][kept])
+        there = None if self.there is None else (self.there[0][kept], self.there[1][kept])
+        return Images(batch, [self.places[i] for i in kept], here, there, self.label[kept])
+
+
+class Reader:
+    """Samples to what the model is given under each condition.
+
+    Args:
+        model: in eval mode.
+        data: what the samples are of.
+        absence: what stands for an absent modality, one of POLICIES.
+        seed: of the noise policy.
+        others: whether images lend each other modalities; then one sample more comes with each batch.
+    """
+
+    def __init__(self, model: nn.Module, data: Any, absence: str = "mean", seed: int = 0, others: bool = False) -> None:
+        check_policy(absence)
+        self.model, self.data, self.absence, self.seed, self.others = model, data, absence, seed, others
+
+    def images(self, samples: Sequence[Sample], places: Sequence[int]) -> Iterator[Images]:
+        """Checked and stacked; samples of different sizes go in runs of one size.
+
+        Args:
+            samples: one for each place; where images lend each other modalities one more, the image after the last.
+
+        Raises:
+            InputError: unusable samples.
+        """
+        samples = [checked(sample, self.data) for sample in samples]
+        others = samples[1:] if self.others else samples
+        triples = list(zip(samples, others, places, strict=False))
+        assert len(triples) == len(places)
+        for _, same in itertools.groupby(triples, lambda t: (t[0]["rgb"].shape, t[0]["label"].shape)):
+            run = list(same)
+            batch = collate([s for s, _, _ in run])
+            here = normalised(self.model, batch)
+            there = self._others([o for _, o, _ in run], here) if self.others else None
+            yield Images(batch, [p for _, _, p in run], here, there, batch["label"].to(here[0].device))
+
+    def inputs(self, condition: Condition, images: Images) -> tuple[Tensor | None, Tensor | None]:
+        """(rgb, x) under a condition; None, the model's declared substitute, for one modality under "mean"."""
+        given: list[Tensor | None] = list(images.here)
+        for i, stream in enumerate(("rgb", "x")):
+            other = None if images.there is None else images.there[i]
+            if condition == Condition.other(stream):
+                given[i] = other
+            elif condition == Condition.without(stream) and self.absence == "mean":
+                given[i] = None
+            elif condition.lacks(stream):
+                preprocess = unwrapped(self.model).preprocess
+                given[i] = substitute(self.absence, stream, images.here[i], images.places, preprocess, other, self.seed)
+        return given[0], given[1]
+
+    def _others(self, others: Sequence[Sample], here: Pair) -> Pair:
+        """rgb and x of the other images, resized where theirs are of another size."""
+        if all(o["rgb"].shape == others[0]["rgb"].shape for o in others):
+            made = [normalised(self.model, {k: torch.stack([o[k] for o in others]) for k in ("rgb", "x")})]
+        else:
+            made = [normalised(self.model, {k: o[k][None] for k in ("rgb", "x")}) for o in others]
+        size = here[0].shape[-2:]
+        rgb, x = ([p[i] for p in made] for i in (0, 1))
+        fit = lambda v: v if v.shape[-2:] == size else F.interpolate(v, size, mode="bilinear", align_corners=False)  # noqa: E731
+        return torch.cat([fit(v) for v in rgb]), torch.cat([fit(v) for v in x])

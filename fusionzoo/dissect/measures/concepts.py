@@ -1,0 +1,333 @@
+"""What each stream encodes: concept detectors and their set IoU, semantic variance, what carries a concept.
+
+A detector of a concept is solved on the training images (and on each half of them) and scored on held-out ones, at
+thresholds calibrated on the training images.
+
+* One channel alone: best set IoU of a single binarised channel (network dissection).
+* Channels that carry it: how few of those that weigh most a refitted detector needs for 90 % of the R2 of all.
+* Vectors of two points have no common channels; the correlation of the two detectors' scores over positions of held-out
+  images is their cosine under the covariance of the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fusionzoo.dissect.conditions import Condition
+from fusionzoo.dissect.measures.base import PAIRS, STREAMS, Batch, Done, Measure, Metric, Setup, number, numbers
+from fusionzoo.dissect.results import PairMatrix, Variance
+from fusionzoo.dissect.split import HALVES, HELD, ROLES
+from fusionzoo.errors import InputError
+from fusionzoo.metrics import (
+    ConceptAgreement,
+    ConceptCurve,
+    ConceptStatistics,
+    Quantiles,
+    jackknife,
+    semantic_variance,
+)
+from fusionzoo.metrics.concepts import ConceptWeights, minimum_channels, stack_weights
+from fusionzoo.metrics.concepts.curve import iou_curve
+
+__all__ = ["FITS", "METRIC", "Concepts", "Curve", "Statistics", "StageConcepts", "at_thresholds", "stage_curves"]
+
+FULL = "full"
+FITS = (FULL, *HALVES)
+"""Detectors solved on all training images, and on each of the two disjoint halves."""
+MOST = 128  # channels that a detector of few may use
+
+Reducer = str | Callable[[Tensor, Tensor], Tensor]
+
+
+# -------------------------------------------------------------------------------------------------------- what is heard
+
+
+def _some(values: Tensor, mine: Sequence[int]) -> Tensor:
+    return values if len(mine) == len(values) else values[list(mine)]
+
+
+@dataclass(frozen=True)
+class Thresholds(Measure):
+    """Quantiles of each channel, which give the binarisation thresholds."""
+
+    kind: ClassVar[str] = "quantiles"
+
+    def make(self, done: Done) -> Quantiles:
+        assert done.setup.tau is not None
+        return Quantiles(done.setup.points[self.points[0]].channels, done.setup.tau)
+
+    def hear(self, sums: Quantiles, batch: Batch, point: str, value: Tensor) -> None:
+        sums.update(value)
+
+
+@dataclass(frozen=True)
+class Statistics(Measure):
+    """Channels and concept masks of the training half `variant`; `binary`: of binarised channels."""
+
+    binary: bool = True
+
+    kind: ClassVar[str] = "statistics"
+
+    @property
+    def needs(self) -> tuple[Measure, ...]:
+        return (Thresholds(self.points),) if self.binary else ()
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return frozenset({self.variant})
+
+    @property
+    def masked(self) -> bool:
+        return True
+
+    def make(self, done: Done) -> ConceptStatistics:
+        thresholds = done.get(Thresholds(self.points)).compute().float() if self.binary else None
+        return ConceptStatistics(done.setup.points[self.points[0]].channels, done.setup.num_concepts, thresholds)
+
+    def hear(self, sums: ConceptStatistics, batch: Batch, point: str, value: Tensor) -> None:
+        mine = batch.mine(self)
+        if mine:
+            masks, valid = batch.source.on("area", (value.shape[2], value.shape[3]))
+            sums.update(*(_some(v, mine) for v in (value, masks, valid)))
+
+
+@dataclass(frozen=True)
+class Curve(Measure):
+    """Set IoU over thresholds of the detectors of one fit, at one point."""
+
+    binary: bool = True
+
+    kind: ClassVar[str] = "curve"
+
+    @property
+    def needs(self) -> tuple[Measure, ...]:
+        halves = HALVES if self.variant == FULL else (self.variant,)
+        return tuple(Statistics(self.points, variant=half, binary=self.binary) for half in halves)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        if self.condition != Condition.BOTH:
+            return frozenset({HELD})
+        return ROLES if self.variant == FULL else frozenset({self.variant, HELD})
+
+    @property
+    def masked(self) -> bool:
+        return True
+
+    def groups(self, setup: Setup) -> int:
+        """Image groups for jackknife errors."""
+        return setup.concept_groups if self.variant == FULL else 1
+
+    def prepare(self, done: Done) -> ConceptWeights:
+        """The detectors' weights."""
+        try:
+            return joined(done, self.needs).solve(done.setup.ridge)
+        except InputError as error:
+            raise InputError(f"concepts at {self.points[0]}, {self.variant} of the training images: {error}") from error
+
+    def make(self, done: Done) -> ConceptCurve:
+        return ConceptCurve(done.setup.num_concepts, done.setup.bins, self.groups(done.setup))
+
+    def hear(self, sums: ConceptCurve, batch: Batch, point: str, value: Tensor) -> None:
+        """All fits of a point are scored together, at the map's own size (a curve upsamples what it counts)."""
+        mine = batch.mine(self)
+        if not mine:
+            return
+        if (self.kind, point) not in batch.shared:
+            fits = [m for m in batch.measures if isinstance(m, Curve) and m.points == self.points and batch.mine(m)]
+            scores = stack_weights([batch.done.prepared[m.key] for m in fits]).score(value)
+            batch.shared[self.kind, point] = dict(zip(fits, scores.chunk(len(fits), dim=1), strict=True))
+        own = batch.shared[self.kind, point][self]
+        masks, valid = batch.source.on("nearest", batch.grid)
+        train = torch.tensor([batch.roles[i] != HELD for i in mine])
+        group = torch.tensor([batch.split.group(batch.places[i], self.groups(batch.done.setup)) for i in mine])
+        sums.update(*(_some(v, mine) for v in (own, masks, valid)), train=train, group=group)
+        if self.variant == FULL:
+            batch.scores.setdefault(point, own)
+
+
+@dataclass(frozen=True)
+class Vectors(Measure):
+    """Products of the detectors' scores of all points, over positions of held-out images."""
+
+    binary: bool = True
+
+    kind: ClassVar[str] = "vectors"
+
+    @property
+    def needs(self) -> tuple[Measure, ...]:
+        return tuple(s for p in self.points for s in Curve((p,), variant=FULL, binary=self.binary).needs)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return frozenset({HELD})
+
+    def make(self, done: Done) -> ConceptAgreement:
+        return ConceptAgreement(self.points, done.setup.num_concepts)
+
+    def finish(self, sums: ConceptAgreement, batch: Batch) -> None:
+        """On a grid half as fine as that of the masks."""
+        held = batch.mine(self)
+        if held:
+            size = (max(1, batch.grid[0] // 2), max(1, batch.grid[1] // 2))
+            valid = _some(batch.source.on("nearest", size)[1], held)
+            sums.update(*(_some(batch.scores[p], held) for p in self.points), valid=valid, size=size)
+
+
+def joined(done: Done, measures: Sequence[Measure]) -> ConceptStatistics:
+    """The statistics of several halves as one."""
+    parts: list[ConceptStatistics] = [done.get(m) for m in measures]
+    whole = ConceptStatistics(parts[0].channels, parts[0].concepts, parts[0].thresholds)
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
+    if not {"concepts", "concept_contribution"} & set(wanted):
+        return []
+    every, binary = tuple(setup.stage_points()), setup.tau is not None
+    found: list[Measure] = [Curve((p,), variant=fit, binary=binary) for p in every for fit in FITS]
+    return found + ([Vectors(every, binary=binary)] if len(every) > 1 else [])
+
+
+# ------------------------------------------------------------------------------------------------------ what it becomes
+
+
+@dataclass
+class StageConcepts:
+    """Of one stage; the keys of the first six are "rgb", "x", "fused", as far as the model has them.
+
+    Attributes:
+        iou: per concept, set IoU on held-out images. error: its jackknife standard error.
+        floor: per concept, how much the same representation differs between detectors of two halves.
+        unit_iou: per concept, the best set IoU of one channel alone, on the training images at the map's own size;
+            empty for raw activations.
+        channels: with how few channels a detector reaches 90 % of its R2 (a power of two, or all of them; None: it has
+            none).
+        correlation: pair -> per concept, correlation of the two detectors' scores on held-out images: the cosine of the
+            two concept vectors under the data's covariance.
+        variance: pair ("rgb_x", "rgb_fused", "x_fused") -> semantic variance, where both ends exist.
+    """
+
+    stage: int
+    iou: dict[str, list[float | None]] = field(default_factory=dict)
+    error: dict[str, list[float | None]] = field(default_factory=dict)
+    floor: dict[str, list[float | None]] = field(default_factory=dict)
+    unit_iou: dict[str, list[float | None]] = field(default_factory=dict)
+    channels: dict[str, list[int | None]] = field(default_factory=dict)
+    correlation: dict[str, list[float | None]] = field(default_factory=dict)
+    variance: dict[str, Variance] = field(default_factory=dict)
+
+
+@dataclass
+class Concepts:
+    """What each stage encodes. `names`: of the concepts. `matrices`: how alike their vectors are at all points."""
+
+    names: list[str]
+    stages: list[StageConcepts]
+    matrices: list[PairMatrix] = field(default_factory=list)
+
+
+def compute(done: Done, results: Mapping[str, Any]) -> Concepts | None:
+    correlation = _correlation(done)
+    stages = [_stage(done, stage, correlation) for stage in sorted(done.setup.stages)]
+    measured = [s for s in stages if s.iou]
+    return Concepts(done.setup.concept_names, measured, _matrices(done, correlation)) if measured else None
+
+
+def stage_curves(done: Done, stage: int) -> dict[str, dict[str, ConceptCurve]]:
+    """Stream -> fit -> curve, of the streams of a stage whose concepts were measured."""
+    found: dict[str, dict[str, ConceptCurve]] = {}
+    for stream in (s for s in STREAMS if s in done.setup.stages[stage]):
+        curves = {fit: done.get(Curve((done.setup.stages[stage][stream],), variant=fit)) for fit in FITS}
+        if curves[FULL] is not None:
+            found[stream] = curves
+    return found
+
+
+def _stage(done: Done, stage: int, correlation: tuple[Tensor, int] | None) -> StageConcepts:
+    row, at, reducer = StageConcepts(stage), done.setup.stages[stage], done.setup.reducer
+    curves = stage_curves(done, stage)
+    iou = {stream: {fit: c.compute() for fit, c in fits.items()} for stream, fits in curves.items()}
+    for stream, scores in iou.items():
+        row.iou[stream] = numbers(scores[FULL].iou)
+        row.error[stream] = numbers(scores[FULL].iou_se)
+        row.floor[stream] = numbers((scores["half0"].iou - scores["half1"].iou).abs())
+    name = reducer if isinstance(reducer, str) else getattr(reducer, "__name__", "callable")
+    for a, b in PAIRS:
+        if a in iou and b in iou:
+            value, error = variance(curves[a][FULL], curves[b][FULL], reducer)
+            floors = [semantic_variance(iou[s]["half0"].iou, iou[s]["half1"].iou, reducer) for s in (a, b)]
+            floor = None if any(math.isnan(f) for f in floors) else max(floors, key=abs)
+            interval = None if value is None or error is None else [value - 1.96 * error, value + 1.96 * error]
+            row.variance[f"{a}_{b}"] = Variance(value, name, floor, error, interval)
+    for stream in iou:
+        _carried(row, done, stream, at[stream])
+    if correlation is not None:
+        place = {point: i for i, point in enumerate(done.setup.stage_points())}
+        for a, b in PAIRS:
+            if a in at and b in at:
+                values = correlation[0][:, place[at[a]], place[at[b]]]
+                row.correlation[f"{a}_{b}"] = [number(v) for v in values]
+    return row
+
+
+def _carried(row: StageConcepts, done: Done, stream: str, point: str) -> None:
+    """Sets how few channels carry each concept of a stream, and how well one alone does."""
+    statistics, ridge = joined(done, Curve((point,), variant=FULL).needs), done.setup.ridge
+    counts = [2**i for i in range(8) if 2**i <= min(MOST, statistics.channels)]
+    r2 = torch.stack([statistics.solve_top(count, ridge).r2 for count in counts])
+    least = minimum_channels(counts, r2, statistics.solve(ridge).r2)
+    row.channels[stream] = [int(c) or None for c in least]
+    if statistics.thresholds is not None:
+        row.unit_iou[stream] = [number(v) for v in statistics.unit_iou().amax(1)]
+
+
+def _correlation(done: Done) -> tuple[Tensor, int] | None:
+    """(K, P, P) correlations of the detectors' scores of all stage points, and the number of positions."""
+    sums = done.get(Vectors(tuple(done.setup.stage_points())))
+    if sums is None:
+        return None
+    scores = sums.compute()
+    return scores.correlation, scores.n
+
+
+def _matrices(done: Done, found: tuple[Tensor, int] | None) -> list[PairMatrix]:
+    """Mean over concepts of the correlation of the detectors' scores, all stage points with all."""
+    if found is None:
+        return []
+    named = done.setup.stage_points()
+    values = [[number(v) for v in line] for line in found[0].nanmean(0).tolist()]
+    return [PairMatrix("concept correlation", "pix", found[1], list(named), list(named.values()), values)]
+
+
+def at_thresholds(curve: ConceptCurve) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+    """How to read the set IoU off held-out counts (K, 2, bins) at the thresholds of the training images; those counts
+    by group (G, K, 2, bins); concepts (K,) absent from either part."""
+    state = curve.state_dict()
+    counts, images = state["counts"], state["images"]
+    best = iou_curve(counts[0]).nan_to_num(-1).argmax(1)[:, None]
+    absent = (images[0] == 0) | (images[1:].sum(0) == 0)
+    return lambda c: iou_curve(c).gather(1, best)[:, 0], counts[1:], absent
+
+
+def variance(a: ConceptCurve, b: ConceptCurve, reducer: Reducer) -> tuple[float | None, float | None]:
+    """Semantic variance of two representations, and its jackknife standard error over groups of held-out images."""
+    (read_a, counts_a, absent), (read_b, counts_b, _) = at_thresholds(a), at_thresholds(b)
+
+    def statistic(one: Tensor, two: Tensor) -> Tensor:
+        u, v = (torch.where(absent, torch.nan, t) for t in (read_a(one), read_b(two)))
+        return torch.tensor(semantic_variance(u, v, reducer), dtype=torch.float64)
+
+    value, error = jackknife(statistic, [counts_a, counts_b])
+    return number(value), number(error)
+
+
+METRIC = Metric("concepts", ("concepts",), Concepts, plan, compute)

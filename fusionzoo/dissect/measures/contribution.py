@@ -1,0 +1,94 @@
+"""What each modality gives to the score: Shapley values, interaction, perceptual scores; the same of concepts.
+
+Contribution to a concept: set IoU at the fused representation with modalities absent, the detector and its threshold
+staying those of the model with both; then as for the class IoU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionzoo.dissect.conditions import SUBSETS, Condition
+from fusionzoo.dissect.measures.base import Done, Measure, Metric, Setup, number, numbers
+from fusionzoo.dissect.measures.concepts import Curve, at_thresholds
+from fusionzoo.dissect.measures.scores import matrices
+from fusionzoo.dissect.results import Contribution, Estimate
+from fusionzoo.metrics import ConceptCurve, interactions, jackknife, shapley
+from fusionzoo.metrics.cooperation.contribution import Estimate as Scored
+from fusionzoo.metrics.cooperation.contribution import contribution, perceptual_scores
+
+__all__ = ["METRIC"]
+
+PRESENT = {
+    ("rgb", "x"): Condition.BOTH,
+    ("rgb",): Condition.WITHOUT_X,
+    ("x",): Condition.WITHOUT_RGB,
+    (): Condition.NEITHER,
+}
+"""Modalities that are there -> condition."""
+NAMES = {("rgb", "x"): "both", ("rgb",): "rgb", ("x",): "x", (): "none"}
+
+
+def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
+    if "concept_contribution" not in wanted:
+        return []
+    fused = [at["fused"] for at in setup.stages.values() if "fused" in at]
+    return [Curve((p,), c, "full", setup.tau is not None) for p in fused for c in SUBSETS[1:]]
+
+
+def compute(done: Done, results: Mapping[str, Any]) -> Contribution | None:
+    """V(S), Shapley values, interaction and perceptual scores; None unless all four subsets were scored."""
+    scored, absence = matrices(done), done.setup.absence
+    if not all(condition in scored for condition in SUBSETS):
+        return None
+    found = contribution({subset: scored[condition] for subset, condition in PRESENT.items()})
+    lent = {s: Condition.without(s) if absence == "permute" else Condition.other(s) for s in ("rgb", "x")}
+    return Contribution(
+        absence,
+        {name: _estimate(found.score[frozenset(subset)]) for subset, name in NAMES.items()},
+        {name: _estimate(found.shapley[name]) for name in ("rgb", "x")},
+        _estimate(next(iter(found.interaction.values()))),
+        {s: _estimate(perceptual_scores(scored[Condition.BOTH], scored[c])) for s, c in lent.items() if c in scored},
+        _concepts(done),
+    )
+
+
+def _estimate(found: Scored) -> Estimate:
+    return Estimate(number(found.mean), number(found.mean_se), numbers(found.classes), numbers(found.classes_se))
+
+
+def _concepts(done: Done) -> dict[str, dict[str, Estimate]]:
+    """Stage -> "rgb", "x", "interaction": of the concepts' set IoU at the fused representation; empty unless asked
+    for."""
+    made = {}
+    for stage, at in sorted(done.setup.stages.items()):
+        curves = {c: done.get(Curve((at.get("fused", ""),), c, "full")) for c in PRESENT.values()}
+        if all(sums is not None for sums in curves.values()):
+            made[str(stage)] = _of_concepts(list(curves.values()))
+    return made
+
+
+def _of_concepts(curves: Sequence[ConceptCurve]) -> dict[str, Estimate]:
+    """Of the curves in the order of PRESENT, the first with both modalities."""
+    read, _, absent = at_thresholds(curves[0])
+    counts = [curve.state_dict()["counts"][1:] for curve in curves]
+
+    def statistic(*sums: Tensor) -> Tensor:
+        iou = [torch.where(absent, torch.nan, read(c)) for c in sums]
+        table = {s: torch.cat([v.nanmean()[None], v]) for s, v in zip(PRESENT, iou, strict=True)}
+        shares = shapley(table)
+        return torch.stack([shares["rgb"], shares["x"], next(iter(interactions(table).values()))])
+
+    value, error = jackknife(statistic, counts)
+    rows = zip(("rgb", "x", "interaction"), value.tolist(), error.tolist(), strict=True)
+    return {
+        name: Estimate(number(v[0]), number(e[0]), [number(t) for t in v[1:]], [number(t) for t in e[1:]])
+        for name, v, e in rows
+    }
+
+
+METRIC = Metric("contribution", ("contribution", "concept_contribution?"), Contribution, plan, compute)

@@ -1,0 +1,72 @@
+"""Health of probe points: dead channels, effective rank, saturation; how gates behave."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number
+from fusionzoo.dissect.results import GateHealth, ProbeHealth
+from fusionzoo.metrics import ChannelHealth, GateStatistics
+
+__all__ = ["METRIC", "Channels", "Gate"]
+
+
+@dataclass(frozen=True)
+class Channels(Measure):
+    """Variance, covariance spectrum and saturation of a point's channels."""
+
+    kind: ClassVar[str] = "health"
+
+    def make(self, done: Done) -> ChannelHealth:
+        info = done.setup.points[self.points[0]]
+        return ChannelHealth(info.channels, info.low, info.high)
+
+    def hear(self, sums: ChannelHealth, batch: Batch, point: str, value: Tensor) -> None:
+        sums.update(value)
+
+
+@dataclass(frozen=True)
+class Gate(Measure):
+    """How decided a gate is, and by what it varies."""
+
+    kind: ClassVar[str] = "gate"
+
+    def make(self, done: Done) -> GateStatistics:
+        info = done.setup.points[self.points[0]]
+        return GateStatistics(info.channels, info.low or 0.0, 1.0 if info.high is None else info.high)
+
+    def hear(self, sums: GateStatistics, batch: Batch, point: str, value: Tensor) -> None:
+        sums.update(value)
+
+
+def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
+    if "health" not in wanted:
+        return []
+    return [Channels((p,)) for p in setup.points] + [Gate((p,)) for p, info in setup.points.items() if info.gate]
+
+
+def compute(done: Done, results: Mapping[str, Any]) -> list[ProbeHealth] | None:
+    """One row for each probe point whose health was measured, in model order."""
+    rows = []
+    for name, info in done.setup.points.items():
+        sums = done.get(Channels((name,)))
+        if sums is not None:
+            s = sums.compute()
+            values = (number(s.mean), number(s.std), number(s.effective_rank), s.saturated)
+            gate = _gate(done.get(Gate((name,))))
+            rows.append(ProbeHealth(name, s.channels, s.dead, *values, info.modality, info.role, gate))
+    return rows or None
+
+
+def _gate(sums: GateStatistics | None) -> GateHealth | None:
+    if sums is None:
+        return None
+    s = sums.compute()
+    return GateHealth(*map(number, (s.entropy, s.shut, s.open, s.by_channel, s.by_image, s.by_position)))
+
+
+METRIC = Metric("health", ("health",), list[ProbeHealth], plan, compute)

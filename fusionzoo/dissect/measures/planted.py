@@ -1,0 +1,88 @@
+"""Whether the concept measures find what was planted: data whose truth is known (`fusionzoo.data.Planted`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Metric, Setup
+from fusionzoo.dissect.measures.concepts import Concepts, StageConcepts
+from fusionzoo.dissect.results import Planted, PlantedRow
+
+__all__ = ["METRIC", "planted_table"]
+
+
+def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
+    return []  # it is read off the concepts
+
+
+def compute(done: Done, results: Mapping[str, Any]) -> Planted | None:
+    concepts: Concepts | None = results.get("concepts")
+    if concepts is None or done.setup.concepts is not None:
+        return None
+    return planted_table(concepts.stages, concepts.names, done.setup.kinds)
+
+
+def planted_table(
+    rows: Sequence[StageConcepts], class_names: Sequence[str], concepts: Mapping[str, str]
+) -> Planted | None:
+    """Whether the concept probes find the planted truth; None without concepts or without both streams.
+
+    For each concept and each stream the best set IoU over the stages is taken (each stream at its own best stage, the
+    same rule for all); `level` is the stage of the best of all. A row is found when
+
+    - "rgb" (visible in colour only): rgb is above x; "x": the reverse;
+    - "both": rgb and x differ less than they do on average for the concepts of one modality;
+    - "joint" (only colour and x together tell): fused is above rgb and above x;
+    - "none" (visible nowhere): its best is below the best of every concept that one stream can see.
+
+    The table is found when every "rgb" and "x" row is, and the "both" concepts differ less on average than the "rgb"
+    ones and than the "x" ones. "joint" and "none" rows are shown but do not decide: a good fusion is no truth of the
+    data, and a network can learn where invisible things tend to be. Concepts that no held-out image shows are no
+    evidence either way.
+    """
+    if not concepts or not any("rgb" in row.iou and "x" in row.iou for row in rows):
+        return None
+    table = []
+    for k, name in enumerate(class_names):
+        best: dict[str, tuple[float, int]] = {}
+        for row in rows:
+            for stream, iou in row.iou.items():
+                value = iou[k]
+                if value is not None and (stream not in best or value > best[stream][0]):
+                    best[stream] = (value, row.stage)
+        value, level = max(best.values(), default=(None, None), key=lambda pair: pair[0])
+        rgb, x, fused = (best[s][0] if s in best else None for s in STREAMS)
+        table.append(PlantedRow(name, concepts.get(name, ""), rgb, x, fused, level, False))
+    return _judge(table)
+
+
+def _judge(table: list[PlantedRow]) -> Planted:
+    seen = [r for r in table if r.rgb is not None and r.x is not None]
+    gap = lambda kind: _mean([abs(r.rgb - r.x) for r in seen if r.kind == kind])  # type: ignore[operator]  # noqa: E731
+    single, shared = [g for g in (gap("rgb"), gap("x")) if g is not None], gap("both")
+    usual = _mean(single)
+    lowest = min((max(r.rgb, r.x) for r in seen if r.kind in ("rgb", "x", "both")), default=None)  # type: ignore[type-var]
+    for r in seen:
+        assert r.rgb is not None and r.x is not None
+        best = max(r.rgb, r.x)
+        if r.kind == "rgb":
+            r.found = r.rgb > r.x
+        elif r.kind == "x":
+            r.found = r.x > r.rgb
+        elif r.kind == "both":
+            r.found = usual is not None and abs(r.rgb - r.x) < usual
+        elif r.kind == "joint":
+            r.found = r.fused is not None and r.fused > best
+        elif r.kind == "none":
+            r.found = lowest is not None and best < lowest
+    apart = [r.found for r in seen if r.kind in ("rgb", "x")]
+    alike = shared is None or all(shared < g for g in single)
+    return Planted(table, bool(apart) and all(apart) and alike)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+METRIC = Metric("planted", (), Planted, plan, compute)

@@ -1,0 +1,117 @@
+"""Segmentation scores under each condition: mIoU, pixel accuracy, IoU of each class, and what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fusionzoo.dissect.conditions import OTHERS, SUBSETS, Condition, Images
+from fusionzoo.dissect.effects import Scores
+from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number, numbers, some
+from fusionzoo.dissect.results import Drop, Segmentation
+from fusionzoo.dissect.split import Split
+from fusionzoo.errors import CheckFailed
+from fusionzoo.metrics import Accumulator, ConfusionMatrix, jackknife
+from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.models import predict_labels
+
+__all__ = ["METRIC", "Confusion", "count", "difference", "matrices", "matrix", "miou_and_classes", "score"]
+
+GROUPS = 16
+"""Image groups for jackknife errors."""
+
+
+@dataclass(frozen=True)
+class Confusion(Measure):
+    """Confusion counts of the predictions, in image groups."""
+
+    kind: ClassVar[str] = "confusion"
+
+    def make(self, done: Done) -> ConfusionMatrix:
+        s = done.setup
+        return ConfusionMatrix(s.num_classes, s.ignore_index, s.segmentation_groups)
+
+    def predicted(self, sums: ConfusionMatrix, batch: Batch, labels: Tensor, truth: Tensor) -> None:
+        for i, place in enumerate(batch.places):
+            group = batch.split.group(place, batch.done.setup.segmentation_groups)
+            sums.update(labels[i : i + 1], truth[i : i + 1], group)
+
+
+def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
+    if {"contribution", "concept_contribution"} & set(wanted):
+        return [Confusion(condition=c) for c in SUBSETS + (OTHERS if setup.permuted else ())]
+    return [Confusion(condition=c) for c in SUBSETS[:3]] if "segmentation" in wanted else []
+
+
+def matrices(done: Done) -> dict[Condition, ConfusionMatrix]:
+    """Condition -> confusion matrix, of those that were measured."""
+    found = {c: done.get(Confusion(condition=c)) for c in SUBSETS + OTHERS}
+    return {c: sums for c, sums in found.items() if sums is not None}
+
+
+def compute(done: Done, results: Mapping[str, Any]) -> dict[str, Segmentation] | None:
+    """Scores of each subset of modalities, and what is lost against both."""
+    found = {c: m for c, m in matrices(done).items() if c in SUBSETS}
+    table = {}
+    for condition, sums in found.items():
+        scores = sums.compute()
+        drop = None if condition == Condition.BOTH or Condition.BOTH not in found else _drop(found, condition)
+        values = number(scores.miou), number(scores.pixel_accuracy), numbers(scores.iou)
+        table[str(condition)] = Segmentation(*values, drop)
+    return table or None
+
+
+def _drop(found: Mapping[Condition, ConfusionMatrix], without: Condition) -> Drop:
+    both, own = (found[c].state_dict()["counts"] for c in (Condition.BOTH, without))
+    value, error = difference(both, own)
+    return Drop(number(value[0]), number(error[0]), numbers(value[1:]), numbers(error[1:]))
+
+
+def difference(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """(1 + K,) scores of `first` minus those of `second`, mIoU and then each class, and the jackknife error of it.
+
+    Both are (G, K, K) counts over the same image groups, which are left out of both at once.
+    """
+    return jackknife(lambda a, b: miou_and_classes(a) - miou_and_classes(b), [first, second])
+
+
+def miou_and_classes(counts: Tensor) -> Tensor:
+    """(1 + K,): mIoU, IoU of each class, of (K, K) counts."""
+    iou = iou_from_confusion(counts)
+    return torch.cat([iou.nanmean()[None], iou])
+
+
+# ------------------------------------------------------------------------------- for interventions and corruptions
+
+
+def matrix(data: object) -> ConfusionMatrix:
+    """An empty confusion matrix for the data, in image groups."""
+    return ConfusionMatrix(data.num_classes, data.ignore_index, GROUPS)  # type: ignore[attr-defined]
+
+
+def count(sums: Accumulator, logits: Tensor, images: Images, split: Split, what: str) -> None:
+    """Adds predictions from logits (B, K, h, w) to a matrix that `matrix` made.
+
+    Raises:
+        CheckFailed: logits that are not finite.
+    """
+    low, high = logits.aminmax()  # which NaN passes through
+    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+        raise CheckFailed(f"the model's output ({what}) is not finite for {some(images.batch['id'])}")
+    assert isinstance(sums, ConfusionMatrix)
+    labels = predict_labels(logits, images.label.shape[-2:])
+    for i, place in enumerate(images.places):
+        sums.update(labels[i : i + 1], images.label[i : i + 1], split.group(place, GROUPS))
+
+
+def score(counts: Tensor) -> Scores:
+    """Scores and their jackknife errors from (G, K, K) counts, integer or weighted."""
+    value, error = jackknife(miou_and_classes, [counts])
+    return Scores(number(value[0]), number(error[0]), numbers(value[1:]), numbers(error[1:]))
+
+
+METRIC = Metric("segmentation", ("segmentation",), dict[str, Segmentation], plan, compute)
