@@ -150,7 +150,8 @@ def check(
             )
             wanted = [part for part, asked in (("trace", trace), ("robustness", robustness)) if asked]
             if wanted:
-                common = {"limit": limit, "batch_size": batch_size, "progress": progress, "name": checkpoint.name}
+                common = {"limit": limit, "batch_size": batch_size, "progress": progress, "absence": absence}
+                common["name"] = checkpoint.name
                 result.dissection.effects = _effects(wanted, model, dataset, state, common)
         except CheckFailed as error:
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]

@@ -60,7 +60,9 @@ def test_everything_survives_a_roundtrip(tmp_path):
     assert r.Dissection.load(tmp_path / "d.json") == deep()
     values = deep().to_dict()
     values["levels"][0]["commonality"]["pix"]["unique_rbg"] = 1.0
-    with pytest.raises(InputError, match=r"commonality\['pix'\]: unknown field 'unique_rbg'; did you mean 'unique_rgb'"):
+    with pytest.raises(
+        InputError, match=r"commonality\['pix'\]: unknown field 'unique_rbg'; did you mean 'unique_rgb'"
+    ):
         r.Dissection.from_dict(values)
 
 
