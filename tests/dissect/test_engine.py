@@ -180,7 +180,8 @@ def blurred(n=20):
         sample = data[i]
         noise = torch.randn(6, 8, generator=torch.Generator().manual_seed(i)) * 0.5
         grown = noise.repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
-        data.edits[i] = {"rgb": sample["rgb"] + grown, "x": (sample["x"] + 2 * grown[None].roll(4, -1)).clamp(min=0.1)}
+        rgb = 0.5 + (sample["rgb"] + grown - 0.5) / 4  # within 0..1
+        data.edits[i] = {"rgb": rgb, "x": (sample["x"] + 2 * grown[None].roll(4, -1)).clamp(min=0.1)}
     return data
 
 
