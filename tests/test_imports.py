@@ -125,7 +125,7 @@ def later():
         ("models", "fusionzoo.data"),
         ("data", "fusionzoo.models"),
         ("_check", "fusionzoo.cli"),
-        ("report", "fusionzoo.dissect.engine"),
+        ("report", "fusionzoo.dissect.run"),
         ("report", "fusionzoo.dissect"),
         ("hub", "fusionzoo"),
     ],

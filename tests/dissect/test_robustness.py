@@ -245,7 +245,7 @@ def test_bad_input_is_named(tmp_path):
         robustness(broken, ToyData(4), progress=False)
     with pytest.raises(InputError, match="robustness: format_version is None"):
         Robustness.from_dict({})
-    with pytest.raises(InputError, match="not a JSON file"):
+    with pytest.raises(InputError, match="is not JSON"):
         (tmp_path / "x.json").write_text("{")
         Robustness.load(tmp_path / "x.json")
 
