@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +133,8 @@ def run(passes: Sequence[Pass], work: Work) -> None:
             if at not in state.begun:
                 state.begin(at, each)
             rest = todo[at][done:]
-            sampler = [[work.indices[place] for place in read] for _, read in rest]
-            loader = DataLoader(each.data, batch_sampler=sampler, collate_fn=list, num_workers=work.num_workers)
-            with each.open() as feed:
-                for (places, _), samples in zip(rest, loader if rest else (), strict=True):
-                    feed(samples, places)
-                    done += 1
-                    bar.update()
-                    if done % SAVE_EVERY == 0:
-                        state.save(at, done)
+            if rest:
+                done = _read(each, rest, work, bar, done, partial(state.save, at))
             if world > 1:
                 _exchange(state.begun[at], state.empty[at], world)
             done = 0
@@ -164,6 +158,20 @@ def setting_of(work: Work, name: str | None, size: Sequence[int], seed: int, sec
         seconds=seconds,
         versions={"torch": str(torch.__version__), "python": platform.python_version()},
     )
+
+
+def _read(each: Pass, rest: Batches, work: Work, bar: Any, done: int, save: Callable[[int], None]) -> int:
+    """Feeds the batches of a pass that are left; how many of its batches are done then."""
+    sampler = [[work.indices[place] for place in read] for _, read in rest]
+    loader = DataLoader(each.data, batch_sampler=sampler, collate_fn=list, num_workers=work.num_workers)
+    with each.open() as feed:
+        for (places, _), samples in zip(rest, loader, strict=True):
+            feed(samples, places)
+            done += 1
+            bar.update()
+            if done % SAVE_EVERY == 0:
+                save(done)
+    return done
 
 
 # ------------------------------------------------------------------------------------------------- processes and state

@@ -402,7 +402,7 @@ def same_bits(a, b):
     [
         ({"label": torch.full((24, 32), 3)}, "toy toy-2: label 3 is out of range; wanted 0..2 or 255"),
         ({"label": torch.full((24, 32), -1)}, "toy toy-2: label -1 is out of range"),
-        ({"x": torch.full((1, 24, 32), math.nan)}, "toy toy-2: depth is zero everywhere .or NaN.: no pixel was measured"),
+        ({"x": torch.full((1, 24, 32), math.nan)}, "toy toy-2: depth is zero everywhere .or NaN"),
         ({"x": torch.zeros(1, 24, 32)}, "toy toy-2: depth is zero everywhere"),
         ({"x": torch.ones(1, 12, 32)}, "toy toy-2: x is 32x12 but rgb is 32x24"),
     ],
