@@ -23,10 +23,10 @@ from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.trace import trace as trace_effects
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
-from fusionzoo.hub.files import RECORD
+from fusionzoo.hub.layout import RECORD
 from fusionzoo.hub.load import Checkpoint, resolve
 from fusionzoo.hub.records import Record, read_record
-from fusionzoo.hub.verify import Verification
+from fusionzoo.hub.verification import Verification
 from fusionzoo.models.device import usable_device
 
 __all__ = ["CheckResult", "Finding", "check", "measured", "open_data", "record_of", "report_path", "unlike"]

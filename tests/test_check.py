@@ -17,7 +17,7 @@ from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.findings import Finding
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.hub.expect import fill
-from fusionzoo.hub.verify import Verification
+from fusionzoo.hub.verification import Verification
 from fusionzoo.models import create_model
 from fusionzoo.train.evaluate import evaluate
 
@@ -136,7 +136,7 @@ def test_a_flipped_byte_fails_and_is_not_dissected(tmp_path):
 
 def test_the_model_is_built_once(quick, tmp_path, monkeypatch):
     built = []
-    verify = importlib.import_module("fusionzoo.hub.verify")
+    verify = importlib.import_module("fusionzoo.hub.verification")
     monkeypatch.setattr(verify, "fill", lambda *args, **more: built.append(1) or fill(*args, **more))
     run(write(tmp_path))
     assert len(built) == 1

@@ -97,7 +97,7 @@ from fusionzoo import create_model, dissect, __version__
 from fusionzoo.data import planted
 from . import sibling
 from .. import cli
-from ..hub.files import load
+from ..hub.layout import load
 def later():
     import importlib
     importlib.import_module("fusionzoo._check")
@@ -111,7 +111,7 @@ def later():
         "fusionzoo.data.planted",
         "fusionzoo.metrics.sibling",
         "fusionzoo.cli",
-        "fusionzoo.hub.files.load",
+        "fusionzoo.hub.layout.load",
         "fusionzoo._check",
         "fusionzoo.train.loop",
     }

@@ -38,8 +38,8 @@ from safetensors.torch import load_file
 
 import fusionzoo
 from fusionzoo.files import sha256_file
-from fusionzoo.hub.files import WEIGHTS
-from fusionzoo.hub.save import save
+from fusionzoo.hub.layout import WEIGHTS
+from fusionzoo.hub.store import save
 
 MODEL = {"name": "hybrid_resnet18_unet", "num_classes": 13}
 

@@ -32,7 +32,8 @@ def command(name: str, index: str | None, as_json_: bool) -> None:
     if as_json_:
         print_json(facts)
         return
-    for key, value in _flat(facts):
+    seen = _seen(facts.get("preprocess"))
+    for key, value in _flat({**facts, "trained on": seen} if seen else facts):
         say(f"{key:<28} {value}")
 
 
@@ -105,7 +106,7 @@ def _folder(folder: Path) -> dict[str, Any]:
     from fusionzoo.errors import InputError
     from fusionzoo.files import read_json
     from fusionzoo.hub import records
-    from fusionzoo.hub.files import CONFIG, RECORD
+    from fusionzoo.hub.layout import CONFIG, RECORD
 
     if not (folder / CONFIG).is_file():
         raise InputError(
@@ -143,6 +144,31 @@ def _facts(config: Mapping[str, Any], record: Record | None, where: str) -> dict
         **{key: config[key] for key in told if key in config},
         "record": "none: origin, data and results are not stated",
     }
+
+
+def _seen(preprocess: Any) -> str:
+    """What x the weights saw (1, 50 and 99 % quantile, share of missing pixels), in words; empty where unstated.
+
+    >>> _seen({"x_kind": "depth", "x_quantiles": [0.9, 2.1, 2.84, 4.0, 8.2], "x_missing": [0.012, 0.05]})
+    'depth 0.9 to 8.2 m (98 % of the values), median 2.84; 1.2 % missing, at most 5 % in one image'
+    """
+    stated = preprocess if isinstance(preprocess, Mapping) else {}
+    quantiles, missing = _numbers(stated, "x_quantiles", 5), _numbers(stated, "x_missing", 2)
+    if not quantiles:
+        return ""
+    kind = stated.get("x_kind")
+    name, unit = ("depth", " m") if kind in ("depth", "inverse_depth") else (kind, "")
+    text = f"{name} {quantiles[0]:.3g} to {quantiles[4]:.3g}{unit} (98 % of the values), median {quantiles[2]:.3g}"
+    if missing:
+        text += f"; {100 * missing[0]:.3g} % missing, at most {100 * missing[1]:.3g} % in one image"
+    return text
+
+
+def _numbers(values: Mapping[str, Any], key: str, count: int) -> list[float]:
+    """`count` numbers under `key`; none where a config that nobody has checked holds something else."""
+    found = values.get(key)
+    whole = isinstance(found, list) and len(found) == count and all(isinstance(v, int | float) for v in found)
+    return found if whole else []
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from fusionzoo.data import parse_spec
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_files, dump_json, read_json
-from fusionzoo.hub.files import CONFIG, RECORD
+from fusionzoo.hub.layout import CONFIG, RECORD
 from fusionzoo.hub.records import FileInfo, bundled, write_index
 from fusionzoo.train.statistics import Survey, survey
 

@@ -37,7 +37,7 @@ def command(
     REPO is org/name. The folder must pass its own verification. The access token is the one that `hf auth login` or
     HF_TOKEN gives.
     """
-    from fusionzoo.hub.push import push
+    from fusionzoo.hub.publish import push
 
     if card:
         note(f"wrote {write_card(folder, repo)}")
@@ -58,7 +58,7 @@ def write_card(folder: str, repo: str = "") -> Path:
     """
     from fusionzoo.errors import InputError
     from fusionzoo.files import atomic_write, read_json
-    from fusionzoo.hub.files import CONFIG, README, RECORD
+    from fusionzoo.hub.layout import CONFIG, README, RECORD
     from fusionzoo.hub.records import read_record
     from fusionzoo.report import card
     from fusionzoo.report.plots import plots

@@ -1,49 +1,35 @@
-"""Hub and weights: records, load, save, verify, push, convert. Names load on first use; records need no torch.
-
-`push`, `save` and `verify` name a function and the file it lives in: here they are the function.
-"""
+"""Hub and weights: records, load, save, verify, push, convert. Names load on first use; records need no torch."""
 
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fusionzoo.hub.load import Checkpoint as Checkpoint
     from fusionzoo.hub.load import from_pretrained as from_pretrained
     from fusionzoo.hub.load import resolve as resolve
-    from fusionzoo.hub.push import push as push
+    from fusionzoo.hub.publish import push as push
     from fusionzoo.hub.records import Record as Record
-    from fusionzoo.hub.save import save as save
-    from fusionzoo.hub.verify import Verification as Verification
-    from fusionzoo.hub.verify import verify as verify
+    from fusionzoo.hub.store import save as save
+    from fusionzoo.hub.verification import Verification as Verification
+    from fusionzoo.hub.verification import verify as verify
 
 _HOMES = {
     "Checkpoint": "load",
     "Record": "records",
-    "Verification": "verify",
+    "Verification": "verification",
     "from_pretrained": "load",
-    "push": "push",
+    "push": "publish",
     "resolve": "load",
-    "save": "save",
-    "verify": "verify",
+    "save": "store",
+    "verify": "verification",
 }
-_FILES = ("card", "convert", "files", "fingerprint", "load", "records", "remote")
+"""Public name -> the file of this folder that holds it. No file has the name of a function."""
+
+_FILES = ("card", "convert", "fingerprint", "layout", "load", "records", "remote")
 
 __all__ = sorted([*_HOMES, *_FILES])
-
-
-class _Package(ModuleType):
-    """The import system sets a submodule as an attribute of its package; a function of that name keeps its place."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import atomic_files, dump_json, read_json
-from fusionzoo.hub.files import CONFIG, WEIGHTS, read_header
 from fusionzoo.hub.kinds import identify
+from fusionzoo.hub.layout import CONFIG, WEIGHTS, read_header
 from fusionzoo.hub.originals import sources
 from fusionzoo.hub.originals.checkpoint import Source, convert_model
 from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
 from fusionzoo.hub.originals.state_dict import load_state_dict
-from fusionzoo.hub.save import save as save_checkpoint
+from fusionzoo.hub.store import save as save_checkpoint
 from fusionzoo.schema import refuse_unknown
 
 __all__ = ["ENCODER_FORMAT", "METHODS", "encoder_state", "mobilenet_v1", "mobilenet_v1_state", "run"]

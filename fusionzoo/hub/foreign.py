@@ -18,8 +18,8 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import inside, read_json
-from fusionzoo.hub.files import PICKLES, read_header
 from fusionzoo.hub.kinds import is_safetensors, refuse_other_kinds
+from fusionzoo.hub.layout import PICKLES, read_header
 from fusionzoo.hub.unpickle import as_tensor, is_module, kind_of, load_inert, save_state_of
 
 __all__ = ["Weights", "read_weights", "weight_files"]

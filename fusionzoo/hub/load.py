@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fusionzoo.errors import CheckFailed, InputError, unknown
 from fusionzoo.hub import remote
-from fusionzoo.hub.files import CONFIG, RECORD
+from fusionzoo.hub.layout import CONFIG, RECORD
 from fusionzoo.hub.records import NAME, Record, bundled, bundled_folder, load_index, read_record
-from fusionzoo.hub.verify import Verification, inspect
+from fusionzoo.hub.verification import Verification, inspect
 from fusionzoo.models import FusionModel
 from fusionzoo.models.presets import is_architecture
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import atomic_write, dump_json, inside, read_json, sha256_file
-from fusionzoo.hub.files import RECORD
+from fusionzoo.hub.layout import RECORD
 from fusionzoo.registry import natural_key
 from fusionzoo.schema import decode, encode, need, refuse_unknown, schema_of
 

@@ -33,9 +33,9 @@ from huggingface_hub.file_download import repo_folder_name
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.files import MAX_JSON, atomic_write, git_sha1, read_json, sha256_file
 from fusionzoo.hub.expect import expected
-from fusionzoo.hub.files import CONFIG, MAX_HEADER, RECORD, WEIGHTS
+from fusionzoo.hub.layout import CONFIG, MAX_HEADER, RECORD, WEIGHTS
 from fusionzoo.hub.records import HEX40, HEX64, INDEX, Record, load_index, read_record
-from fusionzoo.hub.verify import missing_file
+from fusionzoo.hub.verification import missing_file
 
 __all__ = ["Hub", "Pulled", "discard_damaged", "parse", "pull", "pull_facts", "pull_index"]
 
@@ -43,7 +43,11 @@ T = TypeVar("T")
 
 PREFIX = "hf-hub:"
 WAITS = (1.0, 2.0, 4.0)
-"""Seconds before each new try after a 429, a 5xx or a lost connection."""
+"""Seconds before each new try after a 429, a 5xx or a lost connection.
+
+Ours, since the client (huggingface_hub 1.0.0 to 2.4.0) tries only a 429 of a download again: `model_info`,
+`create_repo` and a download's 500 or 503 fail at the first answer, and so does file metadata from 2.x on.
+"""
 
 MAX_WAIT = 60.0
 """Longest `Retry-After` that is waited for, in seconds."""

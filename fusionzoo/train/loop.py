@@ -21,7 +21,7 @@ from torch import Tensor
 from fusionzoo.data import WithTransform, collate, train_transform
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write, dump_json
-from fusionzoo.hub.files import CONFIG, WEIGHTS
+from fusionzoo.hub.layout import CONFIG, WEIGHTS
 from fusionzoo.models import FusionModel
 from fusionzoo.train.average import update_average
 from fusionzoo.train.data import loader, training_data, validation_data

@@ -14,9 +14,9 @@ import torch
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_path, atomic_write, dump_json
-from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS
+from fusionzoo.hub.layout import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.records import read_record
-from fusionzoo.hub.save import save
+from fusionzoo.hub.store import save
 from fusionzoo.models import FusionModel
 from fusionzoo.train.settings import Settings
 

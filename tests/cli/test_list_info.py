@@ -88,6 +88,22 @@ def test_info_of_a_folder_shows_record_and_preprocessing(checkpoint: Path) -> No
     assert ("preprocess.x_mean", "2.842") in lines
 
 
+def test_info_says_in_words_what_depth_the_weights_saw(checkpoint: Path, tmp_path: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    seen = {"x_quantiles": [0.901, 2, 2.8, 4, 8.2], "x_missing": [0.01, 1]}
+    for stated, words in [
+        (seen, "depth 0.901 to 8.2 m (98 % of the values), median 2.8; 1 % missing, at most 100 % in one image"),
+        ({**seen, "x_kind": "thermal", "x_missing": []}, "thermal 0.901 to 8.2 (98 % of the values), median 2.8"),
+        ({**seen, "x_quantiles": [1, 2]}, None),
+        ({}, None),
+    ]:
+        preprocess = {**config["preprocess"], **stated}
+        (tmp_path / "config.json").write_text(json.dumps({**config, "preprocess": preprocess}))
+        lines = call("info", str(tmp_path)).splitlines()
+        told = [line.removeprefix("trained on").strip() for line in lines if line.startswith("trained on")]
+        assert told == ([words] if words else [])
+
+
 def test_info_of_a_folder_without_record_or_config(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     facts = json.loads(call("info", str(tmp_path), "--json"))

@@ -48,7 +48,7 @@ def test_push_sends_the_folder_and_says_the_commit(folder: Path, monkeypatch: py
         seen.update(folder=folder, repo=repo, **options)
         return "c" * 40
 
-    monkeypatch.setattr(importlib.import_module("fusionzoo.hub.push"), "push", fake)
+    monkeypatch.setattr(importlib.import_module("fusionzoo.hub.publish"), "push", fake)
     result = CliRunner().invoke(main, ["push", str(folder), "org/name", "--private", "--tag", "v1", "--card", "--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout) == {"repo": "org/name", "commit": "c" * 40}

@@ -16,7 +16,7 @@ from fusionzoo import files
 from fusionzoo.errors import FusionZooError
 from fusionzoo.hub.expect import expected
 from fusionzoo.hub.records import Record
-from fusionzoo.hub.verify import inspect
+from fusionzoo.hub.verification import inspect
 from fusionzoo.models import FusionModel
 
 EXAMPLES = int(os.environ.get("FUSIONZOO_FUZZ", "0"))

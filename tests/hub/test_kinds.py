@@ -21,7 +21,7 @@ from safetensors.torch import save
 
 from fusionzoo.cli import main
 from fusionzoo.hub.kinds import identify
-from fusionzoo.hub.verify import verify
+from fusionzoo.hub.verification import verify
 
 
 def archive(*names: str) -> bytes:

@@ -25,7 +25,7 @@ from fusionzoo.cli import main
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.hub import records, remote
 from fusionzoo.hub.load import read_index
-from fusionzoo.hub.push import push
+from fusionzoo.hub.publish import push
 from fusionzoo.models import FusionModel
 from tests.compare import same_tensors
 from tests.hub.conftest import NAME, small_model

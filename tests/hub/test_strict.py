@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fusionzoo.hub.load import resolve
-from fusionzoo.hub.verify import inspect
+from fusionzoo.hub.verification import inspect
 
 State = dict[str, Tensor]
 

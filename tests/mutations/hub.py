@@ -2,7 +2,7 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
-    ("tests/hub/test_verify.py::test_every_fault_fails_its_check", "fusionzoo/hub/verify.py", [
+    ("tests/hub/test_verification.py::test_every_fault_fails_its_check", "fusionzoo/hub/verification.py", [
         ("if not worst <= stated.tolerance:", "if not worst <= 1e9:"),
         ("if path.stat().st_size != info.size:", "if False:"),
     ]),
@@ -31,18 +31,19 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('return 130\n', 'return 1\n'),
         ('return error.exit_status\n', 'return 2\n'),
     ]),
-    ("tests/hub/test_save.py::test_half_rounds_matrices_only_and_loads_as_float32", "fusionzoo/hub/save.py", [
+    ("tests/hub/test_store.py::test_half_rounds_matrices_only_and_loads_as_float32", "fusionzoo/hub/store.py", [
         ("if tensor.ndim < 2:", "if tensor.ndim < 1:"),
     ]),
-    ("tests/hub/test_save.py::test_what_cannot_be_stored_is_refused_before_anything_is_written",
-     "fusionzoo/hub/save.py", [
+    ("tests/hub/test_store.py::test_what_cannot_be_stored_is_refused_before_anything_is_written",
+     "fusionzoo/hub/store.py", [
         ('            if not bool(torch.isfinite(tensor).all()):\n                raise InputError(f"{key} holds',
          '            if False:\n                raise InputError(f"{key} holds'),
     ]),
-    ("tests/hub/test_verify.py::test_a_flipped_byte_is_caught_in_100_of_100_positions", "fusionzoo/hub/verify.py", [
+    ("tests/hub/test_verification.py::test_a_flipped_byte_is_caught_in_100_of_100_positions",
+     "fusionzoo/hub/verification.py", [
         ("if stated.get(name, found) != found:", "if False:"),
     ]),
-    ("tests/hub/test_strict.py::test_weights_that_are_not_the_model_s", "fusionzoo/hub/verify.py", [
+    ("tests/hub/test_strict.py::test_weights_that_are_not_the_model_s", "fusionzoo/hub/verification.py", [
         ("extra = [k for k in header if k not in wanted.tensors]", "extra: list[str] = []"),
         ("if key in header and header[key].dtype not in accepted:", "if False:"),
         ("if key in header and header[key].shape != shape:", "if False:"),

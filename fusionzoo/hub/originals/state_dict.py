@@ -7,8 +7,8 @@ from pathlib import Path
 from fusionzoo.errors import InputError
 from fusionzoo.files import read_json
 from fusionzoo.hub.expect import build_checked, expected
-from fusionzoo.hub.files import CONFIG
 from fusionzoo.hub.foreign import Weights, read_weights
+from fusionzoo.hub.layout import CONFIG
 from fusionzoo.models import FusionModel
 
 __all__ = ["load_state_dict"]

@@ -16,8 +16,8 @@ from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_files, dump_json
 from fusionzoo.hub.card import minimal_card
 from fusionzoo.hub.expect import expected, fill
-from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.fingerprint import fingerprint
+from fusionzoo.hub.layout import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.records import Record
 from fusionzoo.models import FusionModel
 

@@ -11,10 +11,10 @@ from huggingface_hub import CommitOperationAdd, ModelCard
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import inside
-from fusionzoo.hub.files import CONFIG, README, RECORD, WEIGHTS
+from fusionzoo.hub.layout import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.records import read_record
 from fusionzoo.hub.remote import Hub, parse
-from fusionzoo.hub.verify import verify
+from fusionzoo.hub.verification import verify
 
 __all__ = ["push"]
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError, closest
 from fusionzoo.files import git_sha1, inside, read_exactly, read_json, sha256_file
 from fusionzoo.hub.expect import DTYPES, Expected, expected, fill
-from fusionzoo.hub.files import CONFIG, PICKLES, RECORD, WEIGHTS, TensorInfo, parse_header, read_header
 from fusionzoo.hub.fingerprint import compare, fingerprint
+from fusionzoo.hub.layout import CONFIG, PICKLES, RECORD, WEIGHTS, TensorInfo, parse_header, read_header
 from fusionzoo.hub.records import Record, bundled_sha256, read_record
 from fusionzoo.models import FusionModel
 

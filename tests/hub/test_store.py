@@ -13,7 +13,7 @@ from fusionzoo import hub as fusionzoo_hub
 from fusionzoo.errors import InputError
 from fusionzoo.files import dump_json
 from fusionzoo.hub import convert
-from fusionzoo.hub.save import stored_state
+from fusionzoo.hub.store import stored_state
 from fusionzoo.models import FusionModel
 from tests.compare import SAME, distance, same_tensors
 from tests.hub.conftest import NAME, small_model

@@ -24,9 +24,9 @@ from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.files import read_exactly, sha256_file
 from fusionzoo.hub import records
 from fusionzoo.hub.expect import expected, fill
-from fusionzoo.hub.files import read_header
 from fusionzoo.hub.fingerprint import compare, fingerprint, integers, raw_input
-from fusionzoo.hub.verify import Verification, inspect, tensors, verify
+from fusionzoo.hub.layout import read_header
+from fusionzoo.hub.verification import Verification, inspect, tensors, verify
 from fusionzoo.models import FusionModel, build, create_model
 from fusionzoo.preprocess import Preprocess
 from tests.compare import SAME, distance
