@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "dissect": {"models", "probes", "metrics", "data"},
     "report": {"dissect", "metrics"},
     "train": {"models", "metrics", "data", "hub", "preprocess"},
-    "hub": {"models", "registry", "preprocess"},
+    "hub": {"models", "fusion", "probes", "registry", "preprocess"},
     "models": {"fusion", "probes", "registry", "preprocess"},
     "fusion": {"probes", "registry"},
     "data": {"preprocess"},

@@ -10,7 +10,8 @@ What the streams carry on with is the strategy's `interaction`: their own featur
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor
@@ -123,9 +124,15 @@ class TwoStream(FusionModel):
         blocks: dict[int, FusionBlock] = {i: getattr(self, f"stage{i}").fusion for i in self.fused_levels}
         names = {i: {n: f"stage{i}.fusion.{n}" for n in block.loss_probes} for i, block in blocks.items()}
         wanted = [name for of_block in names.values() for name in of_block.values()]
-        with probe(self, *wanted, detach=False, clone=False, trace=True) if wanted else nullcontext({}) as tape:
+        tapes: AbstractContextManager[Mapping[str, Tensor]] = nullcontext({})
+        if wanted:
+            tapes = probe(self, *wanted, detach=False, clone=False, trace=True)
+        with tapes as tape:
             logits = self._sized(rgb, x, step)
         seen = {i: {n: tape[name] for n, name in of_block.items()} for i, of_block in names.items()}
         by_level = [block.losses(seen[i]) for i, block in blocks.items()]
-        told = sorted({n for losses in by_level for n in losses})
-        return logits, {n: sum(v[n] for v in by_level if n in v) / sum(n in v for v in by_level) for n in told}
+        values: dict[str, list[Tensor]] = {}
+        for losses in by_level:
+            for name, value in losses.items():
+                values.setdefault(name, []).append(value)
+        return logits, {name: sum(of[1:], of[0]) / len(of) for name, of in sorted(values.items())}

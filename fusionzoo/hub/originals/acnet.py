@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from fusionzoo.fusion.acnet import ACNet
 from fusionzoo.hub.originals import rednet
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, blank, port, take
-from fusionzoo.models.published.blocks import ACNet
 
 GATE_PAIR = {"atten_rgb.1": "excite_rgb", "atten_depth.1": "excite_x"}
 VIEWS = {"atten_rgb": View("gate_rgb"), "atten_depth": View("gate_x")}

@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from fusionzoo.fusion.asymformer import CrossModalAttention, FeatureSelection, SelectAndAttend
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, blank, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import CrossModalAttention, FeatureSelection, SelectAndAttend
 
 LAFS = {
     "fc_spatial.0": "spatial.reduce",

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.channel_exchange import CENBottleneck, ExchangeNorm
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, blank, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import CENBottleneck, ExchangeNorm
 from fusionzoo.models.published.cen import CEN
 
 EXCHANGE = {"bn_0": "rgb", "bn_1": "x"}

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.cmx import MODEL_VIEWS, at_input_size, exchange_table, head_table, mit_table
 from fusionzoo.hub.originals.port import Port, View, blank, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import ParallelPoolingMixer, SelfQueryHub
 
 PPX = {
     "layer_scale_1": "scale1",

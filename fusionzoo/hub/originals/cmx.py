@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import FeatureFusion, FeatureRectify
 
 FRM = {
     "channel_weights.mlp.0": "channel.0",

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.dformer import DFormerAttention, DFormerBlock
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, blank, port, take
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published._ham import Factorise, draw_bases
-from fusionzoo.models.published.blocks import DFormerAttention, DFormerBlock
 from fusionzoo.models.published.dformer import DFormer
 from fusionzoo.models.published.dformerv2 import DFormerV2
 

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.dformerv2 import DFormerV2Block
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.dformer import BGR, HEAD, HEAD_VIEWS, LICENCE_NOTE, NOTES, run, run_backbone, whole
 from fusionzoo.hub.originals.port import Port, View, channels_last, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import DFormerV2Block
 
 BLOCK = {
     "layer_norm1": "norm1",

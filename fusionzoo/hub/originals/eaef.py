@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionzoo.fusion.eaef import EAEF
 from fusionzoo.hub.originals.port import Port, port, take
-from fusionzoo.models.published.blocks import EAEF
 
 BLOCK = {
     "T_c": "temperature",

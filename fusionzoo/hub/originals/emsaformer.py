@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from fusionzoo.fusion.emsaformer import JointPatchEmbed
 from fusionzoo.hub.originals.port import Port, port, take
-from fusionzoo.models.published.blocks import JointPatchEmbed
 
 EMBED = {
     "rgb_layers.0": "embed_rgb",

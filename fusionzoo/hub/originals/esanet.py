@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, blank, port, take
 from fusionzoo.hub.originals.rednet import plain
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import SEAdd, SEAddUniRGB
 
 ESANET = {
     "se_rgb.fc.0": "excite_rgb.reduce",

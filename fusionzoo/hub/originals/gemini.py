@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, unknown
+from fusionzoo.fusion.gemini import GeminiAttention, GeminiBlock
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, Sized, blank, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import GeminiAttention, GeminiBlock
 from fusionzoo.models.published.gemini import GeminiMiT, GeminiSwin
 
 ATTENTION = {

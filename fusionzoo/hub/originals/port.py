@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.models import FusionModel, create_model
-from fusionzoo.models.published.blocks import Probe
+from fusionzoo.probes.point import Probe
 
 __all__ = [
     "Layout",

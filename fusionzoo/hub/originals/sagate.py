@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.sagate import SAGate
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, blank, port, take, without_aliases
 from fusionzoo.hub.originals.rednet import plain
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import SAGate
 
 GATE = {
     "fsp_rgb.filter.fc.0": "separate_rgb.excite.reduce",

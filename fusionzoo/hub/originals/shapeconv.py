@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.shapeconv import ShapeConv2d
 from fusionzoo.hub.originals.port import Port, port, take
-from fusionzoo.models.published.blocks import ShapeConv2d
 
 LAYER = {"weight": "weight", "bias": "bias", "Shape": "shape", "Base": "base", "D_diag": "identity"}
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.sigma import ConcatScan, CrossScan
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import ConcatScan, CrossScan
 from fusionzoo.models.published.sigma import single_channel
 
 CROMB = {

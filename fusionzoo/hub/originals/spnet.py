@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.spnet import Aggregation, CrossIntegration
 from fusionzoo.hub.originals.port import Port, port, take
-from fusionzoo.models.published.blocks import Aggregation, CrossIntegration
 
 CIM0 = {
     "gamma1": "gamma1",

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import unknown
+from fusionzoo.fusion._mit import Tokens
+from fusionzoo.fusion.token_exchange import ScoreNet, TokenFusionBlock, exchange_tokens
 from fusionzoo.hub.originals.checkpoint import Source
 from fusionzoo.hub.originals.gemini import BODY, mit_table
 from fusionzoo.hub.originals.port import Port, Sized, blank, port, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.blocks import ScoreNet, TokenFusionBlock, Tokens, exchange_tokens
 from fusionzoo.models.published.tokenfusion import TokenFusion
 
 ATTENTION = {

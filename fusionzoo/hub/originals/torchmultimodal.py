@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion.torchmultimodal import VectorAttention
 from fusionzoo.hub.originals.port import Port, port, take
-from fusionzoo.models.published.blocks import VectorAttention
 
 
 def attention_fusion(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:

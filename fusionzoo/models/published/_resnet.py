@@ -104,7 +104,7 @@ class TwoResNets(FusionModel):
         self.x_encoder = ResNetTrunk(depth, x_channels, block)
         self.channels = self.rgb_encoder.channels
         for i, channels in enumerate(self.channels, 1):
-            setattr(self, f"stage{i}", Stage(channels, fusion(channels, i)))  # type: ignore[arg-type]
+            setattr(self, f"stage{i}", Stage(channels, fusion(channels, i)))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The five fused maps, strides 2 to 32."""
