@@ -3,44 +3,44 @@
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_agreement_limits.py::test_a_stream_encodes_from_two_standard_errors",
-     "fusionzoo/dissect/agree.py", [
+     "fusionzoo/dissect/measures/specificity.py", [
         ("ERRORS = 2.0", "ERRORS = 2.2"),
         ("ERRORS = 2.0", "ERRORS = 1.8"),
     ]),
     ("tests/dissect/test_agreement_limits.py::test_a_stream_encodes_from_five_points_above_chance",
-     "fusionzoo/dissect/agree.py", [
+     "fusionzoo/dissect/measures/specificity.py", [
         ("LEAST = 0.05", "LEAST = 0.06"),
         ("LEAST = 0.05", "LEAST = 0.04"),
     ]),
     ("tests/dissect/test_agreement_limits.py::test_specific_is_less_than_half_of_the_gain",
-     "fusionzoo/dissect/agree.py", [
+     "fusionzoo/dissect/measures/specificity.py", [
         ("SPECIFIC = 0.5", "SPECIFIC = 0.55"),
         ("SPECIFIC = 0.5", "SPECIFIC = 0.45"),
     ]),
     ("tests/dissect/test_agreement_limits.py::test_noise_counts_in_place_of_the_error_where_it_is_larger",
-     "fusionzoo/dissect/agree.py", [
+     "fusionzoo/dissect/measures/specificity.py", [
         ("torch.maximum(ERRORS * error[0], torch.maximum(*noise))", "torch.maximum(ERRORS * error[0], noise[0])"),
     ]),
     ("tests/dissect/test_agreement_limits.py::test_the_mean_noise_of_all_concepts_counts_where_it_is_larger",
-     "fusionzoo/dissect/agree.py", [
+     "fusionzoo/dissect/measures/specificity.py", [
         ("return torch.maximum(floor.abs(), floor.abs().nanmean())", "return floor.abs()"),
     ]),
     ("tests/dissect/test_agreement_limits.py::test_the_fusion_gains_and_loses_from_five_points_against_the_better_stream",
-     "fusionzoo/dissect/agree.py", [
+     "fusionzoo/dissect/measures/specificity.py", [
         ("return fused - torch.maximum(rgb, x)", "return fused - rgb"),
     ]),
-    ("tests/dissect/test_plan.py::test_split_is_fair_and_keeps_neighbours_together", "fusionzoo/dissect/plan.py", [
+    ("tests/dissect/test_plan.py::test_split_is_fair_and_keeps_neighbours_together", "fusionzoo/dissect/split.py", [
         ('return ("half0", "held", "half1", "held")[index // self.block % 4]',
          'return ("half0", "held", "half1", "held")[index % 4]'),
     ]),
-    ("tests/dissect/test_absence.py::test_noise_is_each_images_own", "fusionzoo/dissect/absence.py", [
+    ("tests/dissect/test_absence.py::test_noise_is_each_images_own", "fusionzoo/dissect/conditions.py", [
         ('number = (seed * 2 + (stream == "x")) * 1_000_003 + place', "number = seed * 1_000_003"),
     ]),
-    ("tests/dissect/test_absence.py::test_blur_is_three_box_blurs", "fusionzoo/dissect/absence.py", [
+    ("tests/dissect/test_absence.py::test_blur_is_three_box_blurs", "fusionzoo/dissect/conditions.py", [
         ("for _ in range(3):", "for _ in range(2):"),
     ]),
     ("tests/dissect/test_finding_limits.py::test_a_modality_is_used_from_three_errors_and_half_a_point",
-     "fusionzoo/dissect/findings.py", [
+     "fusionzoo/dissect/words.py", [
         ("ERRORS = 3.0", "ERRORS = 2.8"),
         ("LEAST = 0.005", "LEAST = 0.006"),
         ("LEAST = 0.005", "LEAST = 0.004"),
@@ -48,6 +48,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_finding_limits.py::test_a_class_of_one_modality", "fusionzoo/dissect/findings.py", [
         ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.9, 0.7"),
         ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.8, 0.8"),
+    ]),
+    ("tests/dissect/test_finding_limits.py::test_a_class_of_one_modality", "fusionzoo/dissect/words.py", [
         ("RECOGNISED = 0.4", "RECOGNISED = 0.3"),
     ]),
     ("tests/dissect/test_finding_limits.py::test_streams_clearly_differ_from_twice_the_floor",

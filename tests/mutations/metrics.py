@@ -2,42 +2,50 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
-    ("tests/metrics/similarity/test_cka.py", "fusionzoo/metrics/similarity/cka.py", [
+    ("tests/metrics/similarity/test_cka.py::test_equals_the_gram_computation", "fusionzoo/metrics/similarity/cka.py", [
         ("/ ((n - 1) * (n - 2))", "/ (n * (n - 2))"),
         ("- 2 / (n - 2) * moments.quad", "- 1 / (n - 2) * moments.quad"),
-        ("/ (n * (n - 3))", "/ (n * (n - 1))"),
     ]),
-    ("tests/metrics/segmentation/test_confusion.py", "fusionzoo/metrics/segmentation/confusion.py", [
+    ("tests/metrics/segmentation/test_confusion.py::test_equals_scikit_learn",
+     "fusionzoo/metrics/segmentation/confusion.py", [
         ("(counts.sum(-1) + counts.sum(-2) - hit)", "(counts.sum(-1) + counts.sum(-2))"),
         (".masked_fill_(ignored, k * k)", ""),
     ]),
-    ("tests/metrics/stats/test_resample.py", "fusionzoo/metrics/stats/resample.py", [
+    ("tests/metrics/stats/test_resample.py::test_jackknife_of_a_mean_is_its_standard_error",
+     "fusionzoo/metrics/stats/resample.py", [
         ("((g - 1) / g * (without", "(1 / g * (without"),
-        ("index * groups // n", "index % groups"),
     ]),
-    ("tests/metrics/cooperation/test_shapley.py", "fusionzoo/metrics/cooperation/shapley.py", [
+    ("tests/metrics/cooperation/test_shapley.py::test_three_modalities_equal_the_average_over_orders",
+     "fusionzoo/metrics/cooperation/shapley.py", [
         ("math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)", "1 / 2 ** (m - 1)"),
     ]),
-    ("tests/metrics/cooperation/test_contribution.py", "fusionzoo/metrics/cooperation/contribution.py", [
+    ("tests/metrics/cooperation/test_contribution.py::test_equals_every_subset_by_hand_and_leaving_out_groups",
+     "fusionzoo/metrics/cooperation/contribution.py", [
         ("v[whole] - v[whole - {name}]", "v[frozenset({name})] - v[frozenset()]"),
     ]),
-    ("tests/metrics/concepts/test_semantic_variance.py", "fusionzoo/metrics/concepts/semantic_variance.py", [
+    ("tests/metrics/concepts/test_semantic_variance.py::test_reducers_leave_out_absent_concepts",
+     "fusionzoo/metrics/concepts/semantic_variance.py", [
         ('"mean_abs": lambda delta, w: (w * delta.abs()).sum() / w.sum()',
          '"mean_abs": lambda delta, w: (w * delta).sum().abs() / w.sum()'),
         ("keep = ~(u.isnan() | v.isnan()) & (w > 0)", "keep = ~u.isnan() & (w > 0)"),
         (".sum() / w.sum() / 4,", ".sum() / w.sum() / 2,"),
     ]),
-    ("tests/metrics/concepts/test_statistics.py", "fusionzoo/metrics/concepts/curve.py", [
+    ("tests/metrics/concepts/test_statistics.py::TestCurve::test_every_point_of_the_curve_is_the_set_iou",
+     "fusionzoo/metrics/concepts/curve.py", [
         ("iou = above[:, 1] / (positives + above[:, 0])",
          "iou = above[:, 1] / (positives + above[:, 0] + above[:, 1])"),
         ("best = train.nan_to_num(-1).argmax(1)", "best = curve.nan_to_num(-1).argmax(1)"),
     ]),
-    ("tests/metrics/health/test_channels.py", "fusionzoo/metrics/health/channels.py", [
+    ("tests/metrics/health/test_channels.py::test_equals_numpy_in_batches", "fusionzoo/metrics/health/channels.py", [
         ("torch.special.entr(p).sum().exp()", "torch.special.entr(p).sum()"),
-        ("hit |= rows >= self.high - margin", "hit |= rows > self.high"),
         ('alive = state["max"] > state["min"]', 'alive = state["max"] != 0'),
     ]),
-    ("tests/metrics/test_accumulators.py", "fusionzoo/metrics/health/channels.py", [
+    ("tests/metrics/health/test_channels.py::test_saturated_share_of_a_declared_range",
+     "fusionzoo/metrics/health/channels.py", [
+        ("hit |= rows >= self.high - margin", "hit |= rows > self.high"),
+    ]),
+    ("tests/metrics/test_accumulators.py::test_batches_and_shards_merge_to_the_one_pass_value",
+     "fusionzoo/metrics/health/channels.py", [
         ("+ n * torch.outer(d, d)", ""),
     ]),
     ("tests/metrics/similarity/test_matrices.py::test_procrustes_equals_scipy",
@@ -65,6 +73,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/metrics/health/test_channels.py::test_saturated_and_silent_units", "fusionzoo/metrics/health/channels.py", [
         ("SATURATED = 0.95", "SATURATED = 0.9"),
+    ]),
+    ("tests/metrics/similarity/test_hsic.py::test_hsic_equals_averages_over_tuples_of_samples",
+     "fusionzoo/metrics/similarity/cka.py", [
+        ("/ (n * (n - 3))", "/ (n * (n - 1))"),
+    ]),
+    ("tests/metrics/stats/test_groups.py::test_neighbours_stay_together_in_groups_of_even_size",
+     "fusionzoo/metrics/stats/resample.py", [
+        ("index * groups // n", "index % groups"),
     ]),
 ]
 # fmt: on

@@ -39,7 +39,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"',
          'text = f"{value:+.1f}" if signed else f"{value:.1f}"'),
     ]),
-    ("tests/report/test_overlay.py", "fusionzoo/report/overlay.py", [
+    ("tests/report/test_overlay.py::test_blend_legend_and_ignored_pixels", "fusionzoo/report/overlay.py", [
         ("rgb[rows] * (1 - weights)[here]", "rgb[rows] * weights[here]"),
     ]),
     ("tests/report/test_overlay.py::test_areas_leave_ignored_pixels_out", "fusionzoo/report/overlay.py", [

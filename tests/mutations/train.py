@@ -61,14 +61,6 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("torch.manual_seed(settings.seed * 100003 + epoch)",
          'torch.manual_seed(settings.seed)\n    torch.rand(int(time.monotonic() * 1e6) % 97)'),
     ]),
-    ("tests/train/test_start.py::test_images_of_several_sizes_train_and_validate", "fusionzoo/train/evaluate.py", [
-        ('lambda s: (s["rgb"].shape, s["label"].shape)', "lambda s: 0"),
-    ]),
-    ("tests/train/test_edges.py::test_the_folder_holds_the_best_after_every_epoch_and_only_then_changes",
-     "fusionzoo/train/state.py", [
-        ('        (out / RECORD).unlink(missing_ok=True)\n        for name in (WEIGHTS, CONFIG, README, RECORD):',
-         "        for name in (WEIGHTS, CONFIG, README):"),
-    ]),
     ("tests/train/test_edges.py::test_moved_and_renamed_data_resumes_and_other_images_do_not",
      "fusionzoo/train/state.py", [
         ("for k, v in settings.to_dict().items() if k not in Settings.free()",
