@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "_check": {"hub", "dissect", "data", "models"},
     "bench": {"hub", "train", "data", "models", "metrics", "report", "files", "schema"},
     "dissect": {"models", "probes", "metrics", "data"},
-    "report": {"dissect", "metrics"},
+    "report": {"dissect", "metrics", "hub"},
     "train": {"models", "metrics", "data", "hub", "preprocess"},
     "hub": {"models", "fusion", "probes", "registry", "preprocess"},
     "models": {"fusion", "probes", "registry", "preprocess"},

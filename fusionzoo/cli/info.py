@@ -167,8 +167,9 @@ def _seen(preprocess: Any) -> str:
 def _numbers(values: Mapping[str, Any], key: str, count: int) -> list[float]:
     """`count` numbers under `key`; none where a config that nobody has checked holds something else."""
     found = values.get(key)
-    whole = isinstance(found, list) and len(found) == count and all(isinstance(v, int | float) for v in found)
-    return found if whole else []
+    if not isinstance(found, list) or len(found) != count or not all(isinstance(v, int | float) for v in found):
+        return []
+    return found
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

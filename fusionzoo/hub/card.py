@@ -1,88 +1,151 @@
-"""A minimal model card. The full one, with the dissection's findings and plots, is `fusionzoo.report.card`."""
+"""Record + config -> the model card of a checkpoint, in Markdown with a YAML head.
+
+The one skeleton of all cards. `fusionzoo.report.card` hands in what the dissection found as further `sections`.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fusionzoo.hub.markdown import clean, code, escape, grid
 from fusionzoo.hub.records import Record
 
-__all__ = ["card_metadata", "minimal_card"]
+__all__ = ["card"]
 
-# licences that the Hub knows by these names; others are "other" with a name
-_HUB_LICENCES = {"mit", "apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "other"}
-
-
-def card_metadata(record: Record) -> str:
-    """The YAML head of a model card, by huggingface_hub's ModelCardData: licence, tags, results."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    results = []
-    for m in record.metrics:
-        shown = {"Mean IoU": m.miou, "Pixel accuracy": m.pixel_accuracy}
-        for label, value in shown.items():
-            if value is not None:
-                results.append(
-                    EvalResult(
-                        task_type="image-segmentation",
-                        dataset_type=m.data,
-                        dataset_name=m.data,
-                        dataset_split=m.split,
-                        metric_type="mean_iou" if label == "Mean IoU" else "pixel_accuracy",
-                        metric_value=round(value, 4),
-                        metric_name=f"{label} ({m.protocol})",
-                    )
-                )
-    known = record.licence.lower() in _HUB_LICENCES
-    data = ModelCardData(
-        license=record.licence.lower() if known else "other",
-        license_name=None if known else record.licence,
-        library_name="fusionzoo",
-        pipeline_tag="image-segmentation",
-        tags=["rgb-d", "multimodal-fusion", record.architecture],
-        model_name=record.name if results else None,
-        eval_results=results or None,
-    )
-    return str(data.to_yaml())
+HUB_LICENCES = ("mit", "apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "other")
+"""Licences that the Hub knows by these names; any other is "other" with a name."""
 
 
-def minimal_card(record: Record, config: dict[str, Any]) -> str:
-    """Model card in Markdown: what it is, how to load it, preprocessing, results with protocol, origin, licence."""
-    p = config["preprocess"]
-    lines = [
-        "---",
-        card_metadata(record).strip(),
-        "---",
-        "",
-        f"# {record.name}",
-        "",
-        f"A two-input ({' and '.join(record.modalities)}) segmentation model of fusionzoo: `{record.architecture}`,"
-        f" {record.num_params:,} parameters, {len(record.classes)} classes.",
-        "",
-        "```python",
-        "import fusionzoo",
-        "",
-        'model = fusionzoo.from_pretrained("hf-hub:ORG/NAME")  # or this folder',
-        "```",
-        "",
-        "## Preprocessing",
-        "",
-        f"RGB: value / 255, mean {p['rgb_mean']}, standard deviation {p['rgb_std']}."
-        f" Second input ({p['x_kind']}): scale {p['x_scale']:g}, mean {p['x_mean']}, standard deviation {p['x_std']}."
-        " `model.preprocess` does it.",
-        "",
-        "## Results",
-        "",
+def card(
+    record: Record,
+    config: Mapping[str, Any],
+    *,
+    source: str = "path/to/this/folder",
+    sections: Sequence[str] = (),
+    credits: str = "",
+) -> str:
+    """The text of README.md: what it is, how to load it, preprocessing, results, how it was made, licence, citation.
+
+    Args:
+        record: what is known of the checkpoint. Whatever stands in it is escaped.
+        config: the model's config.json.
+        source: what `from_pretrained` is given in the line that loads it: a bundled name, a folder, `hf-hub:org/name`.
+        sections: Markdown that stands between the results and how it was made, each ending with a newline.
+        credits: Markdown that follows the record's own citation, ending with a newline.
+    """
+    parts = [
+        _head(record),
+        f"# {escape(record.name)}\n",
+        _what(record),
+        _load(source),
+        "## Preprocessing\n",
+        _preprocessing(config),
+        "## Results\n",
+        _results(record),
+        *sections,
+        "## How it was made\n",
+        _made(record),
+        "## Licence of the weights\n",
+        f"{escape(record.licence)}." + (f" {escape(record.licence_note)}" if record.licence_note else "") + "\n",
     ]
-    if record.metrics:
-        lines += ["| data | split | protocol | mIoU | pixel accuracy | by |", "| --- | --- | --- | --- | --- | --- |"]
-        for m in record.metrics:
-            accuracy = "" if m.pixel_accuracy is None else f"{100 * m.pixel_accuracy:.1f}"
-            lines.append(f"| {m.data} | {m.split} | {m.protocol} | {100 * m.miou:.1f} | {accuracy} | {m.who} |")
-    else:
-        lines.append("None stated.")
-    lines += ["", "## How it was made", ""]
-    lines.append(f"`{record.recipe.command}`" if record.recipe is not None else "Not stated.")
-    lines += ["", "## Licence of the weights", "", " ".join([record.licence + ".", record.licence_note]).strip()]
-    if record.citation:
-        lines += ["", "## Citation", "", record.citation]
-    return "\n".join(lines) + "\n"
+    cited = "\n".join([f"{escape(record.citation)}\n"] * bool(record.citation) + [credits] * bool(credits))
+    return "\n".join(parts + (["## Citation\n", cited] if cited else []))
+
+
+def _head(record: Record) -> str:
+    """The YAML between `---` lines. Values are written as JSON, which YAML reads; so nothing in them is syntax."""
+    licence = record.licence.lower()
+    values: dict[str, Any] = {"license": licence if licence in HUB_LICENCES else "other"}
+    if licence not in HUB_LICENCES:
+        values["license_name"] = record.licence
+    values |= {
+        "library_name": "fusionzoo",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["fusionzoo", "rgb-d", "multimodal-fusion", "semantic-segmentation", record.architecture],
+    }
+    results = [
+        {
+            "task": {"type": "image-segmentation"},
+            "dataset": {"name": m.data, "type": m.data, "split": m.split},
+            "metrics": [{"type": "mean_iou", "value": round(m.miou, 4), "name": f"mean IoU ({m.protocol})"}],
+        }
+        for m in record.metrics
+    ]
+    if results:
+        values["model-index"] = [{"name": record.name, "results": results}]
+    lines = "".join(f"{key}: {json.dumps(value, ensure_ascii=True)}\n" for key, value in values.items())
+    return f"---\n{lines}---\n"
+
+
+def _what(record: Record) -> str:
+    inputs = " and ".join(escape(m) for m in record.modalities) or "two images"
+    classes = [escape(c) for c in record.classes]
+    named = f"{len(classes)} classes: {', '.join(classes)}" if classes else "classes not stated"
+    return (
+        f"Semantic segmentation from {inputs}, by {code(record.architecture)} of fusionzoo:"
+        f" {record.num_params:,} parameters, {named}.\n"
+    )
+
+
+def _load(source: str) -> str:
+    return (
+        "```python\nimport torch\nimport fusionzoo\n\n"
+        f"model = fusionzoo.from_pretrained({json.dumps(clean(source))})\n"
+        "# rgb: uint8 (B, 3, H, W); x: float32 (B, Cx, H, W), depth in metres, 0 = missing\n"
+        "with torch.inference_mode():\n"
+        "    classes = model(*model.preprocess(rgb, x)).argmax(1)  # (B, H, W)\n"
+        "```\n"
+    )
+
+
+def _preprocessing(config: Mapping[str, Any]) -> str:
+    p = config["preprocess"]
+    units = {"depth": "depth in metres", "inverse_depth": "depth in metres, fed as 1 / depth"}
+    kind = units.get(p["x_kind"], f"{p['x_kind']}, 0 to 255")
+    missing = " Missing depth (0) becomes 0 after normalisation." if "depth" in p["x_kind"] else ""
+    size = config.get("input_size")
+    trained = f" Input size: {size[1]} x {size[0]} (width x height), any other works.\n" if size else "\n"
+
+    def numbers(values: Iterable[float]) -> str:
+        return ", ".join(f"{v:g}" for v in values)
+
+    return (
+        f"RGB: value / 255, mean {numbers(p['rgb_mean'])}, standard deviation {numbers(p['rgb_std'])}. Second input:"
+        f" {kind}, times {p['x_scale']:g}, mean {numbers(p['x_mean'])}, standard deviation {numbers(p['x_std'])}."
+        f"{missing} `model.preprocess` does all that.{trained}"
+    )
+
+
+def _results(record: Record) -> str:
+    if not record.metrics:
+        return "None stated.\n"
+    points = lambda value: "-" if value is None else f"{100 * value:.1f}"  # noqa: E731
+    rows = [
+        (m.data, m.split, m.protocol, points(m.miou), points(m.pixel_accuracy), str(m.n or "-"), m.who)
+        for m in record.metrics
+    ]
+    return grid(("data", "split", "protocol", "mIoU", "pixel accuracy", "images", "measured by"), rows, "<<<>>><")
+
+
+def _made(record: Record) -> str:
+    lines = [
+        f"Trained on {escape(d.name)}, {escape(d.split)} split"
+        + (f", {d.n} images" if d.n else "")
+        + (f". Data terms: {escape(d.licence)}" if d.licence else "")
+        + "."
+        for d in record.data
+    ]
+    if (recipe := record.recipe) is not None:
+        lines.append(f"```sh\n{clean(recipe.command).replace('```', '')}\n```")
+        stated = {"seed": recipe.seed, "epochs": recipe.epochs, "init": recipe.init, "commit": recipe.commit}
+        facts = [f"{key} {value}" for key, value in stated.items() if value not in (None, "")]
+        lines += [f"{escape('; '.join(facts))}."] if facts else []
+    if (conversion := record.conversion) is not None:
+        worst = conversion.max_difference
+        told = "" if worst is None else f"; largest difference from the original's output {worst:.2g}"
+        lines.append(f"Converted by {code(conversion.method)}{told}.")
+    if record.origin:
+        lines.append(f"Origin: {escape(record.origin)}.")
+    return "\n\n".join(lines or ["Not stated."]) + "\n"

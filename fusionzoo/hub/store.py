@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_files, dump_json
-from fusionzoo.hub.card import minimal_card
+from fusionzoo.hub.card import card as model_card
 from fusionzoo.hub.expect import expected, fill
 from fusionzoo.hub.fingerprint import fingerprint
 from fusionzoo.hub.layout import CONFIG, README, RECORD, WEIGHTS
@@ -41,7 +41,7 @@ def save(
         model: on any device, in any mode; not changed.
         folder: made if missing; files of the same names are replaced, each atomically, the record last.
         half: stores matrices and kernels in float16; vectors (biases, norms and their statistics) stay float32.
-        card: text of README.md; a minimal card otherwise.
+        card: text of README.md; otherwise made from the record and the config.
         record_fields: fields of the record beyond those found here (`name`, `metrics`, `recipe`, `licence`, ...). The
             default name is `architecture.local`.
 
@@ -77,7 +77,7 @@ def save(
             raise InputError(f"record field {key!r} is found from the model, leave it out")
     record = Record.from_dict({**found, **(record_fields or {})}, "record_fields")
     record = replace(record, fingerprint=fingerprint(copy))
-    files = {CONFIG: text, WEIGHTS: data, README: (card or minimal_card(record, config)).encode()}
+    files = {CONFIG: text, WEIGHTS: data, README: (card or model_card(record, config)).encode()}
     atomic_files(folder, {**files, RECORD: dump_json(record.to_dict())})
     return record
 
