@@ -25,9 +25,8 @@ from torch import Tensor
 from fusionzoo.data import as_kind, eval_transform
 from fusionzoo.data.auxiliary import DEPTH_KINDS
 from fusionzoo.data.hha import Intrinsics
-from fusionzoo.data.images import resize_nearest
 from fusionzoo.data.inputs import Pair, folder_pairs, kind_given, name_of, rgb_tensor, x_tensor
-from fusionzoo.data.pair import read_pair
+from fusionzoo.data.pair import fitted, read_pair
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.hub import from_pretrained
@@ -113,10 +112,11 @@ def predict(model: Any, rgb: Any, x: Any = None, **options: Any) -> Any:
             substitute stands in for it.
         options: `size` (H, W) that the model is fed, by default its own input size; `align`, to resample x of another
             size than rgb's (nearest); `x_scale`, stored x times this is the unit (files and arrays of 16-bit integers
-            are millimetres, floats metres); `x_kind` of what is given, by default the model's own, or depth where a
-            model that takes HHA or grey pictures is given a single channel of more than 8 bits; `camera` for HHA,
-            `fusionzoo.data.hha.Intrinsics` or (fx, fy, cx, cy) in pixels of rgb; `without`, "rgb" or "x", to leave out
-            a modality that is given; `device`, by default where the model is.
+            are millimetres, floats metres); `x_encoding` of 16-bit depth, "sunrgbd" (turned bits) or "swapped" (bytes);
+            `x_kind` of what is given, by default the model's own, or depth where a model that takes HHA or grey
+            pictures is given a single channel of more than 8 bits; `camera` for HHA, `fusionzoo.data.hha.Intrinsics` or
+            (fx, fy, cx, cy) in pixels of rgb; `without`, "rgb" or "x", to leave out a modality that is given; `device`,
+            by default where the model is.
 
     Returns:
         A Prediction; for a list or a folder an iterator of them, each made when it is asked for.
@@ -160,6 +160,7 @@ class Predictor:
         align: bool = False,
         x_scale: float | None = None,
         x_kind: str | None = None,
+        x_encoding: str | None = None,
         camera: Intrinsics | tuple[float, float, float, float] | None = None,
         without: str | None = None,
         device: str | torch.device | None = None,
@@ -182,6 +183,7 @@ class Predictor:
         self.needs, self.modalities = plain.needs, plain.modalities
         self.size = size or plain.input_size
         self.align, self.scale, self.kind, self.camera, self.without = align, x_scale, x_kind, camera, without
+        self.encoding = x_encoding
         self._warned: set[str] = set()
 
     def all(self, pairs: Iterable[Pair]) -> Iterator[Prediction]:
@@ -210,13 +212,15 @@ class Predictor:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x)."""
         kind = self.kind or kind_given(pair.x, self.preprocess.x_kind)
         if isinstance(pair.rgb, str | os.PathLike) and isinstance(pair.x, str | os.PathLike):
-            return *read_pair(Path(pair.rgb), Path(pair.x), kind, self.scale, align=self.align), kind
+            files, more = (Path(pair.rgb), Path(pair.x)), {"align": self.align, "encoding": self.encoding}
+            return *read_pair(*files, kind, self.scale, **more), kind
         rgb = rgb_tensor(pair.rgb, pair.id)
         if pair.x is None:
             return rgb, None, kind
-        x = x_tensor(pair.x, kind, self.scale, pair.id)
-        if x.shape[-2:] != rgb.shape[-2:] and self.align:
-            x = resize_nearest(x, (rgb.shape[-2], rgb.shape[-1]))
+        x = x_tensor(pair.x, kind, self.scale, pair.id, self.encoding)
+        size = (rgb.shape[-2], rgb.shape[-1])
+        if x.shape[-2:] != size:
+            x = torch.from_numpy(fitted(x.cpu().numpy(), size, self.align, pair.id)).to(x.device)
         validate_pair(rgb, x, kind, pair.id)
         return rgb, x, kind
 

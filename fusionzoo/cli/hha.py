@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
@@ -9,6 +10,9 @@ import click
 from fusionzoo.cli.output import json_option, print_json, say
 
 __all__ = ["command", "convert"]
+
+FAR = 10.0
+"""Metres; a median beyond it is remarked on. Depth cameras for rooms measure to about 10 m."""
 
 
 @click.command(name="hha")
@@ -75,6 +79,9 @@ def convert(
     Raises:
         InputError: no camera, a direction of length zero, or a file that cannot be read or written.
         UnknownNameError: no such camera.
+
+    Warns:
+        FusionZooWarning: half of the depths are beyond `FAR`.
     """
     import io
     import math
@@ -84,7 +91,7 @@ def convert(
     from fusionzoo.data.hha import NYU_CAMERA, Intrinsics, hha, surface_normals
     from fusionzoo.data.hha import gravity as estimate
     from fusionzoo.data.pair import read_depth
-    from fusionzoo.errors import InputError, unknown
+    from fusionzoo.errors import FusionZooWarning, InputError, unknown
     from fusionzoo.files import atomic_write
 
     cameras = {"nyuv2": NYU_CAMERA}
@@ -99,6 +106,14 @@ def convert(
     if x_scale is not None and not 0 < x_scale < math.inf:
         raise InputError(f"--x-scale is {x_scale}; give a positive number, for example 0.001 for millimetres")
     metres = read_depth(depth, x_scale, encoding=x_encoding)
+    middle = float(metres[metres > 0].median())
+    if middle > FAR:
+        warnings.warn(
+            f"{depth}: half of its depths are beyond {middle:.3g} m, far for the rooms that HHA is made for; where that"
+            " is no hall, --x-scale gives metres for one stored step (TUM RGB-D 0.0002, KITTI 0.00390625)",
+            FusionZooWarning,
+            stacklevel=2,
+        )
     size = (metres.shape[-2], metres.shape[-1])
     if intrinsics is not None:
         fx, fy, cx, cy = intrinsics

@@ -60,7 +60,7 @@ def look_up(name: str, index: str | None = None) -> dict[str, Any]:
     from fusionzoo.errors import unknown
     from fusionzoo.hub import records
 
-    if Path(name).is_dir():
+    if Path(name).is_dir() or Path(name).is_file():
         return _folder(Path(name))
     if name in FUSIONS:
         return {"strategy": name, **FUSIONS[name]}

@@ -33,6 +33,7 @@ __all__ = ["command"]
 @click.option(
     "--x-scale", type=float, help="Stored x times this is metres. Default: 0.001 for 16-bit files, 1 for float files."
 )
+@click.option("--x-encoding", help="How 16-bit depth is packed: plain, sunrgbd (rotated bits) or swapped (bytes).")
 @click.option("--x-kind", help="What X is: depth, hha, grey, thermal.  [default: what the model takes]")
 @click.option("--intrinsics", type=float, nargs=4, metavar="FX FY CX CY", help="Of the camera, to make HHA of depth.")
 @click.option("--camera", type=click.Choice(["nyuv2"]), help="A known camera instead.")
@@ -59,6 +60,7 @@ def command(
     align: bool,
     size: tuple[int, int] | None,
     x_scale: float | None,
+    x_encoding: str | None,
     x_kind: str | None,
     intrinsics: tuple[float, float, float, float] | None,
     camera: str | None,
@@ -93,7 +95,7 @@ def command(
 
     predictor = Predictor(
         from_pretrained(name, revision, index=index), size=size, align=align, x_scale=x_scale, x_kind=x_kind,
-        camera=intrinsics or (NYU_CAMERA if camera else None), device=device,
+        x_encoding=x_encoding, camera=intrinsics or (NYU_CAMERA if camera else None), device=device,
         without="x" if no_x else "rgb" if no_rgb else None,
     )  # fmt: skip
     pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(str(rgb), x)

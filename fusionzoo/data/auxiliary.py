@@ -34,6 +34,7 @@ FARTHEST = 200.0
 MEDIANS = {"integer": (0.02, 40.0), "float": (0.01, FARTHEST), "given": (0.01, 500.0)}
 """Metres between which half of the depths of an image must begin: unit told from 16-bit steps, of floats, or given."""
 
+_SCALE_IS = "x_scale in dataset.toml; predict, hha: --x-scale"
 _FAR_ROOM = 10.0  # metres; only beyond are the patterns of rotated and swapped bits looked for
 _UNITS = "0.0002 for 1/5000 m as TUM RGB-D, 0.00390625 for 1/256 m as KITTI"
 
@@ -108,18 +109,19 @@ class XFormat:
         if self.scale is not None:
             return self.scale
         if raw.dtype.kind == "f":
-            low, high = float(np.nanmin(raw)), float(np.nanmax(raw))
-            if 0 <= low and 1 < high <= 255 or low == high == 0 or not (math.isfinite(low) and math.isfinite(high)):
-                return 1.0  # what is not finite is refused by whoever validates the pair
+            known = raw[np.isfinite(raw)]  # the rest is missing
+            low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+            if 0 <= low and 1 < high <= 255 or low == high == 0:
+                return 1.0
             raise InputError(
                 f"{path} has values {low:g} to {high:g}; {self.kind} is fed as 0..255, so give what turns them into"
-                " that (x_scale and x_offset in dataset.toml, --x-scale)"
+                f" that ({_SCALE_IS}, with x_offset)"
             )
         if raw.dtype == np.uint8:
             return 1.0
         raise InputError(
             f"{path} is {raw.dtype}; {self.kind} is fed as 0..255, so give the scale that turns its values into that"
-            " (--x-scale, or x_scale and x_offset in dataset.toml)"
+            f" ({_SCALE_IS}, with x_offset)"
         )
 
     def _depth_scale(self, raw: np.ndarray, path: str | Path) -> float:
@@ -133,7 +135,7 @@ class XFormat:
             raise InputError(f"{path} is {raw.dtype} disparity; give x_scale, pixels for one step (1/256 as KITTI)")
         if raw.dtype.itemsize >= 2:
             return 0.001
-        hint = "give the scale, metres for one step (--x-scale, x_scale)"
+        hint = f"give the scale, metres for one step ({_SCALE_IS})"
         raise InputError(f"{path} is 8-bit, so its depth unit is unknown; {hint}")
 
     def _check_unit(self, raw: np.ndarray, scale: float, path: str | Path) -> None:
@@ -144,16 +146,21 @@ class XFormat:
         middle = median_depth(raw) * scale
         if middle > _FAR_ROOM and self.encoding is None and raw.dtype == np.uint16:
             _check_packing(raw[0], middle, path)
+        if kind == "float" and _shown(raw):
+            raise InputError(
+                f"{path}: its depths fill 0..1 to the very 1, as depth normalised to be shown does; give metres,"
+                f" or the scale, metres for 1 ({_SCALE_IS}; 1 where they are metres)"
+            )
         if not middle > far and not middle < near:
             return
         if kind == "float" and middle > far:
             raise InputError(
                 f"{path}: half of its depths are above {FARTHEST:g}, which are no metres; for millimetres give the"
-                " scale 0.001 (--x-scale, x_scale)"
+                f" scale 0.001 ({_SCALE_IS})"
             )
         beyond = f"above {far:g} m" if middle > far else f"nearer than {100 * near:g} cm"
         step = "" if kind == "float" else f", one step being {scale:g} m"
-        way = "correct the scale" if told else f"give the scale, metres for one step (--x-scale, x_scale): {_UNITS}"
+        way = "correct the scale" if told else f"give the scale, metres for one step ({_SCALE_IS}): {_UNITS}"
         raise InputError(f"{path}: half of its depths are {beyond}{step}: the median is {middle:.4g} m; {way}")
 
 
@@ -211,13 +218,18 @@ def median_depth(raw: np.ndarray) -> float:
     return float(np.median(known)) if known.size else math.nan
 
 
+def _shown(raw: np.ndarray) -> bool:
+    """Whether float depth was brought to 0..1: its largest value is 1 itself, and most values are less."""
+    return float(raw.max()) == 1.0 and len(np.unique(raw[raw > 0])) > 16 and float((raw == 1.0).mean()) < 0.5
+
+
 def _check_packing(raw: np.ndarray, middle: float, path: str | Path) -> None:
     """Refuses (H, W) uint16 depth that shows the traces of rotated bits or swapped bytes."""
     known = raw[raw > 0]
     if len(np.unique(known)) < 16:
         return
     far = f"{path}: half of its depths are above {middle:.3g} m"
-    way = "in dataset.toml, --x-encoding), or 'plain' where the depth is right as it is"
+    way = "in dataset.toml; predict, hha: --x-encoding), or 'plain' where the depth is right as it is"
     if float((known & 7 == 0).mean()) > 0.9:
         raise InputError(
             f"{far} and its values are multiples of 8, as SUN RGB-D stores millimetres, bits rotated by 3; give"

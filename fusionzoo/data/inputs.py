@@ -123,10 +123,10 @@ def rgb_tensor(value: Any, name: str) -> Tensor:
     return image
 
 
-def x_tensor(value: Any, kind: str, scale: float | None, name: str) -> Tensor:
+def x_tensor(value: Any, kind: str, scale: float | None, name: str, encoding: str | None = None) -> Tensor:
     """A file, a PIL image, an array or a tensor as x, float32 (Cx, H, W) in the unit of its kind."""
     if isinstance(value, str | os.PathLike):
-        return read_x(Path(value), kind, scale)
+        return read_x(Path(value), kind, scale, encoding=encoding)
     if isinstance(value, Tensor):
         image = value[None] if value.ndim == 2 else value
         if kind in DEPTH_KINDS and scale is None and not image.is_floating_point():
@@ -138,7 +138,7 @@ def x_tensor(value: Any, kind: str, scale: float | None, name: str) -> Tensor:
                 f"{name}: x is {type(value).__name__} of {array.dtype} and shape {array.shape}; give a file, image or"
                 " array (H, W), (H, W, C) or (C, H, W)"
             )
-        raw, factor = XFormat(kind, scale).convert(Pixels(planes(array)), name)
+        raw, factor = XFormat(kind, scale, encoding=encoding).convert(Pixels(planes(array)), name)
         return torch.from_numpy(raw.astype(np.float32) * np.float32(factor))
     return image.float() * (1.0 if scale is None else scale)
 

@@ -61,13 +61,14 @@ def fitted(array: np.ndarray, size: tuple[int, int], align: bool, where: str, pa
     """(..., h, w) at `size`, that of rgb: as it is, resampled by nearest neighbour when `align`, or refused.
 
     Raises:
-        InputError: another size, and `align` is off; or portrait beside landscape, which no resampling aligns.
+        InputError: another size, and `align` is off; or the same shape turned by a quarter (within a tenth), which no
+            resampling aligns.
     """
     height, width = array.shape[-2:]
     if (height, width) == size:
         return array
     text = f"{where}: {part} is {width}x{height} but rgb is {size[1]}x{size[0]} (width x height)"
-    if (height - width) * (size[0] - size[1]) < 0 and (width, height) == size:
+    if (height - width) * (size[0] - size[1]) < 0 and abs(width * size[1] - height * size[0]) <= 0.1 * width * size[1]:
         raise InputError(
             f"{text}: one of them is turned by a quarter, in its pixels or by its EXIF orientation, which is applied;"
             " turn and export them alike"

@@ -46,7 +46,7 @@ def parse_lines(
 
     A line is one id, which may hold blanks; or a path, absolute, or from the data set or one of its folders, with or
     without ending; or columns with the files of one image (blanks, tabs, commas or semicolons between them); or several
-    ids. Empty lines, comments (#) and a heading that names the parts are skipped.
+    ids. Empty lines, comments (# and what follows) and a heading that names the parts are skipped.
 
     Args:
         find: what one id or path names, None where nothing.
@@ -61,11 +61,13 @@ def parse_lines(
         line = normal(raw.replace("\0", "").strip())
         if not line:
             continue
-        whole = find(_bare(line))
+        said = re.sub(r"(^|\s+)#.*", "", line)  # without a comment, but an id may hold that sign
+        whole = find(_bare(line)) or find(_bare(said))
         if whole is not None:
             images.append({whole[0]: whole[1]})
             continue
-        if line.startswith("#") or (not images and _is_heading(line)):
+        line = said
+        if not line or (not images and _is_heading(line)):
             continue
         images += _columns(line, find, known, f"{where}, line {number}")
     return images

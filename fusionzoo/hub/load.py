@@ -86,6 +86,11 @@ def resolve(
     if hub is None and os.path.isdir(text):
         _no_revision(text, revision)
         return Checkpoint(_folder_name(Path(text)), f"folder {text}", Path(text))
+    if hub is None and os.path.isfile(text):
+        raise InputError(
+            f"{text} is a file; give the checkpoint folder with {CONFIG} and model.safetensors, or make one of foreign"
+            " weights with: fusionzoo convert"
+        )
     listed = read_index(index, token) if index is not None else {}
     if text in listed:
         record = listed[text]
@@ -111,7 +116,12 @@ def resolve(
         raise unknown("checkpoint", text, [*bundled(), *listed], "fusionzoo list; on the Hub: hf-hub:org/name")
     if hub[1] is not None and revision is not None and hub[1] != revision:
         raise InputError(f"two revisions: {hub[1]!r} in the name and {revision!r} beside it")
-    return _remote(hub[0], revision or hub[1], token, text, None)
+    try:
+        return _remote(hub[0], revision or hub[1], token, text, None)
+    except InputError as error:
+        if text.startswith(remote.PREFIX):
+            raise
+        raise InputError(f"there is no folder {text}, and as a Hub repository: {error}") from error
 
 
 def from_pretrained(

@@ -126,7 +126,8 @@ class FusionModel(nn.Module):
                 raise
             raise InputError(
                 "a batch of one image cannot be trained here: a batch norm behind pooling sees one value per channel;"
-                " give batches of 2 or more, and leave out a last batch of 1 (drop_last)"
+                " give batches of 2 or more (fusionzoo finetune: --batch-size; in your own loop drop_last=True"
+                " leaves out a last batch of 1)"
             ) from error
         learning = [p for p in self.parameters() if p.requires_grad] if torch.is_grad_enabled() else []
         return _Reached.apply(out, *learning) if learning else out

@@ -10,13 +10,14 @@ What the streams carry on with is the strategy's `interaction`: their own featur
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.errors import InputError
+from fusionzoo.errors import FusionZooError, InputError, closest
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder, used_levels
@@ -74,6 +75,8 @@ class TwoStream(FusionModel):
                 f"encoder {encoder!r} cannot run stage by stage, which {fusion!r} (interaction {self.interaction!r})"
                 " needs; take a resnet, mit, mobilenet or convnext encoder, or a strategy with interaction 'none'"
             )
+        options = dict(fusion_args or {})
+        _refuse_unknown(strategy, fusion, options)
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
         used = used_levels(decoder, channels)
@@ -84,7 +87,12 @@ class TwoStream(FusionModel):
         for i in range(1, self.depth + 1):
             block = None
             if i in fused:
-                block = strategy(channels[i], level=i, depth=self.depth, **(fusion_args or {}))
+                try:
+                    block = strategy(channels[i], level=i, depth=self.depth, **options)
+                except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+                    if not options or isinstance(error, FusionZooError):
+                        raise
+                    raise InputError(f"fusion strategy {fusion!r} cannot be built with {options}: {error}") from error
             setattr(self, f"stage{i}", Stage(channels[i], block))
         self.decoder = build_decoder(decoder, channels, decoder_args)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
@@ -136,3 +144,13 @@ class TwoStream(FusionModel):
             for name, value in losses.items():
                 values.setdefault(name, []).append(value)
         return logits, {name: sum(of[1:], of[0]) / len(of) for name, of in sorted(values.items())}
+
+
+def _refuse_unknown(strategy: type[FusionBlock], name: str, options: dict[str, Any]) -> None:
+    """InputError for an option that the strategy's constructor does not have."""
+    known = [key for key in inspect.signature(strategy).parameters if key not in ("channels", "level", "depth")]
+    for key in options:
+        if key not in known:
+            near = closest(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+            raise InputError(f"fusion strategy {name!r} has no option {key!r}; {hint}")

@@ -16,20 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from fusionzoo.data import WithTransform, collate, train_transform
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.layout import CONFIG, WEIGHTS
 from fusionzoo.models import FusionModel
-from fusionzoo.train.average import update_average
-from fusionzoo.train.data import loader, training_data, validation_data
-from fusionzoo.train.device import pick_device
-from fusionzoo.train.dropout import drop_modality
+from fusionzoo.models.device import usable_device
+from fusionzoo.train.data import training_data, validation_data
+from fusionzoo.train.epoch import train_epoch
 from fusionzoo.train.evaluate import evaluate
-from fusionzoo.train.losses import class_weights, segmentation_loss, total
-from fusionzoo.train.optim import clip_gradients, parameter_groups, warmup_cosine
+from fusionzoo.train.losses import class_weights
+from fusionzoo.train.optim import parameter_groups, warmup_cosine
 from fusionzoo.train.ready import ready, remarks
 from fusionzoo.train.recipe import record_fields as recipe_fields
 from fusionzoo.train.settings import Settings
@@ -72,7 +69,7 @@ def finetune(
     """
     out, say = Path(out), note or partial(warnings.warn, category=FusionZooWarning, stacklevel=2)
     _check_folder(out, resume)
-    where = pick_device(device)
+    where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.manual_seed(settings.seed)
 
     given = checkpoint(settings)
@@ -115,7 +112,7 @@ def finetune(
 
     while epoch < settings.epochs:
         begun = time.monotonic()
-        loss = _epoch(model, average, train, settings, optimiser, schedule, weight, epoch, steps, stop)
+        loss = train_epoch(model, average, train, settings, optimiser, schedule, weight, epoch, steps, stop)
         epoch += 1
         miou = None
         if val is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
@@ -151,45 +148,3 @@ def _validate(model: FusionModel, val: Any, settings: Settings, epoch: int) -> f
     except CheckFailed as error:
         what = f"after epoch {epoch}: {error}; the epoch before is kept"
         raise InputError(f"{what}: lower --lr or drop --amp") from error
-
-
-def _epoch(model: FusionModel, average: FusionModel, train: Any, settings: Settings, optimiser: torch.optim.Optimizer,
-           schedule: Any, weight: Tensor | None, epoch: int, steps: int,
-           stop: Callable[[], None] | None) -> float:  # fmt: skip
-    """One epoch; its random numbers depend on (seed, epoch) only, so that a resumed run equals an unbroken one."""
-    torch.manual_seed(settings.seed * 100003 + epoch)
-    device = next(model.parameters()).device
-    model.train()
-    augmented = WithTransform(
-        train, train_transform(settings.size, settings.base, settings.scale, jitter=settings.jitter)
-    )
-    batches = loader(augmented, settings.batch_size, workers=settings.workers, collate_fn=collate, shuffle=True,
-                     drop_last=len(train) >= settings.batch_size)  # fmt: skip
-    sum_loss = 0.0
-    for i, batch in enumerate(batches):
-        rgb, x = model.preprocess(batch["rgb"].to(device), batch["x"].to(device))
-        if settings.drop_modality:
-            rgb, x = drop_modality(rgb, x, settings.drop_modality)
-        rgb = rgb.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp):
-            logits, auxiliary = model.losses(rgb, x, step=2)
-        main = segmentation_loss(logits, batch["label"].to(device), weight)
-        loss = total(main, auxiliary, settings.auxiliary)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = clip_gradients(model)
-        value = float(loss.detach())
-        if not abs(value + norm) < float("inf"):
-            raise InputError(
-                f"the loss is {value} and its gradient {norm} in epoch {epoch + 1}, step {i + 1} (images"
-                f" {', '.join(map(str, batch['id'][:8]))}); the last whole epoch is kept;"
-                " lower --lr or drop --amp"
-            )
-        optimiser.step()
-        schedule.step()
-        sum_loss += value
-        if average is not model:
-            update_average(average, model, settings.ema, epoch * steps + i)
-        if stop is not None:
-            stop()
-    return sum_loss / max(1, i + 1)

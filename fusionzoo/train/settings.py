@@ -8,7 +8,10 @@ from typing import Any
 from fusionzoo.errors import InputError
 from fusionzoo.schema import decode, encode
 
-__all__ = ["Settings"]
+__all__ = ["AUXILIARY", "Settings"]
+
+AUXILIARY = {"consistency": 0.1, "decorrelation": 0.1}
+"""Factors of the auxiliary losses that some models have."""
 
 
 def _setting(default: Any, text: str, *, flag: str = "", choices: tuple[str, ...] = (), free: bool = False) -> Any:
@@ -50,9 +53,7 @@ class Settings:
     jitter: float = _setting(0.3, "Strength of the colour jitter.")
     ema: float = _setting(0.995, "Decay of the averaged weights, which are validated and saved; 0: none.")
     balance: float = _setting(0.0, "Power of the class weights; 1: median frequency.")
-    auxiliary: dict[str, float] = _setting(
-        {"consistency": 0.1, "decorrelation": 0.1}, "Factor of an auxiliary loss. [default: 0.1 each]"
-    )
+    auxiliary: dict[str, float] = _setting(AUXILIARY, "Factor of an auxiliary loss. [default: 0.1 each]")
     drop_modality: float = _setting(0.0, "Share of images that lose an input, rgb or x evenly.")
     decoder_args: dict[str, Any] = _setting({}, "Option of a new model's decoder.")
     fusion_args: dict[str, Any] = _setting({}, "Option of a new model's fusion blocks.")
@@ -79,6 +80,9 @@ class Settings:
                 raise InputError(f"{name} {value} is not (height, width), both positive")
         if not 0 <= self.ema < 1 or not 0 <= self.drop_modality <= 1:
             raise InputError(f"ema {self.ema} is not in [0, 1), or drop_modality {self.drop_modality} not in [0, 1]")
+        for name, factor in self.auxiliary.items():
+            if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < float("inf"):
+                raise InputError(f"auxiliary {name}={factor} is no factor; give a number from 0 on, such as {name}=0.1")
         for f in fields(self):
             if (choices := f.metadata.get("choices")) and getattr(self, f.name) not in choices:
                 raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give one of {', '.join(choices)}")

@@ -129,7 +129,7 @@ def test_a_stopped_run_leaves_its_best_and_says_how_to_go_on(
 
 
 def test_a_run_stopped_in_its_first_epoch_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusionzoo.train.loop.update_average", lambda *a: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("fusionzoo.train.epoch.update_average", lambda *a: os.kill(os.getpid(), signal.SIGTERM))
     result = call("sum_mobilenetv1-025_fpn", *SMALL, "--out", str(tmp_path / "out"))
     assert result.exit_code == 143 and "before the first epoch ended" in result.stderr
     assert result.stderr.count("\n") == 1

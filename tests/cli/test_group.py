@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +145,21 @@ def test_list_and_info_are_fast_and_need_no_torch(args: list[str], root: Path) -
 def test_output_survives_a_terminal_without_unicode(root: Path) -> None:
     done = run("info", "se_add_uni_rgb", root=root, env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert done.returncode == 0 and done.stdout.isascii()
+
+
+def test_options_that_messages_name_exist(root: Path) -> None:
+    """Every `--option` in a text of the package is one of some command."""
+    known = {"--help", "--version"}
+    for name in group.COMMANDS:
+        found = main.get_command(click.Context(main), name)
+        assert found is not None
+        known |= {text for p in found.params for text in [*p.opts, *p.secondary_opts] if text.startswith("--")}
+    named: dict[str, str] = {}
+    for path in sorted((root / "fusionzoo").rglob("*.py")):
+        if "report" in path.parts or path.name.startswith("make_"):  # CSS variables; scripts of our own
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if "\n\n" not in text:  # no docstring of several paragraphs, with its diagrams
+                named |= dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w-])", text), path.name)
+    assert {text: place for text, place in named.items() if text not in known} == {}

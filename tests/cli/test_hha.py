@@ -153,3 +153,14 @@ def test_predict_takes_the_picture_as_x(tmp_path: Path) -> None:
     assert sum(row["share"] for row in json.loads(result.stdout)["classes"]) == pytest.approx(1)
     result = predict("d.npy")
     assert result.exit_code == 2 and "hha needs 3; make it from depth with: fusionzoo hha" in result.stderr
+
+
+def test_depth_in_a_fifth_of_a_millimetre_is_remarked_on(tmp_path: Path) -> None:
+    """A corner of 1.3 to 3 m stored in steps of 1/5000 m and read as millimetres: 2 m become 10 m and more."""
+    metres = corner(0)[0]
+    Image.fromarray((metres * 5000).round().astype(np.uint16)).save(tmp_path / "d.png")
+    result = call(tmp_path / "d.png", "-o", tmp_path / "o.png", *LENS)
+    assert result.exit_code == 0 and result.stderr.count("\n") == 1
+    assert f"half of its depths are beyond {5 * np.median(metres):.3g} m" in result.stderr
+    assert "--x-scale" in result.stderr
+    assert call(tmp_path / "d.png", "-o", tmp_path / "o.png", *LENS, "--x-scale", "0.0002").stderr == ""

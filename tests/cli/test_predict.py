@@ -293,3 +293,34 @@ def test_one_warning_for_depth_in_another_unit(folders: tuple[Path, Path], check
     result = call(*map(str, folders), "--x-scale", "0.005", *rest)
     assert result.exit_code == 0 and result.stderr.count("\n") == 1
     assert result.stderr.startswith("fusionzoo: warning: a: depth of ") and "1 to 8 (median 3) metres" in result.stderr
+
+
+def test_packed_depth_is_unpacked_when_asked(
+    arguments: dict[str, Any], pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """SUN RGB-D's rotation of the bits, undone by the option that the refusal of such depth names."""
+    depth = np.asarray(Image.open(pair[1])).astype(np.uint16)
+    Image.fromarray(depth << 3 | depth >> 13).save(tmp_path / "sun.png")
+    Image.fromarray(depth.byteswap()).save(tmp_path / "swapped.png")
+    maps = []
+    for x, extra in ((pair[1], []), (tmp_path / "sun.png", ["sunrgbd"]), (tmp_path / "swapped.png", ["swapped"])):
+        labels = tmp_path / "labels.png"
+        options = ["--x-encoding", *extra] if extra else []
+        result = call(*command({**arguments, "x": str(x), "--labels": labels}), *options)
+        assert result.exit_code == 0, result.stderr
+        maps.append(np.asarray(Image.open(labels)))
+    assert (maps[0] == maps[1]).all() and (maps[0] == maps[2]).all()
+    wrong = call(*command(arguments), "--x-encoding", "sunrgb")
+    assert wrong.exit_code == 2 and "did you mean 'sunrgbd'" in wrong.stderr
+
+
+def test_a_tensor_is_aligned_as_a_file_is(checkpoint: Path) -> None:
+    import fusionzoo
+    from fusionzoo.errors import InputError
+
+    rgb, x = torch.zeros(3, 40, 60, dtype=torch.uint8), torch.full((1, 20, 30), 2.0)
+    assert fusionzoo.predict(checkpoint, rgb, x, align=True).labels.shape == (40, 60)
+    with pytest.raises(InputError, match="align=True"):
+        fusionzoo.predict(checkpoint, rgb, x)
+    with pytest.raises(InputError, match="turned by a quarter"):
+        fusionzoo.predict(checkpoint, rgb, x.mT, align=True)

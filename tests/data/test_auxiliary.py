@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -167,9 +168,30 @@ def test_align(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="their shapes differ"):
         read_pair(rgb, tmp_path / "wide.png")
     turned = save(tmp_path / "turned.png", np.rot90(np.kron(ROOM, np.ones((2, 2), np.uint16))).copy())
-    for align in (False, True):
+    small = save(tmp_path / "small.png", np.rot90(ROOM).copy())  # as the sensor has it, beside colour turned by EXIF
+    for x, align in itertools.product((turned, small), (False, True)):
         with pytest.raises(InputError, match="turned by a quarter, in its pixels or by its EXIF orientation"):
-            read_pair(rgb, turned, align=align)
+            read_pair(rgb, x, align=align)
+
+
+def test_depth_normalised_to_be_shown_is_refused(tmp_path: Path) -> None:
+    """0..1 with the very 1 as its largest value, as `d / d.max()` leaves it; a scale says what 1 is."""
+    shown = save(tmp_path / "shown.npy", (ROOM / ROOM.max()).astype(np.float32))
+    with pytest.raises(InputError, match="its depths fill 0..1 to the very 1.*--x-scale"):
+        metres(shown)
+    assert np.allclose(metres(shown, scale=float(ROOM.max()) / 1000), ROOM / 1000, atol=1e-5)
+    assert float(metres(save(tmp_path / "wall.npy", np.ones((4, 5), np.float32))).max()) == 1.0
+    assert metres(save(tmp_path / "near.npy", (ROOM / 4500).astype(np.float32))).shape == ROOM.shape
+
+
+def test_infinite_values_do_not_hide_the_range_of_a_picture(tmp_path: Path) -> None:
+    """0..1 with one infinity is not 0..255; 0..200 with one is, and the infinity is left for the preprocessing."""
+    warm = (ROOM / ROOM.max()).astype(np.float32)
+    warm[3, 4] = np.inf
+    with pytest.raises(InputError, match="thermal is fed as 0..255"):
+        read_x(save(tmp_path / "warm.npy", warm), "thermal")
+    read = read_x(save(tmp_path / "hot.npy", warm * 200), "thermal")[0].numpy()
+    assert np.isinf(read[3, 4]) and np.allclose(np.delete(read, 3, 0), np.delete(warm * 200, 3, 0))
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def plain(n: int = 3) -> list[tuple[str, str, str | None]]:
         (b"0002\r0000", [2, 0]),
         (b"  0002  \n\n\t0000\t\n \n", [2, 0]),
         (b"# my list\n0002\n#0001\n", [2]),
+        (b"0002  # the best\n  # none\nrgb/0000.png x/0000.png # both\n", [2, 0]),
         (b"0002 0000", [2, 0]),
         (b"0002.png\n0000.PNG\n", [2, 0]),
         (b"rgb/0002.png\n./rgb/0000.png\n", [2, 0]),

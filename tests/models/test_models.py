@@ -253,3 +253,14 @@ def test_decoder_options_are_checked() -> None:
         create_model("sum_mobilenetv1-025_fpn", decoder_args={"segmentation_channels": 16})
     with pytest.raises(InputError, match="did you mean 'pyramid_channels'"):
         create_model("sum_mobilenetv1-025_fpn", decoder_args={"pyramid_chanels": 8})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [("gate", {"reductoin": 4}, "no option 'reductoin'; did you mean 'reduction'"), ("sum", {"a": 1}, "known: none"),
+     ("gate", {"reduction": "four"}, "'gate' cannot be built with {'reduction': 'four'}"),
+     ("gate", {"reduction": 0}, "cannot be built with"), ("gate", {"level": 2}, "no option 'level'")],
+)  # fmt: skip
+def test_fusion_options_are_checked(name: str, options: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        create_model(f"{name}_mobilenetv1-025_fpn", fusion_args=options)
