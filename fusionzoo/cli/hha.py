@@ -106,14 +106,6 @@ def convert(
     if x_scale is not None and not 0 < x_scale < math.inf:
         raise InputError(f"--x-scale is {x_scale}; give a positive number, for example 0.001 for millimetres")
     metres = read_depth(depth, x_scale, encoding=x_encoding)
-    middle = float(metres[metres > 0].median())
-    if middle > FAR:
-        warnings.warn(
-            f"{depth}: half of its depths are beyond {middle:.3g} m, far for the rooms that HHA is made for; where that"
-            " is no hall, --x-scale gives metres for one stored step (TUM RGB-D 0.0002, KITTI 0.00390625)",
-            FusionZooWarning,
-            stacklevel=2,
-        )
     size = (metres.shape[-2], metres.shape[-1])
     if intrinsics is not None:
         fx, fy, cx, cy = intrinsics
@@ -124,6 +116,14 @@ def convert(
         lens = cameras[str(camera)].at(size)
     axis = gravity or tuple(estimate(surface_normals(metres[0], lens, 10)).tolist())
     picture = hha(metres, lens, axis, radius)
+    middle = float(metres[metres > 0].median())
+    if middle > FAR:
+        warnings.warn(
+            f"{depth}: half of its depths are beyond {middle:.3g} m, far for the rooms that HHA is made for; where that"
+            " is no hall, --x-scale gives metres for one stored step (TUM RGB-D 0.0002, KITTI 0.00390625)",
+            FusionZooWarning,
+            stacklevel=2,
+        )
     buffer = io.BytesIO()
     Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(buffer, format="PNG")  # (H, W, 3)
     atomic_write(output, buffer.getvalue())

@@ -87,8 +87,8 @@ def finetune(
     model.to(where).to(memory_format=torch.channels_last)
     weight = class_weights(found.pixels, settings.balance).to(where) if settings.balance else None
     steps = max(1, len(train) // settings.batch_size)
-    groups = parameter_groups(model, encoders(model) if settings.init else [], lr=settings.lr,
-                              encoder_lr=settings.encoder_lr)  # fmt: skip
+    slow = encoders(model) if settings.init else []
+    groups = parameter_groups(model, slow, lr=settings.lr, encoder_lr=settings.encoder_lr)
     optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(settings.epochs * steps))
     average = copy.deepcopy(model).eval() if settings.ema else model
@@ -146,5 +146,4 @@ def _validate(model: FusionModel, val: Any, settings: Settings, epoch: int) -> f
     try:
         return evaluate(model, val, batch_size=settings.batch_size, amp=settings.amp, workers=settings.workers).miou
     except CheckFailed as error:
-        what = f"after epoch {epoch}: {error}; the epoch before is kept"
-        raise InputError(f"{what}: lower --lr or drop --amp") from error
+        raise InputError(f"after epoch {epoch}: {error}; the epoch before is kept: lower --lr or drop --amp") from error

@@ -78,6 +78,8 @@ class Settings:
         for name in ("size", "base", "test_size"):
             if (value := getattr(self, name)) is not None and (len(value) != 2 or min(value) < 1):
                 raise InputError(f"{name} {value} is not (height, width), both positive")
+        if not 0 <= self.seed < 1 << 32:
+            raise InputError(f"seed {self.seed} is not in 0..4294967295")
         if not 0 <= self.ema < 1 or not 0 <= self.drop_modality <= 1:
             raise InputError(f"ema {self.ema} is not in [0, 1), or drop_modality {self.drop_modality} not in [0, 1]")
         for name, factor in self.auxiliary.items():

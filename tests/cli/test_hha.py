@@ -152,7 +152,7 @@ def test_predict_takes_the_picture_as_x(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert sum(row["share"] for row in json.loads(result.stdout)["classes"]) == pytest.approx(1)
     result = predict("d.npy")
-    assert result.exit_code == 2 and "hha needs 3; make it from depth with: fusionzoo hha" in result.stderr
+    assert result.exit_code == 2 and "make the pictures with fusionzoo hha" in result.stderr
 
 
 def test_depth_in_a_fifth_of_a_millimetre_is_remarked_on(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_devices_that_are_not_there(tmp_path: Path, name: str) -> None:
     ("change", "said"),
     [({"val_split": "valid"}, "did you mean 'val'.*'' trains without validation"),
      ({"train_split": "trian"}, "did you mean 'train'"), ({"empty": "drop"}, "refuse, skip, keep"),
-     ({"workers": -1}, "workers"), ({"epochs": 0}, "epochs"), ({"size": (0, 8)}, "size"),
+     ({"workers": -1}, "workers"), ({"seed": 1 << 32}, "seed"), ({"epochs": 0}, "epochs"), ({"size": (0, 8)}, "size"),
      ({"fusion_args": {"nothing": 1}}, "nothing"), ({"auxiliary": {"consistency": "x"}}, "consistency=x is no factor"),
      ({"auxiliary": {"consistency": -1}}, "consistency=-1")],
 )  # fmt: skip
