@@ -20,10 +20,10 @@ from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import atomic_files, dump_json, read_json
 from fusionzoo.hub.kinds import identify
 from fusionzoo.hub.layout import CONFIG, WEIGHTS, read_header
-from fusionzoo.hub.originals import sources
-from fusionzoo.hub.originals.checkpoint import Source, convert_model
-from fusionzoo.hub.originals.mobilenet_v1 import mobilenet_v1_state
-from fusionzoo.hub.originals.state_dict import load_state_dict
+from fusionzoo.hub.originals.checkpoints import sources
+from fusionzoo.hub.originals.checkpoints.mobilenet_v1 import mobilenet_v1_state
+from fusionzoo.hub.originals.checkpoints.source import Source, convert_model
+from fusionzoo.hub.originals.checkpoints.state_dict import load_state_dict
 from fusionzoo.hub.store import save as save_checkpoint
 from fusionzoo.schema import refuse_unknown
 
@@ -71,7 +71,7 @@ def run(
 
 
 def mobilenet_v1(source: Path, out: Path, key: str | None = None) -> dict[str, Any]:
-    """MobileNet v1 from TensorFlow.js layer files (see `fusionzoo.hub.originals.mobilenet_v1`).
+    """MobileNet v1 from TensorFlow.js layer files (see `fusionzoo.hub.originals.checkpoints.mobilenet_v1`).
 
     `model.safetensors` holds the encoder's keys, and the ImageNet head under `classifier.*`.
     """
@@ -105,7 +105,7 @@ def mobilenet_v1(source: Path, out: Path, key: str | None = None) -> dict[str, A
 
 
 def state_dict(source: Path, out: Path, key: str | None = None) -> dict[str, Any]:
-    """A state dict with our keys and its config.json (see `fusionzoo.hub.originals.state_dict`)."""
+    """A state dict with our keys and its config.json (see `fusionzoo.hub.originals.checkpoints.state_dict`)."""
     model, weights = load_state_dict(source, key)
     conversion = {"method": "state_dict", "max_difference": 0, "note": weights.note(source)}
     save_checkpoint(model, out, record_fields={"conversion": conversion})
@@ -120,7 +120,7 @@ def published(
     classes: Sequence[str] | None = None,
     key: str | None = None,
 ) -> dict[str, Any]:
-    """The official checkpoint of a published model (see `fusionzoo.hub.originals.checkpoint`)."""
+    """The official checkpoint of a published model (see `fusionzoo.hub.originals.checkpoints.source`)."""
     model, fields = convert_model(origin, source, options, key)
     if classes:
         model.set_classes(classes)

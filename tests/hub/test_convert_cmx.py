@@ -13,8 +13,9 @@ from torch.nn.functional import interpolate
 from fusionzoo.cli import main
 from fusionzoo.errors import CheckFailed
 from fusionzoo.hub import convert, from_pretrained
-from fusionzoo.hub.originals import cmnext, cmx, model, original_kinds
-from fusionzoo.hub.originals.port import expand_table
+from fusionzoo.hub.originals import model, original_kinds
+from fusionzoo.hub.originals.checkpoints import cmnext, cmx
+from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import FusionModel, create_model
 from tests.compare import SAME, distance, same_tensors

@@ -14,8 +14,9 @@ from torch.nn.functional import interpolate
 from fusionzoo.data import read_x
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub import convert, from_pretrained
-from fusionzoo.hub.originals import asymformer, dformer, dformerv2, model, original_kinds
-from fusionzoo.hub.originals.port import expand_table
+from fusionzoo.hub.originals import model, original_kinds
+from fusionzoo.hub.originals.checkpoints import asymformer, dformer, dformerv2
+from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import FusionModel, create_model
 from fusionzoo.models.published._ham import draw_bases

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fusionzoo.errors import CheckFailed, UnknownNameError
 from fusionzoo.hub import convert, from_pretrained, originals
-from fusionzoo.hub.originals import gemini, tokenfusion
-from fusionzoo.hub.originals.port import expand_table
+from fusionzoo.hub.originals.checkpoints import gemini, tokenfusion
+from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import FusionModel, create_model
 from tests.compare import SAME, distance

@@ -17,8 +17,8 @@ from torch import Tensor
 from fusionzoo.cli import main
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub import convert, from_pretrained
-from fusionzoo.hub.originals import mfnet, sagate
-from fusionzoo.hub.originals.port import expand_table, without_aliases
+from fusionzoo.hub.originals.checkpoints import mfnet, sagate
+from fusionzoo.hub.originals.keys import expand_table, without_aliases
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import create_model
 from fusionzoo.registry import architectures

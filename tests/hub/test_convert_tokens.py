@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub import convert, from_pretrained
-from fusionzoo.hub.originals import model, multimae, sigma
-from fusionzoo.hub.originals.port import expand_table
+from fusionzoo.hub.originals import model
+from fusionzoo.hub.originals.checkpoints import multimae, sigma
+from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import FusionModel, create_model
 from tests.compare import SAME, distance

@@ -1,12 +1,18 @@
-"""How a port names its keys and its sizes."""
+"""How a port names its keys and its sizes; who needs the authors' blocks."""
 
 from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
 
 import pytest
 from torch import nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.port import expand_table, inferred_size
+from fusionzoo.hub.originals import blocks, checkpoints
+from fusionzoo.hub.originals.keys import expand_table
+from fusionzoo.hub.originals.port import inferred_size
 
 
 def test_key_tables_must_cover_everything_once() -> None:
@@ -23,3 +29,20 @@ def test_inferred_size_is_stated_or_refused() -> None:
     assert inferred_size(24, 2) == (4, 6)
     with pytest.raises(InputError, match="name 'H' and 'W'"):
         inferred_size(25, 2)
+
+
+def test_conversion_needs_no_block_of_the_authors() -> None:
+    code = (
+        "import sys; from fusionzoo.hub import convert\n"
+        "assert 'cmx_mit_b0' in convert.METHODS and 'fusionzoo.hub.originals.checkpoints.cmx' in sys.modules\n"
+        "blocks = [m for m in sys.modules if m.startswith('fusionzoo.hub.originals.blocks.')]\n"
+        "assert not blocks, blocks"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_family_of_whole_models_can_be_called_as_its_original_is() -> None:
+    for family in checkpoints.FAMILIES:
+        assert callable(importlib.import_module(f"{blocks.__name__}.{family}").whole), family
+    assert not set(blocks.kinds()) & set(checkpoints.kinds())

@@ -17,8 +17,8 @@ from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.cmx import CMX as Exchange
 from fusionzoo.fusion.cmx import FeatureFusion, pixels_at
 from fusionzoo.hub.originals import model as original
-from fusionzoo.hub.originals.cmx import mit_table
-from fusionzoo.hub.originals.port import load_mapped
+from fusionzoo.hub.originals.checkpoints.cmx import mit_table
+from fusionzoo.hub.originals.keys import load_mapped
 from fusionzoo.models import FusionModel, build, create_model
 from fusionzoo.models.published._mit import SIZES, MiT, drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead

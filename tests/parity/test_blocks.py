@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.hub.originals import block, original_kinds
-from fusionzoo.probes.point import Probe, probe_points
+from fusionzoo.probes import intervene, probe, probe_points, zero
 from tests.parity.reader import FOLDER, fill, kind_of, made_input, names, read
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
@@ -38,37 +38,18 @@ def assert_near(got: Tensor, want: Tensor, what: str) -> None:
     assert worst <= limit, f"{what}: {worst:.3g} > {limit:.3g}"
 
 
-class Capture:
-    """Keeps what passes every probe."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.points = probe_points(module)
-        self.seen: dict[str, Tensor] = {}
-        for name, point in self.points.items():
-            point.tap = self._keep(name)
-
-    def _keep(self, name: str):
-        def tap(value: Tensor) -> Tensor:
-            self.seen[name] = value.detach().clone()
-            return value
-
-        return tap
-
-
 @pytest.mark.parametrize("name", WITH_VALUES)
 def test_outputs_inner_values_and_gradients(name: str) -> None:
     parity = read(name)
     module = build(parity)
-    capture = Capture(module)
     inputs = {k: v.clone().requires_grad_(k in parity.grads) for k, v in parity.inputs.items()}
-    out = as_tuple(module(*inputs.values()))
+    with probe(module) as tape:  # on leaving it refuses a probe that never fired
+        out = as_tuple(module(*inputs.values()))
     assert len(out) == len(parity.outputs)
     for got, (key, want) in zip(out, parity.outputs.items(), strict=True):
         assert_near(got, want, f"{name} output {key}")
     for key, want in parity.probes.items():
-        assert_near(capture.seen[f"original.{key}"], want, f"{name} probe {key}")
-    never = set(capture.points) - set(capture.seen)
-    assert not never, f"probes that never fired: {never}"
+        assert_near(tape[f"original.{key}"], want, f"{name} probe {key}")
     if parity.grads:
         loss = sum((o * fill(f"lossw.{k}", tuple(o.shape))).sum() for k, o in zip(parity.outputs, out, strict=True))
         loss.backward()
@@ -142,13 +123,11 @@ def test_unknown_kind_names_the_closest() -> None:
 def test_views_follow_edits_of_our_own_probes() -> None:
     parity = read("acnet_acm_64")
     module = build(parity)
-    ours, view = module.get_submodule("module.gate_rgb"), module.get_submodule("original.atten_rgb")
-    assert isinstance(ours, Probe) and isinstance(view, Probe)
-    seen = []
-    ours.tap = torch.zeros_like
-    view.tap = lambda v: seen.append(v) or v
-    out = module(*parity.inputs.values())
-    assert float(seen[0].abs().max()) == 0.0
-    assert ours.tap is torch.zeros_like  # put back as it was
+    with intervene(module, {"module.gate_rgb": zero()}), probe(module, "original.atten_rgb", keep="all") as tape:
+        out = module(*parity.inputs.values())
+        module(*parity.inputs.values())
+    first, second = tape.all("original.atten_rgb")  # the view leaves the edit where it is
+    assert float(first.abs().max()) == float(second.abs().max()) == 0.0
+    assert all(point.tap is None for point in probe_points(module).values())
     x, merged = parity.inputs["depth"], parity.inputs["merged"]
     assert torch.allclose(out, merged + x * parity.probes["atten_depth"], atol=1e-6)

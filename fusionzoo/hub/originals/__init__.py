@@ -1,4 +1,4 @@
-"""Official checkpoint formats -> ours: one file a family of weights.
+"""Official weights -> ours: `checkpoints` reads whole models, `blocks` runs the authors' parts for parity.
 
     block(kind, state_dict, ctor)   our fusion block, called with the original's inputs and returning its outputs
     model(kind, state_dict, ctor)   the same for a whole model
@@ -9,88 +9,15 @@ original's constructor. Quirks that official weights need are switched on here a
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from fusionzoo.errors import unknown
+from fusionzoo.hub.originals import blocks, checkpoints
 
-__all__ = ["block", "model", "original_kinds", "sources"]
-
-_BLOCKS = {
-    "acnet_acm": "acnet",
-    "asymformer_cma": "asymformer",
-    "asymformer_lafs": "asymformer",
-    "asymformer_scc": "asymformer",
-    **{f"backbone_dformer_{size}": "dformer" for size in ("tiny", "small", "base", "large")},
-    **{f"backbone_dformerv2_{size}": "dformerv2" for size in "sbl"},
-    "cen_bn_exchange": "cen",
-    "cen_bottleneck": "cen",
-    "cmnext_hub": "cmnext",
-    "cmnext_ppx": "cmnext",
-    "cmx_ffm": "cmx",
-    "cmx_frm": "cmx",
-    "dformer_attn": "dformer",
-    "dformer_block": "dformer",
-    "dformerv2_block": "dformerv2",
-    "eaef": "eaef",
-    "emsaformer_patch_embed": "emsaformer",
-    "emsanet_se_add": "esanet",
-    "emsanet_se_add_uni_rgb": "esanet",
-    "esanet_seadd": "esanet",
-    "gemini_attn": "gemini",
-    "gemini_block": "gemini",
-    "sagate": "sagate",
-    "shapeconv": "shapeconv",
-    "sigma_conmb": "sigma",
-    "sigma_cromb": "sigma",
-    "spnet_cim": "spnet",
-    "spnet_cim0": "spnet",
-    "spnet_mfa": "spnet",
-    "tokenfusion_block": "tokenfusion",
-    "tokenfusion_exchange": "tokenfusion",
-    "tokenfusion_predictor": "tokenfusion",
-    "torchmultimodal_attention_fusion": "torchmultimodal",
-}
-"""Kind of block -> the file of this folder whose `BLOCKS` holds its builder."""
-
-_MODELS = {
-    "acnet": "acnet",
-    "asymformer_b0t": "asymformer",
-    "cen_r101": "cen",
-    "cen_r152": "cen",
-    "cen_r50": "cen",
-    **{f"cmnext_b{size}_{count}m": "cmnext" for size in range(6) for count in range(1, 5)},
-    **{f"cmx_mit_b{size}": "cmx" for size in range(6)},
-    **{f"dformer_{size}": "dformer" for size in ("tiny", "small", "base", "large")},
-    **{f"dformerv2_{size}": "dformerv2" for size in "sbl"},
-    "esanet_r18": "esanet",
-    "esanet_r18_nbt1d": "esanet",
-    "esanet_r34": "esanet",
-    "esanet_r34_nbt1d": "esanet",
-    "esanet_r50": "esanet",
-    **{f"gemini_mit_b{size}": "gemini" for size in range(6)},
-    **{f"gemini_swin_{size}": "gemini" for size in ("tiny", "small", "large", "large_384", "large_window12")},
-    "mfnet": "mfnet",
-    "multivit_base": "multimae",
-    "multivit_large": "multimae",
-    "multivit_tiny": "multimae",
-    "rednet": "rednet",
-    "rtfnet_r101": "rtfnet",
-    "rtfnet_r152": "rtfnet",
-    "rtfnet_r18": "rtfnet",
-    "rtfnet_r34": "rtfnet",
-    "rtfnet_r50": "rtfnet",
-    "sagate_r101": "sagate",
-    "sagate_r50": "sagate",
-    "sigma_base": "sigma",
-    "sigma_small": "sigma",
-    "sigma_tiny": "sigma",
-    **{f"tokenfusion_mit_b{size}": "tokenfusion" for size in range(6)},
-}
-"""Kind of whole model -> the file of this folder whose `MODELS` holds its builder."""
+__all__ = ["block", "model", "original_kinds"]
 
 
 def original_kinds() -> list[str]:
@@ -99,15 +26,7 @@ def original_kinds() -> list[str]:
     >>> "acnet_acm" in original_kinds(), "mfnet" in original_kinds()
     (True, True)
     """
-    return sorted({*_BLOCKS, *_MODELS})
-
-
-def sources() -> dict[str, Any]:
-    """Name of an architecture -> its `checkpoint.Source`, for every family that has whole models."""
-    found: dict[str, Any] = {}
-    for family in sorted(set(_MODELS.values())):
-        found |= importlib.import_module(f"fusionzoo.hub.originals.{family}").SOURCES
-    return found
+    return sorted({*blocks.kinds(), *checkpoints.kinds()})
 
 
 def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> nn.Module:
@@ -127,11 +46,9 @@ def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) 
         InputError: `ctor` lacks an argument or holds one that is not supported.
         CheckFailed: keys without a place, places without a key, or other shapes; all listed.
     """
-    if kind not in _BLOCKS:
-        raise unknown("original block", kind, _BLOCKS, "fusionzoo.hub.originals.original_kinds()")
-    family = importlib.import_module(f"fusionzoo.hub.originals.{_BLOCKS[kind]}")
-    port: nn.Module = family.BLOCKS[kind](state_dict, ctor)
-    return port.eval()
+    if kind not in blocks.kinds():
+        raise unknown("original block", kind, blocks.kinds(), "fusionzoo.hub.originals.original_kinds()")
+    return blocks.build(kind, state_dict, ctor)
 
 
 def model(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> nn.Module:
@@ -148,8 +65,6 @@ def model(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) 
     Raises:
         UnknownNameError, InputError, CheckFailed: as `block`.
     """
-    if kind not in _MODELS:
-        raise unknown("original model", kind, _MODELS, "fusionzoo.hub.originals.original_kinds()")
-    family = importlib.import_module(f"fusionzoo.hub.originals.{_MODELS[kind]}")
-    port: nn.Module = family.MODELS[kind](state_dict, ctor)
-    return port.eval()
+    if kind not in checkpoints.kinds():
+        raise unknown("original model", kind, checkpoints.kinds(), "fusionzoo.hub.originals.original_kinds()")
+    return blocks.whole(kind, state_dict, ctor)

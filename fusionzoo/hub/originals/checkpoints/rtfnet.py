@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.mfnet import stacked
-from fusionzoo.hub.originals.port import Port, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 
 _STREAMS = {"rgb": "rgb_encoder", "thermal": "x_encoder"}
 _TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -24,10 +23,10 @@ TABLE |= {
 }
 
 
-def rtfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x (B, 4, H, W): RGB and thermal / 255) -> class scores."""
+def rtfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`num_resnet_layers`: depth of the ResNet."""
     name = f"rtfnet_r{take(ctor, 'num_resnet_layers')}"
-    return port(blank(name, num_classes=take(ctor, "n_class")), state, TABLE, stacked, what=name)
+    return load_model(blank(name, num_classes=take(ctor, "n_class")), state, TABLE, what=name)
 
 
 DEPTHS = (18, 34, 50, 101, 152)
@@ -35,7 +34,6 @@ MODELS = {f"rtfnet_r{depth}": rtfnet for depth in DEPTHS}
 SOURCES = {
     f"rtfnet_r{depth}": Source(
         kind=f"rtfnet_r{depth}",
-        family="rtfnet",
         ctor={"num_resnet_layers": depth},
         classes=("n_class", "deconv5.1.conv1.weight"),
         licence="mit",

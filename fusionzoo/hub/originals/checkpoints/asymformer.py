@@ -1,4 +1,4 @@
-"""AsymFormer whole, and its LAFS, CMA and SCC (github.com/Fourier7754/AsymFormer, Apache-2.0): official keys to ours.
+"""AsymFormer (github.com/Fourier7754/AsymFormer, Apache-2.0): official keys to ours.
 
 Releases before 2026 hold 1x1 convolutions where later ones hold linear layers; both shapes are read.
 """
@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from fusionzoo.fusion.asymformer import CrossModalAttention, FeatureSelection, SelectAndAttend
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, View, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
 
 LAFS = {
@@ -34,37 +32,6 @@ CMA = {
 SCC = {f"fus_atten.{official}": f"select.{ours}" for official, ours in LAFS.items()}
 SCC |= {"conv_bn.0": "join.0", "conv_bn.1": "join.1"}
 SCC |= {f"cross_atten.{official}": f"attend.{ours}" for official, ours in CMA.items()}
-
-SCC_VIEWS = {"fus_atten": View("select.selected"), "conv_bn": View("joined"), "cross_atten": View("attended")}
-
-
-def asymformer_lafs(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """x, depth channels first -> out."""
-    block = FeatureSelection(take(ctor, "in_channels"), min_hidden=1, official_scale=True)
-    return port(block, state, LAFS, _plain, what="asymformer_lafs", reshape=True)
-
-
-def asymformer_cma(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x, x1, x2) = (fused, depth, rgb) -> out."""
-    block = CrossModalAttention(take(ctor, "inc1"), take(ctor, "inc2"))
-    return port(block, state, CMA, _plain, what="asymformer_cma", reshape=True)
-
-
-def asymformer_scc(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(depth, rgb) -> fused, of depth's width."""
-    block = SelectAndAttend(take(ctor, "inc_depth2"), take(ctor, "inc_rgb"), min_hidden=1, official_scale=True)
-    return port(block, state, SCC, _swapped, SCC_VIEWS, what="asymformer_scc", reshape=True)
-
-
-def _plain(block: FeatureSelection | CrossModalAttention, *inputs: Tensor) -> Tensor:
-    return block(*inputs)
-
-
-def _swapped(block: SelectAndAttend, depth: Tensor, rgb: Tensor) -> Tensor:
-    return block(rgb, depth)
-
-
-BLOCKS = {"asymformer_cma": asymformer_cma, "asymformer_lafs": asymformer_lafs, "asymformer_scc": asymformer_scc}
 
 _NEXT = {"gamma": "scale", "dwconv": "depthwise", "norm": "norm", "pwconv1": "widen", "pwconv2": "narrow"}
 _MIX = {
@@ -105,32 +72,21 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-MODEL_VIEWS = {f"down_sample_{i}.0": View(f"stage{i + 1}.rgb") for i in range(1, 5)}
-MODEL_VIEWS |= {f"down_sample_{i}.1": View(f"stage{i + 1}.fusion.fused") for i in range(2, 5)}
-MODEL_VIEWS |= {"down_sample_1.1": View("stage2.x"), "Decoder": View("logits")}
-
-
-def asymformer_b0t(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth) -> class scores at the input size. SCC's joining layers may have their names of before 2026."""
+def asymformer_b0t(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """SCC's joining layers may have their names of before 2026."""
     model = blank("asymformer_b0t", num_classes=take(ctor, "num_classes"), official_scale=True)
     state = {_modern(key): value for key, value in state.items()}
-    return port(model, state, table(model), _enlarged, MODEL_VIEWS, what="asymformer_b0t", reshape=True)
+    return load_model(model, state, table(model), what="asymformer_b0t", reshape=True)
 
 
 def _modern(key: str) -> str:
     return key.replace(".SCC.conv1.", ".SCC.conv_bn.0.").replace(".SCC.bn.", ".SCC.conv_bn.1.")
 
 
-def _enlarged(model: FusionModel, rgb: Tensor, depth: Tensor) -> Tensor:
-    out = model.scores(rgb, depth)
-    return interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=False)
-
-
 MODELS = {"asymformer_b0t": asymformer_b0t}
 SOURCES = {
     "asymformer_b0t": Source(
         kind="asymformer_b0t",
-        family="asymformer",
         classes=("num_classes", "Decoder.linear_pred.weight"),
         licence="apache-2.0",
         licence_note="The original repository's licence is Apache-2.0; it says nothing of the weights.",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fusionzoo.fusion.eaef import EAEF
-from fusionzoo.hub.originals.port import Port, port, take
+from fusionzoo.hub.originals.keys import take
+from fusionzoo.hub.originals.port import Port, port
 
 BLOCK = {
     "T_c": "temperature",

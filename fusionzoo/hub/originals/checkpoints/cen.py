@@ -1,4 +1,4 @@
-"""CEN whole, and its exchange and bottleneck (github.com/yikaiw/CEN): official keys to ours."""
+"""CEN (github.com/yikaiw/CEN): official keys to ours."""
 
 from __future__ import annotations
 
@@ -8,43 +8,15 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.channel_exchange import CENBottleneck, ExchangeNorm
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.cen import CEN
 
 EXCHANGE = {"bn_0": "rgb", "bn_1": "x"}
 BOTTLENECK = {f"conv{i}.module": f"conv{i}" for i in (1, 2, 3)}
 BOTTLENECK |= {f"bn{i}.{official}": f"norm{i}.{ours}" for i in (1, 2, 3) for official, ours in EXCHANGE.items()}
 BOTTLENECK |= {"downsample.0.module": "shortcut"}
 BOTTLENECK |= {f"downsample.1.{official}": f"shortcut_norm.{ours}" for official, ours in EXCHANGE.items()}
-
-
-def cen_bn_exchange(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x0, x1) -> (x0, x1)."""
-    block = ExchangeNorm(take(ctor, "C"), take(ctor, "bn_threshold", default=0.02))
-    return port(block, state, EXCHANGE, _plain, what="cen_bn_exchange")
-
-
-def cen_bottleneck(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x0, x1) -> (x0, x1)."""
-    if take(ctor, "num_parallel", default=2) != 2:
-        raise InputError(f"cen_bottleneck: num_parallel is {ctor['num_parallel']}; the exchange is defined for 2")
-    block = CENBottleneck(
-        take(ctor, "inplanes"),
-        take(ctor, "planes"),
-        stride=take(ctor, "stride", default=1),
-        threshold=take(ctor, "bn_threshold", default=0.02),
-    )
-    return port(block, state, BOTTLENECK, _plain, what="cen_bottleneck")
-
-
-def _plain(block: ExchangeNorm | CENBottleneck, x0: Tensor, x1: Tensor) -> Any:
-    return block(x0, x1)
-
-
-BLOCKS = {"cen_bn_exchange": cen_bn_exchange, "cen_bottleneck": cen_bottleneck}
 
 _UNITS = {"_conv": "first", "_conv_relu_varout_dimred": "second"}
 
@@ -73,8 +45,8 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def cen(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x of three channels) -> ([RGB's scores, x's, their weighted sum], the two weights)."""
+def cen(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`num_layers`: depth of the ResNet."""
     if take(ctor, "num_parallel", default=2) != 2:
         raise InputError(f"cen: num_parallel is {ctor['num_parallel']}; the exchange is defined for 2")
     name = f"cen_resnet{take(ctor, 'num_layers')}"
@@ -85,18 +57,13 @@ def cen(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
         detach_ensemble=True,
         rectified_residual=True,
     )
-    return port(model, state, table(model), _scores, what=name)
-
-
-def _scores(model: CEN, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return model.all_scores(rgb, x)
+    return load_model(model, state, table(model), what=name)
 
 
 MODELS = {f"cen_r{depth}": cen for depth in (50, 101, 152)}
 SOURCES = {
     f"cen_resnet{depth}": Source(
         kind=f"cen_r{depth}",
-        family="cen",
         ctor={"num_layers": depth, "bn_threshold": 0.02},
         classes=("num_classes", "clf_conv.module.weight"),
         licence="mit",

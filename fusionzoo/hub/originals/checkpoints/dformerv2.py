@@ -1,18 +1,17 @@
-"""DFormerv2 whole, and its block (github.com/VCIP-RGBD/DFormer): official keys to ours."""
+"""DFormerv2 (github.com/VCIP-RGBD/DFormer): official keys to ours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.dformerv2 import DFormerV2Block
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.dformer import BGR, HEAD, HEAD_VIEWS, LICENCE_NOTE, NOTES, run, run_backbone, whole
-from fusionzoo.hub.originals.port import Port, View, channels_last, port, take
+from fusionzoo.hub.originals.checkpoints.dformer import BGR, HEAD, LICENCE_NOTE, NOTES, empty
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 BLOCK = {
@@ -33,7 +32,6 @@ BLOCK = {
     "gamma_1": "scale1",
     "gamma_2": "scale2",
 }
-VIEWS = {"Attention": View("attended", channels_last)}
 
 
 def table(model: FusionModel) -> dict[str, str]:
@@ -51,27 +49,7 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-MODEL_VIEWS = HEAD_VIEWS | {
-    f"backbone.extra_norms.{i}": View(f"stage{i + 3}.fusion.fused", channels_last) for i in range(3)
-}
-
-
-def dformerv2_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x (B, H, W, C), x_e (B, 1, H', W')) -> out."""
-    scaled = take(ctor, "layerscale", default=False)
-    block = DFormerV2Block(
-        take(ctor, "embed_dim"),
-        take(ctor, "num_heads"),
-        take(ctor, "ffn_dim"),
-        decomposed=take(ctor, "split_or_not", default=False),
-        start=take(ctor, "init_value", default=2),
-        spread=take(ctor, "heads_range", default=4),
-        scale=take(ctor, "layer_init_values", default=1e-5) if scaled else None,
-    )
-    return port(block, state, BLOCK, _plain, VIEWS, what="dformerv2_block")
-
-
-def _name(size: str, ctor: Mapping[str, Any]) -> str:
+def named(size: str, ctor: Mapping[str, Any]) -> str:
     """Our architecture for the original's "DFormerv2_S"; the kind's where the arguments name none."""
     official = str(take(ctor, "backbone", default=size))
     size = official.removeprefix("DFormerv2_").lower()
@@ -80,32 +58,18 @@ def _name(size: str, ctor: Mapping[str, Any]) -> str:
     return f"dformerv2_{size}"
 
 
-def dformerv2(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x) -> class scores at the input size."""
-    name = _name(size, ctor)
-    model = whole(name, ctor)
-    return port(model, state, table(model), run, MODEL_VIEWS, what=name)
-
-
-def backbone(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x) -> the maps of the four stages. The state dict is that of the whole model, decoder included."""
-    name = _name(size, ctor)
-    model = whole(name, ctor)
-    return port(model, state, table(model), run_backbone, what=f"backbone_{name}")
-
-
-def _plain(block: DFormerV2Block, x: Tensor, depth: Tensor) -> Tensor:
-    return block(x, depth)
+def dformerv2(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`backbone` names the size ("DFormerv2_S"), else `size` is taken."""
+    name = named(size, ctor)
+    model = empty(name, ctor)
+    return load_model(model, state, table(model), what=name)
 
 
 SIZES = ("s", "b", "l")
-BLOCKS: dict[str, Callable[..., Port]] = {f"backbone_dformerv2_{size}": partial(backbone, size) for size in SIZES}
-BLOCKS |= {"dformerv2_block": dformerv2_block}
 MODELS = {f"dformerv2_{size}": partial(dformerv2, size) for size in SIZES}
 SOURCES = {
     f"dformerv2_{size}": Source(
         kind=f"dformerv2_{size}",
-        family="dformerv2",
         ctor={"backbone": f"DFormerv2_{size.upper()}"},
         classes=("num_classes", "decode_head.conv_seg.weight"),
         sizes={"decoder_embed_dim": "decode_head.align.conv.weight"},

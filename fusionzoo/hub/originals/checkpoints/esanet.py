@@ -1,4 +1,4 @@
-"""ESANet whole, and ESANet's and EMSANet's SE-add (github.com/TUI-NICR, Apache-2.0): official keys to ours."""
+"""ESANet (github.com/TUI-NICR, Apache-2.0): official keys to ours."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, View, blank, port, take
-from fusionzoo.hub.originals.rednet import plain
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
 
 ESANET = {
@@ -21,46 +19,6 @@ ESANET = {
     "se_depth.fc.0": "excite_x.reduce",
     "se_depth.fc.2": "excite_x.expand",
 }
-EMSANET = {
-    "weighting_rgb.layers.0": "excite_rgb.reduce",
-    "weighting_rgb.layers.2": "excite_rgb.expand",
-    "weighting_depth.layers.0": "excite_x.reduce",
-    "weighting_depth.layers.2": "excite_x.expand",
-}
-VIEWS = {
-    "se_rgb.fc": View("gate_rgb"),
-    "se_rgb": View("weighted_rgb"),
-    "se_depth.fc": View("gate_x"),
-    "se_depth": View("weighted_x"),
-}
-
-
-def esanet_seadd(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth) -> fused."""
-    block = SEAdd(take(ctor, "channels_in"), min_hidden=1)
-    return port(block, state, ESANET, _fused, VIEWS, what="esanet_seadd")
-
-
-def emsanet_se_add(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth) -> (rgb, depth), by `name`: "se-add" or "se-add-uni-rgb". The original's dictionaries, in order."""
-    forms = {"se-add": SEAdd, "se-add-uni-rgb": SEAddUniRGB}
-    name = take(ctor, "name")
-    if name not in forms:
-        raise InputError(f"EMSANet fusion {name!r} is not supported; known: {', '.join(forms)}")
-    block = forms[name](take(ctor, "n_channels_in"), min_hidden=1)
-    return port(block, state, EMSANET, _both, what="emsanet_se_add")
-
-
-def _fused(block: SEAdd, rgb: Tensor, depth: Tensor) -> Tensor:
-    return block(rgb, depth).fused
-
-
-def _both(block: SEAdd, rgb: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    out = block(rgb, depth)
-    return out.rgb, out.x
-
-
-BLOCKS = {"esanet_seadd": esanet_seadd, "emsanet_se_add": emsanet_se_add, "emsanet_se_add_uni_rgb": emsanet_se_add}
 
 _TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 _STREAMS = {"encoder_rgb": "rgb_encoder", "encoder_depth": "x_encoder"}
@@ -101,8 +59,6 @@ def table(model: FusionModel, nbt1d: bool) -> dict[str, str]:
     }
 
 
-MODEL_VIEWS = {f"se_layer{i}": View(f"stage{i + 1}.fusion.fused") for i in range(5)}
-MODEL_VIEWS |= {"context_module": View("decoder.context.out")}
 PUBLISHED = {
     "channels_decoder": [512, 256, 128],
     "nr_decoder_blocks": [3, 3, 3],
@@ -113,8 +69,8 @@ PUBLISHED = {
 """The only form that is built: the original's options and their published values."""
 
 
-def esanet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth) -> class scores. `encoder`: "resnet34 NonBottleneck1D", "resnet50", ..."""
+def esanet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`encoder`: "resnet34 NonBottleneck1D", "resnet50", ..."""
     for name, value in PUBLISHED.items():
         if take(ctor, name, default=value) != value:
             raise InputError(f"ESANet with {name} {ctor[name]!r} is not supported; only {value!r}")
@@ -122,7 +78,7 @@ def esanet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     depth, nbt1d = re.search(r"resnet(\d+)", encoder), "nonbottleneck1d" in encoder.lower()
     name = f"esanet_r{depth.group(1)}" + ("_nbt1d" if nbt1d else "") if depth else encoder
     model = blank(name, num_classes=take(ctor, "num_classes"))
-    return port(model, state, table(model, nbt1d), plain, MODEL_VIEWS, what=name)
+    return load_model(model, state, table(model, nbt1d), what=name)
 
 
 _ENCODERS = {
@@ -136,7 +92,6 @@ MODELS = {f"esanet_{size}": esanet for size in _ENCODERS}
 SOURCES = {
     f"esanet_{size}": Source(
         kind=f"esanet_{size}",
-        family="esanet",
         ctor={"encoder": encoder},
         classes=("num_classes", "decoder.conv_out.weight"),
         licence="apache-2.0",

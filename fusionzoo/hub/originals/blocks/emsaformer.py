@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.fusion.emsaformer import JointPatchEmbed
-from fusionzoo.hub.originals.port import Port, port, take
+from fusionzoo.hub.originals.keys import take
+from fusionzoo.hub.originals.port import Port, port
 
 EMBED = {
     "rgb_layers.0": "embed_rgb",

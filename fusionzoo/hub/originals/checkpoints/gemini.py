@@ -1,4 +1,4 @@
-"""GeminiFusion whole, and its attention and block (github.com/JiaDingCN/GeminiFusion): official keys to ours."""
+"""GeminiFusion (github.com/JiaDingCN/GeminiFusion): official keys to ours."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, unknown
-from fusionzoo.fusion.gemini import GeminiAttention, GeminiBlock
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, Sized, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published.gemini import GeminiMiT, GeminiSwin
+from fusionzoo.models.published.gemini import GeminiSwin
 
 ATTENTION = {
     "q.module": "query",
@@ -72,33 +71,6 @@ def mit_table(stages: Sequence[nn.Module], block: Mapping[str, str], blocks: str
     return out
 
 
-def _arguments(ctor: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "channels": take(ctor, "dim"),
-        "heads": take(ctor, "num_heads", default=8),
-        "sr_ratio": take(ctor, "sr_ratio", default=1),
-        "qkv_bias": take(ctor, "qkv_bias", default=False),
-    }
-
-
-def gemini_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x0, x1), tokens -> (x0, x1)."""
-    block = GeminiAttention(**_arguments(ctor), fusion_heads=take(ctor, "n_heads", default=8))
-    return port(block, state, ATTENTION, Sized(ctor), what="gemini_attn")
-
-
-def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x0, x1), tokens -> (x0, x1)."""
-    block = GeminiBlock(
-        **_arguments(ctor),
-        mlp_ratio=take(ctor, "mlp_ratio", default=4),
-        fusion_heads=take(ctor, "n_heads", default=8),
-    )
-    return port(block, state, BLOCK, Sized(ctor), what="gemini_block")
-
-
-BLOCKS = {"gemini_attn": gemini_attn, "gemini_block": gemini_block}
-
 FUSION = {a: b for a, b in ATTENTION.items() if b.startswith("fusion.")}
 SWIN_BLOCK = FUSION | {
     "norm1.module": "norm1",
@@ -142,8 +114,8 @@ BACKBONES |= {"swin_large_window12": "gemini_swin_large_384"}
 """The original's name of a backbone -> our architecture."""
 
 
-def gemini(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x of three channels) -> (RGB's scores, x's, their weighted sum)."""
+def gemini(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`backbone`: "mit_b3", "swin_tiny", ..."""
     backbone = str(take(ctor, "backbone"))
     if backbone not in BACKBONES:
         raise unknown("backbone", backbone, BACKBONES)
@@ -156,8 +128,8 @@ def gemini(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     )
     index = index_keys(model)
     own = without_index(state, index, what=BACKBONES[backbone])
-    out = port(model, own, table(model), _predict, what=BACKBONES[backbone])
-    out.keys |= {key: f"{ours}.bias_table" for key, ours in index.items()}
+    out = load_model(model, own, table(model), what=BACKBONES[backbone])
+    out.keys.update({key: f"{ours}.bias_table" for key, ours in index.items()})
     return out
 
 
@@ -193,16 +165,10 @@ def without_index(state: Mapping[str, Tensor], index: Mapping[str, str], what: s
     return {key: value for key, value in state.items() if key not in index}
 
 
-def _predict(model: GeminiMiT | GeminiSwin, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    first, second, both, _ = model.all_scores(rgb, x)
-    return first, second, both
-
-
 MODELS = {f"gemini_{backbone}": gemini for backbone in BACKBONES}
 SOURCES = {
     name: Source(
         kind=f"gemini_{backbone}",
-        family="gemini",
         ctor={"backbone": backbone, "n_heads": 8, "embedding_dim": 256},
         classes=("num_classes", "decoder.linear_pred.weight"),
         licence="other",

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.spnet import Aggregation, CrossIntegration
-from fusionzoo.hub.originals.port import Port, port, take
+from fusionzoo.hub.originals.keys import take
+from fusionzoo.hub.originals.port import Port, port
 
 CIM0 = {
     "gamma1": "gamma1",

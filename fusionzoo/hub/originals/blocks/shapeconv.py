@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.shapeconv import ShapeConv2d
-from fusionzoo.hub.originals.port import Port, port, take
+from fusionzoo.hub.originals.keys import take
+from fusionzoo.hub.originals.port import Port, port
 
 LAYER = {"weight": "weight", "bias": "bias", "Shape": "shape", "Base": "base", "D_diag": "identity"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, closest, unknown
 from fusionzoo.hub.foreign import read_weights
+from fusionzoo.hub.originals.checkpoints import build
 from fusionzoo.models import FusionModel
 
 __all__ = ["Source", "convert_model", "with_counters"]
@@ -31,7 +31,6 @@ class Source:
         origin, citation: repository and paper.
         notes: conventions of the input.
         input_size: (H, W) of the images that the original was made for.
-        family: file of this folder that holds the builder; the kind where empty.
     """
 
     kind: str
@@ -44,7 +43,6 @@ class Source:
     citation: str = ""
     notes: str = ""
     input_size: tuple[int, int] | None = None
-    family: str = ""
 
 
 def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -83,13 +81,11 @@ def convert_model(
                 f"{path} has no {name!r}: it is no checkpoint of {source.origin}"
                 + (f"; the closest of its {len(state)} names is {near[0]!r}" if near else "")
             )
-    family = importlib.import_module(f"fusionzoo.hub.originals.{source.family or source.kind}")
     read = {argument: _first_size(state[name], name, path) for argument, name in arguments.items()}
-    port = family.MODELS[source.kind](state, {**source.ctor, **(options or {}), **read}).eval()
-    model: FusionModel = port.module
+    model, keys = build(source.kind, state, {**source.ctor, **(options or {}), **read})
     model.input_size = source.input_size
     given = "".join(f", {k}={v}" for k, v in (options or {}).items())
-    method = f"{model.architecture}: {len(port.keys)} tensors by an explicit key table{given}"
+    method = f"{model.architecture}: {len(keys)} tensors by an explicit key table{given}"
     return model, {
         "name": f"{model.architecture}.original",
         "licence": source.licence,

@@ -1,26 +1,17 @@
-"""DFormer whole, its attention and block (github.com/VCIP-RGBD/DFormer): official keys to ours; its decoder's too.
-
-The original's decoder draws new bases at every call. Our module has constant ones; called as the original is, a batch
-gets the bases that NumPy's generator of seed 7 draws for it, which for one image are the module's own.
-"""
+"""DFormer (github.com/VCIP-RGBD/DFormer): official keys to ours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.dformer import DFormerAttention, DFormerBlock
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, View, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
-from fusionzoo.models.published._ham import Factorise, draw_bases
-from fusionzoo.models.published.dformer import DFormer
-from fusionzoo.models.published.dformerv2 import DFormerV2
 
 ATTENTION = {
     "q": "query",
@@ -75,41 +66,8 @@ def table(model: FusionModel) -> dict[str, str]:
 DEAD = {f"backbone.norm{i}.{leaf}" for i in range(4) for leaf in ("weight", "bias")}
 """Norms that the original had at first and never called; files of that time hold them."""
 
-HEAD_VIEWS = {
-    "decode_head.squeeze": View("decoder.squeezed"),
-    "decode_head.hamburger": View("decoder.context"),
-    "decode_head.align": View("decoder.out"),
-    "decode_head": View("logits"),
-}
-VIEWS = dict(HEAD_VIEWS)
-VIEWS |= {f"backbone.downsample_layers.{i}": View(f"stage{i + 2}.rgb") for i in range(4)}
-VIEWS |= {f"backbone.downsample_layers_e.{i}": View(f"stage{i + 2}.x") for i in range(4)}
 
-
-def dformer_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x, x_e), channels last -> (x, x_e)."""
-    block = DFormerAttention(
-        take(ctor, "dim"),
-        take(ctor, "num_head", default=8),
-        take(ctor, "window", default=7),
-        take(ctor, "drop_depth", default=False),
-    )
-    return port(block, state, ATTENTION, _plain, what="dformer_attn")
-
-
-def dformer_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x, x_e), channels last -> (x, x_e)."""
-    block = DFormerBlock(
-        take(ctor, "dim"),
-        take(ctor, "num_head"),
-        take(ctor, "mlp_ratio", default=4),
-        take(ctor, "window", default=7),
-        take(ctor, "drop_depth", default=False),
-    )
-    return port(block, state, BLOCK, _plain, what="dformer_block")
-
-
-def whole(name: str, ctor: Mapping[str, Any]) -> FusionModel:
+def empty(name: str, ctor: Mapping[str, Any]) -> FusionModel:
     """Our architecture `name` with the original's decoder options, empty.
 
     Raises:
@@ -128,27 +86,7 @@ def whole(name: str, ctor: Mapping[str, Any]) -> FusionModel:
     )
 
 
-def run(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
-    """(rgb, x), of which the first channel counts -> class scores at the input size."""
-    ham = model.get_submodule("decoder.ham")
-    assert isinstance(ham, Factorise)
-    own, ham.bases = ham.bases, draw_bases(7, rgb.shape[0])
-    try:
-        out = model.scores(rgb, x[:, :1])
-    finally:
-        ham.bases = own
-    return interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def run_backbone(model: FusionModel, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """(rgb, x), of which the first channel counts -> the maps of the four stages."""
-    assert isinstance(model, DFormer | DFormerV2)
-    features = model.features(rgb, x[:, :1])
-    model.logits(model.decoder(features[1:]))  # not asked for, but its probes fire at every call
-    return tuple(features)
-
-
-def _name(size: str, ctor: Mapping[str, Any]) -> str:
+def named(size: str, ctor: Mapping[str, Any]) -> str:
     """Our architecture for the original's "DFormer-Tiny"; the kind's where the arguments name none."""
     backbone = str(take(ctor, "backbone", default=size))
     size = backbone.removeprefix("DFormer-").lower()
@@ -157,30 +95,16 @@ def _name(size: str, ctor: Mapping[str, Any]) -> str:
     return f"dformer_{size}"
 
 
-def dformer(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x) -> class scores at the input size."""
-    name = _name(size, ctor)
-    model = whole(name, ctor)
+def dformer(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`backbone` names the size ("DFormer-Tiny"), else `size` is taken."""
+    name = named(size, ctor)
+    model = empty(name, ctor)
     used = {key: value for key, value in state.items() if key not in DEAD}
-    return port(model, used, table(model), run, VIEWS, what=name)
-
-
-def backbone(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x) -> the maps of the four stages. The state dict is that of the whole model, decoder included."""
-    name = _name(size, ctor)
-    model = whole(name, ctor)
-    return port(model, state, table(model), run_backbone, what=f"backbone_{name}")
-
-
-def _plain(block: DFormerAttention | DFormerBlock, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-    return block(x, e)
+    return load_model(model, used, table(model), what=name)
 
 
 SIZES = {"tiny": "Tiny", "small": "Small", "base": "Base", "large": "Large"}
 """Our size -> the original's."""
-
-BLOCKS: dict[str, Callable[..., Port]] = {f"backbone_dformer_{size}": partial(backbone, size) for size in SIZES}
-BLOCKS |= {"dformer_attn": dformer_attn, "dformer_block": dformer_block}
 MODELS = {f"dformer_{size}": partial(dformer, size) for size in SIZES}
 
 LICENCE_NOTE = "The original's licence file is MIT, while its README allows non-commercial use only."
@@ -193,7 +117,6 @@ BGR = "The authors' loader gives NYU Depth v2 as BGR, with those statistics in R
 SOURCES = {
     f"dformer_{size}": Source(
         kind=f"dformer_{size}",
-        family="dformer",
         ctor={"backbone": f"DFormer-{official}"},
         classes=("num_classes", "decode_head.conv_seg.weight"),
         sizes={"decoder_embed_dim": "decode_head.align.conv.weight"},

@@ -1,4 +1,4 @@
-"""CMNeXt whole, its hub and PPX (github.com/jamycheung/DELIVER): official keys to ours. Its FRM and FFM are CMX's."""
+"""CMNeXt (github.com/jamycheung/DELIVER): official keys to ours."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.cmx import MODEL_VIEWS, at_input_size, exchange_table, head_table, mit_table
-from fusionzoo.hub.originals.port import Port, View, blank, port, take
+from fusionzoo.hub.originals.checkpoints.cmx import exchange_table, head_table, mit_table
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
 
 PPX = {
@@ -29,40 +27,6 @@ PPX = {
     "mlp.fc2": "narrow",
     "c_nets.0": "neighbours",
 }
-
-
-def _as_row(gate: Tensor) -> Tensor:
-    """(B, C, 1, 1) -> (B, 1, C)."""
-    return gate.flatten(2).transpose(1, 2)
-
-
-PPX_VIEWS = {"attn": View("mixed"), "c_nets": View("channel_gate", _as_row)}
-
-
-def cmnext_hub(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x0, x1, ...) -> hub feature."""
-    count = take(ctor, "num_modals")
-    block = SelfQueryHub(take(ctor, "embed_dim"), count)
-    table = {f"score_nets.{i}.{j}": f"score.{i}.{j}" for i in range(count) for j in (0, 1)}
-    views = {f"score_nets.{i}": View(f"gates.{i}") for i in range(count)}
-    return port(block, state, table, _hub, views, what="cmnext_hub")
-
-
-def cmnext_ppx(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """x -> out."""
-    block = ParallelPoolingMixer(take(ctor, "dim"), take(ctor, "mlp_ratio"))
-    return port(block, state, PPX, _plain, PPX_VIEWS, what="cmnext_ppx")
-
-
-def _hub(block: SelfQueryHub, *maps: Tensor) -> Tensor:
-    return block(maps)[0]
-
-
-def _plain(block: ParallelPoolingMixer, x: Tensor) -> Tensor:
-    return block(x)
-
-
-BLOCKS = {"cmnext_hub": cmnext_hub, "cmnext_ppx": cmnext_ppx}
 
 MODALITIES = ("img", "depth", "event", "lidar")
 
@@ -86,10 +50,6 @@ def table(model: FusionModel, count: int) -> dict[str, str]:
     return out
 
 
-def _call(model: FusionModel, rgb: Tensor, *others: Tensor) -> Tensor:
-    return at_input_size(model, rgb, torch.cat(others, dim=1) if others else rgb)
-
-
 def modalities(ctor: Mapping[str, Any], count: int) -> list[str]:
     """The constructor's `modals`, RGB first: a list, or names with commas between; else `count` names."""
     given = take(ctor, "modals", default=MODALITIES[:count])
@@ -99,8 +59,8 @@ def modalities(ctor: Mapping[str, Any], count: int) -> list[str]:
     return names
 
 
-def cmnext_model(size: int, count: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, other, ...), as many as `modals` names -> class scores at the input size.
+def cmnext_model(size: int, count: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """As many modalities as `modals` names.
 
     `backbone` names the size ("CMNeXt-B2"); without it and without `modals`, `size` and `count` are taken.
     """
@@ -115,15 +75,13 @@ def cmnext_model(size: int, count: int, state: Mapping[str, Tensor], ctor: Mappi
         auxiliaries=others,
         scrambled=others > 1,
     )
-    views = MODEL_VIEWS if others else {f"backbone.{i}": View(f"stage{i + 2}.rgb") for i in range(4)}
-    return port(model, state, table(model, others), _call, views, what=model.architecture)
+    return load_model(model, state, table(model, others), what=model.architecture)
 
 
 MODELS = {f"cmnext_b{size}_{count}m": partial(cmnext_model, size, count) for size in range(6) for count in range(1, 5)}
 SOURCES = {
     f"cmnext_mit_b{size}": Source(
         kind=f"cmnext_b{size}_2m",
-        family="cmnext",
         ctor={"backbone": f"CMNeXt-B{size}", "modals": "img,depth"},
         classes=("num_classes", "decode_head.linear_pred.weight"),
         licence="apache-2.0",

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.torchmultimodal import VectorAttention
-from fusionzoo.hub.originals.port import Port, port, take
+from fusionzoo.hub.originals.keys import take
+from fusionzoo.hub.originals.port import Port, port
 
 
 def attention_fusion(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:

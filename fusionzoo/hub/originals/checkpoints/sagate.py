@@ -1,5 +1,4 @@
-"""SA-Gate whole, and its block (github.com/charlesCXK/RGBD_Semantic_Segmentation_PyTorch, MIT): official keys to
-ours."""
+"""SA-Gate (github.com/charlesCXK/RGBD_Semantic_Segmentation_PyTorch, MIT): official keys to ours."""
 
 from __future__ import annotations
 
@@ -9,11 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.errors import InputError
-from fusionzoo.fusion.sagate import SAGate
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, View, blank, port, take, without_aliases
-from fusionzoo.hub.originals.rednet import plain
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take, without_aliases
 from fusionzoo.models import FusionModel
 
 GATE = {
@@ -25,35 +21,6 @@ GATE = {
     "gate_hha": "score_x",
 }
 """The original's squeeze layers are linear; ours are 1x1 convolutions (`reshape`)."""
-
-VIEWS = {
-    "fsp_rgb.filter": View("separate_rgb.gate"),
-    "fsp_rgb": View("separate_rgb.filtered"),
-    "fsp_hha.filter": View("separate_x.gate"),
-    "fsp_hha": View("separate_x.filtered"),
-    "gate_rgb": View("logit_rgb"),
-    "gate_hha": View("logit_x"),
-    "softmax": View("attention"),
-}
-
-
-def sagate(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, hha) -> (rgb_out, hha_out, merge)."""
-    channels = take(ctor, "in_planes")
-    if take(ctor, "out_planes", default=channels) != channels:
-        raise InputError(
-            f"sagate: in_planes {channels} and out_planes {ctor['out_planes']} differ; only equal is defined"
-        )
-    block = SAGate(channels, reduction=take(ctor, "reduction", default=16), min_hidden=1)
-    return port(block, state, GATE, _call, VIEWS, what="sagate", reshape=True)
-
-
-def _call(block: SAGate, rgb: Tensor, hha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    out = block(rgb, hha)
-    return out.rgb, out.x, out.fused
-
-
-BLOCKS = {"sagate": sagate}
 
 _HEAD = {
     "aspp.map_convs": "aspp.branches",
@@ -86,28 +53,20 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-MODEL_VIEWS = {
-    f"backbone.sagates.{i}.{path}": View(f"stage{i + 2}.fusion.{ours}")
-    for i in range(4)
-    for path, ours in (("0.0", "rgb_out"), ("0.1", "x_out"), ("1", "fused"))
-}
-
-
-def sagate_model(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, hha) -> class scores at the input size. `backbone` names the ResNet: "resnet101 deep stem ..."."""
+def sagate_model(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`backbone` names the ResNet: "resnet101 deep stem ..."."""
     backbone = str(take(ctor, "backbone", default="resnet101"))
     depth = re.search(r"resnet(\d+)", backbone)
     name = f"sagate_resnet{depth.group(1)}" if depth else backbone
     model = blank(name, num_classes=take(ctor, "out_planes"), shared_shortcut=True)
     own = without_aliases(state, lambda key: key.replace(".hha_downsample.", ".downsample."))
-    return port(model, own, table(model), plain, MODEL_VIEWS, what=name, reshape=True)
+    return load_model(model, own, table(model), what=name, reshape=True)
 
 
 MODELS = {"sagate_r50": sagate_model, "sagate_r101": sagate_model}
 SOURCES = {
     f"sagate_resnet{depth}": Source(
         kind=f"sagate_r{depth}",
-        family="sagate",
         ctor={"backbone": f"resnet{depth}"},
         classes=("out_planes", "head.classify.weight"),
         licence="mit",

@@ -1,4 +1,4 @@
-"""CMX whole, its FRM and its FFM (github.com/huaaaliu/RGBX_Semantic_Segmentation, MIT): official keys to ours."""
+"""CMX (github.com/huaaaliu/RGBX_Semantic_Segmentation, MIT): official keys to ours."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
 
 FRM = {
@@ -38,45 +36,6 @@ FFM = {
     "channel_emb.channel_embed.4": "embed.4",
     "channel_emb.norm": "norm",
 }
-
-
-def _gates_first(gate: Tensor) -> Tensor:
-    """(B, 2, C) or (B, 2, H, W) -> (2, B, C, 1, 1) or (2, B, 1, H, W)."""
-    gate = gate.transpose(0, 1)
-    return gate[..., None, None] if gate.ndim == 3 else gate.unsqueeze(2)
-
-
-FRM_VIEWS = {
-    "channel_weights": View("channel_gate", _gates_first),
-    "spatial_weights": View("spatial_gate", _gates_first),
-}
-FFM_VIEWS = {
-    "cross.cross_attn.0": View("rgb.attended", as_tokens),
-    "cross.cross_attn.1": View("x.attended", as_tokens),
-    "cross.0": View("rgb.joined", as_tokens),
-    "cross.1": View("x.joined", as_tokens),
-}
-
-
-def cmx_frm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x1, x2) -> (x1, x2)."""
-    lambdas = {k: ctor[k] for k in ("lambda_c", "lambda_s") if k in ctor}
-    block = FeatureRectify(take(ctor, "dim"), take(ctor, "reduction", default=1), **lambdas)
-    return port(block, state, FRM, _plain, FRM_VIEWS, what="cmx_frm")
-
-
-def cmx_ffm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x1, x2) -> fused."""
-    heads, reduction = take(ctor, "num_heads"), take(ctor, "reduction", default=1)
-    block = FeatureFusion(take(ctor, "dim"), heads, reduction)
-    return port(block, state, FFM, _plain, FFM_VIEWS, what="cmx_ffm")
-
-
-def _plain(block: FeatureRectify | FeatureFusion, x1: Tensor, x2: Tensor) -> Any:
-    return block(x1, x2)
-
-
-BLOCKS = {"cmx_ffm": cmx_ffm, "cmx_frm": cmx_frm}
 
 _BLOCK = {
     "norm1": "norm1",
@@ -120,16 +79,8 @@ def head_table(conv: str, norm: str) -> dict[str, str]:
     return out | {"decode_head.linear_pred": "decoder.classify"}
 
 
-def at_input_size(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
-    """Class scores, enlarged to the size of `rgb` as the originals do."""
-    return interpolate(model.scores(rgb, x), size=rgb.shape[-2:], mode="bilinear", align_corners=False)
-
-
-MODEL_VIEWS = {f"backbone.{i}": View(f"stage{i + 2}.fusion.fused") for i in range(4)}
-
-
-def cmx_model(size: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x) -> class scores at the input size. `backbone` names the Mix Transformer, else `size` is taken."""
+def cmx_model(size: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`backbone` names the Mix Transformer, else `size` is taken."""
     named = str(take(ctor, "backbone", default=f"mit_b{size}"))
     found = re.fullmatch(r"mit_b([0-5])", named)
     if found is None:
@@ -144,14 +95,13 @@ def cmx_model(size: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -
     )
     table = mit_table(model, "rgb_encoder") | mit_table(model, "x_encoder", "extra_")
     table |= exchange_table() | head_table("0", "1")
-    return port(model, state, table, at_input_size, MODEL_VIEWS, what=model.architecture)
+    return load_model(model, state, table, what=model.architecture)
 
 
 MODELS = {f"cmx_mit_b{size}": partial(cmx_model, size) for size in range(6)}
 SOURCES = {
     f"cmx_mit_b{size}": Source(
         kind=f"cmx_mit_b{size}",
-        family="cmx",
         ctor={"backbone": f"mit_b{size}", "decoder_embed_dim": 512, "bn_eps": 1e-3},
         classes=("num_classes", "decode_head.linear_pred.weight"),
         licence="mit",

@@ -1,4 +1,4 @@
-"""Sigma whole, and its CroMB and ConMB (github.com/zifuwan/Sigma, MIT): official keys to ours."""
+"""Sigma (github.com/zifuwan/Sigma, MIT): official keys to ours."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion.sigma import ConcatScan, CrossScan
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, View, as_tokens, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.sigma import single_channel
 
@@ -49,48 +47,6 @@ CONMB = {
     "op.fc2.0": "excite_from_x.reduce",
     "op.fc2.2": "excite_from_x.expand",
 }
-
-
-def _flat(gate: Tensor) -> Tensor:
-    """(B, C, 1, 1) -> (B, C)."""
-    return gate.flatten(1)
-
-
-CROMB_VIEWS = {
-    "op.CMA_ssm.0": View("rgb.scanned", as_tokens),
-    "op.CMA_ssm.1": View("x.scanned", as_tokens),
-}
-CONMB_VIEWS = {"op.fc1": View("gate_x", _flat), "op.fc2": View("gate_rgb", _flat)}
-
-
-def sigma_cromb(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x), channels last -> (rgb, x)."""
-    block = CrossScan(*_arguments("sigma_cromb", ctor))
-    return port(block, state, CROMB, _cross, CROMB_VIEWS, what="sigma_cromb")
-
-
-def sigma_conmb(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x), channels last -> fused."""
-    block = ConcatScan(*_arguments("sigma_conmb", ctor), min_hidden=1)
-    return port(block, state, CONMB, _concat, CONMB_VIEWS, what="sigma_conmb", reshape=True)
-
-
-def _arguments(what: str, ctor: Mapping[str, Any]) -> tuple[int, int]:
-    if take(ctor, "mlp_ratio", default=0.0):
-        raise InputError(f"{what}: mlp_ratio is {ctor['mlp_ratio']}; only 0, the released setting, is supported")
-    return take(ctor, "hidden_dim"), take(ctor, "d_state", default=4)
-
-
-def _cross(block: CrossScan, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = block(rgb.movedim(3, 1), x.movedim(3, 1))
-    return first.movedim(1, 3), second.movedim(1, 3)
-
-
-def _concat(block: ConcatScan, rgb: Tensor, x: Tensor) -> Tensor:
-    return block(rgb.movedim(3, 1), x.movedim(3, 1)).movedim(1, 3)
-
-
-BLOCKS = {"sigma_conmb": sigma_conmb, "sigma_cromb": sigma_cromb}
 
 SCAN = {
     "x_proj_weight": "select",
@@ -153,23 +109,15 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-MODEL_VIEWS = {f"backbone.{i}": View(f"stage{i + 2}.fusion.fused") for i in range(4)}
-
-
-def sigma_model(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x) -> class scores at the input size. `backbone` names the size: "sigma_tiny", ..."""
+def sigma_model(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`backbone` names the size: "sigma_tiny", ..."""
     name = str(take(ctor, "backbone", default=kind))
     if (decoder := take(ctor, "decoder", default="MambaDecoder")) != "MambaDecoder":
         raise InputError(f"{name}: its decoder is {decoder!r}; only the released 'MambaDecoder' is supported")
     channels = take(ctor, "x_channels", default=3)
     usual = single_channel(take(ctor, "x_kind", default="grey")) if channels == 1 else None
     model = blank(name, num_classes=take(ctor, "num_classes"), x_channels=channels, preprocess=usual)
-    return port(model, state, table(model), _whole, MODEL_VIEWS, what=name, reshape=True)
-
-
-def _whole(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
-    """Sides that are no multiples of 4 lose their last pixels in the patches; the scores are stretched over them."""
-    return interpolate(model.scores(rgb, x), size=rgb.shape[-2:], mode="bilinear", align_corners=False)
+    return load_model(model, state, table(model), what=name, reshape=True)
 
 
 KINDS = ("sigma_tiny", "sigma_small", "sigma_base")
@@ -177,7 +125,6 @@ MODELS = {kind: partial(sigma_model, kind) for kind in KINDS}
 SOURCES = {
     kind: Source(
         kind=kind,
-        family="sigma",
         ctor={"backbone": kind, "x_channels": 1, "x_kind": "grey"},
         classes=("num_classes", "decode_head.output.weight"),
         licence="mit",

@@ -1,4 +1,4 @@
-"""RedNet (github.com/JindongJiang/RedNet, CC BY-NC 4.0): official keys to ours, and those of its decoder."""
+"""RedNet (github.com/JindongJiang/RedNet, CC BY-NC 4.0): official keys to ours."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, View, blank, port, take
-from fusionzoo.models import FusionModel
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 
 _TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 _BLOCKS = {"deconv1": 6, "deconv2": 4, "deconv3": 3, "deconv4": 3, "final_conv": 3}
@@ -25,18 +24,12 @@ DECODER |= {
     if layer != "upsample" or (j == count - 1 and official != "final_conv")
 }
 ENCODERS = {part: f"rgb_encoder.{part}" for part in _TRUNK} | {f"{part}_d": f"x_encoder.{part}" for part in _TRUNK}
-VIEWS = {f"agant{i}": View(f"decoder.skip{i + 1}") for i in range(5)}
 
 
-def rednet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth) -> class scores."""
+def rednet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`num_classes`: number of classes, 37 by default."""
     model = blank("rednet_resnet50", num_classes=take(ctor, "num_classes", default=37))
-    return port(model, state, ENCODERS | DECODER, plain, VIEWS, what="rednet")
-
-
-def plain(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
-    """The call of originals that take (rgb, x) and return class scores."""
-    return model.scores(rgb, x)
+    return load_model(model, state, ENCODERS | DECODER, what="rednet")
 
 
 MODELS = {"rednet": rednet}

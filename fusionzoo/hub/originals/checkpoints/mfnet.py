@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, blank, port, take
-from fusionzoo.models import FusionModel
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 
 _CONVS = {"conv1": "layer1", "conv2_1": "layer2.0", "conv2_2": "layer2.1", "conv3_1": "layer3.0", "conv3_2": "layer3.1"}
 _HALVES = {f"conv{i}_{side}": f"{ours}{i}" for i in (1, 2, 3) for side, ours in (("left", "near"), ("right", "far"))}
@@ -24,15 +23,10 @@ TABLE |= {
 TABLE |= {f"decode{i}": f"decoder.up{i}" for i in (1, 2, 3, 4)}
 
 
-def mfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x (B, 4, H, W): RGB and thermal / 255) -> class scores."""
+def mfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`n_class`: number of classes."""
     model = blank("mfnet", num_classes=take(ctor, "n_class"))
-    return port(model, state, TABLE, stacked, what="mfnet")
-
-
-def stacked(model: FusionModel, image: Tensor) -> Tensor:
-    """The call of originals that take both modalities as one tensor, RGB first."""
-    return model.scores(image[:, :3], image[:, 3:])
+    return load_model(model, state, TABLE, what="mfnet")
 
 
 MODELS = {"mfnet": mfnet}

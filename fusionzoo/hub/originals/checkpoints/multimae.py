@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.checkpoint import Source
-from fusionzoo.hub.originals.port import Port, blank, port, take
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
 from fusionzoo.models import FusionModel
 
 _FIXED = {
@@ -80,28 +80,18 @@ def head(ctor: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def multivit(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth), or one mapping with these names as the original takes them -> class scores at the input size.
-
-    A depth that is not given has no tokens. Sizes that `ctor` does not name are those of `size`.
-    """
+def multivit(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """Sizes that `ctor` does not name are those of `size`."""
     sizes = {"width": "dim_tokens", "depth": "depth", "heads": "num_heads", "image_size": "image_size"}
     own = {ours: take(ctor, name, default=None) for ours, name in sizes.items()}
     model = blank(f"multimae_{size}", x_channels=take(ctor, "depth_channels", default=1), **own, **head(ctor))
-    return port(model, state, table(model), _call, what=f"multivit_{size}")
-
-
-def _call(model: Any, rgb: Any, depth: Tensor | None = None) -> Any:
-    if isinstance(rgb, Mapping):
-        rgb, depth = rgb["rgb"], rgb.get("depth")
-    return model(rgb, depth) if depth is not None else model.without_x(rgb)
+    return load_model(model, state, table(model), what=f"multivit_{size}")
 
 
 MODELS = {f"multivit_{size}": partial(multivit, size) for size in ("tiny", "base", "large")}
 SOURCES = {
     f"multimae_{size}": Source(
         kind=f"multivit_{size}",
-        family="multimae",
         ctor={
             "dim_tokens": width,
             "depth": depth,

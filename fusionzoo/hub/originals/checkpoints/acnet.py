@@ -1,0 +1,40 @@
+"""ACNet (github.com/anheidelonghu/ACNet; no licence stated): official keys to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fusionzoo.hub.originals.checkpoints import rednet
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+
+TABLE = rednet.ENCODERS | rednet.DECODER | {f"layer{i}_m": f"merged_layer{i}" for i in range(1, 5)}
+TABLE |= {
+    f"atten_{official}_{i}.1": f"stage{i + 1}.fusion.{ours}"
+    for i in range(5)
+    for official, ours in (("rgb", "excite_rgb"), ("depth", "excite_x"))
+}
+
+
+def acnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`num_class`: number of classes."""
+    model = blank("acnet_resnet50", num_classes=take(ctor, "num_class"))
+    return load_model(model, state, TABLE, what="acnet")
+
+
+MODELS = {"acnet": acnet}
+SOURCES = {
+    "acnet_resnet50": Source(
+        kind="acnet",
+        classes=("num_class", "out5_conv.weight"),
+        licence_note="The original repository states no licence: all rights reserved, research reference only.",
+        origin="github.com/anheidelonghu/ACNet",
+        citation="Hu et al., ACNet, ICIP 2019, arXiv 1905.10089",
+        notes="Depth in metres, mean 2.8424503515351494, deviation 0.9932836506164299. The original normalises missing"
+        " depth like a value; here it becomes the mean.",
+        input_size=(480, 640),
+    )
+}

@@ -1,0 +1,67 @@
+"""TokenFusion (github.com/yikaiw/TokenFusion): official keys to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fusionzoo.errors import unknown
+from fusionzoo.hub.originals.checkpoints.gemini import BODY, mit_table
+from fusionzoo.hub.originals.checkpoints.source import Source
+from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.models import FusionModel
+
+ATTENTION = {
+    "q.module": "query",
+    "kv.module": "key_value",
+    "proj.module": "project",
+    "sr.module": "reduce",
+    "norm.ln_0": "norm.rgb",
+    "norm.ln_1": "norm.x",
+}
+BLOCK = BODY | {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
+
+
+def table(model: FusionModel) -> dict[str, str]:
+    """Official keys of the model of these sizes."""
+    out = mit_table([model.get_submodule(f"stage{i}.fusion.blocks") for i in range(2, 6)], BLOCK, "fusion.blocks")
+    for i in range(4):
+        for m, ours in enumerate(("rgb", "x")):
+            nets = f"encoder.score_predictor.{i}.score_nets.{m}"
+            out |= {f"{nets}.{j}": f"stage{i + 2}.fusion.score_{ours}.net.{j}" for j in (0, 1, 3, 5, 7)}
+    return out
+
+
+def tokenfusion(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+    """`backbone`: "mit_b2", ..."""
+    backbone = str(take(ctor, "backbone"))
+    if f"tokenfusion_{backbone}" not in MODELS:
+        raise unknown("backbone", backbone, [k.removeprefix("tokenfusion_") for k in MODELS])
+    name = f"tokenfusion_{backbone}"
+    model = blank(
+        name,
+        num_classes=take(ctor, "num_classes"),
+        embedding_dim=take(ctor, "embedding_dim", default=256),
+        detach_ensemble=True,
+    )
+    return load_model(model, state, table(model), what=name)
+
+
+MODELS = {f"tokenfusion_mit_b{size}": tokenfusion for size in range(6)}
+SOURCES = {
+    name: Source(
+        kind=name,
+        ctor={"backbone": name.removeprefix("tokenfusion_"), "embedding_dim": 256},
+        classes=("num_classes", "decoder.linear_pred.weight"),
+        licence="other",
+        licence_note="The original repository's licence is MIT; its mix_transformer.py carries NVIDIA's non-commercial"
+        " source code licence, and its encoders start from NVIDIA's ImageNet weights, non-commercial too.",
+        origin="github.com/yikaiw/TokenFusion",
+        citation="Wang et al., TokenFusion, CVPR 2022, arXiv 2204.08721",
+        notes="Depth: millimetres / 5000, repeated to three channels; the model repeats one channel itself.",
+        input_size=(480, 640),
+    )
+    for name in MODELS
+}
