@@ -48,3 +48,12 @@ def test_the_fingerprint_of_a_bundled_checkpoint_is_what_its_record_states() -> 
     """Stated when it was trained: the seeded input and all that is computed from it must not change."""
     done = {c["check"]: c for c in resolve("hybrid_mobilenetv1-025_fpn.planted").verify()}
     assert done["fingerprint"]["ok"] and "not compared" not in done["fingerprint"]["detail"]
+
+
+def test_the_lowest_bit_of_a_weight_is_noticed_by_its_checksum_alone(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-4] ^= 1  # little-endian float32: the last bit of the mantissa
+    path.write_bytes(data)
+    done, model = inspect(folder)
+    assert [c["check"] for c in done if not c["ok"]] == ["sha256"] and model is None

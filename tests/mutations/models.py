@@ -13,7 +13,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("out.append(fused.fused)", "out.append(r)"),
         ("r, d = level.rgb(r), level.x(d)", "d, r = level.rgb(r), level.x(d)"),
     ]),
-    ("tests/models/test_two_stream.py", "fusionzoo/models/two_stream.py", [
+    ("tests/models/test_two_stream.py::test_a_loss_is_the_mean_over_the_levels_that_have_it",
+     "fusionzoo/models/two_stream.py", [
         ("sum(of[1:], of[0]) / len(of)", "sum(of[1:], of[0])"),
     ]),
     ("tests/models/test_two_stream.py::test_every_block_knows_its_level_and_the_depth",
