@@ -20,7 +20,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_optim.py::test_decay_shrinks_matrices_and_leaves_vectors", "fusionzoo/train/optim.py", [
         ("({} if is_matrix else", "({} if not is_matrix else"),
     ]),
-    ("tests/train/test_optim.py::test_gradients_are_clipped_before_every_step", "fusionzoo/train/loop.py", [
+    ("tests/train/test_optim.py::test_gradients_are_clipped_before_every_step", "fusionzoo/train/epoch.py", [
         ("norm = clip_gradients(model)", 'norm = clip_gradients(model, float("inf"))'),
     ]),
     ("tests/train/test_start.py::test_statistics_are_of_valid_pixels_alone", "fusionzoo/train/statistics.py", [
@@ -57,7 +57,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/train/loop.py", [
         ("    keep()  # weights beside", "    # weights beside"),
     ]),
-    ("tests/train/test_train.py::test_resume_equals_an_unbroken_run", "fusionzoo/train/loop.py", [
+    ("tests/train/test_train.py::test_resume_equals_an_unbroken_run", "fusionzoo/train/epoch.py", [
         ("torch.manual_seed(settings.seed * 100003 + epoch)",
          'torch.manual_seed(settings.seed)\n    torch.rand(int(time.monotonic() * 1e6) % 97)'),
     ]),
