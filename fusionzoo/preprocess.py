@@ -85,7 +85,9 @@ def validate_x(x: Tensor, x_kind: str = "depth", where: str = "input") -> None:
     for image, hole in zip(images, missing[None] if x.ndim == 3 else missing, strict=True):
         if bool(hole.all()):
             what = "depth is zero everywhere (or NaN)" if x_kind in _METRIC else "x is NaN or infinite everywhere"
-            raise InputError(f"{where}: {what}: no pixel was measured")
+            raise InputError(
+                f"{where}: {what}: no pixel was measured; leave the image out, or let the model do without x"
+            )
         if x_kind in _METRIC:
             low, high = _POSSIBLE_METRES
             if not low <= (middle := _median(image, hole)) <= high:

@@ -22,6 +22,7 @@ from fusionzoo.errors import CheckFailed, FusionZooError, InputError, closest
 from fusionzoo.files import git_sha1, inside, read_exactly, read_json, sha256_file
 from fusionzoo.hub.expect import DTYPES, Expected, expected, fill
 from fusionzoo.hub.fingerprint import compare, fingerprint
+from fusionzoo.hub.kinds import identify
 from fusionzoo.hub.layout import CONFIG, PICKLES, RECORD, WEIGHTS, TensorInfo, parse_header, read_header
 from fusionzoo.hub.records import Record, bundled_sha256, read_record
 from fusionzoo.models import FusionModel
@@ -155,9 +156,9 @@ def _files(folder: Path, record: Record | None) -> tuple[bool, str]:
         if not path.is_file():
             raise CheckFailed(f"{name}, which the record lists, is not there")
         if path.stat().st_size != info.size:
-            raise CheckFailed(
-                f"{name} has {path.stat().st_size} bytes, the record says {info.size}: truncated or changed"
-            )
+            kind = identify(path, unknown=False) if name == WEIGHTS else ""
+            what = f"it is {kind}" if kind else "truncated or changed"
+            raise CheckFailed(f"{name} has {path.stat().st_size} bytes, the record says {info.size}: {what}")
     return True, f"{CONFIG}, {WEIGHTS}" + (" with the record's sizes" if record is not None else "")
 
 

@@ -226,7 +226,7 @@ def test_a_model_saves_and_pushes_itself(server: LoopHub, model: FusionModel, tm
     oid = model.push_to_hub("tester/mine", record_fields={"licence": "apache-2.0"})
     sent = server.repos["tester/mine"].commits[oid]
     assert {"README.md", "config.json", "model.safetensors", "record.json"} <= set(sent)
-    assert b"license: apache-2.0" in sent["README.md"]
+    assert b'license: "apache-2.0"' in sent["README.md"]
     assert same(fusionzoo.from_pretrained("tester/mine", revision=oid), model)
 
 

@@ -144,11 +144,13 @@ def misspelt_record(f: Path) -> None:
 
 
 SIZE = '"segmentation_channels": '
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9482588\n"
 FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "no config": (put("config.json", None), "files", "no config.json: not a fusionzoo checkpoint"),
     "no weights": (put("model.safetensors", None), "files", "no model.safetensors among 3 files"),
     "pickle only": (pickle_only, "files", "pytorch_model.bin is a pickle.*fusionzoo convert state_dict"),
     "truncated, record knows": (put("model.safetensors", b"x" * 99), "files", "has 99 bytes"),
+    "pointer, record knows": (put("model.safetensors", POINTER), "files", "it is a Git LFS pointer.*git lfs pull"),
     "truncated, record does not know": (cut("model.safetensors", 0.9), "header", "is truncated: its header names"),
     "truncated in the header": (cut("model.safetensors", 0.001), "header", "is truncated or not safetensors"),
     "empty": (put("model.safetensors", b"", True), "header", "is truncated or not safetensors"),
