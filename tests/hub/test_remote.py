@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from huggingface_hub import constants, file_download
+from huggingface_hub import ModelCard, constants, file_download
 
 import fusionzoo
 from fusionzoo import hub as fusionzoo_hub
@@ -226,7 +226,7 @@ def test_a_model_saves_and_pushes_itself(server: LoopHub, model: FusionModel, tm
     oid = model.push_to_hub("tester/mine", record_fields={"licence": "apache-2.0"})
     sent = server.repos["tester/mine"].commits[oid]
     assert {"README.md", "config.json", "model.safetensors", "record.json"} <= set(sent)
-    assert b'license: "apache-2.0"' in sent["README.md"]
+    assert ModelCard(sent["README.md"].decode()).data.license == "apache-2.0"
     assert same(fusionzoo.from_pretrained("tester/mine", revision=oid), model)
 
 
