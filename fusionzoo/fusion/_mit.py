@@ -13,6 +13,7 @@ Tokens are (B, N, C) with N = H W in row-major order.
 from __future__ import annotations
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.fusion._parts import PairNorm, drop_path, require_divisible, to_map, to_tokens
@@ -85,9 +86,9 @@ class PairedAttention(nn.Module):
         return first, second
 
     def _one(self, tokens: Tensor, source: Tensor) -> Tensor:
-        q = self.query(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, h, N, d)
-        k, v = self.key_value(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, h, M, d) each
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        q = rearrange(self.query(tokens), "b n (heads d) -> b heads n d", heads=self.heads)
+        k, v = rearrange(self.key_value(source), "b m (two heads d) -> two b heads m d", two=2, heads=self.heads)
+        return rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n d -> b n (heads d)")
 
     def forward(self, rgb: Tensor, x: Tensor, size: tuple[int, int]) -> Tokens:
         first, second = self.attend((rgb, x), size)

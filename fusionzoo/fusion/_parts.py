@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from einops import rearrange
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
@@ -17,12 +18,12 @@ def to_tokens(feature: Tensor) -> Tensor:
     >>> to_tokens(torch.zeros(2, 3, 4, 5)).shape
     torch.Size([2, 20, 3])
     """
-    return feature.flatten(2).transpose(1, 2)
+    return rearrange(feature, "b c h w -> b (h w) c")
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, HW, C) -> (B, C, H, W), a view: the inverse of `to_tokens`."""
-    return tokens.transpose(1, 2).unflatten(2, size)
+    return rearrange(tokens, "b (h w) c -> b c h w", h=size[0], w=size[1])
 
 
 def reduced(channels: int, reduction: int, floor: int) -> int:

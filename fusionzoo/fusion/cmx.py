@@ -25,6 +25,7 @@ original's values.
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.fusion._mit import mit_init_
@@ -158,8 +159,8 @@ class FeatureFusion(nn.Module):
         )
         joined = []
         for i, half in enumerate(halves):
-            heads = crossing[i].unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, h, N, c)
-            a = (heads @ context[1 - i]).transpose(1, 2).flatten(2)  # (B, N, width)
+            heads = rearrange(crossing[i], "b n (heads c) -> b heads n c", heads=self.heads)
+            a = rearrange(heads @ context[1 - i], "b heads n c -> b n (heads c)")
             a = to_tokens(half.attended(to_map(a, size)))
             o = half.norm(tokens[i] + half.end(torch.cat([kept[i], a], dim=2)))
             joined.append(half.joined(to_map(o, size)))
@@ -169,7 +170,7 @@ class FeatureFusion(nn.Module):
     def _read(self, half: _Half, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         y, u = half.split(tokens).relu().chunk(2, dim=2)
         y, u = to_tokens(half.kept(to_map(y, size))), to_tokens(half.crossing(to_map(u, size)))
-        k, v = half.key_value(u).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, h, N, c) each
+        k, v = rearrange(half.key_value(u), "b n (two heads c) -> two b heads n c", two=2, heads=self.heads)
         scores = (k.transpose(2, 3) @ v) * k.shape[3] ** -0.5  # (B, h, c, c)
         return y, u, half.context(scores.softmax(dim=2))
 

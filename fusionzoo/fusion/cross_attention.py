@@ -14,6 +14,7 @@ over positions is computed in float32.
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.fusion.base import Fused, FusionBlock
@@ -51,13 +52,12 @@ class EfficientCrossAttention(nn.Module):
         )
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
-        b, _, h, w = here.shape
-        q = self.query(here).reshape(b, self.heads, -1, h * w)  # (B, heads, d, HW)
-        k, v = self.key_value(there).reshape(b, 2, self.heads, -1, h * w).unbind(1)
+        q = rearrange(self.query(here), "b (heads d) h w -> b heads d (h w)", heads=self.heads)
+        k, v = rearrange(self.key_value(there), "b (two heads d) h w -> two b heads d (h w)", two=2, heads=self.heads)
         k = self.attention(k.float().softmax(dim=-1).to(v.dtype))
         context = self.context(k @ v.transpose(-1, -2))  # (B, heads, d, d)
         y = context.transpose(-1, -2) @ q.softmax(dim=-2)  # (B, heads, d, HW)
-        return self.out(y.reshape(b, -1, h, w))
+        return self.out(rearrange(y, "b heads d (h w) -> b (heads d) h w", h=here.shape[2]))
 
 
 @fusions.register("cross_attention")

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
@@ -107,10 +108,11 @@ class DFormerAttention(nn.Module):
     def _global(self, x: Tensor, e: Tensor, g: Tensor) -> Tensor:
         size = (x.shape[1], x.shape[2])
         pooled = F.adaptive_avg_pool2d(torch.cat([x, e], dim=3).movedim(3, 1), POOLED)  # (B, 3C/2, 7, 7)
-        q = self.pooled_query(pooled.movedim(1, 3)).flatten(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2)
-        k, v = self.key_value(g).flatten(1, 2).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        pooled = self.pooled_query(pooled.movedim(1, 3))  # (B, 7, 7, C/2)
+        q = rearrange(pooled, "b row column (heads d) -> b heads (row column) d", heads=self.heads)
+        k, v = rearrange(self.key_value(g), "b h w (two heads d) -> two b heads (h w) d", two=2, heads=self.heads)
         weights = self.attention(((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=3))  # (B, h, 49, N)
-        seen = (weights @ v).transpose(2, 3).flatten(1, 2).unflatten(2, (POOLED, POOLED))  # (B, C/2, 7, 7)
+        seen = rearrange(weights @ v, "b heads (row column) d -> b (heads d) row column", row=POOLED)
         return F.interpolate(seen, size, mode="bilinear", align_corners=False)
 
 

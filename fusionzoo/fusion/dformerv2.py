@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.fusion._parts import drop_path, gate_init_, require_divisible
@@ -93,10 +94,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 
     Lines are one batch: fused attention takes four dimensions, and falls back to the plain form at five.
     """
-    lines = q.shape[:2]
-    q, k, v = (t.flatten(0, 1).transpose(1, 2) for t in (q, k, v))  # (BL, h, S, d)
+    batch = q.shape[0]
+    q, k, v = (rearrange(t, "b line s heads d -> (b line) heads s d") for t in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1).to(v.dtype), scale=1.0)
-    return out.transpose(1, 2).unflatten(0, lines)
+    return rearrange(out, "(b line) heads s d -> b line s heads d", b=batch)
 
 
 class GeometryAttention(nn.Module):
@@ -126,23 +127,23 @@ class GeometryAttention(nn.Module):
 
     def forward(self, x: Tensor, depth: Tensor, prior: GeometryPrior) -> Tensor:
         sin, cos = (t.unsqueeze(2) for t in prior.rotation((x.shape[1], x.shape[2])))  # (H, W, 1, d)
-        q = rotate(self.query(x).unflatten(3, (self.heads, -1)), sin, cos)  # (B, H, W, h, d)
-        k = self.key(x).unflatten(3, (self.heads, -1))
-        k = rotate(k * k.shape[4] ** -0.5, sin, cos)
         plain = self.value(x)
-        v = plain.unflatten(3, (self.heads, -1))
+        values = self.query(x), self.key(x), plain
+        q, k, v = (rearrange(t, "b h w (heads d) -> b h w heads d", heads=self.heads) for t in values)
+        q = rotate(q, sin, cos)
+        k = rotate(k * k.shape[4] ** -0.5, sin, cos)
         weights = prior.weights(x.shape[0])
         if self.decomposed:
             rows = self.bias_rows(prior.along(depth, weights))
             columns = self.bias_columns(prior.along(depth.transpose(1, 2), weights))
             v = attend(q, k, v, rows)
-            q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (B, W, H, h, d)
-            seen = attend(q, k, v, columns).transpose(1, 2).flatten(3)  # (B, H, W, C)
+            q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (B, W, H, heads, d)
+            seen = rearrange(attend(q, k, v, columns), "b w h heads d -> b h w (heads d)")
         else:
             bias = self.bias(prior.full(depth, weights))
-            q, k, v = (t.flatten(1, 2).transpose(1, 2) for t in (q, k, v))  # (B, h, HW, d)
+            q, k, v = (rearrange(t, "b h w heads d -> b heads (h w) d") for t in (q, k, v))
             v = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(v.dtype), scale=1.0)
-            seen = v.transpose(1, 2).unflatten(1, (x.shape[1], x.shape[2])).flatten(3)
+            seen = rearrange(v, "b heads (h w) d -> b h w (heads d)", h=x.shape[1])
         return self.out(seen + self.local(plain.movedim(3, 1)).movedim(1, 3))
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
@@ -92,9 +93,10 @@ class Attention(nn.Module):
         source = tokens
         if self.reduction > 1:
             source = self.norm(to_tokens(self.reduce(to_map(tokens, size))))
-        q = self.query(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, h, N, d)
-        k, v = self.key_value(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, h, M, d) each
-        return self.project(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        q = rearrange(self.query(tokens), "b n (heads d) -> b heads n d", heads=self.heads)
+        k, v = rearrange(self.key_value(source), "b m (two heads d) -> two b heads m d", two=2, heads=self.heads)
+        seen = F.scaled_dot_product_attention(q, k, v)
+        return self.project(rearrange(seen, "b heads n d -> b n (heads d)"))
 
 
 class MixBlock(nn.Module):

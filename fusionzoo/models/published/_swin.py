@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.fusion._parts import drop_path, require_divisible
@@ -56,14 +57,13 @@ def offset_index(window: int, device: torch.device) -> Tensor:
 
 def windows(feature: Tensor, window: int) -> Tensor:
     """(B, H, W, C), sides multiples of w -> (B, number of windows, w^2, C)."""
-    rows = feature.unflatten(1, (-1, window)).unflatten(3, (-1, window))  # (B, H/w, w, W/w, w, C)
-    return rows.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
+    return rearrange(feature, "b (rows i) (columns j) c -> b (rows columns) (i j) c", i=window, j=window)
 
 
 def unwindows(tokens: Tensor, size: tuple[int, int], window: int) -> Tensor:
     """The inverse of `windows`, for a map of `size`."""
-    grid = tokens.unflatten(1, (size[0] // window, size[1] // window)).unflatten(3, (window, window))
-    return grid.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
+    grid = {"rows": size[0] // window, "columns": size[1] // window, "i": window, "j": window}
+    return rearrange(tokens, "b (rows columns) (i j) c -> b (rows i) (columns j) c", **grid)
 
 
 def shift_mask(size: tuple[int, int], window: int, shift: int, like: Tensor) -> Tensor:
@@ -98,15 +98,15 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.bias_table, std=0.02)
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        area = self.window**2
         index = offset_index(self.window, tokens.device).flatten()
-        bias = self.bias_table[index].view(1, area, area, self.heads).permute(0, 3, 1, 2)  # (1, h, w^2, w^2)
+        bias = rearrange(self.bias_table[index], "(q k) heads -> 1 heads q k", q=self.window**2)
         if mask is not None:
             bias = (bias + mask).repeat(tokens.shape[0], 1, 1, 1)  # (B windows, h, w^2, w^2)
         # windows are one batch: fused attention takes four dimensions, and falls back to the plain form at five
-        q, k, v = self.qkv(tokens.flatten(0, 1)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(tokens.flatten(0, 1))
+        q, k, v = rearrange(qkv, "bm n (three heads d) -> three bm heads n d", three=3, heads=self.heads)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))  # (B windows, h, w^2, d)
-        return self.project(out.transpose(1, 2).flatten(2)).view_as(tokens)
+        return self.project(rearrange(out, "bm heads n d -> bm n (heads d)")).view_as(tokens)
 
 
 class SwinFusionBlock(nn.Module):
@@ -165,8 +165,8 @@ class PatchMerge(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         feature = F.pad(feature, (0, 0, 0, feature.shape[2] % 2, 0, feature.shape[1] % 2))
-        four = feature.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (B, H/2, 2, W/2, 2, C)
-        return self.reduce(self.norm(four.permute(0, 1, 3, 4, 2, 5).flatten(3)))  # down, then right
+        four = rearrange(feature, "b (h down) (w right) c -> b h w (right down c)", down=2, right=2)
+        return self.reduce(self.norm(four))
 
 
 class SwinStage(nn.Module):

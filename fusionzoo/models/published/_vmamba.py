@@ -19,6 +19,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.fusion._parts import drop_path
@@ -60,8 +61,8 @@ class MapScan(nn.Module):
 
     def _scans(self, u: Tensor) -> Tensor:
         """(B, H, W, d) -> the sum of four scans, same shape."""
-        height, width = u.shape[1:3]
-        rows, columns = u.flatten(1, 2), u.transpose(1, 2).flatten(1, 2)
+        height = u.shape[1]
+        rows, columns = rearrange(u, "b h w d -> b (h w) d"), rearrange(u, "b h w d -> b (w h) d")
         four = torch.stack([rows, columns, rows.flip(1), columns.flip(1)], dim=2)  # (B, HW, 4, d)
         s, b, c = torch.einsum("btkd,ked->btke", four, self.select).split(self.sizes, dim=3)
         step = F.softplus(torch.einsum("btkr,kdr->btkd", s, self.step_weight) + self.step_bias)
@@ -69,7 +70,8 @@ class MapScan(nn.Module):
         y = selective_scan(four, step, a, b, c, self.skip.unflatten(0, (ORDERS, -1)))
         by_row = y[:, :, 0] + y[:, :, 2].flip(1)
         by_column = y[:, :, 1] + y[:, :, 3].flip(1)
-        return by_row.unflatten(1, (height, width)) + by_column.unflatten(1, (width, height)).transpose(1, 2)
+        by_row = rearrange(by_row, "b (h w) d -> b h w d", h=height)
+        return by_row + rearrange(by_column, "b (w h) d -> b h w d", h=height)
 
 
 class ScanBlock(nn.Module):

@@ -13,7 +13,9 @@ from the paper and its sizes. Decoder: Lin et al., RefineNet, CVPR 2017.
 between the weighted sum and the two predictions, which have losses of their own: `detach_ensemble`. The original's
 ReLU works in place, so that the shortcut of the decoder's residual units is rectified too: `rectified_residual`. Only
 the converter sets these two; by default the sum trains everything. The auxiliary loss is the paper's penalty on the
-scales. There is no fused feature: the levels name both streams. x is depth / 5 in metres, repeated to three channels.
+scales. The decoder has no norms: with He's deviations everywhere its sums grow tenfold a scale, from 60 to 2 million
+with random weights, past float16; what is added to a shortcut or a chain starts at a tenth of it here.
+There is no fused feature: the levels name both streams. x is depth / 5 in metres, repeated to three channels.
 """
 
 from __future__ import annotations
@@ -108,6 +110,11 @@ class Decoder(nn.Module):
         self.out = Probe(WIDTHS[0], role="output", meaning="decoder's last feature, RGB's samples and then x's")
         self.classify = conv3(WIDTHS[0], num_classes, bias=True)
         he_init_(self)
+        added = [conv for part in self.modules() if isinstance(part, ResidualUnits) for conv in part.second]
+        added += [conv for part in self.modules() if isinstance(part, ChainedPooling) for conv in part.convs]
+        with torch.no_grad():
+            for conv in added:
+                conv.weight.mul_(0.1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         out: Tensor | None = None

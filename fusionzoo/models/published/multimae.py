@@ -23,6 +23,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
@@ -83,8 +84,9 @@ class Block(nn.Module):
         self.drop = drop_path(drop)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        q, k, v = self.qkv(self.norm1(tokens)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        qkv = self.qkv(self.norm1(tokens))
+        q, k, v = rearrange(qkv, "b n (three heads d) -> three b heads n d", three=3, heads=self.heads)
+        seen = rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n d -> b n (heads d)")
         tokens = tokens + self.drop(self.leave(seen))
         return tokens + self.drop(self.narrow(F.gelu(self.widen(self.norm2(tokens)))))
 
@@ -119,8 +121,9 @@ class Decoder(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         out = self.project(torch.cat(list(features), dim=1).movedim(1, 3))  # (B, h, w, pixels^2 c)
-        out = out.unflatten(3, (self.pixels, self.pixels, -1)).permute(0, 5, 1, 3, 2, 4)  # (B, c, h, down, w, right)
-        return self.classify(self.out(self.blocks(out.flatten(4, 5).flatten(2, 3))))
+        side = self.pixels
+        out = rearrange(out, "b h w (down right c) -> b c (h down) (w right)", down=side, right=side)
+        return self.classify(self.out(self.blocks(out)))
 
 
 class MultiMAE(FusionModel):

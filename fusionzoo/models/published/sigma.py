@@ -26,6 +26,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
@@ -120,8 +121,8 @@ class Unfold(nn.Module):
         self.norm = nn.LayerNorm(channels // 2)
 
     def forward(self, feature: Tensor) -> Tensor:
-        out = self.expand(feature).unflatten(3, (2, 2, -1))  # (B, H, W, down, right, C/2)
-        return self.norm(out.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2))
+        out = self.expand(feature)
+        return self.norm(rearrange(out, "b h w (down right c) -> b (h down) (w right) c", down=2, right=2))
 
 
 class Enlarge(nn.Module):
