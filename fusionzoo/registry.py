@@ -1,4 +1,4 @@
-"""Names -> builders: list, match by pattern, close-match errors; duplicate names raise.
+"""Names -> builders: list, match by pattern, close-match errors, old names that warn; duplicate names raise.
 
 One `Registry` per kind of thing. Registries are filled by the packages that own the things (`fusionzoo.fusion`,
 `fusionzoo.models`) through explicit imports in their `__init__`, never by import side effects elsewhere.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -53,6 +54,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self.hint = hint
         self._entries: dict[str, T] = {}
+        self._renamed: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that stores the thing under `name`. Raises ValueError when the name is taken."""
@@ -67,12 +69,36 @@ class Registry(Generic[T]):
         """Stores `thing` under `name`. Raises ValueError when the name is taken or malformed."""
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered already, by {self._entries[name]!r}")
+        if name in self._renamed:
+            raise ValueError(f"{self.kind} {name!r} is the old name of {self._renamed[name]!r}")
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
             raise ValueError(f"{self.kind} name {name!r}: use lower-case letters, digits, '_' and '-'")
         self._entries[name] = thing
 
+    def rename(self, old: str, new: str) -> None:
+        """For one release `get` takes `old` for `new`, with a FutureWarning; lists show the new name alone.
+
+        Raises:
+            ValueError: `old` is registered or renamed already, or `new` is not registered.
+        """
+        if old in self._entries or old in self._renamed:
+            raise ValueError(f"{self.kind} {old!r} is registered or renamed already")
+        if new not in self._entries:
+            raise ValueError(f"{self.kind} {new!r}, the new name of {old!r}, is not registered")
+        self._renamed[old] = new
+
+    def current(self, name: str) -> str:
+        """`name`, or what it is called now, with a FutureWarning."""
+        if name not in self._renamed:
+            return name
+        new = self._renamed[name]
+        warnings.warn(f"{self.kind} {name!r} is called {new!r} now; the old name goes with the next release",
+                      FutureWarning, stacklevel=3)  # fmt: skip
+        return new
+
     def get(self, name: str) -> T:
-        """The thing called `name`; UnknownNameError with the closest names otherwise."""
+        """The thing called `name`, now or before it was renamed; UnknownNameError with the closest names otherwise."""
+        name = self.current(name)
         if name not in self._entries:
             raise unknown(self.kind, name, self._entries, self.hint)
         return self._entries[name]
@@ -82,7 +108,7 @@ class Registry(Generic[T]):
         return match(self._entries, patterns, exclude)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._renamed
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

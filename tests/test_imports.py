@@ -90,6 +90,12 @@ def test_import_rules(path):
     assert not bad, f"{room} may not import {', '.join(bad)}"
 
 
+def test_einops_is_a_dependency_that_is_used():
+    """It names the axes where heads, windows, patches and tokens are laid out: `fusion/` and `models/` alone."""
+    users = {p.relative_to(PACKAGE).parts[0] for p in files() if "from einops import" in p.read_text(encoding="utf-8")}
+    assert users == {"fusion", "models"}
+
+
 def test_the_reader_finds_every_spelling():
     source = """
 import fusionzoo.models.base, torch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from fusionzoo.errors import UnknownNameError
@@ -49,6 +51,46 @@ def test_a_duplicate_raises_and_names_the_owner(beasts):
 def test_malformed_names(beasts, name):
     with pytest.raises(ValueError, match="lower-case"):
         beasts.add(name, 1)
+
+
+def test_an_old_name_warns_and_is_listed_no_more(beasts):
+    beasts.rename("gnou", "gnu")
+    with pytest.warns(FutureWarning, match="beast 'gnou' is called 'gnu' now; the old name goes with the next release"):
+        assert beasts.get("gnou") == "GNU"
+    assert "gnou" in beasts and "gnou" not in beasts.names() and len(beasts) == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert beasts.get("gnu") == "GNU"
+    with pytest.raises(ValueError, match="beast 'gnou' is the old name of 'gnu'"):
+        beasts.add("gnou", 1)
+    for old, new in (("gnu", "emu_2"), ("gnou", "emu_2")):
+        with pytest.raises(ValueError, match=f"beast '{old}' is registered or renamed already"):
+            beasts.rename(old, new)
+    with pytest.raises(ValueError, match="beast 'dodo', the new name of 'dodoes', is not registered"):
+        beasts.rename("dodoes", "dodo")
+
+
+def test_a_model_is_made_by_an_old_name_and_saved_under_the_new_one(monkeypatch):
+    """Published names, strategies inside composed names, and configs that were written before."""
+    import fusionzoo
+    from fusionzoo.models import build
+
+    for registry in (architectures, fusions):
+        monkeypatch.setattr(registry, "_renamed", {})
+    architectures.rename("mf-net", "mfnet")
+    fusions.rename("addition", "sum")
+    with pytest.warns(FutureWarning, match="architecture 'mf-net' is called 'mfnet' now"):
+        model = fusionzoo.create_model("mf-net", num_classes=2)
+    assert model.architecture == "mfnet"
+    with pytest.warns(FutureWarning, match="architecture 'mf-net'"):
+        assert build(model.config() | {"architecture": "mf-net"}).config() == model.config()
+    with pytest.warns(FutureWarning, match="fusion strategy 'addition' is called 'sum' now"):
+        model = fusionzoo.create_model("addition_mobilenetv1-025_fpn")
+    assert model.architecture == "sum_mobilenetv1-025_fpn" and model.model_args["fusion"] == "sum"
+    old = model.config() | {"architecture": "addition_mobilenetv1-025_fpn"}
+    with pytest.warns(FutureWarning, match="fusion strategy 'addition'"):
+        again = build(old | {"model_args": model.model_args | {"fusion": "addition"}})
+    assert again.config() == model.config()
 
 
 def test_unknown(beasts):

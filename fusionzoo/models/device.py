@@ -9,8 +9,8 @@ from fusionzoo.errors import InputError
 __all__ = ["usable_device"]
 
 
-def usable_device(name: str | torch.device | None = None) -> torch.device:
-    """The device called `name`, tried out with one number; None: the first CUDA GPU where there is one, else the CPU.
+def usable_device(name: str | torch.device) -> torch.device:
+    """The device called `name`, tried out with one number.
 
     Raises:
         InputError: no such device, or torch cannot compute on it here.
@@ -18,8 +18,6 @@ def usable_device(name: str | torch.device | None = None) -> torch.device:
     >>> usable_device("cpu")
     device(type='cpu')
     """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:

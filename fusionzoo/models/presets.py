@@ -80,6 +80,7 @@ def create_model(
             " ('hybrid_mobilenetv1-025_fpn'); to load weights use fusionzoo.from_pretrained(...)"
         )
     if name in architectures:
+        name = architectures.current(name)
         builder = architectures.get(name)
         _refuse_unknown(given, list(inspect.signature(builder).parameters), name)
         model = builder(**given)
@@ -97,7 +98,8 @@ def _parse(name: str) -> dict[str, Any]:
 
 
 def _compose(args: dict[str, Any]) -> FusionModel:
-    fusion = args.get("fusion", "")
+    args = args | {"fusion": fusions.current(args.get("fusion", ""))}
+    fusion = args["fusion"]
     if fusion not in fusions and fusion not in BASELINES:
         raise unknown("fusion strategy", fusion, [*fusions, *BASELINES], "fusionzoo list --fusions")
     if args.get("decoder") not in DECODERS:
@@ -142,7 +144,8 @@ def build(config: dict[str, Any]) -> FusionModel:
             model = create_model(name, **args, preprocess=preprocess)
         else:
             model = _compose(args | {"preprocess": preprocess})
-            if model.architecture != name:
+            rest = model.architecture.removeprefix(model.model_args["fusion"])
+            if name != f"{args['fusion']}{rest}":  # where the strategy was renamed, both are the old name
                 raise InputError(
                     f"config.json names architecture {name!r}, but its model_args make {model.architecture!r}"
                 )
