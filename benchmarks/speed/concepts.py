@@ -45,11 +45,13 @@ from fusionzoo.data import NYUv2, collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect import dissect
 from fusionzoo.dissect.conditions import normalised
-from fusionzoo.dissect.dissection import RIDGE, TAU
+from fusionzoo.dissect.results import Protocol
 from fusionzoo.dissect.split import Split
 from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, concept_masks, net2vec_2018, spearman
 from fusionzoo.metrics.concepts import area_masks
 from fusionzoo.probes import listen, probe_points
+
+TAU, RIDGE = Protocol().tau, Protocol().ridge
 
 T = TypeVar("T")
 

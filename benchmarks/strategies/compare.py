@@ -23,6 +23,7 @@ from fusionzoo.dissect import dissect
 from fusionzoo.files import atomic_write
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
+from fusionzoo.schema import encode
 
 
 def row(name: str, spec: str, split: str, limit: int | None) -> dict[str, Any]:
@@ -30,28 +31,28 @@ def row(name: str, spec: str, split: str, limit: int | None) -> dict[str, Any]:
     model = from_pretrained(name)
     data = parse_spec(spec, split=split, size=model.input_size, limit=limit,
                       num_classes=None if spec == "planted" else model.num_classes)  # fmt: skip
-    result = dissect(model, data).to_dict()
-    scores = result["segmentation"]
+    result = dissect(model, data)
+    scores = result.segmentation
     recipe = read_record(name).recipe if Path(name).is_dir() else None
     return {
         "checkpoint": Path(name).name,
         "strategy": model.architecture.rsplit("_", 2)[0],
-        "num_params": result["model"]["num_params"],
-        "n": result["data"]["n"],
-        "size": result["data"]["size"],
-        "miou": {k: v["miou"] for k, v in scores.items()},
-        "pixel_accuracy": scores["both"]["pixel_accuracy"],
+        "num_params": result.model.num_params,
+        "n": result.data.n,
+        "size": result.data.size,
+        "miou": {k: v.miou for k, v in scores.items()},
+        "pixel_accuracy": scores["both"].pixel_accuracy,
         "levels": [
             {
-                "level": level["level"],
-                "cka_gap": (level.get("cka") or {}).get("gap", {}).get("unbiased"),
-                "semantic_variance": (level.get("semantic_variance") or {}).get("rgb_x"),
+                "level": stage.stage,
+                "cka_gap": None if stage.similarity.cka.gap is None else stage.similarity.cka.gap.unbiased,
+                "semantic_variance": encode(stage.concepts.variance.get("rgb_x")),
             }
-            for level in result["levels"]
+            for stage in result.rows
         ],
         "recipe": None if recipe is None else {"command": recipe.command, "seed": recipe.seed, "epochs": recipe.epochs,
                                                "seconds": recipe.seconds},
-        "seconds": result["protocol"]["seconds"],
+        "seconds": result.protocol.seconds,
     }  # fmt: skip
 
 

@@ -72,8 +72,7 @@ def command(
     how every number changed over the training. The exit status is 1 when a check failed.
     """
     from fusionzoo._check import check
-    from fusionzoo.report import terminal
-    from fusionzoo.report.terminal import comparison
+    from fusionzoo.report import comparison, terminal
 
     if state is not None and len(names) > 1:
         raise click.UsageError("--state belongs to one checkpoint; name one, or leave it out")
@@ -160,9 +159,9 @@ def _evolution(names: list[str], dissected: list[Dissection], out: str | None, q
     short = [name.rstrip("/").rpartition("/")[2] for name in names]
     made = collect(dissected, names=short if len(set(short)) == len(short) else names)
     if not quiet:
-        say("\n" + evolution.text(made.to_dict()))
+        say("\n" + evolution.text(made))
     if out is not None:
         made.save(Path(out) / "evolution.json")
-        atomic_write(Path(out) / "evolution.html", evolution.html(made.to_dict()).encode())
+        atomic_write(Path(out) / "evolution.html", evolution.html(made).encode())
         if not quiet:
             say(f"wrote {Path(out) / 'evolution.json'} and {Path(out) / 'evolution.html'}")

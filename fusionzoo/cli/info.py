@@ -174,7 +174,7 @@ def _numbers(values: Mapping[str, Any], key: str, count: int) -> list[float]:
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Nested values as dotted keys with one line each."""
-    from fusionzoo.report.tables import clean
+    from fusionzoo.report.table import clean
 
     if isinstance(value, Mapping) and value:
         for k, v in value.items():

@@ -38,8 +38,7 @@ def command(patterns: tuple[str, ...], fusions: bool, architectures: bool, index
     if not rows:
         kind = "fusion strategy" if fusions else "architecture" if architectures else "checkpoint"
         raise _nothing(kind, patterns)
-    from fusionzoo.report.tables import Table
-    from fusionzoo.report.terminal import text_table
+    from fusionzoo.report.table import Table, text_table
 
     columns = tuple(rows[0])
     cells = tuple(tuple(_cell(row[c]) for c in columns) for row in rows)

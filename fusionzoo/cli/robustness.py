@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fusionzoo.cli.effects import conclude, options, robustness_text, subject
+from fusionzoo.cli.effects import conclude, options, subject
 
 __all__ = ["command"]
 
@@ -61,6 +61,7 @@ def command(
     images; severities are in the units that the table names.
     """
     from fusionzoo.dissect.robustness import robustness
+    from fusionzoo.report import robustness_text
 
     model, dataset, known = subject(
         name, data, split, limit, revision, index, out, size=size, align=align, device=device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fusionzoo.cli.effects import conclude, options, subject, trace_text
+from fusionzoo.cli.effects import conclude, options, subject
 
 __all__ = ["command"]
 
@@ -45,6 +45,7 @@ def command(
     mIoU (and the IoU of each class) that it costs; of `restore`, what it brings back while a modality is missing.
     """
     from fusionzoo.dissect.trace import trace
+    from fusionzoo.report import trace_text
 
     model, dataset, known = subject(
         name, data, split, limit, revision, index, out, size=size, align=align, device=device

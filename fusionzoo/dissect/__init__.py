@@ -8,9 +8,9 @@ from types import ModuleType
 
 from fusionzoo.dissect.dissection import dissect
 from fusionzoo.dissect.evolution import dissect_checkpoints
-from fusionzoo.dissect.results import Dissection, Evolution
+from fusionzoo.dissect.results import Dissection, Evolution, Protocol
 
-__all__ = ["Dissection", "Evolution", "dissect", "dissect_checkpoints"]
+__all__ = ["Dissection", "Evolution", "Protocol", "dissect", "dissect_checkpoints"]
 
 
 class _Package(ModuleType):

@@ -129,7 +129,7 @@ class Capture:
         if size not in self._nothing:
             logits = self.reader.model(*self.reader.inputs(Condition.NEITHER, images.only([0])))
             if not bool(torch.isfinite(logits).all()):
-                raise CheckFailed("the model's output (none) is not finite")
+                raise CheckFailed("the model's output (neither) is not finite")
             self._nothing[size] = predict_labels(logits, images.label.shape[-2:])
         return self._nothing[size]
 

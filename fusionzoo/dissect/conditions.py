@@ -53,9 +53,9 @@ class Condition(StrEnum):
     """What the model is given. The first four are the subsets of modalities; "other_rgb": rgb of another image."""
 
     BOTH = "both"
-    WITHOUT_RGB = "no_rgb"
-    WITHOUT_X = "no_x"
-    NEITHER = "none"
+    WITHOUT_RGB = "without_rgb"
+    WITHOUT_X = "without_x"
+    NEITHER = "neither"
     OTHER_RGB = "other_rgb"
     OTHER_X = "other_x"
 

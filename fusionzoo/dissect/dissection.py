@@ -19,12 +19,13 @@ one grid for all points, on images that no weight and no threshold was fitted to
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +40,7 @@ from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.measures import METRICS
 from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, PointInfo, Setup
 from fusionzoo.dissect.measures.concepts import Curve
-from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, Level, ModelInfo, Protocol
+from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, ModelInfo, Protocol, RunInfo, StagePoints
 from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
@@ -48,45 +49,33 @@ from fusionzoo.probes import listen, probe_points, select
 
 __all__ = ["dissect", "names_asked", "plan"]
 
-TAU = 0.05
-"""Chosen on a trained MobileNet v1 0.25 hybrid (16 to 256 channels) and planted data: against 0.005, the mean concept
-IoU of the streams rises from 22 to 36 and semantic variance from 7 to 12 times its noise floor; both find the truth."""
-RIDGE = 1e-2
-"""Between 1e-3 and 1e-1 hardly a number changes."""
 GRID_STRIDE = 4
 SATURABLE = ("gate", "agreement")
 """Roles of probes for which values at an end of the range are a fault; ReLU, attention and masks lie there by nature.
 """
 
-Reducer = str | Callable[[Tensor, Tensor], Tensor]
-
 
 def names_asked(extra: bool) -> tuple[str, ...]:
     """Names for `dissect(metrics=...)`: those of the default, with `extra` also those measured only when asked for."""
-    names = [name for metric in METRICS for name in metric.asked if extra or not name.endswith("?")]
-    return tuple(name.rstrip("?") for name in names)
+    names = [name for metric in METRICS for name in metric.asked]
+    default = [name for name in names if not name.endswith("?")]
+    return tuple(default + ([name.rstrip("?") for name in names if name.endswith("?")] if extra else []))
 
 
 def dissect(
     model: nn.Module,
     data: Any,
+    protocol: Protocol | None = None,
     *,
     points: str | Sequence[str] | None = None,
-    metrics: Sequence[str] | None = None,
     batch_size: int = 8,
     limit: int | None = None,
     progress: bool = True,
-    absence: str = "mean",
-    concepts: str = "labels",
-    tau: float | None = TAU,
-    ridge: float = RIDGE,
-    reducer: Reducer = "mean_abs",
-    block: int = 8,
-    seed: int | None = None,
     num_workers: int = 0,
     state: str | os.PathLike[str] | None = None,
     name: str | None = None,
     source: str = "",
+    **choices: Any,
 ) -> Dissection:
     """Dissects `model` on `data`: what each modality contributes, what each stream encodes at each stage.
 
@@ -94,27 +83,17 @@ def dissect(
         model: a FusionModel; it runs in eval mode on the device where it is.
         data: a dataset of `fusionzoo.data`, a `Subset` or `ConcatDataset` of such, a list of samples, or a user's own:
             anything with a length whose items have rgb, x and label, see `fusionzoo.data.adapt`.
+        protocol: what is measured, and how; `Protocol()` when None.
         points: probe names or patterns to keep to; all by default.
-        metrics: some of `fusionzoo.dissect.dissection.names_asked`; by default all (of fewer than 4 images without
-            "concepts", which need two halves to learn from and held-out images); fewer metrics, less work. Beside them
-            "concept_contribution": what each modality gives to the concepts at the fused points.
         batch_size: images for one forward pass.
         limit: use that many images, evenly spread over the data.
         progress: show a progress bar on standard error.
-        absence: what stands for a modality that is taken away: "mean", "zero", "permute", "noise" or "blur", see
-            `fusionzoo.dissect.conditions`.
-        concepts: "labels", the classes; "geometry", what depth and colour show, for data without labels: edges, and
-            with `fusionzoo.data.WithGeometry(data, camera)` orientations too; "masks" that samples carry.
-        tau: share of activations above a channel's threshold; 0.005 is Net2Vec's, made for layers of hundreds of
-            channels: C channels mark at most C tau of the positions. None takes raw activations (one pass less).
-        ridge: of the concept solve.
-        reducer: of semantic variance, see `fusionzoo.metrics.concepts.semantic_variance`.
-        block: neighbouring images that stay together when halves are cut (video frames, one room).
-        seed: of the order in which images lend each other modalities, and of "noise"; by default that of the data.
         num_workers: processes that load images.
         state: a file to save sums in, now and then; with the file of a killed run there, the run goes on from it to
             the same numbers.
         name, source: how the result names the model, and where it came from.
+        choices: fields of the protocol that are to be others: absence, concepts, metrics, tau, ridge, reducer, block,
+            seed.
 
     Under `torchrun` (an initialised process group) the processes share the batches, each image once, and all return the
     same Dissection.
@@ -124,28 +103,29 @@ def dissect(
 
     Raises:
         InputError: model and data do not fit, unusable images, too few images, a state file of another run.
-        UnknownNameError: unknown metric, absence policy, reducer or probe.
+        UnknownNameError: unknown metric, absence policy, reducer, probe or field of the protocol.
         CheckFailed: the model's output or a feature is not finite.
     """
-    check_policy(absence)
-    if isinstance(reducer, str) and reducer not in REDUCERS:
-        raise unknown("semantic variance reducer", reducer, REDUCERS)
+    started = time.monotonic()
+    p = _chosen(protocol or Protocol(), choices)
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
-    started = time.monotonic()
-    data, names = concept_data(fitted(model, data), concepts)
+    data, names = concept_data(fitted(model, data), p.concepts)
     indices = chosen_images(data, limit)
-    seed = int(getattr(data, "seed", 0)) if seed is None else seed
-    if metrics is None and len(indices) < FEWEST:
-        metrics = [name for name in names_asked(extra=False) if name != "concepts"]
-    if absence == "permute" and len(indices) < 2:
+    seed = int(getattr(data, "seed", 0)) if p.seed is None else p.seed
+    metrics = p.metrics
+    if metrics is None:
+        default = names_asked(extra=False)
+        metrics = default if len(indices) >= FEWEST else tuple(m for m in default if m != "concepts")
+    if p.absence == "permute" and len(indices) < 2:
         raise InputError('absence "permute" takes a modality from another image, here is one image only')
     with evaluating(model):
         facts, grid, size = _facts(model, data, indices, points)
         setup = Setup(
-            data.num_classes, names=tuple(names), concepts=None if concepts == "labels" else len(names),
-            kinds=dict(data.concepts), ignore_index=data.ignore_index, absence=absence,
-            permuted=absence != "permute" and len(indices) > 1, tau=tau, ridge=ridge, reducer=reducer, **facts,
+            data.num_classes, names=tuple(names), concepts=None if p.concepts == "labels" else len(names),
+            kinds=dict(data.concepts), ignore_index=data.ignore_index, absence=p.absence,
+            permuted=p.absence != "permute" and len(indices) > 1, tau=p.tau, ridge=p.ridge, reducer=p.reducer,
+            positions=p.positions, **facts,
         )  # fmt: skip
         planned = plan(setup, metrics)
         keys = [measure.key for each in planned for measure in each]
@@ -154,70 +134,68 @@ def dissect(
                 f"concepts need at least {FEWEST} images, here are {len(indices)}; give more, or other metrics"
             )
         options = {
-            "plan": hashlib.sha256(json.dumps(keys).encode()).hexdigest(),
-            "tau": tau, "ridge": ridge, "absence": absence, "seed": seed, "concepts": names,
+            "plan": hashlib.sha256(json.dumps(keys).encode()).hexdigest(), "tau": p.tau, "ridge": p.ridge,
+            "positions": p.positions, "absence": p.absence, "seed": seed, "concepts": names,
         }  # fmt: skip
-        split, done = Split.of(len(indices), block), Done(setup)
+        split, done = Split.of(len(indices), p.block), Done(setup)
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "dissect", options)
         run([_pass(i, planned, work, done, grid) for i in range(len(planned))], work)
+    return Dissection(
+        model=_model_info(model, name, source),
+        data=DataInfo(data.name, data.split, len(indices), list(data.class_names), size, dict(data.concepts)),
+        protocol=RunInfo(
+            absence=p.absence,
+            recipe="fast",
+            tau=p.tau,
+            versions={"torch": str(torch.__version__), "python": platform.python_version()},
+            seed=seed,
+            seconds=time.monotonic() - started,
+            metrics=[m for m in names_asked(extra=True) if m in metrics],
+            passes=len(planned),
+            grid=list(grid) if any(key.startswith("curve/") for key in keys) else None,
+            block=split.block,
+            concepts=p.concepts,
+            positions=p.positions if any(key.endswith("/pix") for key in keys) else None,
+        ),
+        results=_results(done),
+        stages=[StagePoints(stage, dict(at)) for stage, at in sorted(setup.stages.items())],
+    )
+
+
+def _chosen(protocol: Protocol, choices: Mapping[str, Any]) -> Protocol:
+    """The protocol with other choices, checked."""
+    known = [f.name for f in dataclasses.fields(Protocol)]
+    for name in choices:
+        if name not in known:
+            raise unknown("option of dissect", name, known)
+    p = dataclasses.replace(protocol, **choices)
+    if p.metrics is not None:
+        p = dataclasses.replace(p, metrics=(p.metrics,) if isinstance(p.metrics, str) else tuple(p.metrics))
+    check_policy(p.absence)
+    if isinstance(p.reducer, str) and p.reducer not in REDUCERS:
+        raise unknown("semantic variance reducer", p.reducer, REDUCERS)
+    return p
+
+
+def _model_info(model: nn.Module, name: str | None, source: str) -> ModelInfo:
+    plain = unwrapped(model)
+    return ModelInfo(
+        name=name or plain.architecture or type(plain).__name__,
+        architecture=plain.architecture,
+        num_params=sum(p.numel() for p in model.parameters()),
+        modalities=list(plain.modalities),
+        source=source,
+    )
+
+
+def _results(done: Done) -> dict[str, Any]:
+    """Name -> result of every metric that was measured."""
     results: dict[str, Any] = {}
     for metric in METRICS:
         found = metric.compute(done, results)
         if found is not None:
             results[metric.name] = found
-    return Dissection(
-        model=ModelInfo(
-            name=name or unwrapped(model).architecture or type(unwrapped(model)).__name__,
-            architecture=unwrapped(model).architecture,
-            num_params=sum(p.numel() for p in model.parameters()),
-            modalities=list(unwrapped(model).modalities),
-            source=source,
-        ),
-        data=DataInfo(data.name, data.split, len(indices), list(data.class_names), size, dict(data.concepts)),
-        protocol=Protocol(
-            absence=absence,
-            recipe="fast",
-            tau=tau,
-            versions={"torch": str(torch.__version__), "python": platform.python_version()},
-            seed=seed,
-            seconds=time.monotonic() - started,
-            metrics=_measured(metrics),
-            passes=len(planned),
-            grid=list(grid) if any(key.startswith("curve/") for key in keys) else None,
-            block=split.block,
-            concepts=concepts,
-            positions=setup.positions if any(key.endswith("/pix") for key in keys) else None,
-        ),
-        segmentation=results.get("segmentation", {}),
-        contribution=results.get("contribution"),
-        levels=_levels(setup, results),
-        probes=results.get("health", []),
-        planted=results.get("planted"),
-        matrices=[m for name in ("similarity", "concepts") if name in results for m in results[name].matrices],
-        concept_names=names if concepts != "labels" else [],
-    )
-
-
-def _measured(metrics: Sequence[str] | None) -> list[str]:
-    if metrics is None:
-        return list(names_asked(extra=False))
-    default, every = names_asked(extra=False), names_asked(extra=True)
-    return [m for m in (*default, *(e for e in every if e not in default)) if m in metrics]
-
-
-def _levels(setup: Setup, results: Mapping[str, Any]) -> list[Level]:
-    rows = {stage: Level(stage, dict(at)) for stage, at in sorted(setup.stages.items())}
-    for part in results["similarity"].stages if "similarity" in results else ():
-        row = rows[part.stage]
-        row.cka, row.similarity, row.commonality = part.cka, part.pairs, part.commonality
-    for part in results["concepts"].stages if "concepts" in results else ():
-        row = rows[part.stage]
-        row.semantic_variance, row.concept_iou, row.concept_error = part.variance, part.iou, part.error
-        row.concept_floor, row.unit_iou, row.concept_channels = part.floor, part.unit_iou, part.channels
-        row.concept_correlation = part.correlation
-    for part in results["specificity"].stages if "specificity" in results else ():
-        rows[part.stage].agreement = part.concepts
-    return list(rows.values())
+    return results
 
 
 # ------------------------------------------------------------------------------------------------------ before the run

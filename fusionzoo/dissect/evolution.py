@@ -81,10 +81,9 @@ def collect(
     first, rows = found[0], []
     for name, one in zip(names or [one.model.name for one in found], found, strict=True):
         _check_alike(first, one)
-        parts = {k: getattr(one, k) for k in ("segmentation", "contribution", "levels", "probes", "planted")}
-        rows.append(Checkpoint(name, (steps or {}).get(name), (epochs or {}).get(name), **parts))
+        rows.append(Checkpoint(name, (steps or {}).get(name), (epochs or {}).get(name), dict(one.results)))
     model = dataclasses.replace(first.model, name=first.model.architecture or first.model.name)
-    return Evolution(model, first.data, first.protocol, rows, first.concept_names)
+    return Evolution(model, first.data, first.protocol, rows, first.stages)
 
 
 def _check_alike(first: Dissection, other: Dissection) -> None:
@@ -92,7 +91,7 @@ def _check_alike(first: Dissection, other: Dissection) -> None:
         ("architecture", first.model.architecture, other.model.architecture),
         ("modalities", first.model.modalities, other.model.modalities),
         ("data", _images(first), _images(other)),
-        ("level points", [level.points for level in first.levels], [level.points for level in other.levels]),
+        ("stage points", [at.points for at in first.stages], [at.points for at in other.stages]),
     ):
         if a != b:
             raise InputError(

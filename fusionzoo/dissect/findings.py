@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.effects import Curve, Effects, Rest, Robustness, Trace
-from fusionzoo.dissect.results import FEWEST, Dissection, Drop, Level
+from fusionzoo.dissect.measures.scores import Drop
+from fusionzoo.dissect.results import FEWEST, Dissection, Stage
 from fusionzoo.dissect.words import (
     ERRORS,
     RECOGNISED,
@@ -79,13 +81,13 @@ def _called(d: Dissection, stream: str) -> str:
 
 def _drops(d: Dissection) -> dict[str, Drop]:
     """Stream -> what is lost without it."""
-    parts = {stream: d.segmentation.get(f"no_{stream}") for stream in ("rgb", "x")}
+    parts = {stream: d.segmentation.get(Condition.without(stream)) for stream in ("rgb", "x")}
     return {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
 
 
 def _unread(d: Dissection, drop: Drop, stream: str) -> bool:
     """A model without that stream, whose output does not change at all: it does not read the modality."""
-    has = any(stream in level.points or "fused" in level.points for level in d.levels)
+    has = any(stream in level.points or "fused" in level.points for level in d.rows)
     return not has and drop.miou == 0 and not any(drop.iou)
 
 
@@ -142,7 +144,7 @@ def _adds(d: Dissection) -> list[Finding]:
         return []
     found = []
     for stream, drop in _drops(d).items():
-        without, name = d.segmentation[f"no_{stream}"].miou, _called(d, stream)
+        without, name = d.segmentation[Condition.without(stream)].miou, _called(d, stream)
         if without is None or drop.miou is None or _unread(d, drop, stream):
             continue
         verb = "adds" if drop.miou >= 0 else "takes away"
@@ -164,7 +166,7 @@ def _contribution(d: Dissection) -> list[Finding]:
         parts = words(f"{_called(d, s)} {measured(e.miou, e.miou_error)}" for s, e in made.shapley.items())
         shares = words(f"{100 * (e.miou or 0.0) / total:.0f} % {_called(d, s)}" for s, e in made.shapley.items())
         text = f"contribution (Shapley values, with and without each): {parts} points, so {shares}"
-        alone = [made.values.get(s) for s in ("rgb", "x")]
+        alone = [made.values.get(Condition.without(o)) for o in ("x", "rgb")]
         if not apart(*[(e.miou, e.miou_error) if e is not None else (None, None) for e in alone]):
             text += "; which gives more is within the error"
         found.append(Finding("info", text))
@@ -287,7 +289,7 @@ def _half(curve: Curve) -> float | None:
 
 def _streams(d: Dissection) -> list[Finding]:
     """Where the streams encode the same concepts and where not."""
-    rows = [(row.level, row.semantic_variance["rgb_x"]) for row in d.levels if "rgb_x" in row.semantic_variance]
+    rows = [(row.stage, row.concepts.variance["rgb_x"]) for row in d.rows if "rgb_x" in row.concepts.variance]
     known = [(level, v) for level, v in rows if v.value is not None and v.floor is not None]
     same = [level for level, v in known if not v.signal]
     near = [(level, v) for level, v in known if v.signal and (v.value or 0) <= CLEARLY * (v.floor or 0)]
@@ -302,7 +304,11 @@ def _streams(d: Dissection) -> list[Finding]:
     if same:
         text = "no difference between the streams is measurable (semantic variance at its noise floor)"
         found.append(Finding("info", f"at {at_stages(same)} {text}"))
-    cka = [(row.level, row.cka.gap.unbiased) for row in d.levels if row.cka.gap and row.cka.gap.unbiased is not None]
+    cka = [
+        (row.stage, row.similarity.cka.gap.unbiased)
+        for row in d.rows
+        if row.similarity.cka.gap and row.similarity.cka.gap.unbiased is not None
+    ]
     if len(cka) > 1:
         (first, a), (last, b) = cka[0], cka[-1]
         text = f"colour and {_called(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
@@ -314,7 +320,7 @@ def _matters(d: Dissection) -> list[Finding]:
     """At which level the fused features take most from one modality alone: shares of their variance."""
     found = []
     for stream in ("rgb", "x"):
-        shares = [(row.level, row.commonality.get("pix")) for row in d.levels]
+        shares = [(row.stage, row.similarity.commonality.get("pix")) for row in d.rows]
         rows = [(level, getattr(s, f"unique_{stream}")) for level, s in shares if s is not None]
         known = [(level, m.value, m.error) for level, m in rows if m.value is not None and m.error is not None]
         if len(known) < 2:
@@ -335,35 +341,35 @@ def _matters(d: Dissection) -> list[Finding]:
 
 def _agreement(d: Dissection) -> list[Finding]:
     """Consistent and specific concepts at the level that encodes concepts best, and how their number changes."""
-    rows = [(row, row.agreement) for row in d.levels if row.agreement is not None]
+    rows = [(row, row.specificity) for row in d.rows if row.specificity is not None]
     if not rows:
         return []
     row, best = max(rows, key=lambda pair: _mean_iou(pair[0]))
     parts = [f"{words(map(repr, best.consistent))} in both streams alike (consistent)"] if best.consistent else []
     for stream, names in (("rgb", best.rgb), ("x", best.x)):
         parts += [f"{words(map(repr, names))} specific to {_called(d, stream)}"] if names else []
-    found = [Finding("info", f"encoded at stage {row.level}: {'; '.join(parts)}")] if parts else []
+    found = [Finding("info", f"encoded at stage {row.stage}: {'; '.join(parts)}")] if parts else []
     if best.gained or best.lost:
         gains = [f"gains {words(map(repr, best.gained))}"] if best.gained else []
         gains += [f"loses {words(map(repr, best.lost))}"] if best.lost else []
         found.append(
-            Finding("info", f"fusion at stage {row.level} {' and '.join(gains)} against the better of the streams")
+            Finding("info", f"fusion at stage {row.stage} {' and '.join(gains)} against the better of the streams")
         )
     if len(rows) > 1:
         (first, a), (last, b) = rows[0], rows[-1]
         at = [(len(v.consistent), len(v.rgb) + len(v.x)) for v in (a, b)]
         text = (
-            f"concepts over the levels: {at[0][0]} consistent and {at[0][1]} specific at stage {first.level},"
-            f" {at[1][0]} and {at[1][1]} at stage {last.level}"
+            f"concepts over the levels: {at[0][0]} consistent and {at[0][1]} specific at stage {first.stage},"
+            f" {at[1][0]} and {at[1][1]} at stage {last.stage}"
         )
         found.append(Finding("info", text))
     return found
 
 
-def _mean_iou(row: Level) -> float:
+def _mean_iou(row: Stage) -> float:
     """Mean concept IoU of the fused features, else of the better stream."""
     means = {}
-    for stream, iou in row.concept_iou.items():
+    for stream, iou in row.concepts.iou.items():
         there = [v for v in iou if v is not None]
         means[stream] = sum(there) / len(there) if there else 0.0
     return means.get("fused", max(means.values(), default=0.0))
@@ -414,26 +420,26 @@ def _gains(d: Dissection, drop: Drop) -> list[Finding]:
     return [Finding("info", f"{_called(d, 'x')} helps most with {listed} (points of class IoU)")]
 
 
-def _best(levels: Sequence[Level], stream: str, k: int) -> tuple[float, float] | None:
+def _best(levels: Sequence[Stage], stream: str, k: int) -> tuple[float, float] | None:
     """(IoU, margin) of concept k at the stream's best level; the margin is what error and noise floor allow."""
     best: tuple[float, float] | None = None
     for row in levels:
-        iou = row.concept_iou.get(stream, [])
+        iou = row.concepts.iou.get(stream, [])
         value = iou[k] if k < len(iou) else None
         if value is None or (best is not None and value <= best[0]):
             continue
-        error, floor = row.concept_error[stream][k], row.concept_floor[stream][k]
+        error, floor = row.concepts.error[stream][k], row.concepts.floor[stream][k]
         best = (value, math.inf if error is None or floor is None else max(ERRORS * error, floor))
     return best
 
 
 def _encoded(d: Dissection) -> list[Finding]:
     """Concepts that only one stream encodes, each stream at its best level."""
-    if any(row.agreement is not None for row in d.levels):
+    if any(row.specificity is not None for row in d.rows):
         return []  # said with the consistent ones
     only: dict[str, list[str]] = {"rgb": [], "x": []}
     for k, name in enumerate(d.data.class_names):
-        best = {s: _best(d.levels, s, k) for s in only}
+        best = {s: _best(d.rows, s, k) for s in only}
         for s, other in (("rgb", "x"), ("x", "rgb")):
             mine, theirs = best[s], best[other]
             if mine is None or theirs is None or mine[0] < LEARNT or mine[0] < ONLY * theirs[0]:
@@ -453,13 +459,13 @@ def _encoded(d: Dissection) -> list[Finding]:
 def _fused(d: Dissection) -> list[Finding]:
     """Which stream the fused features encode concepts like."""
     near: dict[str, list[int]] = {"rgb": [], "x": []}
-    for row in d.levels:
-        to = {s: row.semantic_variance.get(f"{s}_fused") for s in near}
+    for row in d.rows:
+        to = {s: row.concepts.variance.get(f"{s}_fused") for s in near}
         values = {s: v.value for s, v in to.items() if v is not None and v.value is not None and v.floor is not None}
         if len(values) == 2:
             floor = max(v.floor for v in to.values() if v is not None and v.floor is not None)
             if abs(values["rgb"] - values["x"]) > floor:
-                near[min(values, key=lambda s: values[s])].append(row.level)
+                near[min(values, key=lambda s: values[s])].append(row.stage)
     return [
         Finding("info", f"at {at_stages(at)} the fused features encode concepts more like {_called(d, s)}")
         for s, at in near.items()
@@ -468,9 +474,9 @@ def _fused(d: Dissection) -> list[Finding]:
 
 
 def _health(d: Dissection) -> list[Finding]:
-    dead = [p for p in d.probes if p.channels and p.dead == p.channels]
-    some = [p for p in d.probes if 0 < p.dead < p.channels]
-    full = [p for p in d.probes if p not in dead and p.saturated is not None and p.saturated >= SATURATED]
+    dead = [p for p in d.health if p.channels and p.dead == p.channels]
+    some = [p for p in d.health if 0 < p.dead < p.channels]
+    full = [p for p in d.health if p not in dead and p.saturated is not None and p.saturated >= SATURATED]
     found = []
     if dead:
         text = f"dead: {words(p.name for p in dead)} (no channel ever varies)"
@@ -480,8 +486,8 @@ def _health(d: Dissection) -> list[Finding]:
         found.append(Finding("warn", f"saturated: {listed} of the values at an end of the range"))
     if some:
         most = max(some, key=lambda p: p.dead / p.channels)
-        text = f"{len(some)} of {len(d.probes)} probe points have channels that never vary"
+        text = f"{len(some)} of {len(d.health)} probe points have channels that never vary"
         found.append(Finding("info", f"{text}; most: {most.name}, {most.dead} of {most.channels}"))
-    if d.probes and not dead and not full and not some:
-        found.append(Finding("info", f"no dead channel and no saturated probe among {len(d.probes)} probe points"))
+    if d.health and not dead and not full and not some:
+        found.append(Finding("info", f"no dead channel and no saturated probe among {len(d.health)} probe points"))
     return found

@@ -1,12 +1,35 @@
-"""Dissection -> terminal text, HTML page, model card. Needs no torch.
+"""Dissection -> terminal text, HTML page, model card.
 
-`terminal(dissection, verification, findings)`, `html(...)` and `card(...)` return text; the caller writes it.
+`terminal(dissection, verification, findings)`, `html(...)` and `card(...)` return text; the caller writes it. Names are
+looked up on first use, so that tables alone (`fusionzoo.report.table`) load no torch.
 """
 
 from __future__ import annotations
 
-from fusionzoo.report.card import card
-from fusionzoo.report.html import html
-from fusionzoo.report.terminal import terminal
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["card", "html", "terminal"]
+if TYPE_CHECKING:
+    from fusionzoo.report._card import card as card
+    from fusionzoo.report._terminal import comparison as comparison
+    from fusionzoo.report._terminal import robustness_text as robustness_text
+    from fusionzoo.report._terminal import terminal as terminal
+    from fusionzoo.report._terminal import trace_text as trace_text
+    from fusionzoo.report.page import html as html
+
+_HOMES = {
+    "card": "_card",
+    "comparison": "_terminal",
+    "html": "page",
+    "robustness_text": "_terminal",
+    "terminal": "_terminal",
+    "trace_text": "_terminal",
+}
+
+__all__ = ["card", "comparison", "html", "robustness_text", "terminal", "trace_text"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

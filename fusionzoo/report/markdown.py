@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from fusionzoo.report.tables import Table, clean
+from fusionzoo.report.table import Table, clean
 
 __all__ = ["escape", "grid", "table"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fusionzoo.errors import InputError
-from fusionzoo.report.tables import clean
+from fusionzoo.report.table import clean
 
 __all__ = ["areas", "overlay", "palette"]
 

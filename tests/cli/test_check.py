@@ -48,7 +48,7 @@ def test_random_weights_do_not_pass(run: tuple[Result, Path]) -> None:
     assert values["ok"] is False and all(c["ok"] for c in values["verification"])
     assert any(f["level"] == "fail" for f in values["findings"])
     dissection = Dissection.from_dict(values["dissection"])
-    assert dissection.data.n == 8 and [level.level for level in dissection.levels] == [2, 3, 4, 5]
+    assert dissection.data.n == 8 and [at.stage for at in dissection.stages] == [2, 3, 4, 5]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert ">FAILED</b>" in page and page.count("<svg") == 8 and "<script" not in page
     assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json"]
@@ -129,9 +129,9 @@ def test_labels_of_other_classes_are_refused(checkpoint: Path, shared: Path) -> 
 
 
 def test_findings_show_their_level(example_findings: list[Any]) -> None:
-    from fusionzoo.report import tables
+    from fusionzoo.report.verdict import said
 
-    assert tables.said(["a", *example_findings]) == [("info", "a"), ("warn", "b"), ("fail", "c")]
+    assert said(["a", *example_findings]) == [("info", "a"), ("warn", "b"), ("fail", "c")]
 
 
 @pytest.fixture

@@ -71,10 +71,10 @@ def test_contribution_equals_plain_loops(policy):
     }
     got = found.contribution
     assert found.protocol.absence == got.absence == policy and found.protocol.passes == 1
+    conditions = {"both": "both", "rgb": "without_x", "x": "without_rgb", "none": "neither"}
     for name, value in v.items():
-        assert torch.allclose(row(got.values[name]), value, atol=1e-12), name
-    conditions = {"both": "both", "rgb": "no_x", "x": "no_rgb", "none": "none"}
-    assert {k: found.segmentation[c].miou for k, c in conditions.items()} == {k: e.miou for k, e in got.values.items()}
+        assert torch.allclose(row(got.values[conditions[name]]), value, atol=1e-12), name
+    assert {c: found.segmentation[c].miou for c in got.values} == {c: e.miou for c, e in got.values.items()}
     rgb = (v["rgb"] - v["none"] + v["both"] - v["x"]) / 2
     x = (v["x"] - v["none"] + v["both"] - v["rgb"]) / 2
     assert torch.allclose(row(got.shapley["rgb"]), rgb, atol=1e-12)
@@ -92,7 +92,7 @@ def test_contribution_finds_the_toys_truth():
     assert got.shapley["x"].iou[dent] > 0.7 and abs(got.shapley["rgb"].iou[dent]) < 0.1
     assert got.perceptual["rgb"].iou[paint] > 0.7 and got.perceptual["rgb"].iou[dent] < 0.3
     assert got.perceptual["x"].iou[dent] > 0.7 and got.perceptual["x"].iou[paint] < 0.3
-    total = got.values["both"].miou - got.values["none"].miou
+    total = got.values["both"].miou - got.values["neither"].miou
     assert got.shapley["rgb"].miou + got.shapley["x"].miou == pytest.approx(total, abs=1e-12)
 
 

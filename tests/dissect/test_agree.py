@@ -128,20 +128,20 @@ def test_interval_covers_the_value_that_more_images_give():
 
 
 def test_the_toys_truth():
-    (level,) = dissect(Toy(), ToyData(), tau=None, metrics=["concepts"], progress=False).levels
+    (level,) = dissect(Toy(), ToyData(), tau=None, metrics=["concepts"], progress=False).rows
     found = level.agreement
     assert found.rgb == ["paint"] and found.x == ["dent"] and found.unencoded == []
-    variance = level.semantic_variance["rgb_x"]
+    variance = level.concepts.variance["rgb_x"]
     low, high = variance.interval
     assert low < variance.value < high and high - low == pytest.approx(2 * 1.96 * variance.error)
-    same = dissect(Toy(same=True), ToyData(), tau=None, metrics=["concepts"], progress=False).levels[0]
-    assert same.agreement.rgb == same.agreement.x == [] and same.semantic_variance["rgb_x"].error == 0.0
+    same = dissect(Toy(same=True), ToyData(), tau=None, metrics=["concepts"], progress=False).rows[0]
+    assert same.specificity.rgb == same.specificity.x == [] and same.concepts.variance["rgb_x"].error == 0.0
 
 
 def test_interval_and_agreement_are_there_for_any_reducer():
-    found = dissect(Toy(), blurred(), metrics=["concepts"], reducer="mean_signed", progress=False).levels[0]
-    assert found.semantic_variance["rgb_x"].error > 0
-    assert len(found.agreement.difference) == 3
+    found = dissect(Toy(), blurred(), metrics=["concepts"], reducer="mean_signed", progress=False).rows[0]
+    assert found.concepts.variance["rgb_x"].error > 0
+    assert len(found.specificity.difference) == 3
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_the_planted_truth_is_recovered_by_a_trained_model():
     data = Planted("test", n=48)
     found = dissect(model, data, metrics=["concepts", "contribution"], progress=False)
     kinds = {kind: [n for n, k in data.concepts.items() if k == kind] for kind in ("rgb", "x", "both")}
-    lists = [level.agreement for level in found.levels]
+    lists = [level.specificity for level in found.rows]
     for name in kinds["rgb"]:
         assert any(name in a.rgb for a in lists) and not any(name in a.x for a in lists), name
     for name in kinds["x"]:

@@ -58,10 +58,10 @@ def test_classes_that_the_model_does_not_have_are_refused():
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_few_images_give_what_they_can(n):
     found = dissect(Toy(), ToyData(n), progress=False)
-    assert found.data.n == n and found.segmentation["both"].miou > 0.5 and found.probes
+    assert found.data.n == n and found.segmentation["both"].miou > 0.5 and found.health
     assert "concepts" not in found.protocol.metrics and "segmentation" in found.protocol.metrics
-    assert all(not level.concept_iou and not level.semantic_variance for level in found.levels)
-    assert found.levels[0].cka.pix.unbiased is not None
+    assert all(not level.concepts.iou and not level.concepts.variance for level in found.rows)
+    assert found.rows[0].similarity.cka.pix.unbiased is not None
     assert (found.contribution.shapley["rgb"].miou_error is None) == (n < 3)
     found.effects = Effects(trace(Toy(), ToyData(n), progress=False), robustness(Toy(), ToyData(n), progress=False))
     assert ("swap" in found.effects.trace.edits) == (n > 1)

@@ -54,9 +54,9 @@ def loop_scores(model, data, condition):
         sample = data[i]
         rgb = (sample["rgb"] - 0.5) / 0.25
         x = (sample["x"] - 2.0) / 1.0
-        if condition == "no_rgb":
+        if condition == "without_rgb":
             rgb = torch.zeros_like(rgb)
-        if condition == "no_x":
+        if condition == "without_x":
             x = torch.zeros_like(x)
         with torch.no_grad():
             logits = model(rgb[None], x[None])
@@ -80,15 +80,15 @@ def test_scores_of_every_condition_equal_plain_loops(scale):
     data = ToyData(5, label_scale=scale)
     model = Toy()
     found = dissect(model, data, metrics=["segmentation"], progress=False, batch_size=2)
-    for condition in ("both", "no_rgb", "no_x"):
+    for condition in ("both", "without_rgb", "without_x"):
         miou, accuracy, iou = loop_scores(model, data, condition)
         part = found.segmentation[condition]
         assert part.miou == pytest.approx(miou, abs=1e-12) and part.pixel_accuracy == pytest.approx(accuracy, abs=1e-12)
         assert part.iou == pytest.approx(iou, abs=1e-12)
-    both, without = found.segmentation["both"], found.segmentation["no_x"]
+    both, without = found.segmentation["both"], found.segmentation["without_x"]
     assert without.drop.miou == pytest.approx(both.miou - without.miou, abs=1e-12)
     assert without.drop.iou[2] == pytest.approx(both.iou[2] - without.iou[2], abs=1e-12) and without.drop.iou[2] > 0.5
-    assert found.protocol.passes == 1 and found.levels[0].concept_iou == {} and found.probes == []
+    assert found.protocol.passes == 1 and found.rows[0].concepts.iou == {} and found.health == []
 
 
 def test_drop_error_is_the_jackknife_over_image_groups():
@@ -113,23 +113,23 @@ def test_drop_error_is_the_jackknife_over_image_groups():
     drops = []
     for left_out in members.values():
         part = Part([i for i in range(12) if i not in left_out])
-        drops.append(loop_scores(model, part, "both")[0] - loop_scores(model, part, "no_x")[0])
+        drops.append(loop_scores(model, part, "both")[0] - loop_scores(model, part, "without_x")[0])
     g = len(drops)
     mean = sum(drops) / g
     error = math.sqrt((g - 1) / g * sum((d - mean) ** 2 for d in drops))
-    assert g > 2 and found.segmentation["no_x"].drop.miou_error == pytest.approx(error, rel=1e-9)
+    assert g > 2 and found.segmentation["without_x"].drop.miou_error == pytest.approx(error, rel=1e-9)
 
 
 def test_planted_truth_is_found(toy):
-    (level,) = toy.levels
-    rgb, x, fused = (level.concept_iou[s] for s in ("rgb", "x", "fused"))
+    (level,) = toy.rows
+    rgb, x, fused = (level.concepts.iou[s] for s in ("rgb", "x", "fused"))
     assert rgb[1] == 1.0 and x[2] == 1.0  # red alone marks paint exactly, depth alone dents
     assert fused[1] == 1.0 and fused[2] == 1.0
     # colour knows of dents only that they are not paint: marking all that is not paint is its best, and the reverse
     assert rgb[2] == pytest.approx(share(2, among=(0, 2)), abs=0.01)
     assert x[1] == pytest.approx(share(1, among=(0, 1)), abs=0.01)
-    assert level.semantic_variance["rgb_x"].signal
-    assert level.semantic_variance["rgb_x"].value == pytest.approx(
+    assert level.concepts.variance["rgb_x"].signal
+    assert level.concepts.variance["rgb_x"].value == pytest.approx(
         sum(abs(a - b) for a, b in zip(rgb, x, strict=True)) / 3, abs=1e-12
     )
     assert toy.planted.found and [r.found for r in toy.planted.rows] == [True] * 3
@@ -158,9 +158,9 @@ def test_swapped_streams_are_not_found():
 
 def test_the_same_representation_shows_no_signal():
     found = dissect(Toy(same=True), ToyData(), tau=None, progress=False)
-    variance = found.levels[0].semantic_variance["rgb_x"]
+    variance = found.rows[0].concepts.variance["rgb_x"]
     assert variance.value == 0.0 and variance.floor >= 0 and not variance.signal
-    assert found.levels[0].cka.pix.unbiased == pytest.approx(1.0, abs=1e-9)
+    assert found.rows[0].similarity.cka.pix.unbiased == pytest.approx(1.0, abs=1e-9)
     assert not found.planted.found
 
 
@@ -188,7 +188,7 @@ def blurred(n=20):
 def test_cka_is_that_of_the_two_streams():
     data, model = blurred(), Toy().eval()
     seen, _ = features(model, data)
-    found = dissect(model, data, metrics=["cka"], progress=False).levels[0].cka
+    found = dissect(model, data, metrics=["cka"], progress=False).rows[0].cka
     for view, value in (("gap", found.gap), ("pix", found.pix)):
         rows = [v.double().mean((2, 3)) if view == "gap" else v.double().permute(0, 2, 3, 1).flatten(0, 2)
                 for v in (seen["rgb_at"], seen["x_at"])]  # fmt: skip
@@ -201,7 +201,7 @@ def test_cka_is_that_of_the_two_streams():
 def test_concepts_and_floors_equal_all_features_held_at_once():
     data, model = blurred(), Toy().eval()
     seen, labels = features(model, data)
-    found = dissect(model, data, tau=None, metrics=["concepts"], progress=False).levels[0]
+    found = dissect(model, data, tau=None, metrics=["concepts"], progress=False).rows[0]
     half0, half1 = list(range(0, 20, 4)), list(range(2, 20, 4))
     held = [i for i in range(20) if i % 2]
     iou = {}
@@ -216,13 +216,13 @@ def test_concepts_and_floors_equal_all_features_held_at_once():
             for images, fitted in ((train, True), (held, False)):
                 curve.update(weights.score(maps[images]), crisp[images], valid[images], train=fitted)
             iou[stream, name] = curve.compute().iou.tolist()
-        assert found.concept_iou[stream] == pytest.approx(iou[stream, "full"], abs=1e-9)
+        assert found.concepts.iou[stream] == pytest.approx(iou[stream, "full"], abs=1e-9)
         floor = [abs(a - b) for a, b in zip(iou[stream, "half0"], iou[stream, "half1"], strict=True)]
-        assert found.concept_floor[stream] == pytest.approx(floor, abs=1e-9) and sum(floor) > 0
+        assert found.concepts.floor[stream] == pytest.approx(floor, abs=1e-9) and sum(floor) > 0
     for a, b in (("rgb", "x"), ("rgb", "fused"), ("x", "fused")):
-        variance = found.semantic_variance[f"{a}_{b}"]
+        variance = found.concepts.variance[f"{a}_{b}"]
         gaps = [abs(u - v) for u, v in zip(iou[a, "full"], iou[b, "full"], strict=True)]
-        floors = [sum(found.concept_floor[s]) / 3 for s in (a, b)]
+        floors = [sum(found.concepts.floor[s]) / 3 for s in (a, b)]
         assert variance.value == pytest.approx(sum(gaps) / 3, abs=1e-9)
         assert variance.floor == pytest.approx(max(floors), abs=1e-9)
 
@@ -230,11 +230,11 @@ def test_concepts_and_floors_equal_all_features_held_at_once():
 def test_binarised_concepts_take_one_pass_more_and_find_the_truth_too():
     found = dissect(Toy(), ToyData(), tau=0.2, progress=False, metrics=["concepts"])
     assert found.protocol.passes == 3 and found.planted.found
-    assert found.levels[0].concept_iou["rgb"][1] > 0.7
+    assert found.rows[0].concepts.iou["rgb"][1] > 0.7
 
 
 def test_health(toy):
-    rows = {p.name: p for p in toy.probes}
+    rows = {p.name: p for p in toy.health}
     assert list(rows) == list(probe_points(Toy()))
     assert rows["rgb_at"].dead == 1 and rows["rgb_at"].channels == 2  # the constant channel
     assert rows["gate"].dead == 2 and rows["gate"].saturated == 0.5 and rows["gate"].effective_rank is None
@@ -271,8 +271,12 @@ def test_nothing_stays_behind():
 
 def test_points_keep_to_a_part_of_the_model():
     found = dissect(Toy(), ToyData(8), points="x_*", progress=False)
-    assert found.levels[0].points == {"x": "x_at"} and list(found.levels[0].concept_iou) == ["x"]
-    assert [p.name for p in found.probes] == ["x_at"] and found.planted is None and found.levels[0].cka.gap is None
+    assert found.rows[0].points == {"x": "x_at"} and list(found.rows[0].concepts.iou) == ["x"]
+    assert (
+        [p.name for p in found.health] == ["x_at"]
+        and found.planted is None
+        and found.rows[0].similarity.cka.gap is None
+    )
     with pytest.raises(UnknownNameError, match="unknown probe 'y_at'; did you mean"):
         dissect(Toy(), ToyData(8), points="y_at", progress=False)
 
@@ -386,7 +390,7 @@ def test_merged_halves_equal_one_run():
         assert close(encode(found[0]), encode(found[1]))
     assert METRICS[0].compute(one, {}) == METRICS[0].compute(left, {})
     similarity = next(m for m in METRICS if m.name == "similarity").compute(left, {})
-    assert similarity.stages[0].cka.gap.n == 22
+    assert similarity.stages[0].similarity.cka.gap.n == 22
 
 
 def same_bits(a, b):
@@ -490,13 +494,13 @@ def test_every_kind_of_model(name, streams):
     torch.manual_seed(0)
     model = create_model(name, num_classes=3)
     found = dissect(model, ToyData(4), progress=False, tau=None)
-    assert all(set(level.concept_iou) == streams for level in found.levels)
+    assert all(set(level.concepts.iou) == streams for level in found.rows)
     assert (found.planted is not None) == ({"rgb", "x"} <= streams)
     pairs = {f"{a}_{b}" for a, b in (("rgb", "x"), ("rgb", "fused"), ("x", "fused")) if {a, b} <= streams}
-    assert all(set(level.semantic_variance) == pairs for level in found.levels)
+    assert all(set(level.concepts.variance) == pairs for level in found.rows)
     if name.startswith("rgb_only"):
-        assert found.segmentation["no_x"].drop.miou == 0.0
+        assert found.segmentation["without_x"].drop.miou == 0.0
     if name.startswith("x_only"):
-        assert found.segmentation["no_rgb"].drop.miou == 0.0
+        assert found.segmentation["without_rgb"].drop.miou == 0.0
     assert found.model.architecture == name and found.model.modalities == ["rgb", "depth"]
     type(found).from_dict(found.to_dict())

@@ -39,8 +39,7 @@ def test_each_checkpoint_is_its_dissection(learnt):
     for row in learnt.checkpoints:
         alone = plain(dissect(Learning(SHARES[row.name]), ToyData(16), tau=None, progress=False))
         one = learnt.to_dict()["checkpoints"][list(SHARES).index(row.name)]
-        for part in ("segmentation", "contribution", "levels", "probes", "planted"):
-            assert close(one[part], alone[part], 1e-6), part
+        assert len(alone["results"]) == 7 and close(one["results"], alone["results"], 1e-6)
     assert [(c.name, c.step, c.epoch) for c in learnt.checkpoints] == [
         ("start", 0, None), ("middle", None, None), ("end", 200, 4.0),
     ]  # fmt: skip
@@ -57,20 +56,20 @@ def test_curves_show_the_specialty_that_grows(learnt):
     assert value["stage 1 redundant"][0] > 0.99 and value["stage 1 redundant"][2] < 0.2
     assert value["stage 1 semantic variance"][0] == 0 < value["stage 1 semantic variance"][2]
     assert value["stage 1 x-specific"][0] == value["stage 1 rgb-specific"][0] == 0
-    assert ["dent" in c.levels[0].agreement.x for c in learnt.checkpoints] == [False, True, True]
+    assert ["dent" in c.specificity.stages[0].x for c in learnt.checkpoints] == [False, True, True]
     assert value["shapley x"][0] < value["shapley x"][2] and curves["shapley x"][2].error > 0
     assert value["miou"][0] < value["miou"][2]
     assert learnt.curve(lambda c: c.segmentation["both"].miou) == value["miou"]
 
 
-def test_levels_as_curves(learnt):
+def test_stages_as_curves(learnt):
     found = dissect(Toy(), ToyData(16), tau=None, progress=False)
-    over = found.over_levels()
-    assert over["cka gap"] == [found.levels[0].similarity["rgb_x"]["gap"].cka]
-    assert over["unique_x"] == [found.levels[0].commonality["pix"].unique_x]
+    over = found.over_stages()
+    assert over["cka gap"] == [found.rows[0].similarity.pairs["rgb_x"]["gap"].cka]
+    assert over["unique_x"] == [found.rows[0].similarity.commonality["pix"].unique_x]
     assert {len(curve) for curve in over.values()} == {1} and over["consistent"][0].value == 1
     only = dissect(Toy(), ToyData(8), metrics=["segmentation"], progress=False)
-    assert only.over_levels() == {}
+    assert only.over_stages() == {}
 
 
 def test_roundtrip(learnt, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fusionzoo.dissect import results as r
+from tests.dissect import made as r
 from tests.dissect.test_findings import drop, level, scored, texts
 
 
@@ -66,5 +66,5 @@ def test_only_one_stream_encodes_a_concept(rgb: float, x: float, only: bool) -> 
 @pytest.mark.parametrize(("share", "full"), [(0.51, True), (0.49, False)])
 def test_a_probe_is_saturated_from_half_of_its_values(share: float, full: bool) -> None:
     health = [r.ProbeHealth("gate", 8, 0, 0.5, 0.1, 2.0, share)]
-    found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), probes=health), "warn")
+    found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), health=health), "warn")
     assert any(t.startswith("saturated: gate") for t in found) == full

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from fusionzoo.dissect import dissect
-from fusionzoo.dissect import results as r
-from fusionzoo.dissect.findings import Finding, findings
+from fusionzoo.dissect.findings import findings
+from fusionzoo.dissect.words import Finding
 from fusionzoo.models import create_model
+from tests.dissect import made as r
 from tests.dissect.toy import Toy, ToyData
 
 CLASSES = ["window", "sofa", "door", "lamp"]
@@ -22,16 +23,15 @@ def scored(both, no_rgb, no_x, **more):
     """A dissection with mIoU 0.31 and the given drops."""
     segmentation = {
         "both": r.Segmentation(0.31, 0.7, both),
-        "no_rgb": r.Segmentation(0.31 - no_rgb.miou, 0.5, both, no_rgb),
-        "no_x": r.Segmentation(0.31 - no_x.miou, 0.6, both, no_x),
+        "without_rgb": r.Segmentation(0.31 - no_rgb.miou, 0.5, both, no_rgb),
+        "without_x": r.Segmentation(0.31 - no_x.miou, 0.6, both, no_x),
     }
-    levels = more.pop("levels", [r.Level(4, {"rgb": "a", "x": "b"})])
-    return r.Dissection(
+    return r.dissection(
         r.ModelInfo("m", "m", 1, ["rgb", "depth"]),
         r.DataInfo("nyuv2", "test", 100, CLASSES, [120, 160]),
-        r.Protocol("mean", "fast", 0.005),
-        segmentation,
-        levels,
+        r.RunInfo("mean", "fast", 0.005),
+        more.pop("levels", [r.stage(4, {"rgb": "a", "x": "b"})]),
+        segmentation=segmentation,
         **more,
     )
 
@@ -84,11 +84,11 @@ def test_classes_of_one_modality_and_of_both():
 
 
 def level(number, value, floor, rgb=None, x=None, error=0.01):
-    row = r.Level(number, {"rgb": "a", "x": "b"}, semantic_variance={"rgb_x": r.Variance(value, "mean_abs", floor)})
+    row = r.stage(number, {"rgb": "a", "x": "b"}, variance={"rgb_x": r.Variance(value, "mean_abs", floor)})
     if rgb:
-        row.concept_iou = {"rgb": rgb, "x": x}
-        row.concept_error = {s: [error] * 4 for s in ("rgb", "x")}
-        row.concept_floor = {s: [error] * 4 for s in ("rgb", "x")}
+        row.concepts.iou = {"rgb": rgb, "x": x}
+        row.concepts.error = {s: [error] * 4 for s in ("rgb", "x")}
+        row.concepts.floor = {s: [error] * 4 for s in ("rgb", "x")}
     return row
 
 
@@ -132,13 +132,13 @@ def test_dead_and_saturated_probes():
         r.ProbeHealth("stage1.rgb", 8, 3, 0.0, 1.0, 2.0),
         r.ProbeHealth("stage2.rgb", 8, 0, 0.0, 1.0, 2.0, 0.3),
     ]
-    d = scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), probes=health)
+    d = scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), health=health)
     assert texts(d, "warn") == [
         "dead: stage5.x (no channel ever varies)",
         "saturated: stage5.fusion.gate (97 %) of the values at an end of the range",
     ]
     assert "1 of 4 probe points have channels that never vary; most: stage1.rgb, 3 of 8" in texts(d)
-    well = scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), probes=health[3:])
+    well = scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), health=health[3:])
     assert "no dead channel and no saturated probe among 1 probe points" in texts(well)
 
 
@@ -180,7 +180,10 @@ def test_models_of_one_modality():
 
 def test_swapped_modalities_swap_the_words():
     d = scored([0.5] * 4, drop(0.2, 0.01), drop(0.0, 0.01))
-    d.segmentation["no_rgb"], d.segmentation["no_x"] = d.segmentation["no_x"], d.segmentation["no_rgb"]
+    d.segmentation["without_rgb"], d.segmentation["without_x"] = (
+        d.segmentation["without_x"],
+        d.segmentation["without_rgb"],
+    )
     assert findings(d)[0].text.startswith("The model does not measurably use colour")
 
 
@@ -190,7 +193,8 @@ def test_swapped_modalities_swap_the_words():
 def contribution(rgb, x, interaction, alone=(0.2, 0.1), error=0.01):
     """Shapley values and interaction with one error for all; V(rgb), V(x) as given."""
     whole = lambda v: r.Estimate(v, error, [v] * 4, [error] * 4)  # noqa: E731
-    values = {"both": whole(0.4), "rgb": whole(alone[0]), "x": whole(alone[1]), "none": whole(0.02)}
+    values = {"both": 0.4, "without_x": alone[0], "without_rgb": alone[1], "neither": 0.02}
+    values = {name: whole(value) for name, value in values.items()}
     return r.Contribution("mean", values, {"rgb": whole(rgb), "x": whole(x)}, whole(interaction))
 
 
@@ -235,8 +239,8 @@ def test_no_split_of_what_is_not_there():
 
 
 def shares(number, rgb, x, error=0.01):
-    row = r.Level(number, {"rgb": "a", "x": "b", "fused": "c"})
-    row.commonality["pix"] = r.CommonalityShares(
+    row = r.stage(number, {"rgb": "a", "x": "b", "fused": "c"})
+    row.similarity.commonality["pix"] = r.CommonalityShares(
         100, r.Measured(rgb, error), r.Measured(x, error), r.Measured(0.1, error), r.Measured(0.1, error)
     )
     return row
@@ -254,8 +258,8 @@ def test_where_each_modality_matters_most():
 
 def test_shared_and_specific_concepts():
     rows = [level(2, 0.07, 0.01), level(3, 0.07, 0.01, [0.5] * 4, [0.4] * 4)]
-    rows[0].agreement = r.ConceptAgreement([], ["sofa"], ["door"])
-    rows[1].agreement = r.ConceptAgreement(["window", "lamp"], ["sofa"], [], gained=["door"], lost=["lamp"])
+    rows[0].specificity = r.StageSpecificity(2, [], ["sofa"], ["door"])
+    rows[1].specificity = r.StageSpecificity(3, ["window", "lamp"], ["sofa"], [], gained=["door"], lost=["lamp"])
     said = said_of(None, levels=rows)
     assert (
         "encoded at stage 3: 'window' and 'lamp' in both streams alike (consistent); 'sofa' specific to colour" in said
@@ -266,6 +270,6 @@ def test_shared_and_specific_concepts():
 
 def test_levels_of_uneven_maps_have_no_shares_by_position():
     rows = [shares(2, 0.4, 0.1), shares(3, 0.2, 0.1), shares(4, 0.1, 0.1)]
-    rows[1].commonality = {"gap": rows[1].commonality["pix"]}
+    rows[1].similarity.commonality = {"gap": rows[1].similarity.commonality["pix"]}
     said = said_of(None, levels=rows)
     assert any(t.startswith("colour shapes the fused features most at stage 2: 40 %") for t in said)

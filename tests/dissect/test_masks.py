@@ -32,10 +32,10 @@ class Masked(ToyData):
 def test_masks_of_the_labels_give_what_the_labels_give():
     labelled = dissect(Toy(), ToyData(), tau=None, metrics=["concepts"], progress=False)
     masked = dissect(Toy(), Masked(), tau=None, metrics=["concepts"], concepts="masks", progress=False)
-    for a, b in zip(labelled.levels, masked.levels, strict=True):
-        assert close(b.concept_iou, a.concept_iou, 1e-6) and close(b.concept_floor, a.concept_floor, 1e-6)
+    for a, b in zip(labelled.rows, masked.rows, strict=True):
+        assert close(b.concepts.iou, a.concepts.iou, 1e-6) and close(b.concepts.floor, a.concepts.floor, 1e-6)
         assert close(asdict(b)["semantic_variance"], asdict(a)["semantic_variance"], 1e-6)
-        assert b.agreement.rgb == ["is paint"] and b.agreement.x == ["is dent"]
+        assert b.specificity.rgb == ["is paint"] and b.specificity.x == ["is dent"]
     assert masked.concept_names == Masked.mask_names and masked.protocol.concepts == "masks"
     assert labelled.concept_names == [] and labelled.protocol.concepts == "labels" and masked.planted is None
 
@@ -44,7 +44,7 @@ def test_data_without_labels_are_dissected_whole():
     found = dissect(Toy(), Masked(16), concepts="masks", progress=False)
     both = found.segmentation["both"]
     assert both.miou is None and both.iou == [None] * 3 and found.contribution.shapley["rgb"].miou is None
-    assert found.levels[0].agreement is not None and found.levels[0].similarity["rgb_x"]["gap"].n == 16
+    assert found.rows[0].specificity is not None and found.rows[0].similarity.pairs["rgb_x"]["gap"].n == 16
     assert type(found).from_dict(found.to_dict()).to_dict() == found.to_dict()
 
 
@@ -85,15 +85,15 @@ def test_geometry_needs_no_labels_and_is_made_only_where_concepts_are_measured()
     Counted.made = 0
     found = dissect(Toy(), Counted(data, camera, down=(0, 1, 0)), concepts="geometry", progress=False)
     assert found.concept_names == list(GEOMETRY) and Counted.made == 8 + 16  # passes 2 and 3
-    assert len(found.levels[0].concept_iou["rgb"]) == len(GEOMETRY)
+    assert len(found.rows[0].concepts.iou["rgb"]) == len(GEOMETRY)
     edges = dissect(Toy(), data, concepts="geometry", metrics=["concepts"], progress=False)
     assert edges.concept_names == ["depth_edge", "colour_edge", "texture_edge", "shape_edge"]
     k = GEOMETRY.index("depth_edge")
-    assert found.levels[0].concept_iou["x"][k] == edges.levels[0].concept_iou["x"][0]
+    assert found.rows[0].concepts.iou["x"][k] == edges.rows[0].concepts.iou["x"][0]
     alike = dissect(
         Toy(), WithGeometry(data, None, ["depth_edge"]), concepts="geometry", metrics=["concepts"], progress=False
     )
-    assert alike.levels[0].concept_iou["x"] == edges.levels[0].concept_iou["x"][:1]
+    assert alike.rows[0].concepts.iou["x"] == edges.rows[0].concepts.iou["x"][:1]
 
 
 def test_without_concepts_the_data_are_read_plain():
@@ -101,7 +101,7 @@ def test_without_concepts_the_data_are_read_plain():
     found = dissect(
         Toy(), Counted(ToyData(6), None, ["depth_edge"]), concepts="geometry", metrics=["cka"], progress=False
     )
-    assert Counted.made == 0 and found.levels[0].cka.gap.n == 6
+    assert Counted.made == 0 and found.rows[0].similarity.cka.gap.n == 6
 
 
 def test_states_know_their_concepts(tmp_path):
@@ -134,7 +134,7 @@ def test_geometry_of_planted_scenes_without_their_labels():
     model = from_pretrained("hybrid_mobilenetv1-025_fpn.planted")
     data = WithGeometry(Planted("test", n=40), camera_of_view((120, 160), 90), down=(0, 1, 0))
     found = dissect(model, data, concepts="geometry", metrics=["concepts"], progress=False)
-    iou = {s: [max(level.concept_iou[s][k] for level in found.levels) for k in range(7)] for s in ("rgb", "x")}
+    iou = {s: [max(level.concepts.iou[s][k] for level in found.rows) for k in range(7)] for s in ("rgb", "x")}
     better = {name: iou["rgb"][k] - iou["x"][k] for k, name in enumerate(GEOMETRY)}
     assert better["texture_edge"] > 0.05 and better["colour_edge"] > 0.05  # for colour to see
     assert better["depth_edge"] < -0.03 and better["shape_edge"] < -0.02 and better["horizontal"] < 0

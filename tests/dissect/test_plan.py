@@ -56,7 +56,7 @@ def test_passes_are_as_few_as_the_needs_allow(metrics, tau):
 
 def test_what_each_pass_reads():
     first, second, third = made(None)
-    assert conditions(first) == {"both", "no_rgb", "no_x", "none", "other_rgb", "other_x"}
+    assert conditions(first) == {"both", "without_rgb", "without_x", "neither", "other_rgb", "other_x"}
     assert conditions(second) == conditions(third) == {"both"}
     assert roles(first) == roles(third) == {"half0", "half1", "held"}
     assert roles(second) == {"half0", "half1"}  # held-out images are not even read when weights are solved
@@ -70,7 +70,7 @@ def test_what_each_pass_reads():
 
 
 def test_scores_wanted_decide_the_conditions():
-    assert conditions(made(["segmentation"])[0]) == {"both", "no_rgb", "no_x"}
+    assert conditions(made(["segmentation"])[0]) == {"both", "without_rgb", "without_x"}
     assert conditions(made(["contribution"], permuted=False)[0]) == set(SUBSETS)
     kinds = [(m.kind, m.variant) for m in made(["similarity"], uneven=frozenset({1}))[0]]
     assert kinds == [("moments", "gap"), ("moments", "gap"), ("moments", "pix"), ("matrix", "gap"), ("rows", "gap")]

@@ -62,7 +62,7 @@ def kept(rows, images):
 @pytest.mark.parametrize("pair", [("rgb", "x"), ("rgb", "fused"), ("x", "fused")])
 def test_measures_of_each_pair(both, pair, view):
     found, rows = both
-    got = found.levels[0].similarity["_".join(pair)][view]
+    got = found.rows[0].similarity.pairs["_".join(pair)][view]
     a, b = (kept(rows[s, view], range(N)) for s in pair)
     assert got.n == len(a)
     assert got.cka.value == pytest.approx(cka(a, b), abs=1e-9)
@@ -73,7 +73,7 @@ def test_measures_of_each_pair(both, pair, view):
     if pair == ("rgb", "x"):
         # one channel of each stream varies: its only canonical correlation is the correlation
         assert got.svcca.value == pytest.approx(abs(np.corrcoef(a[:, 0], b[:, 0])[0, 1]), abs=1e-9)
-        value = getattr(found.levels[0].cka, view)
+        value = getattr(found.rows[0].cka, view)
         assert value.unbiased == got.cka.value and value.n == got.n
 
 
@@ -89,13 +89,13 @@ def test_errors_are_those_of_leaving_image_groups_out(both, view):
             images = [i for i in range(N) if split.group(i, 8) != group]
             left.append(measure(kept(rows["x", view], images), kept(rows["fused", view], images)))
         error = np.sqrt(7 / 8 * ((np.array(left) - np.mean(left)) ** 2).sum())
-        got = getattr(found.levels[0].similarity["x_fused"][view], name)
+        got = getattr(found.rows[0].similarity.pairs["x_fused"][view], name)
         assert got.error == pytest.approx(error, rel=2e-3, abs=1e-6) and got.error > 0
 
 
 def test_commonality_is_that_of_regressions(both):
     found, rows = both
-    shares = found.levels[0].commonality["pix"]
+    shares = found.rows[0].similarity.commonality["pix"]
     rgb, x, fused = (kept(rows[s, "pix"], range(N)) for s in ("rgb", "x", "fused"))
     n = len(rgb)
     adjusted = lambda v, p: 1 - (1 - v) * (n - 1) / (n - 1 - p)  # noqa: E731
@@ -121,7 +121,7 @@ def test_matrix_of_all_points_is_that_of_the_pairs(both):
     for i, a in enumerate(("rgb", "x", "fused")):
         for j, b in enumerate(("rgb", "x", "fused")):
             if i < j:
-                want = found.levels[0].similarity[f"{a}_{b}"]["gap"].cka.value
+                want = found.rows[0].similarity.pairs[f"{a}_{b}"]["gap"].cka.value
                 assert matrix.values[i][j] == matrix.values[j][i] == pytest.approx(want, abs=1e-9)
         assert matrix.values[i][i] == pytest.approx(1, abs=1e-9)
 
@@ -192,14 +192,14 @@ def test_levels_too_wide_for_four_groups_have_no_error():
 def test_one_group_gives_the_same_values(both, monkeypatch):
     monkeypatch.setattr(Setup, "moment_groups", lambda self, points: 1)
     found, _ = both
-    again = dissect(Toy(), blurred(N), metrics=["similarity"], progress=False).levels[0]
-    for pair, views in found.levels[0].similarity.items():
+    again = dissect(Toy(), blurred(N), metrics=["similarity"], progress=False).rows[0]
+    for pair, views in found.rows[0].similarity.pairs.items():
         for view, want in views.items():
-            got = again.similarity[pair][view]
+            got = again.similarity.pairs[pair][view]
             for name in ("cka", "angular", "svcca", "rcca", "predicts", "predicted"):
                 assert getattr(got, name).value == pytest.approx(getattr(want, name).value, abs=1e-9)
                 assert getattr(got, name).error is None
-    assert again.commonality["pix"].redundant.error is None
+    assert again.similarity.commonality["pix"].redundant.error is None
 
 
 @pytest.mark.parametrize(
@@ -229,8 +229,8 @@ class Uneven(Toy):
 
 
 def test_maps_of_other_sizes_are_compared_by_images_only():
-    found = dissect(Uneven(), ToyData(6), metrics=["similarity"], progress=False).levels[0]
-    assert {pair: set(views) for pair, views in found.similarity.items()} == dict.fromkeys(
+    found = dissect(Uneven(), ToyData(6), metrics=["similarity"], progress=False).rows[0]
+    assert {pair: set(views) for pair, views in found.similarity.pairs.items()} == dict.fromkeys(
         ("rgb_x", "rgb_fused", "x_fused"), {"gap"}
     )
-    assert found.cka.pix is None and found.cka.gap.n == 6
+    assert found.similarity.cka.pix is None and found.similarity.cka.gap.n == 6

@@ -102,16 +102,18 @@ def test_autocast_changes_features_only_by_their_rounding():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = dissect(Mixed(), images, progress=False)
     assert Mixed.seen == {torch.float32, torch.bfloat16}
-    for a, b in zip(exact.levels, found.levels, strict=True):
-        assert b.cka.pix.unbiased == pytest.approx(a.cka.pix.unbiased, abs=0.02)
-        assert b.commonality["pix"].unique_rgb.value == pytest.approx(a.commonality["pix"].unique_rgb.value, abs=0.02)
-        assert close(a.concept_iou, b.concept_iou, 0.05)
+    for a, b in zip(exact.rows, found.rows, strict=True):
+        assert b.similarity.cka.pix.unbiased == pytest.approx(a.similarity.cka.pix.unbiased, abs=0.02)
+        assert b.similarity.commonality["pix"].unique_rgb.value == pytest.approx(
+            a.similarity.commonality["pix"].unique_rgb.value, abs=0.02
+        )
+        assert close(a.concepts.iou, b.concepts.iou, 0.05)
     assert found.contribution.shapley["rgb"].miou == pytest.approx(exact.contribution.shapley["rgb"].miou, abs=0.02)
     # the moments themselves carry no further rounding: those of the same rounded features, in double precision
-    rounded = dissect(Rounded(), images, metrics=["similarity"], progress=False).levels[0].similarity
+    rounded = dissect(Rounded(), images, metrics=["similarity"], progress=False).rows[0].similarity
     for pair, views in rounded.items():
         for view, want in views.items():
-            assert found.levels[0].similarity[pair][view].cka.value == pytest.approx(want.cka.value, abs=1e-6)
+            assert found.rows[0].similarity.pairs[pair][view].cka.value == pytest.approx(want.cka.value, abs=1e-6)
 
 
 class Mixed(Toy):

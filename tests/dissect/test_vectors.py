@@ -45,7 +45,7 @@ def test_correlation_of_vectors_is_that_of_their_scores(seen):
         for j, b in enumerate(scores):
             matrix[i, j] = [np.corrcoef(scores[a][k], scores[b][k])[0, 1] for k in range(3)]
             if i < j:
-                got = found.levels[0].concept_correlation[f"{a}_{b}"]
+                got = found.rows[0].concepts.correlation[f"{a}_{b}"]
                 assert got == pytest.approx(matrix[i, j].tolist(), abs=1e-6)
     (mean,) = found.matrices
     assert (mean.measure, mean.view, mean.n) == ("concept correlation", "pix", int(valid.sum()))
@@ -54,7 +54,7 @@ def test_correlation_of_vectors_is_that_of_their_scores(seen):
 
 def test_units_and_channels_that_carry_a_concept(seen):
     maps, labels = seen
-    found = dissect(Toy(), blurred(N), tau=0.2, metrics=["concepts"], progress=False).levels[0]
+    found = dissect(Toy(), blurred(N), tau=0.2, metrics=["concepts"], progress=False).rows[0]
     red = maps["rgb_at"][TRAIN][:, 0]
     bar = torch.quantile(maps["rgb_at"][:, 0].double(), 0.8)  # of all images
     marked, small = red > bar, F.avg_pool2d(F.one_hot(labels.clamp(max=3), 4).permute(0, 3, 1, 2)[TRAIN].float(), 4)
@@ -65,12 +65,12 @@ def test_units_and_channels_that_carry_a_concept(seen):
             both = float((marked[i] * small[i, 1]).sum())
             hit += both
             union += float((marked[i] * known).sum() + small[i, 1].sum()) - both
-    assert found.unit_iou["rgb"][1] == pytest.approx(hit / union, abs=1e-6) and hit / union > 0.25
-    assert found.concept_channels["rgb"][1] == 1  # its other channel never varies
-    fused = dissect(Toy(), blurred(N), tau=None, metrics=["concepts"], progress=False).levels[0]
+    assert found.concepts.unit_iou["rgb"][1] == pytest.approx(hit / union, abs=1e-6) and hit / union > 0.25
+    assert found.concepts.channels["rgb"][1] == 1  # its other channel never varies
+    fused = dissect(Toy(), blurred(N), tau=None, metrics=["concepts"], progress=False).rows[0]
     assert fused.unit_iou == {}
-    assert fused.concept_channels["fused"][0] == 2  # wall is neither paint nor dent: red and depth
-    assert fused.concept_channels["x"][2] == 1
+    assert fused.concepts.channels["fused"][0] == 2  # wall is neither paint nor dent: red and depth
+    assert fused.concepts.channels["x"][2] == 1
 
 
 def test_contribution_to_concepts_equals_plain_loops(seen):
@@ -108,14 +108,14 @@ def test_contribution_to_concepts_equals_plain_loops(seen):
     paint, dent = 1, 2
     assert got["rgb"].iou[paint] > 0.2 > abs(got["x"].iou[paint]) and got["x"].iou[dent] > 0.2
     assert got["rgb"].iou_error[paint] > 0
-    assert found.levels[0].concept_iou["fused"] == pytest.approx(v["both"][1:].tolist(), abs=1e-6)
+    assert found.rows[0].concepts.iou["fused"] == pytest.approx(v["both"][1:].tolist(), abs=1e-6)
 
 
 def test_contribution_to_concepts_costs_only_where_it_is_asked_for():
     setup = Setup(3, {f"{s}_at": PointInfo(2) for s in ("rgb", "x", "fused")}, Toy().levels)
     assert {m.condition for m in plan(setup)[2]} == {"both"}
     passes = plan(setup, ["concept_contribution"])
-    assert {m.condition for m in passes[2]} == {"both", "no_rgb", "no_x", "none"} and len(passes) == 3
+    assert {m.condition for m in passes[2]} == {"both", "without_rgb", "without_x", "neither"} and len(passes) == 3
     assert all(m.roles == {"held"} for each in passes for m in each if m.kind == "curve" and m.condition != "both")
     model, calls = Toy(), []
     model.rgb_at.register_forward_hook(lambda _m, _a, out: calls.append(len(out)))

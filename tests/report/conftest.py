@@ -1,4 +1,5 @@
-"""A hand-made dissection: 5 levels, planted concepts, a dead and a saturated probe, an absent class, a negative CKA."""
+"""A hand-made dissection, in format 1: 5 levels, planted concepts, a dead and a saturated probe, an absent class, a
+negative CKA."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import copy
 from typing import Any
 
 import pytest
+
+from fusionzoo.dissect.results import Dissection
 
 KINDS = {
     "floor": "both",
@@ -22,6 +25,11 @@ KINDS = {
     "void pattern": "none",
     "column": "both",
 }
+
+
+def typed(values: dict[str, Any]) -> Dissection:
+    """The dictionary, of format 1, as it is read today."""
+    return Dissection.from_dict(copy.deepcopy(values))
 
 
 def build() -> dict[str, Any]:

@@ -77,11 +77,8 @@ def test_nothing_overflows_and_nothing_is_fetched(
 
 def test_the_page_of_a_training_fits_a_phone(full: dict[str, Any], tmp_path: Path) -> None:
     d = Dissection.from_dict(full)
-    rows = [
-        Checkpoint(f"checkpoint-{i}", 1000 * i, None, d.segmentation, d.contribution, d.levels, d.probes, d.planted)
-        for i in range(12)
-    ]
-    seen = measure(evolution.html(Evolution(d.model, d.data, d.protocol, rows).to_dict()), tmp_path, 390)
+    rows = [Checkpoint(f"checkpoint-{i}", 1000 * i, None, d.results) for i in range(12)]
+    seen = measure(evolution.html(Evolution(d.model, d.data, d.protocol, rows, d.stages).to_dict()), tmp_path, 390)
     assert seen["wide"] == [] and seen["scroll"] == 390 and seen["requests"] == [], seen
     assert seen["font"] >= 10
 

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from fusionzoo.dissect.results import Checkpoint, Dissection, Evolution
-from fusionzoo.report import card, cooperation, effects, evolution, svg, tables, terminal
+from fusionzoo.report import card, comparison, evolution, svg, terminal
 from fusionzoo.report import html as page
-from fusionzoo.report.terminal import comparison
+from fusionzoo.report.sections import trace as tracing
+from fusionzoo.report.sections.concepts import concepts
+from fusionzoo.report.sections.contribution import contribution, sentence
+from fusionzoo.report.sections.stages import contributions, sharing
+from tests.report.conftest import typed
 from tests.report.test_html import Reader
 
 NEW = ("Contribution", "Shared and specific", "Causal tracing", "Robustness", "Failing modalities")
@@ -37,7 +41,7 @@ def test_the_old_parts_alone(example: dict[str, Any]) -> None:
 
 
 def test_contribution_rows(full: dict[str, Any]) -> None:
-    table = cooperation.contribution(full)
+    table = contribution(typed(full))
     assert table is not None
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["score with it alone"] == ("40.0 ±0.8", "30.1 ±0.8", "61.2 ±0.8")
@@ -48,14 +52,14 @@ def test_contribution_rows(full: dict[str, Any]) -> None:
 
 
 def test_sharing_rows(full: dict[str, Any]) -> None:
-    table = cooperation.sharing(full)
+    table = sharing(typed(full))
     assert table is not None
     assert table.rows[0] == ("1", "40.0 ±0.4", "20.0 ±0.4", "30.0 ±0.4", "2", "3", "3", "0", "0")
     assert table.rows[4] == ("5", "8.0 ±0.4", "60.0 ±0.4", "10.0 ±0.4", "6", "3", "3", "1", "0")
 
 
 def test_trace_rows_keep_the_sign(full: dict[str, Any]) -> None:
-    table = effects.trace(full)
+    table = tracing.trace(typed(full))
     assert table is not None
     assert table.columns == (
         "level", "rgb alone", "rgb onward", "depth alone", "depth onward", "rgb back", "depth back",
@@ -64,7 +68,7 @@ def test_trace_rows_keep_the_sign(full: dict[str, Any]) -> None:
 
 
 def test_a_gain_is_not_drawn_as_a_loss(full: dict[str, Any]) -> None:
-    drawing = effects.trace_plot(full)
+    drawing = tracing.SECTION.plot(typed(full)).drawing  # type: ignore[union-attr]
     assert "level 5, rgb, onward: 25.0" in drawing and "level 5, depth, onward: 0.0" in drawing
 
 
@@ -91,9 +95,10 @@ def test_warnings_are_never_folded(full: dict[str, Any]) -> None:
 
 def test_other_concepts_than_classes(full: dict[str, Any]) -> None:
     full["concept_names"] = ["horizontal", "vertical"]
+    full["protocol"]["concepts"] = "geometry"
     for level in full["levels"]:
         level["concept_iou"] = {s: [0.3, 0.2] for s in ("rgb", "x", "fused")}
-    table = tables.concepts(full)
+    table = concepts(typed(full))
     assert [row[0] for row in table.rows] == ["horizontal", "vertical"]
     assert table.rows[0][2:5] == ("-", "-", "-")  # a concept that is no class has no IoU of a prediction
     assert "horizontal" in page(full)
@@ -109,7 +114,7 @@ def test_foreign_names_stay_text(full: dict[str, Any]) -> None:
 
 
 def test_the_card_has_one_line(full: dict[str, Any]) -> None:
-    line = cooperation.contribution_line(full)
+    line = sentence(typed(full))
     assert line == (
         "Contribution to the mIoU (Shapley values): rgb 33.6 ±0.8, depth 23.7 ±0.8 points; interaction -4.9 ±0.8."
     )
@@ -121,7 +126,7 @@ def test_the_card_has_one_line(full: dict[str, Any]) -> None:
 
 
 def test_checkpoints_side_by_side(full: dict[str, Any], example: dict[str, Any]) -> None:
-    table = cooperation.contributions([full, example])
+    table = contributions([typed(full), typed(example)])
     (only,) = (dict(zip(table.columns, row, strict=True)) for row in table.rows)  # the other was measured without
     assert (only["rgb"], only["depth"], only["interact."]) == ("33.6 ±0.8", "23.7 ±0.8", "-4.9 ±0.8")
     assert (only["at"], only["alike"], only["only rgb/depth"]) == ("5", "6", "3/3")
@@ -178,8 +183,8 @@ def grown(full: dict[str, Any]) -> dict[str, Any]:
         assert at.contribution is not None and at.segmentation["both"].miou is not None
         at.contribution.shapley["rgb"].miou = 0.1 * (i + 1)
         at.segmentation["both"].miou = 0.2 * (i + 1)
-        rows.append(Checkpoint(name, None, None, at.segmentation, at.contribution, at.levels, at.probes, at.planted))
-    return Evolution(found.model, found.data, found.protocol, rows).to_dict()
+        rows.append(Checkpoint(name, results=at.results))
+    return Evolution(found.model, found.data, found.protocol, rows, found.stages).to_dict()
 
 
 def test_evolution_as_text(grown: dict[str, Any]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fusionzoo.report import terminal as show
-from fusionzoo.report.tables import Table
-from fusionzoo.report.terminal import comparison, text_table, use_colour
+from fusionzoo.report._terminal import comparison, use_colour
+from fusionzoo.report.table import Table, text_table
 
 
 class Tty(io.StringIO):

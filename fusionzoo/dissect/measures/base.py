@@ -26,8 +26,11 @@ __all__ = [
     "STREAMS",
     "Batch",
     "Done",
+    "Estimate",
     "Measure",
+    "Measured",
     "Metric",
+    "PairMatrix",
     "PointInfo",
     "Setup",
     "number",
@@ -286,6 +289,45 @@ class Metric:
     result: Any
     plan: Callable[[Setup, Collection[str]], Sequence[Measure]]
     compute: Callable[[Done, Mapping[str, Any]], Any]
+
+
+@dataclass
+class Measured:
+    """One number and its jackknife standard error over image groups (None: not known, never zero)."""
+
+    value: float | None
+    error: float | None = None
+
+
+@dataclass
+class Estimate:
+    """A score for all classes together (mIoU) and for each class (IoU), with jackknife standard errors."""
+
+    miou: float | None
+    miou_error: float | None
+    iou: list[float | None]
+    iou_error: list[float | None]
+
+
+@dataclass
+class PairMatrix:
+    """One measure between all pairs of probe points, across modalities and stages.
+
+    `values[i][j]` is for `points[i]`, `points[j]`; `names` say what they are ("stage 3 rgb"). `channels`: sets with
+    more channels were projected at random onto so many directions (None: none was). `p`: share of permutations of the
+    images (of a sample of them) that are at least as similar, the real order counted; `bound`: what 95 % of the
+    permutations do not exceed. Both empty where no permutation was made.
+    """
+
+    measure: str
+    view: str
+    n: int
+    points: list[str]
+    names: list[str]
+    values: list[list[float | None]]
+    channels: int | None = None
+    p: list[list[float | None]] = field(default_factory=list)
+    bound: list[list[float | None]] = field(default_factory=list)
 
 
 def thinned(maps: Tensor, positions: int) -> Tensor:

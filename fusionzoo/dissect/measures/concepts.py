@@ -20,8 +20,18 @@ import torch
 from torch import Tensor
 
 from fusionzoo.dissect.conditions import Condition
-from fusionzoo.dissect.measures.base import PAIRS, STREAMS, Batch, Done, Measure, Metric, Setup, number, numbers
-from fusionzoo.dissect.results import PairMatrix, Variance
+from fusionzoo.dissect.measures.base import (
+    PAIRS,
+    STREAMS,
+    Batch,
+    Done,
+    Measure,
+    Metric,
+    PairMatrix,
+    Setup,
+    number,
+    numbers,
+)
 from fusionzoo.dissect.split import HALVES, HELD, ROLES
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import (
@@ -198,6 +208,27 @@ def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
 
 
 # ------------------------------------------------------------------------------------------------------ what it becomes
+
+
+@dataclass
+class Variance:
+    """Semantic variance of a pair of representations.
+
+    `error`: jackknife standard error over groups of held-out images. `interval`: 95 %, value -+ 1.96 errors.
+    `floor`: what one and the same representation shows between weights solved on two disjoint halves of the training
+    images (the larger of the pair's two). A value at or below the floor is no signal: see `signal`.
+    """
+
+    value: float | None
+    reducer: str
+    floor: float | None = None
+    error: float | None = None
+    interval: list[float] | None = None
+
+    @property
+    def signal(self) -> bool:
+        """Whether the value stands above its noise floor (False where either is unknown)."""
+        return self.value is not None and self.floor is not None and self.value > self.floor
 
 
 @dataclass

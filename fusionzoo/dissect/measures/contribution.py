@@ -7,16 +7,16 @@ staying those of the model with both; then as for the class IoU.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fusionzoo.dissect.conditions import SUBSETS, Condition
-from fusionzoo.dissect.measures.base import Done, Measure, Metric, Setup, number, numbers
+from fusionzoo.dissect.measures.base import Done, Estimate, Measure, Metric, Setup, number, numbers
 from fusionzoo.dissect.measures.concepts import Curve, at_thresholds
 from fusionzoo.dissect.measures.scores import matrices
-from fusionzoo.dissect.results import Contribution, Estimate
 from fusionzoo.metrics import ConceptCurve, interactions, jackknife, shapley
 from fusionzoo.metrics.cooperation.contribution import Estimate as Scored
 from fusionzoo.metrics.cooperation.contribution import contribution, perceptual_scores
@@ -30,7 +30,31 @@ PRESENT = {
     (): Condition.NEITHER,
 }
 """Modalities that are there -> condition."""
-NAMES = {("rgb", "x"): "both", ("rgb",): "rgb", ("x",): "x", (): "none"}
+
+
+@dataclass
+class Contribution:
+    """What each modality gives to the score. V(S): the score with the modalities S present, the others absent.
+
+    Attributes:
+        absence: what stands for an absent modality.
+        values: condition ("both", "without_x", "without_rgb", "neither") -> V.
+        shapley: "rgb", "x": (V(own) - V(neither) + V(both) - V(other)) / 2; the two add up to
+            V(both) - V(neither).
+        interaction: V(both) - V(rgb) - V(x) + V(neither): above 0 they help each other, below 0 they give the
+            same thing.
+        perceptual: "rgb", "x": share of V(both) that is lost when that modality comes from another image; per class
+            likewise. Empty with fewer than two images.
+        concepts: stage -> "rgb", "x", "interaction": the same of the concepts' set IoU at the fused representation
+            (`miou` is then the mean over concepts). Empty unless asked for.
+    """
+
+    absence: str
+    values: dict[str, Estimate]
+    shapley: dict[str, Estimate]
+    interaction: Estimate
+    perceptual: dict[str, Estimate] = field(default_factory=dict)
+    concepts: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
@@ -49,7 +73,7 @@ def compute(done: Done, results: Mapping[str, Any]) -> Contribution | None:
     lent = {s: Condition.without(s) if absence == "permute" else Condition.other(s) for s in ("rgb", "x")}
     return Contribution(
         absence,
-        {name: _estimate(found.score[frozenset(subset)]) for subset, name in NAMES.items()},
+        {str(condition): _estimate(found.score[frozenset(subset)]) for subset, condition in PRESENT.items()},
         {name: _estimate(found.shapley[name]) for name in ("rgb", "x")},
         _estimate(next(iter(found.interaction.values()))),
         {s: _estimate(perceptual_scores(scored[Condition.BOTH], scored[c])) for s, c in lent.items() if c in scored},

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number
-from fusionzoo.dissect.results import GateHealth, ProbeHealth
 from fusionzoo.metrics import ChannelHealth, GateStatistics
 
 __all__ = ["METRIC", "Channels", "Gate"]
@@ -41,6 +40,45 @@ class Gate(Measure):
 
     def hear(self, sums: GateStatistics, batch: Batch, point: str, value: Tensor) -> None:
         sums.update(value)
+
+
+@dataclass
+class GateHealth:
+    """How a gate behaves, its range scaled to 0..1.
+
+    Attributes:
+        entropy: mean binary entropy in bits: 0 it decides, 1 it halves.
+        shut, open: share of values within 1 % of the range from an end.
+        by_channel, by_image, by_position: shares of its variance, adding up to 1; None for a gate that never varies.
+            One that varies by channel alone ignores its input.
+    """
+
+    entropy: float | None
+    shut: float | None
+    open: float | None
+    by_channel: float | None
+    by_image: float | None
+    by_position: float | None
+
+
+@dataclass
+class ProbeHealth:
+    """Health of one probe point.
+
+    `dead`: channels that never vary. `saturated`: share of values at a declared bound, None where none is declared.
+    `gate`: of probes with the role "gate".
+    """
+
+    name: str
+    channels: int
+    dead: int
+    mean: float | None
+    std: float | None
+    effective_rank: float | None
+    saturated: float | None = None
+    modality: str = ""
+    role: str = ""
+    gate: GateHealth | None = None
 
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Metric, Setup
 from fusionzoo.dissect.measures.concepts import Concepts, StageConcepts
-from fusionzoo.dissect.results import Planted, PlantedRow
 
 __all__ = ["METRIC", "planted_table"]
+
+
+@dataclass
+class PlantedRow:
+    """One planted concept: the best set IoU over stages in each stream, the stage of the best of all, the verdict."""
+
+    concept: str
+    kind: str
+    rgb: float | None
+    x: float | None
+    fused: float | None
+    stage: int | None
+    found: bool
+
+
+@dataclass
+class Planted:
+    """Whether the dissection finds what was planted; the rule is that of `planted_table`."""
+
+    rows: list[PlantedRow]
+    found: bool
 
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
@@ -29,7 +50,7 @@ def planted_table(
     """Whether the concept probes find the planted truth; None without concepts or without both streams.
 
     For each concept and each stream the best set IoU over the stages is taken (each stream at its own best stage, the
-    same rule for all); `level` is the stage of the best of all. A row is found when
+    same rule for all); `stage` is the stage of the best of all. A row is found when
 
     - "rgb" (visible in colour only): rgb is above x; "x": the reverse;
     - "both": rgb and x differ less than they do on average for the concepts of one modality;
@@ -51,9 +72,9 @@ def planted_table(
                 value = iou[k]
                 if value is not None and (stream not in best or value > best[stream][0]):
                     best[stream] = (value, row.stage)
-        value, level = max(best.values(), default=(None, None), key=lambda pair: pair[0])
+        value, stage = max(best.values(), default=(None, None), key=lambda pair: pair[0])
         rgb, x, fused = (best[s][0] if s in best else None for s in STREAMS)
-        table.append(PlantedRow(name, concepts.get(name, ""), rgb, x, fused, level, False))
+        table.append(PlantedRow(name, concepts.get(name, ""), rgb, x, fused, stage, False))
     return _judge(table)
 
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from fusionzoo.dissect.conditions import OTHERS, SUBSETS, Condition, Images
 from fusionzoo.dissect.effects import Scores
-from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number, numbers, some
-from fusionzoo.dissect.results import Drop, Segmentation
+from fusionzoo.dissect.measures.base import Batch, Done, Estimate, Measure, Metric, Setup, number, numbers, some
 from fusionzoo.dissect.split import Split
 from fusionzoo.errors import CheckFailed
 from fusionzoo.metrics import Accumulator, ConfusionMatrix, jackknife
@@ -39,6 +38,24 @@ class Confusion(Measure):
         for i, place in enumerate(batch.places):
             group = batch.split.group(place, batch.done.setup.segmentation_groups)
             sums.update(labels[i : i + 1], truth[i : i + 1], group)
+
+
+@dataclass
+class Drop(Estimate):
+    """What is lost: both modalities minus this condition."""
+
+
+@dataclass
+class Segmentation:
+    """Scores of one condition (see `fusionzoo.dissect.conditions.Condition`).
+
+    `iou` per class: None where label and prediction lack it.
+    """
+
+    miou: float | None
+    pixel_accuracy: float | None
+    iou: list[float | None]
+    drop: Drop | None = None
 
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:

@@ -15,8 +15,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.measures.base import PAIRS, STREAMS, Batch, Done, Measure, Metric, Setup, number
-from fusionzoo.dissect.results import CKAValue, CKAViews, CommonalityShares, Measured, PairMatrix, PairSimilarity
+from fusionzoo.dissect.measures.base import (
+    PAIRS,
+    STREAMS,
+    Batch,
+    Done,
+    Measure,
+    Measured,
+    Metric,
+    PairMatrix,
+    Setup,
+    number,
+)
 from fusionzoo.metrics import Grouped, LinearCKA, Moments, RowSample, commonality, null_test, similarity_matrices
 from fusionzoo.metrics.base import VIEWS
 from fusionzoo.metrics.similarity import CentredMoments
@@ -120,6 +130,61 @@ def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     if "similarity" in wanted and len(every) > 1:
         found += [AllMoments(every, variant="gap"), Rows(every, variant="gap")]
     return found
+
+
+@dataclass
+class CKAValue:
+    """Linear CKA between the rgb and the x representation of a stage over `n` samples of the view."""
+
+    unbiased: float | None
+    biased: float | None
+    n: int
+
+
+@dataclass
+class CKAViews:
+    """`gap`: a sample is an image (channels averaged over positions); `pix`: a sample is a position."""
+
+    gap: CKAValue | None = None
+    pix: CKAValue | None = None
+
+
+@dataclass
+class PairSimilarity:
+    """How alike two representations A and B of a stage are, in one view, by several measures; None: not defined.
+
+    Attributes:
+        n: samples: images ("gap") or positions ("pix").
+        cka: unbiased linear CKA, at most 1; can be negative.
+        angular: Procrustes angle, 0 (equal up to rotation and scale) to pi/2.
+        svcca: mean canonical correlation of the directions that hold 99 % of the variance, 0 to 1.
+        rcca: mean regularised canonical correlation, 0 to 1.
+        predicts: R2 of B from A by a linear map. predicted: R2 of A from B.
+    """
+
+    n: int
+    cka: Measured
+    angular: Measured
+    svcca: Measured
+    rcca: Measured
+    predicts: Measured
+    predicted: Measured
+
+
+@dataclass
+class CommonalityShares:
+    """What the fused representation takes from each modality: shares of its variance, which add up to 1.
+
+    `unique_rgb`: explained by rgb and not by x; `unique_x`; `redundant`: by either (below 0: only together);
+    `rest`: by no linear map of both. `adjusted`: R2 are corrected for the number of channels.
+    """
+
+    n: int
+    unique_rgb: Measured
+    unique_x: Measured
+    redundant: Measured
+    rest: Measured
+    adjusted: bool = True
 
 
 @dataclass

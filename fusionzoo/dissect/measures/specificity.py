@@ -22,15 +22,14 @@ So a concept that both streams show, one somewhat better, is consistent, however
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Metric, Setup, number
+from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Measured, Metric, Setup, number
 from fusionzoo.dissect.measures.concepts import FITS, at_thresholds, stage_curves
-from fusionzoo.dissect.results import ConceptAgreement, Measured
 from fusionzoo.metrics import ConceptCurve, jackknife
 from fusionzoo.metrics.concepts.curve import iou_curve
 
@@ -43,13 +42,43 @@ SPECIFIC = 0.5
 """Specific to one stream: the other reaches less than half of its gain."""
 
 
-def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], names: Sequence[str]) -> ConceptAgreement:
-    """Deals the concepts to the lists of a ConceptAgreement by the rule above.
+@dataclass
+class StageSpecificity:
+    """Which concepts the two streams of a stage share; each in one list at most.
+
+    The rule stands at the head of this file.
+
+    Attributes:
+        consistent: encoded by both streams alike. (A concept that no held-out image shows is in no list.)
+        rgb, x: specific to that stream.
+        undecided: encoded, but errors and noise do not tell which of the above.
+        unencoded: no better than chance in either stream.
+        gained: the fused representation encodes it better than either stream. lost: worse than the better stream.
+        difference: per concept, IoU of rgb minus IoU of x, and its jackknife standard error.
+        chance: per concept, the set IoU of marking every position.
+    """
+
+    stage: int
+    consistent: list[str]
+    rgb: list[str]
+    x: list[str]
+    undecided: list[str] = field(default_factory=list)
+    unencoded: list[str] = field(default_factory=list)
+    gained: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    difference: list[Measured] = field(default_factory=list)
+    chance: list[float | None] = field(default_factory=list)
+
+
+def agreement(
+    rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], names: Sequence[str], stage: int = 0
+) -> StageSpecificity:
+    """Deals the concepts to the lists of a StageSpecificity by the rule above.
 
     Args:
         rgb, x: curves of the full fit, over the same images and groups.
         floors: (K,) each: difference of the IoU between detectors of two halves, of rgb and of x.
-        names: K names.
+        names: K names. stage: of the result.
     """
     (read_r, counts_r, absent), (read_x, counts_x, _) = at_thresholds(rgb), at_thresholds(x)
 
@@ -65,7 +94,7 @@ def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], name
         g > torch.maximum(ERRORS * e, n).clamp(min=LEAST) for g, e, n in zip(gains, error[1:3], noise, strict=True)
     ]
     real = value[0].abs() > torch.maximum(ERRORS * error[0], torch.maximum(*noise))
-    found = ConceptAgreement([], [], [])
+    found = StageSpecificity(stage, [], [], [])
     for k, name in enumerate(names):
         high, low = (float(t) for t in (gains[:, k].max(), gains[:, k].min()))
         if not bool(encoded[0][k] | encoded[1][k]):
@@ -84,7 +113,7 @@ def agreement(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor], name
 
 
 def fill_fused(
-    found: ConceptAgreement, curves: Sequence[ConceptCurve], floors: Sequence[Tensor], names: Sequence[str]
+    found: StageSpecificity, curves: Sequence[ConceptCurve], floors: Sequence[Tensor], names: Sequence[str]
 ) -> None:
     """Sets `gained` and `lost`. `curves`, `floors`: of rgb, x and the fused representation, as for `agreement`."""
     reads, counts, absent = zip(*(at_thresholds(c) for c in curves), strict=True)
@@ -106,14 +135,6 @@ def _noise(floor: Tensor) -> Tensor:
 
 
 @dataclass
-class StageSpecificity:
-    """Of one stage with both streams."""
-
-    stage: int
-    concepts: ConceptAgreement
-
-
-@dataclass
 class Specificity:
     """Consistent and specific concepts, stage by stage."""
 
@@ -132,11 +153,11 @@ def compute(done: Done, results: Mapping[str, Any]) -> Specificity | None:
             continue
         iou = {s: [curves[s][fit].compute().iou for fit in FITS[1:]] for s in curves}
         halves = [iou[s][0] - iou[s][1] for s in ("rgb", "x")]
-        made = agreement(curves["rgb"]["full"], curves["x"]["full"], halves, names)
+        made = agreement(curves["rgb"]["full"], curves["x"]["full"], halves, names, stage)
         if "fused" in curves:
             halves.append(iou["fused"][0] - iou["fused"][1])
             fill_fused(made, [curves[s]["full"] for s in STREAMS], halves, names)
-        found.append(StageSpecificity(stage, made))
+        found.append(made)
     return Specificity(found) if found else None
 
 

@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusionzoo.report import cooperation, markdown, tables
+from fusionzoo.report import markdown
+from fusionzoo.report.sections import CARD, contribution
+from fusionzoo.report.table import clean, points
+from fusionzoo.report.verdict import as_dissection, heading, said
 
 __all__ = ["PAPER", "PATENT", "card"]
 
@@ -99,13 +102,13 @@ def _what(r: Mapping[str, Any]) -> str:
     classes = [markdown.escape(c) for c in r.get("classes", [])]
     named = f"{len(classes)} classes: {', '.join(classes)}" if classes else "classes not stated"
     return (
-        f"Semantic segmentation from {inputs}, by `{tables.clean(r['architecture']).replace('`', '')}` of fusionzoo:"
+        f"Semantic segmentation from {inputs}, by `{clean(r['architecture']).replace('`', '')}` of fusionzoo:"
         f" {r['num_params']:,} parameters, {named}.\n"
     )
 
 
 def _load(r: Mapping[str, Any], repo: str) -> str:
-    source = json.dumps(f"hf-hub:{repo}" if repo else tables.clean(r["name"]))
+    source = json.dumps(f"hf-hub:{repo}" if repo else clean(r["name"]))
     return (
         "```python\nimport torch\nimport fusionzoo\n\n"
         f"model = fusionzoo.from_pretrained({source})\n"
@@ -143,8 +146,8 @@ def _results(r: Mapping[str, Any]) -> str:
             m["data"],
             m["split"],
             m["protocol"],
-            tables.points(m["miou"]),
-            tables.points(m.get("pixel_accuracy")),
+            points(m["miou"]),
+            points(m.get("pixel_accuracy")),
             str(m.get("n", "-")),
             m.get("who", "-"),
         )
@@ -159,21 +162,15 @@ def _dissected(dissection: Any, findings: Iterable[Any], plots: Mapping[str, str
     """What each modality is used for: findings, plots, then the tables (levels, concepts, planted truth)."""
     if dissection is None:
         return []
-    d = tables.as_dict(dissection)
-    truth = tables.planted(d)
-    said = "".join(f"- {markdown.escape(text)}\n" for _, text in tables.said(findings))
-    where = tables.heading(d).removeprefix(f"{tables.clean(d['model']['name'])} on ")
+    d = as_dissection(dissection)
+    sentences = "".join(f"- {markdown.escape(text)}\n" for _, text in said(findings))
+    where = heading(d).removeprefix(f"{clean(d.model.name)} on ")
     parts = [f"## What it uses each modality for\n\nMeasured on {markdown.escape(where)}.\n"]
-    line = cooperation.contribution_line(d)
+    line = contribution.sentence(d)
     parts += [f"{markdown.escape(line)}\n"] if line else []
-    parts += [said] if said else []
+    parts += [sentences] if sentences else []
     parts += ["".join(f"![{markdown.escape(title)}]({name})\n" for name, title in plots.items())] if plots else []
-    parts += [
-        markdown.table(t)
-        for t in (tables.segmentation(d), tables.levels(d), cooperation.sharing(d), tables.concepts(d), truth)
-        if t
-    ]
-    return parts
+    return parts + [markdown.table(t) for t in (section.table(d) for section in CARD) if t is not None]
 
 
 def _made(r: Mapping[str, Any]) -> str:
@@ -189,13 +186,13 @@ def _made(r: Mapping[str, Any]) -> str:
         facts = [
             f"{key} {recipe[key]}" for key in ("seed", "epochs", "init", "commit") if recipe.get(key) not in (None, "")
         ]
-        lines.append(f"```sh\n{tables.clean(recipe['command']).replace('```', '')}\n```")
+        lines.append(f"```sh\n{clean(recipe['command']).replace('```', '')}\n```")
         lines += [markdown.escape("; ".join(facts)) + "."] if facts else []
     conversion = r.get("conversion")
     if conversion:
         worst = conversion.get("max_difference")
         lines.append(
-            f"Converted by `{tables.clean(conversion['method']).replace('`', '')}`"
+            f"Converted by `{clean(conversion['method']).replace('`', '')}`"
             + (f"; largest difference from the original's output {worst:.2g}" if worst is not None else "")
             + "."
         )

@@ -1,0 +1,75 @@
+"""Dissection -> one HTML page that stands alone: no script, nothing external, inline SVG, light and dark, any width.
+
+A content security policy in the page forbids every load, so nothing in a foreign checkpoint's names can cause one.
+Behind every plot lies a table with its numbers. The template escapes all text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, Template
+from markupsafe import Markup
+
+from fusionzoo.report import style
+from fusionzoo.report.sections import HEALTH, PAGE
+from fusionzoo.report.sections.base import Part
+from fusionzoo.report.table import clean
+from fusionzoo.report.verdict import as_dissection, facts, heading, said, verdict, verification
+
+__all__ = ["html", "render"]
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+FIRST = 8
+"""So many findings stand open at the top, with every warning and failure; the others are a click away."""
+
+
+@cache
+def _template() -> Template:
+    loader = PackageLoader("fusionzoo.report", ".")
+    environment = Environment(autoescape=True, loader=loader, keep_trailing_newline=True)
+    environment.globals["drawn"] = Markup
+    return environment.get_template("page.html.j2")
+
+
+def render(
+    title: str, kicker: str, head: str, *, columns: Sequence[Part] = (), wide: Sequence[Part] = (), **more: Any
+) -> str:
+    """A whole page: boxes in columns, then over the whole width. `more`: verdict, good, sentences, first, more."""
+    made = _template().render(
+        title=title, kicker=kicker, head=head, columns=columns, wide=wide, policy=POLICY, sheet=style.sheet(), **more
+    )
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in made)
+
+
+def html(
+    dissection: Any,
+    verified: Any = None,
+    findings: Iterable[Any] = (),
+    *,
+    ok: bool | None = None,
+    name: str = "",
+) -> str:
+    """The page as text. Arguments as of `fusionzoo.report.terminal`."""
+    d = None if dissection is None else as_dissection(dissection)
+    drawn, sentence = verdict(d, verified)
+    first, more = _folded(said(findings))
+    answer: dict[str, Any] = {"verdict": sentence, "good": drawn if ok is None else ok, "first": first, "more": more}
+    files = verification(verified)
+    if d is None:
+        return render(clean(name), "fusionzoo check", clean(name), wide=[Part("File checks", table=files)], **answer)
+    boxes = [part for part in (section.box(d) for section in PAGE) if part is not None]
+    checked = (files,) if files.rows else ()
+    wide = [part for part in (HEALTH.box(d), Part("How this was made", table=facts(d), more=checked)) if part]
+    kicker = clean(f"fusionzoo check on {d.data.name}, {d.data.split} split, {d.data.n} images")
+    return render(heading(d), kicker, clean(d.model.name), columns=boxes, wide=wide, **answer)
+
+
+def _folded(rows: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:
+    """The findings that stand open, and those behind a fold."""
+    marked = [i < FIRST or level in ("warn", "fail") for i, (level, _) in enumerate(rows)]
+    first = [row for row, mark in zip(rows, marked, strict=True) if mark]
+    more = [row for row, mark in zip(rows, marked, strict=True) if not mark]
+    return (rows, []) if len(more) < 3 else (first, more)  # not worth a fold
