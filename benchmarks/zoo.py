@@ -24,9 +24,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fusionzoo.files import atomic_write, dump_json
+from fusionzoo.hub.markdown import grid
 from fusionzoo.models import create_model
 from fusionzoo.registry import architectures
-from fusionzoo.report.markdown import grid
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/zoo.json"

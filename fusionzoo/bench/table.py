@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusionzoo.bench.rank import Row
-from fusionzoo.report.markdown import grid
+from fusionzoo.hub.markdown import grid
 
 __all__ = ["ranked"]
 

@@ -237,7 +237,7 @@ class Measures:
 def _typed(values: Any, where: str) -> dict[str, Any]:
     """Plain results as those of METRICS, None left out."""
     kinds = [(m.name, m.result | None, None) for m in METRICS]
-    found = decode(dataclasses.make_dataclass("results", kinds), values, where)
+    found: Any = decode(dataclasses.make_dataclass("results", kinds), values, where)
     return {name: value for name in values if (value := getattr(found, name)) is not None}
 
 

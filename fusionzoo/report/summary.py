@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusionzoo.errors import InputError
-from fusionzoo.report.markdown import grid
+from fusionzoo.hub.markdown import grid
 
 __all__ = ["BEGIN", "END", "WITHOUT_RGB", "WITHOUT_X", "readme", "scores", "summary"]
 

@@ -205,8 +205,8 @@ def test_absence_and_state(tmp_path: Path) -> None:
     result = run_check(name, "--absence", "permute", "--state", str(state), "--json")
     other = json.loads(result.stdout)["dissection"]
     assert other["protocol"]["absence"] == "permute"
-    assert other["segmentation"]["both"]["iou"] == mean["segmentation"]["both"]["iou"]
-    assert other["segmentation"]["no_x"]["miou"] != mean["segmentation"]["no_x"]["miou"]
+    assert other["results"]["segmentation"]["both"]["iou"] == mean["results"]["segmentation"]["both"]["iou"]
+    assert other["results"]["segmentation"]["without_x"] != mean["results"]["segmentation"]["without_x"]
     assert any("replaced by that of another image" in f["text"] for f in json.loads(result.stdout)["findings"])
     for args, words in [
         ((name, name, "--state", str(state)), "--state belongs to one checkpoint"),

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fusionzoo.cli import main
-from fusionzoo.cli.effects import robustness_text, trace_text
 from fusionzoo.dissect.effects import (
     ClassTrace,
     Curve,
@@ -22,6 +21,7 @@ from fusionzoo.dissect.effects import (
     Trace,
     TraceRow,
 )
+from fusionzoo.report import robustness_text, trace_text
 
 SHORT = ["--limit", "2", "--quiet"]
 

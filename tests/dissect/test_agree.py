@@ -129,7 +129,7 @@ def test_interval_covers_the_value_that_more_images_give():
 
 def test_the_toys_truth():
     (level,) = dissect(Toy(), ToyData(), tau=None, metrics=["concepts"], progress=False).rows
-    found = level.agreement
+    found = level.specificity
     assert found.rgb == ["paint"] and found.x == ["dent"] and found.unencoded == []
     variance = level.concepts.variance["rgb_x"]
     low, high = variance.interval

@@ -133,7 +133,7 @@ def test_planted_truth_is_found(toy):
         sum(abs(a - b) for a, b in zip(rgb, x, strict=True)) / 3, abs=1e-12
     )
     assert toy.planted.found and [r.found for r in toy.planted.rows] == [True] * 3
-    assert [r.level for r in toy.planted.rows] == [1, 1, 1]
+    assert [r.stage for r in toy.planted.rows] == [1, 1, 1]
 
 
 def share(cls, among):
@@ -188,7 +188,7 @@ def blurred(n=20):
 def test_cka_is_that_of_the_two_streams():
     data, model = blurred(), Toy().eval()
     seen, _ = features(model, data)
-    found = dissect(model, data, metrics=["cka"], progress=False).rows[0].cka
+    found = dissect(model, data, metrics=["cka"], progress=False).rows[0].similarity.cka
     for view, value in (("gap", found.gap), ("pix", found.pix)):
         rows = [v.double().mean((2, 3)) if view == "gap" else v.double().permute(0, 2, 3, 1).flatten(0, 2)
                 for v in (seen["rgb_at"], seen["x_at"])]  # fmt: skip
@@ -390,7 +390,7 @@ def test_merged_halves_equal_one_run():
         assert close(encode(found[0]), encode(found[1]))
     assert METRICS[0].compute(one, {}) == METRICS[0].compute(left, {})
     similarity = next(m for m in METRICS if m.name == "similarity").compute(left, {})
-    assert similarity.stages[0].similarity.cka.gap.n == 22
+    assert similarity.stages[0].cka.gap.n == 22
 
 
 def same_bits(a, b):
@@ -461,7 +461,7 @@ def test_limit_takes_images_from_all_over():
             return super().__getitem__(4 * index)
 
     every_fourth = dissect(Toy(), Sparse(10), metrics=["segmentation"], progress=False)
-    assert plain(found)["segmentation"] == plain(every_fourth)["segmentation"]
+    assert found.segmentation == every_fourth.segmentation
 
 
 def test_images_of_different_sizes_share_a_run():

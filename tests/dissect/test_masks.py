@@ -14,7 +14,7 @@ from fusionzoo.dissect.masks import Source
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.metrics import concept_masks
 from tests.dissect.test_engine import close, plain
-from tests.dissect.toy import Toy, ToyData
+from tests.dissect.toy import CLASSES, Toy, ToyData
 
 
 class Masked(ToyData):
@@ -34,10 +34,10 @@ def test_masks_of_the_labels_give_what_the_labels_give():
     masked = dissect(Toy(), Masked(), tau=None, metrics=["concepts"], concepts="masks", progress=False)
     for a, b in zip(labelled.rows, masked.rows, strict=True):
         assert close(b.concepts.iou, a.concepts.iou, 1e-6) and close(b.concepts.floor, a.concepts.floor, 1e-6)
-        assert close(asdict(b)["semantic_variance"], asdict(a)["semantic_variance"], 1e-6)
+        assert close(asdict(b.concepts)["variance"], asdict(a.concepts)["variance"], 1e-6)
         assert b.specificity.rgb == ["is paint"] and b.specificity.x == ["is dent"]
     assert masked.concept_names == Masked.mask_names and masked.protocol.concepts == "masks"
-    assert labelled.concept_names == [] and labelled.protocol.concepts == "labels" and masked.planted is None
+    assert labelled.concept_names == list(CLASSES) and labelled.protocol.concepts == "labels" and masked.planted is None
 
 
 def test_data_without_labels_are_dissected_whole():

@@ -73,7 +73,7 @@ def test_measures_of_each_pair(both, pair, view):
     if pair == ("rgb", "x"):
         # one channel of each stream varies: its only canonical correlation is the correlation
         assert got.svcca.value == pytest.approx(abs(np.corrcoef(a[:, 0], b[:, 0])[0, 1]), abs=1e-9)
-        value = getattr(found.rows[0].cka, view)
+        value = getattr(found.rows[0].similarity.cka, view)
         assert value.unbiased == got.cka.value and value.n == got.n
 
 

@@ -43,9 +43,9 @@ def test_two_processes_under_torchrun_give_the_numbers_of_one(tmp_path, n):
     first, second = (plain(Dissection.load(tmp_path / f"{rank}.json")) for rank in (0, 1))
     assert first == second
     one = whole(n)
-    assert first["segmentation"] == one["segmentation"] and first["contribution"] == one["contribution"]  # from counts
+    assert all(first["results"][k] == one["results"][k] for k in ("segmentation", "contribution"))  # from counts
     assert close(first, one) and numbers(first) > 150
-    assert first["levels"][0]["similarity"]["rgb_x"]["gap"]["n"] == n  # no image twice
+    assert first["results"]["similarity"]["stages"][0]["pairs"]["rgb_x"]["gap"]["n"] == n  # no image twice
     read = [int((tmp_path / f"{rank}.read").read_text()) for rank in (0, 1)]
     assert max(read) < 0.6 * sum(read) if n == 37 else min(read) == 1
 
@@ -111,7 +111,7 @@ def test_autocast_changes_features_only_by_their_rounding():
     assert found.contribution.shapley["rgb"].miou == pytest.approx(exact.contribution.shapley["rgb"].miou, abs=0.02)
     # the moments themselves carry no further rounding: those of the same rounded features, in double precision
     rounded = dissect(Rounded(), images, metrics=["similarity"], progress=False).rows[0].similarity
-    for pair, views in rounded.items():
+    for pair, views in rounded.pairs.items():
         for view, want in views.items():
             assert found.rows[0].similarity.pairs[pair][view].cka.value == pytest.approx(want.cka.value, abs=1e-6)
 

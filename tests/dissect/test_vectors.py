@@ -68,7 +68,7 @@ def test_units_and_channels_that_carry_a_concept(seen):
     assert found.concepts.unit_iou["rgb"][1] == pytest.approx(hit / union, abs=1e-6) and hit / union > 0.25
     assert found.concepts.channels["rgb"][1] == 1  # its other channel never varies
     fused = dissect(Toy(), blurred(N), tau=None, metrics=["concepts"], progress=False).rows[0]
-    assert fused.unit_iou == {}
+    assert fused.concepts.unit_iou == {}
     assert fused.concepts.channels["fused"][0] == 2  # wall is neither paint nor dent: red and depth
     assert fused.concepts.channels["x"][2] == 1
 

@@ -68,7 +68,7 @@ class Toy(FusionModel):
 
     def __init__(self, same: bool = False) -> None:
         super().__init__(3, 1, Preprocess((0.5,) * 3, (0.25,) * 3, x_mean=(2.0,), x_std=(1.0,)))
-        self.model_args = {"same": same}
+        self.architecture, self.model_args = "toy", {"same": same}
         self.same = same
         self.set_classes(list(CLASSES))
         self.rgb_at = Probe(2, modality="rgb")

@@ -8,7 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from fusionzoo.errors import InputError
-from fusionzoo.report import card, markdown, summary
+from fusionzoo.hub import markdown
+from fusionzoo.report import card, summary
 from fusionzoo.report.plots import plots
 
 RECORD: dict[str, Any] = {

@@ -120,7 +120,14 @@ def test_the_card_has_one_line(full: dict[str, Any]) -> None:
     )
     numbers = {f"{k}_{m}": [0.5] for k in ("rgb", "x") for m in ("mean", "std")}
     preprocess = {"x_kind": "depth", "x_scale": 1.0, **numbers}
-    record = {"name": "m", "architecture": "a", "num_params": 1, "modalities": ["rgb", "depth"], "classes": []}
+    record = {
+        "name": "a.m",
+        "architecture": "a",
+        "num_params": 1,
+        "files": {},
+        "modalities": ["rgb", "depth"],
+        "classes": [],
+    }
     text = card(record, {"preprocess": preprocess}, full)
     assert text.count("Contribution to the mIoU") == 1 and "| rgb alone % |" in text
 

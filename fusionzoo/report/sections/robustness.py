@@ -87,7 +87,7 @@ SECTION = Section("robustness", robustness, _plot, lambda d: "Robustness", folds
 FAILURES = Section("failures", failures)
 
 
-# -------------------------------------------------------------------------------------------------- curves by themselves
+# ------------------------------------------------------------------------------------------------- curves by themselves
 
 
 def answers(found: Robustness) -> list[str]:
