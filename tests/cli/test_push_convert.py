@@ -26,7 +26,8 @@ def test_card_from_record_config_and_report(folder: Path) -> None:
     assert "What it uses each modality for" not in plain and 'from_pretrained("hf-hub:org/name")' in plain
     segmentation = {"both": {"miou": 0.5, "pixel_accuracy": 0.6, "iou": [0.5]}}
     dissection: dict[str, Any] = {
-        "format_version": 1, "model": {"name": "m", "architecture": "m", "num_params": 1, "modalities": ["rgb", "depth"]},
+        "format_version": 1,
+        "model": {"name": "m", "architecture": "m", "num_params": 1, "modalities": ["rgb", "depth"]},
         "protocol": {"absence": "mean", "recipe": "fast", "tau": 0.05}, "segmentation": segmentation,
         "data": {"name": "planted", "split": "test", "n": 4, "class_names": ["floor"], "size": [8, 8]},
         "levels": [], "probes": [],
