@@ -52,7 +52,7 @@ def html(
     ok: bool | None = None,
     name: str = "",
 ) -> str:
-    """The page as text. Arguments as of `fusionzoo.report.terminal`."""
+    """The page as text. Arguments as of `terminal`."""
     d = None if dissection is None else as_dissection(dissection)
     drawn, sentence = verdict(d, verified)
     first, more = _folded(said(findings))

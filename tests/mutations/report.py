@@ -3,39 +3,43 @@
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/report/test_colours.py::test_a_bar_of_the_segmentation_has_the_colour_of_what_is_left",
-     "fusionzoo/report/html.py", [
-        ('("no_rgb", f"without rgb ({x} only)", "x"),', '("no_rgb", f"without rgb ({x} only)", "rgb"),'),
+     "fusionzoo/report/sections/scores.py", [
+        ('Condition.WITHOUT_RGB: "x", Condition.WITHOUT_X: "rgb"',
+         'Condition.WITHOUT_RGB: "rgb", Condition.WITHOUT_X: "x"'),
     ]),
     ("tests/report/test_colours.py::test_a_bar_of_the_contribution_has_the_colour_of_its_modality",
-     "fusionzoo/report/html.py", [
-        ('named = (("rgb", "rgb", made["shapley"].get("rgb")), (x, "x", made["shapley"].get("x")))',
-         'named = (("rgb", "x", made["shapley"].get("rgb")), (x, "rgb", made["shapley"].get("x")))'),
+     "fusionzoo/report/sections/contribution.py", [
+        ('named = (("rgb", "rgb", made.shapley.get("rgb")), (x, "x", made.shapley.get("x")))',
+         'named = (("rgb", "x", made.shapley.get("rgb")), (x, "rgb", made.shapley.get("x")))'),
     ]),
-    ("tests/report/test_colours.py::test_the_shares_of_a_level", "fusionzoo/report/html.py", [
+    ("tests/report/test_colours.py::test_the_shares_of_a_level", "fusionzoo/report/sections/stages.py", [
         ('(("unique_rgb", "rgb alone", "rgb"), ("redundant", "shared", "fused"), ("unique_x", other, "x"))',
          '(("unique_rgb", "rgb alone", "x"), ("redundant", "shared", "fused"), ("unique_x", other, "rgb"))'),
     ]),
-    ("tests/report/test_colours.py::test_the_lines_of_a_modality", "fusionzoo/report/html.py", [
-        ('("rgb", "only rgb", "rgb"), ("x", f"only {x}", "x")', '("rgb", "only rgb", "x"), ("x", f"only {x}", "rgb")'),
+    ("tests/report/test_colours.py::test_the_lines_of_a_modality", "fusionzoo/report/sections/specificity.py", [
+        ('("rgb", "only rgb", "rgb"), ("x", f"only {x_name(d)}", "x")',
+         '("rgb", "only rgb", "x"), ("x", f"only {x_name(d)}", "rgb")'),
+    ]),
+    ("tests/report/test_colours.py::test_the_lines_of_a_modality", "fusionzoo/report/sections/concepts.py", [
         ('("rgb_fused", "rgb-fused", "rgb"), ("x_fused", f"{x}-fused", "x")',
          '("x_fused", "rgb-fused", "rgb"), ("rgb_fused", f"{x}-fused", "x")'),
     ]),
     ("tests/report/test_colours.py::test_a_bar_of_the_segmentation_has_the_colour_of_what_is_left",
-     "fusionzoo/report/style.py", [
+     "fusionzoo/report/page.css", [
         (".fill.rgb,.mark.rgb{fill:var(--rgb)}.fill.x,.mark.x{fill:var(--x)}",
          ".fill.rgb,.mark.rgb{fill:var(--x)}.fill.x,.mark.x{fill:var(--rgb)}"),
     ]),
     ("tests/report/test_colours.py::test_the_variables_are_the_stated_colours", "fusionzoo/report/style.py", [
         ('"rgb": "#c24a00", "x": "#0066aa"', '"rgb": "#0066aa", "x": "#c24a00"'),
     ]),
-    ("tests/report/test_colours.py::test_the_lines_of_a_modality", "fusionzoo/report/style.py", [
+    ("tests/report/test_colours.py::test_the_lines_of_a_modality", "fusionzoo/report/page.css", [
         (".stroke.rgb{stroke:var(--rgb)}", ".stroke.rgb{stroke:var(--x)}"),
     ]),
     ("tests/report/test_colours.py::test_a_corruption_has_the_colour_of_the_modality_it_damages",
-     "fusionzoo/report/effects.py", [
-        ('stream = c["modality"] if c["modality"] in ("rgb", "x") else "both"', 'stream = "rgb"'),
+     "fusionzoo/report/sections/robustness.py", [
+        ('stream = c.modality if c.modality in ("rgb", "x") else "both"', 'stream = "rgb"'),
     ]),
-    ("tests/report/test_tables.py::test_segmentation_states_changes_with_their_errors", "fusionzoo/report/tables.py", [
+    ("tests/report/test_tables.py::test_segmentation_states_changes_with_their_errors", "fusionzoo/report/table.py", [
         ('text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"',
          'text = f"{value:+.1f}" if signed else f"{value:.1f}"'),
     ]),
@@ -48,7 +52,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/report/test_svg.py::test_bars_are_as_long_as_their_values", "fusionzoo/report/svg.py", [
         ("length = span * min(max((value or 0) / top, 0), 1)", "length = span * min(max((value or 0) / top, 0.2), 1)"),
     ]),
-    ("tests/report/test_limits.py::test_half_of_the_values_at_an_end_is_saturated", "fusionzoo/report/tables.py", [
+    ("tests/report/test_limits.py::test_half_of_the_values_at_an_end_is_saturated",
+     "fusionzoo/report/sections/health.py", [
         ("SATURATED = 0.5", "SATURATED = 0.6"),
     ]),
     ("tests/report/test_new_parts.py::test_signed_bars_start_at_zero", "fusionzoo/report/svg.py", [
