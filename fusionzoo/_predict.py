@@ -212,8 +212,8 @@ class Predictor:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x)."""
         kind = self.kind or kind_given(pair.x, self.preprocess.x_kind)
         if isinstance(pair.rgb, str | os.PathLike) and isinstance(pair.x, str | os.PathLike):
-            files, more = (Path(pair.rgb), Path(pair.x)), {"align": self.align, "encoding": self.encoding}
-            return *read_pair(*files, kind, self.scale, **more), kind
+            rgb, x = read_pair(Path(pair.rgb), Path(pair.x), kind, self.scale, align=self.align, encoding=self.encoding)
+            return rgb, x, kind
         rgb = rgb_tensor(pair.rgb, pair.id)
         if pair.x is None:
             return rgb, None, kind
