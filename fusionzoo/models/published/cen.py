@@ -110,11 +110,12 @@ class Decoder(nn.Module):
         self.out = Probe(WIDTHS[0], role="output", meaning="decoder's last feature, RGB's samples and then x's")
         self.classify = conv3(WIDTHS[0], num_classes, bias=True)
         he_init_(self)
-        added = [conv for part in self.modules() if isinstance(part, ResidualUnits) for conv in part.second]
-        added += [conv for part in self.modules() if isinstance(part, ChainedPooling) for conv in part.convs]
+        parts = {ResidualUnits: "second", ChainedPooling: "convs"}  # what is added to a feature
+        added = [getattr(part, parts[type(part)]) for part in self.modules() if type(part) in parts]
         with torch.no_grad():
-            for conv in added:
-                conv.weight.mul_(0.1)
+            for convs in added:
+                for weight in convs.parameters():
+                    weight.mul_(0.1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         out: Tensor | None = None
