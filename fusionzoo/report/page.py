@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, Template
-from markupsafe import Markup
 
 from fusionzoo.report import style
 from fusionzoo.report.sections import HEALTH, PAGE
@@ -29,9 +28,7 @@ FIRST = 8
 @cache
 def _template() -> Template:
     loader = PackageLoader("fusionzoo.report", ".")
-    environment = Environment(autoescape=True, loader=loader, keep_trailing_newline=True)
-    environment.globals["drawn"] = Markup
-    return environment.get_template("page.html.j2")
+    return Environment(autoescape=True, loader=loader, keep_trailing_newline=True).get_template("page.html.j2")
 
 
 def render(
