@@ -42,6 +42,12 @@ class Hook(Protocol):
     def __call__(self, value: Tensor) -> Tensor | None: ...
 
 
+def _exporting() -> bool:
+    """`torch.compiler.is_exporting()`, which a graph compiled by an older torch takes for true: the flag behind it."""
+    flag = getattr(torch.compiler, "_is_exporting_flag", None)
+    return torch.compiler.is_exporting() if flag is None else bool(flag)
+
+
 class _Tap:
     """What hangs on `Probe.tap` while at least one context has a hook there."""
 
@@ -50,7 +56,7 @@ class _Tap:
         self.listeners: list[Hook] = []
 
     def __call__(self, value: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
+        if _exporting():
             raise InputError("a probe has something attached; leave probe(), listen() or intervene() before exporting")
         for edit in self.edits:
             value = edit(value)  # type: ignore[assignment]
