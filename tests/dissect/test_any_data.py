@@ -12,7 +12,8 @@ from fusionzoo.dissect.robustness import robustness
 from fusionzoo.dissect.trace import trace
 from fusionzoo.errors import InputError
 from fusionzoo.report import html, terminal
-from tests.dissect.test_engine import close, plain
+from tests.compare import close
+from tests.dissect.test_engine import plain
 from tests.dissect.toy import CLASSES, Toy, ToyData
 
 

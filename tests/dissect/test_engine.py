@@ -21,6 +21,7 @@ from fusionzoo.metrics import ConceptCurve, ConceptStatistics, concept_masks
 from fusionzoo.models import create_model
 from fusionzoo.probes import probe, probe_points
 from fusionzoo.schema import encode
+from tests.compare import close
 from tests.dissect.toy import CELL, Toy, ToyData
 
 
@@ -29,17 +30,6 @@ def plain(dissection):
     values = dissection.to_dict()
     values["protocol"].pop("seconds")
     return values
-
-
-def close(a, b, tolerance=1e-9):
-    """Equal structure, numbers within tolerance."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(close(a[k], b[k], tolerance) for k in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(close(x, y, tolerance) for x, y in zip(a, b, strict=True))
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
-    return a == b
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from fusionzoo.dissect import dissect
 from fusionzoo.dissect.evolution import dissect_checkpoints
 from fusionzoo.dissect.results import Evolution
 from fusionzoo.errors import InputError
-from tests.dissect.test_engine import close, plain
+from tests.compare import close
+from tests.dissect.test_engine import plain
 from tests.dissect.toy import Toy, ToyData
 
 

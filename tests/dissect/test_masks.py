@@ -13,7 +13,8 @@ from fusionzoo.dissect import dissect
 from fusionzoo.dissect.masks import Source
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.metrics import concept_masks
-from tests.dissect.test_engine import close, plain
+from tests.compare import close
+from tests.dissect.test_engine import plain
 from tests.dissect.toy import CLASSES, Toy, ToyData
 
 

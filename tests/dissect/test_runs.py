@@ -15,7 +15,8 @@ import torch
 from fusionzoo.dissect import dissect
 from fusionzoo.dissect.results import Dissection
 from tests.dissect.job import SIZE, data
-from tests.dissect.test_engine import blurred, close, plain
+from tests.compare import close
+from tests.dissect.test_engine import blurred, plain
 from tests.dissect.toy import Toy
 
 ROOT = Path(__file__).parents[2]
