@@ -1,6 +1,6 @@
 """The README's picture, drawn as on the report's page: what a bundled checkpoint takes from each modality.
 
-    python benchmarks/picture.py        # checks the checkpoint, writes .github/report.svg
+python benchmarks/picture.py        # checks the checkpoint, writes .github/report.svg
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import torch
 
 from fusionzoo.dissect import dissect
 from fusionzoo.dissect.results import Dissection
-from tests.dissect.job import SIZE, data
 from tests.compare import close
+from tests.dissect.job import SIZE, data
 from tests.dissect.test_engine import blurred, plain
 from tests.dissect.toy import Toy
 
