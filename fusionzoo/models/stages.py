@@ -130,7 +130,8 @@ def _stages(encoder: nn.Module) -> list[list[str]] | None:
     if hasattr(encoder, "layer4") and hasattr(encoder, "maxpool"):  # ResNet, ResNeXt, SKNet
         return [["conv1", "bn1", "relu" if hasattr(encoder, "relu") else "act1"], ["maxpool", "layer1"], *later]
     if hasattr(encoder, "_out_indexes") and isinstance(getattr(encoder, "features", None), nn.Sequential):
-        ends = [0, *(i + 1 for i in cast("list[int]", encoder._out_indexes))]  # MobileNet v2
+        # MobileNet v2; VGG marks its feature at full size too, which lies within level 1 here
+        ends = [0, *(i + 1 for i in cast("list[int]", encoder._out_indexes)[-5:])]
         return [[f"features.{i}" for i in range(a, b)] for a, b in zip(ends, ends[1:], strict=False)]
     inner = getattr(encoder, "model", None)
     if isinstance(inner, nn.ModuleDict) and hasattr(inner, "return_layers"):
@@ -157,13 +158,6 @@ def _timm_stages(encoder: nn.Module, inner: nn.ModuleDict) -> list[list[str]] | 
 def out_channels(encoder: nn.Module) -> list[int]:
     """Channels of the image (index 0) and of the feature of each level."""
     return list(cast("list[int]", encoder.out_channels))
-
-
-def check_in_channels(encoder: nn.Module, image: Tensor, name: str) -> None:
-    """InputError when the image has another number of channels than the encoder was built for."""
-    wanted = out_channels(encoder)[0]
-    if image.ndim != 4 or image.shape[1] != wanted:
-        raise InputError(f"{name} has shape {tuple(image.shape)}, wanted (B, {wanted}, H, W)")
 
 
 def empty_like_level1(image: Tensor) -> Tensor:

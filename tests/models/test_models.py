@@ -158,7 +158,7 @@ def test_every_decoder_takes_fused_features_at_odd_sizes(encoder: str, decoder: 
 
 
 @pytest.mark.parametrize("name", ["mobilenetv1-050", "resnet18", "mit_b0", "mobilenet_v2", "se_resnet50",
-                                  "timm-skresnet18", "tu-convnext_atto", "tu-resnet18"])  # fmt: skip
+                                  "timm-skresnet18", "tu-convnext_atto", "tu-resnet18", "vgg11"])  # fmt: skip
 def test_stage_by_stage_equals_the_encoders_own_forward(name: str) -> None:
     encoder = build_encoder(name, 3).eval()
     assert has_stages(encoder)
