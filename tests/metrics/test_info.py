@@ -39,6 +39,7 @@ from fusionzoo.metrics import (
 )
 from fusionzoo.metrics.concepts import concept_cosine, concept_geometry, geometry_similarity
 from fusionzoo.metrics.cooperation import missing_scores, perceptual_score
+from fusionzoo.metrics.health import ChannelMean
 from fusionzoo.metrics.similarity import MEASURES, row_similarity
 from fusionzoo.metrics.similarity.null import moments_of
 from fusionzoo.metrics.stats import retention, trend
@@ -243,6 +244,7 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "ConfusionMatrix": (_maps, lambda d: torch.tensor(_fed(ConfusionMatrix(K), d["pred"], d["label"]).compute().miou)),
     "Quantiles": (_maps, lambda d: _fed(Quantiles(C, 0.1), d["maps"]).compute()),
     "ChannelHealth": (_maps, _health),
+    "ChannelMean": (_maps, lambda d: _fed(ChannelMean(C), d["maps"]).compute()),
     "ConceptStatistics": (_maps, lambda d: _fed(ConceptStatistics(C, K), d["maps"], d["masks"]).solve().weight),
     "LogisticStep": (_maps, lambda d: _fed(LogisticStep(C, K), d["maps"], d["masks"]).newton()),
     "ConceptCurve": (_maps, _halves),

@@ -226,7 +226,8 @@ class ChannelMean(Accumulator):
     tensor([4.], dtype=torch.float64)
     """
 
-    info = MetricInfo("channel mean", None, None, "larger values", ("order of images",), "state C + 1; O(values)")
+    info = MetricInfo("channel mean", None, None, "larger values", ("order of images",), "state C + 1; O(values)",
+                      "arithmetic mean")  # fmt: skip
 
     def __init__(self, channels: int) -> None:
         super().__init__()
