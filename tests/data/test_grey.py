@@ -41,4 +41,8 @@ def test_a_dformer_is_dissected_on_grey_depth() -> None:
     with pytest.raises(InputError, match="the model takes 1-channel grey, planted gives 1-channel depth"):
         dissect(model, data.dataset, progress=False)
     result = dissect(model, data, progress=False, metrics=["segmentation"])
-    assert result.model.modalities == ["rgb", "grey"] and set(result.segmentation) == {"both", "without_rgb", "without_x"}
+    assert result.model.modalities == ["rgb", "grey"] and set(result.segmentation) == {
+        "both",
+        "without_rgb",
+        "without_x",
+    }
