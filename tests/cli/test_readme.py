@@ -40,7 +40,7 @@ def execute(code: str, root: Path, folder: Path) -> str:
 def test_the_two_commands(text: str) -> None:
     first, second = block(text, "command 1", "sh"), block(text, "command 2", "sh")
     assert first.startswith("pip install . && fusionzoo check ") and first.count("\n") == 1
-    assert second.endswith("&& pytest\n") and second.count("\n") == 1
+    assert second.endswith("&& pytest -n 2 --dist loadfile\n") and second.count("\n") == 1
     assert text.index("command 1") < text.index("command 2") < text.index("example: use")
 
 
