@@ -19,6 +19,7 @@ group, of both at once).
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, se
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import Accumulator, jackknife
+from fusionzoo.metrics.cooperation import expected_score, retention
 from fusionzoo.metrics.segmentation import iou_from_confusion
 
 __all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Failure", "robustness", "ways"]
@@ -269,9 +271,7 @@ def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_k
         modality, unit = CORRUPTIONS[name].modality, found[0]
     scores = [score(c) for c in at]
     drops = [difference(clean, c) for c in at]
-    known = [s.miou for s in scores[1:] if s.miou is not None]
-    mean = sum(known) / len(known) if known else None
-    first = scores[0].miou
+    mean, kept = retention([math.nan if s.miou is None else s.miou for s in scores])
     return Curve(
         corruption=name,
         modality=modality,
@@ -283,8 +283,8 @@ def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_k
         drop_error=[number(error[0]) for _, error in drops],
         iou=[s.iou for s in scores],
         iou_error=[s.iou_error for s in scores],
-        mean=mean,
-        kept=mean / first if mean is not None and first else None,
+        mean=number(mean),
+        kept=number(kept),
     )
 
 
@@ -301,7 +301,8 @@ def _failures(name: str, table: Mapping[str, Failure], counts: Mapping[str, Tens
     def summary(*parts: Tensor) -> Tensor:
         none, rgb, x, both = (iou_from_confusion(part).nanmean() for part in parts)
         average = (rgb + x) / 2 if name == "EMM" else (rgb + x + both) / 3
-        expected = [(1 - p) ** 2 * none + p * (1 - p) * (rgb + x) + p * p * both for p in PROBABILITIES]
+        intact = {("rgb", "x"): none, ("x",): rgb, ("rgb",): x, (): both}
+        expected = [expected_score(intact, p) for p in PROBABILITIES]
         return torch.stack([none, rgb, x, both, average, *expected])
 
     value, error = jackknife(summary, tallies)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from fusionzoo.metrics._moved import MODULES, NAMES, MovedModule, moved
+from fusionzoo.metrics._moved import MODULES, MovedModule, domain_of, moved
 from fusionzoo.metrics.base import Accumulator, MetricInfo
 from fusionzoo.metrics.catalogue import catalogue
 from fusionzoo.metrics.concepts import (
@@ -39,10 +39,8 @@ from fusionzoo.metrics.similarity import (
     LinearCKA,
     MinibatchCKA,
     Moments,
-    PositionCosine,
     RowSample,
     cca,
-    linear_predictivity,
     mutual_knn,
     null_test,
     rbf_cka,
@@ -67,7 +65,6 @@ __all__ = [
     "MinibatchCKA",
     "MixtureStatistics",
     "Moments",
-    "PositionCosine",
     "Quantiles",
     "RowSample",
     "UnitDissection",
@@ -82,7 +79,6 @@ __all__ = [
     "fit_concepts",
     "interactions",
     "jackknife",
-    "linear_predictivity",
     "mutual_knn",
     "net2vec_2018",
     "null_test",
@@ -103,6 +99,7 @@ for _old in MODULES:
 def __getattr__(name: str) -> Any:
     if name in MODULES:
         return sys.modules[f"{__name__}.{name}"]
-    if name in NAMES:
-        return moved(f"fusionzoo.metrics.{name}", NAMES[name], name)
+    domain = None if name.startswith("_") else domain_of(name)
+    if domain is not None:
+        return moved(f"fusionzoo.metrics.{name}", domain, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,15 +11,13 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-__all__ = ["MODULES", "NAMES", "MovedModule", "moved"]
+__all__ = ["DOMAINS", "MODULES", "MovedModule", "domain_of", "moved"]
 
 MODULES = {
     "cka": "similarity.cka",
     "commonality": "cooperation.commonality",
     "contribution": "cooperation.contribution",
-    "cosine": "similarity.cosine",
     "curve": "concepts.curve",
-    "evolution": "stats.evolution",
     "gates": "health.gates",
     "logistic": "concepts.logistic",
     "masks": "concepts.masks",
@@ -38,70 +36,12 @@ MODULES = {
 }
 """Module of `fusionzoo.metrics` then -> now."""
 
-NAMES = {
-    "AgreementScores": "concepts",
-    "CKAScores": "similarity",
-    "CentredMoments": "similarity",
-    "Commonality": "cooperation",
-    "ConceptDifference": "concepts",
-    "ConceptFit": "concepts",
-    "ConceptRoles": "concepts",
-    "ConceptScores": "concepts",
-    "ConceptWeights": "concepts",
-    "Contribution": "cooperation",
-    "Cooperation": "cooperation",
-    "CosineScores": "similarity",
-    "Estimate": "cooperation",
-    "ExchangeScores": "health",
-    "GateScores": "health",
-    "HealthScores": "health",
-    "Interval": "stats",
-    "LogisticFit": "concepts",
-    "MEASURES": "similarity",
-    "MinibatchScores": "similarity",
-    "MissingScores": "cooperation",
-    "MixtureScores": "health",
-    "NullTest": "similarity",
-    "RECIPES": "concepts",
-    "REDUCERS": "concepts",
-    "Retention": "stats",
-    "SegmentationScores": "segmentation",
-    "Trend": "stats",
-    "UnitScores": "concepts",
-    "VarianceScore": "concepts",
-    "VarianceShares": "cooperation",
-    "area_masks": "concepts",
-    "cca_matrices": "similarity",
-    "cka_matrices": "similarity",
-    "coarse_labels": "concepts",
-    "compare_curves": "concepts",
-    "concept_cosine": "concepts",
-    "concept_geometry": "concepts",
-    "fit_logistic": "concepts",
-    "fused_roles": "concepts",
-    "geometry_similarity": "concepts",
-    "grid_masks": "concepts",
-    "group_of": "stats",
-    "knn_matrix": "similarity",
-    "merge_masks": "concepts",
-    "minimum_channels": "concepts",
-    "missing_scores": "cooperation",
-    "moments_of": "similarity",
-    "perceptual_score": "cooperation",
-    "permutation_null": "similarity",
-    "procrustes_matrices": "similarity",
-    "r2_matrix": "similarity",
-    "rbf_cka_matrix": "similarity",
-    "replaced": "health",
-    "retention": "stats",
-    "row_similarity": "similarity",
-    "rsa_matrix": "similarity",
-    "semantic_variance_matrix": "concepts",
-    "stack_weights": "concepts",
-    "trend": "stats",
-    "variance_shares": "cooperation",
-}
-"""Name on the face of `fusionzoo.metrics` then -> its domain now."""
+DOMAINS = ("stats", "segmentation", "similarity", "concepts", "cooperation", "health")
+
+
+def domain_of(name: str) -> str | None:
+    """The domain that offers a name, None where none does."""
+    return next((d for d in DOMAINS if name in importlib.import_module(f"fusionzoo.metrics.{d}").__all__), None)
 
 
 def moved(old: str, place: str, name: str) -> Any:

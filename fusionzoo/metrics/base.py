@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -17,7 +17,19 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 
-__all__ = ["VIEWS", "Accumulator", "MetricInfo", "accumulates", "as_samples", "few_above"]
+__all__ = [
+    "VIEWS",
+    "Accumulator",
+    "MetricInfo",
+    "accumulates",
+    "as_samples",
+    "at_least_one",
+    "few_above",
+    "float_state",
+    "int_state",
+    "one_each",
+    "point_names",
+]
 
 VIEWS = ("gap", "pix")
 
@@ -68,18 +80,26 @@ def accumulates(update: F) -> F:
 class Accumulator:
     """Base of all accumulators: named fixed-size states that merge by addition.
 
-    Subclasses fill `self._state` and answer `_config()` with the constructor's choices; states that are not sums need
-    their own `_merge`. `state_dict` gives CPU copies, so a run can be stored, sent to another process and resumed.
+    Subclasses fill `self._state` and name the constructor's choices (attributes) in `choices`; states that are not sums
+    need their own `_merge`. `state_dict` gives CPU copies, so a run can be stored, sent to another process and resumed.
     """
 
     info: ClassVar[MetricInfo]
+    choices: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self._state: dict[str, Tensor] = {}
 
     def _config(self) -> dict[str, Any]:
         """The choices that two accumulators must share before they can be merged."""
-        return {}
+        values = {name: getattr(self, name) for name in self.choices}
+        return {k: tuple(v.flatten().tolist()) if isinstance(v, Tensor) else v for k, v in values.items()}
+
+    def _seen(self, what: str = "samples", counter: str = "n") -> dict[str, Tensor]:
+        """The states on the CPU; InputError while nothing was counted."""
+        if not int(self._state[counter]):
+            raise InputError(f"no {what} yet: call update first")
+        return {name: value.cpu() for name, value in self._state.items()}
 
     def _merge(self, other: dict[str, Tensor]) -> None:
         for name, value in other.items():
@@ -134,6 +154,44 @@ class Accumulator:
     def nbytes(self) -> int:
         """Memory of all states in bytes."""
         return sum(value.numel() * value.element_size() for value in self._state.values())
+
+
+def float_state(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    """Name -> zeros, float64."""
+    return {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
+
+
+def int_state(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    """Name -> zeros, int64."""
+    return {name: torch.zeros(shape, dtype=torch.int64) for name, shape in shapes.items()}
+
+
+def at_least_one(**numbers: int) -> None:
+    """Raises InputError unless all of the named numbers are 1 or more."""
+    if min(numbers.values()) < 1:
+        got = ", ".join(map(str, numbers.values()))
+        raise InputError(f"{', '.join(numbers)} must be at least 1, got {got}")
+
+
+def point_names(points: Sequence[str] | int, least: int = 1) -> tuple[str, ...]:
+    """Names of feature sets: those given, or so many numbers.
+
+    Raises:
+        InputError: fewer than `least`, or a name twice.
+
+    >>> point_names(2), point_names(["rgb", "x"])
+    (('0', '1'), ('rgb', 'x'))
+    """
+    names = tuple(map(str, range(points))) if isinstance(points, int) else tuple(points)
+    if len(names) < least or len(set(names)) != len(names):
+        raise InputError(f"points must be {('one', 'two')[least - 1]} or more different names, got {names}")
+    return names
+
+
+def one_each(points: Sequence[str], values: Sequence[Tensor], what: str = "features") -> None:
+    """Raises InputError unless there is one value for each of the named points."""
+    if len(values) != len(points):
+        raise InputError(f"expected {len(points)} {what} ({', '.join(points)}), got {len(values)}")
 
 
 def as_samples(feature: Tensor, view: str) -> Tensor:

@@ -24,7 +24,6 @@ from fusionzoo.metrics import (
     MinibatchCKA,
     MixtureStatistics,
     Moments,
-    PositionCosine,
     Quantiles,
     RowSample,
     UnitDissection,
@@ -38,11 +37,10 @@ from fusionzoo.metrics import (
     shapley,
 )
 from fusionzoo.metrics.concepts import concept_cosine, concept_geometry, geometry_similarity
-from fusionzoo.metrics.cooperation import missing_scores, perceptual_score
+from fusionzoo.metrics.cooperation import expected_score, perceptual_score, retention
 from fusionzoo.metrics.health import ChannelMean
 from fusionzoo.metrics.similarity import MEASURES, row_similarity
 from fusionzoo.metrics.similarity.null import moments_of
-from fusionzoo.metrics.stats import retention, trend
 
 Data = dict[str, Tensor]
 N, C, K = 24, 5, 3
@@ -190,8 +188,9 @@ def _shares(d: Data) -> Tensor:
 
 
 def _roles(d: Data) -> Tensor:
-    roles = concept_roles(d["u"], d["v"], floor=torch.full((12,), 0.1), tolerance=0.2)
-    return torch.tensor([roles.consistency])
+    train = d["keys"] % 2 == 0
+    rgb, x = (_fed(ConceptCurve(K), d[name], d["masks"], train=train) for name in ("scores", "more"))
+    return concept_roles(rgb, x, [torch.zeros(K)] * 2).difference
 
 
 def _halves(d: Data) -> Tensor:
@@ -223,16 +222,10 @@ def _mixture(d: Data) -> Tensor:
     return torch.cat([scores.share, torch.tensor([scores.entropy]).double(), scores.largest])
 
 
-def _missing(d: Data) -> Tensor:
-    scores = missing_scores(_games(d))
-    return torch.cat([scores.average, scores.expected, scores.worst])
-
-
 VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     **{next(key for key in INFOS if INFOS[key] is info): (_rows, _measure(name)) for name, info in MEASURES.items()},
     "LinearCKA": (_rows, lambda d: torch.tensor(_fed(LinearCKA(), d["a"], d["b"]).compute().unbiased)),
     "MinibatchCKA": (_rows, lambda d: _fed(MinibatchCKA(2), d["a"], d["b"]).compute().cka[0, 1]),
-    "PositionCosine": (_rows, lambda d: _fed(PositionCosine(2), d["a"], d["b"]).compute().mean[0, 1]),
     "Moments": (_rows, lambda d: _fed(Moments(2), d["a"], d["b"]).compute().gram),
     "cooperation.commonality": (_rows, _shares),
     "concepts.concept_cosine": (_rows, lambda d: concept_cosine(d["a"], d["b"])),
@@ -264,11 +257,10 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "cooperation.shapley": (_numbers, lambda d: torch.cat(list(shapley(_games(d)).values()))),
     "cooperation.interaction": (_numbers, lambda d: torch.cat(list(interactions(_games(d)).values()))),
     "cooperation.perceptual_score": (_numbers, lambda d: perceptual_score(d["both"], d["x"])),
-    "cooperation.missing_scores": (_numbers, _missing),
+    "cooperation.expected_score": (_numbers, lambda d: expected_score(_games(d), 0.1)),
+    "cooperation.retention": (_numbers, lambda d: torch.tensor(retention(d["u"].tolist())[1])),
     "concepts.semantic_variance": (_numbers, lambda d: torch.tensor(semantic_variance(d["u"], d["v"]))),
-    "concepts.specificity": (_numbers, _roles),
-    "stats.trend": (_numbers, lambda d: torch.tensor(trend(range(12), d["u"]).slope)),
-    "stats.retention": (_numbers, lambda d: retention(range(12), d["u"]).area),
+    "concepts.specificity": (_maps, _roles),
 }
 
 CLOSE = {"similarity.r2": 2e-3, "cooperation.commonality": 1e-4}

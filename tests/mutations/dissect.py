@@ -2,31 +2,31 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
-    ("tests/dissect/test_agreement_limits.py::test_a_stream_encodes_from_two_standard_errors",
-     "fusionzoo/dissect/measures/specificity.py", [
+    ("tests/metrics/concepts/test_specificity_limits.py::test_a_stream_encodes_from_two_standard_errors",
+     "fusionzoo/metrics/concepts/specificity.py", [
         ("ERRORS = 2.0", "ERRORS = 2.2"),
         ("ERRORS = 2.0", "ERRORS = 1.8"),
     ]),
-    ("tests/dissect/test_agreement_limits.py::test_a_stream_encodes_from_five_points_above_chance",
-     "fusionzoo/dissect/measures/specificity.py", [
+    ("tests/metrics/concepts/test_specificity_limits.py::test_a_stream_encodes_from_five_points_above_chance",
+     "fusionzoo/metrics/concepts/specificity.py", [
         ("LEAST = 0.05", "LEAST = 0.06"),
         ("LEAST = 0.05", "LEAST = 0.04"),
     ]),
-    ("tests/dissect/test_agreement_limits.py::test_specific_is_less_than_half_of_the_gain",
-     "fusionzoo/dissect/measures/specificity.py", [
+    ("tests/metrics/concepts/test_specificity_limits.py::test_specific_is_less_than_half_of_the_gain",
+     "fusionzoo/metrics/concepts/specificity.py", [
         ("SPECIFIC = 0.5", "SPECIFIC = 0.55"),
         ("SPECIFIC = 0.5", "SPECIFIC = 0.45"),
     ]),
-    ("tests/dissect/test_agreement_limits.py::test_noise_counts_in_place_of_the_error_where_it_is_larger",
-     "fusionzoo/dissect/measures/specificity.py", [
+    ("tests/metrics/concepts/test_specificity_limits.py::test_noise_counts_in_place_of_the_error_where_it_is_larger",
+     "fusionzoo/metrics/concepts/specificity.py", [
         ("torch.maximum(ERRORS * error[0], torch.maximum(*noise))", "torch.maximum(ERRORS * error[0], noise[0])"),
     ]),
-    ("tests/dissect/test_agreement_limits.py::test_the_mean_noise_of_all_concepts_counts_where_it_is_larger",
-     "fusionzoo/dissect/measures/specificity.py", [
+    ("tests/metrics/concepts/test_specificity_limits.py::test_the_mean_noise_of_all_concepts_counts_where_it_is_larger",
+     "fusionzoo/metrics/concepts/specificity.py", [
         ("return torch.maximum(floor.abs(), floor.abs().nanmean())", "return floor.abs()"),
     ]),
-    ("tests/dissect/test_agreement_limits.py::test_the_fusion_gains_and_loses_from_five_points_against_the_better_stream",
-     "fusionzoo/dissect/measures/specificity.py", [
+    ("tests/metrics/concepts/test_specificity_limits.py::test_the_fusion_gains_and_loses_from_five_points_against_the_better_stream",
+     "fusionzoo/metrics/concepts/specificity.py", [
         ("return fused - torch.maximum(rgb, x)", "return fused - rgb"),
     ]),
     ("tests/dissect/test_plan.py::test_split_is_fair_and_keeps_neighbours_together", "fusionzoo/dissect/split.py", [

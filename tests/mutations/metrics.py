@@ -78,9 +78,5 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/similarity/cka.py", [
         ("/ (n * (n - 3))", "/ (n * (n - 1))"),
     ]),
-    ("tests/metrics/stats/test_groups.py::test_neighbours_stay_together_in_groups_of_even_size",
-     "fusionzoo/metrics/stats/resample.py", [
-        ("index * groups // n", "index % groups"),
-    ]),
 ]
 # fmt: on

@@ -11,7 +11,6 @@ thresholds calibrated on the training images.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -34,18 +33,10 @@ from fusionzoo.dissect.measures.base import (
 )
 from fusionzoo.dissect.split import HALVES, HELD, ROLES
 from fusionzoo.errors import InputError
-from fusionzoo.metrics import (
-    ConceptAgreement,
-    ConceptCurve,
-    ConceptStatistics,
-    Quantiles,
-    jackknife,
-    semantic_variance,
-)
-from fusionzoo.metrics.concepts import ConceptWeights, minimum_channels, stack_weights
-from fusionzoo.metrics.concepts.curve import iou_curve
+from fusionzoo.metrics import ConceptAgreement, ConceptCurve, ConceptStatistics, Quantiles
+from fusionzoo.metrics.concepts import ConceptWeights, compare_curves, minimum_channels, stack_weights
 
-__all__ = ["FITS", "METRIC", "Concepts", "Curve", "Statistics", "StageConcepts", "at_thresholds", "stage_curves"]
+__all__ = ["FITS", "FULL", "METRIC", "Concepts", "Curve", "Statistics", "StageConcepts", "stage_curves"]
 
 FULL = "full"
 FITS = (FULL, *HALVES)
@@ -228,7 +219,7 @@ class Variance:
     @property
     def signal(self) -> bool:
         """Whether the value stands above its noise floor (False where either is unknown)."""
-        return self.value is not None and self.floor is not None and self.value > self.floor
+        return self.value is not None and self.floor is not None and abs(self.value) > self.floor
 
 
 @dataclass
@@ -293,10 +284,10 @@ def _stage(done: Done, stage: int, correlation: tuple[Tensor, int] | None) -> St
         row.floor[stream] = numbers((scores["half0"].iou - scores["half1"].iou).abs())
     name = reducer if isinstance(reducer, str) else getattr(reducer, "__name__", "callable")
     for a, b in PAIRS:
-        if a in iou and b in iou:
-            value, error = variance(curves[a][FULL], curves[b][FULL], reducer)
-            floors = [semantic_variance(iou[s]["half0"].iou, iou[s]["half1"].iou, reducer) for s in (a, b)]
-            floor = None if any(math.isnan(f) for f in floors) else max(floors, key=abs)
+        if a in curves and b in curves:
+            halves = [(curves[s]["half0"], curves[s]["half1"]) for s in (a, b)]
+            found = compare_curves(curves[a][FULL], curves[b][FULL], reducer, halves)
+            value, error, floor = number(found.value), number(found.se), number(found.floor)
             interval = None if value is None or error is None else [value - 1.96 * error, value + 1.96 * error]
             row.variance[f"{a}_{b}"] = Variance(value, name, floor, error, interval)
     for stream in iou:
@@ -337,28 +328,6 @@ def _matrices(done: Done, found: tuple[Tensor, int] | None) -> list[PairMatrix]:
     named = done.setup.stage_points()
     values = [[number(v) for v in line] for line in found[0].nanmean(0).tolist()]
     return [PairMatrix("concept correlation", "pix", found[1], list(named), list(named.values()), values)]
-
-
-def at_thresholds(curve: ConceptCurve) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-    """How to read the set IoU off held-out counts (K, 2, bins) at the thresholds of the training images; those counts
-    by group (G, K, 2, bins); concepts (K,) absent from either part."""
-    state = curve.state_dict()
-    counts, images = state["counts"], state["images"]
-    best = iou_curve(counts[0]).nan_to_num(-1).argmax(1)[:, None]
-    absent = (images[0] == 0) | (images[1:].sum(0) == 0)
-    return lambda c: iou_curve(c).gather(1, best)[:, 0], counts[1:], absent
-
-
-def variance(a: ConceptCurve, b: ConceptCurve, reducer: Reducer) -> tuple[float | None, float | None]:
-    """Semantic variance of two representations, and its jackknife standard error over groups of held-out images."""
-    (read_a, counts_a, absent), (read_b, counts_b, _) = at_thresholds(a), at_thresholds(b)
-
-    def statistic(one: Tensor, two: Tensor) -> Tensor:
-        u, v = (torch.where(absent, torch.nan, t) for t in (read_a(one), read_b(two)))
-        return torch.tensor(semantic_variance(u, v, reducer), dtype=torch.float64)
-
-    value, error = jackknife(statistic, [counts_a, counts_b])
-    return number(value), number(error)
 
 
 METRIC = Metric("concepts", ("concepts",), Concepts, plan, compute)

@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fusionzoo.dissect.conditions import SUBSETS, Condition
 from fusionzoo.dissect.measures.base import Done, Estimate, Measure, Metric, Setup, number, numbers
-from fusionzoo.dissect.measures.concepts import Curve, at_thresholds
+from fusionzoo.dissect.measures.concepts import FULL, Curve
 from fusionzoo.dissect.measures.scores import matrices
-from fusionzoo.metrics import ConceptCurve, interactions, jackknife, shapley
-from fusionzoo.metrics.cooperation.contribution import Estimate as Scored
-from fusionzoo.metrics.cooperation.contribution import contribution, perceptual_scores
+from fusionzoo.metrics import ConceptCurve, contribution, perceptual_scores
+from fusionzoo.metrics.cooperation import Estimate as Scored
+from fusionzoo.metrics.cooperation import contribution_of
 
 __all__ = ["METRIC"]
 
@@ -61,7 +60,7 @@ def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     if "concept_contribution" not in wanted:
         return []
     fused = [at["fused"] for at in setup.stages.values() if "fused" in at]
-    return [Curve((p,), c, "full", setup.tau is not None) for p in fused for c in SUBSETS[1:]]
+    return [Curve((p,), c, FULL, setup.tau is not None) for p in fused for c in SUBSETS[1:]]
 
 
 def compute(done: Done, results: Mapping[str, Any]) -> Contribution | None:
@@ -90,29 +89,19 @@ def _concepts(done: Done) -> dict[str, dict[str, Estimate]]:
     for."""
     made = {}
     for stage, at in sorted(done.setup.stages.items()):
-        curves = {c: done.get(Curve((at.get("fused", ""),), c, "full")) for c in PRESENT.values()}
+        curves = {present: done.get(Curve((at.get("fused", ""),), c, FULL)) for present, c in PRESENT.items()}
         if all(sums is not None for sums in curves.values()):
-            made[str(stage)] = _of_concepts(list(curves.values()))
+            made[str(stage)] = _of_concepts(curves)
     return made
 
 
-def _of_concepts(curves: Sequence[ConceptCurve]) -> dict[str, Estimate]:
-    """Of the curves in the order of PRESENT, the first with both modalities."""
-    read, _, absent = at_thresholds(curves[0])
-    counts = [curve.state_dict()["counts"][1:] for curve in curves]
-
-    def statistic(*sums: Tensor) -> Tensor:
-        iou = [torch.where(absent, torch.nan, read(c)) for c in sums]
-        table = {s: torch.cat([v.nanmean()[None], v]) for s, v in zip(PRESENT, iou, strict=True)}
-        shares = shapley(table)
-        return torch.stack([shares["rgb"], shares["x"], next(iter(interactions(table).values()))])
-
-    value, error = jackknife(statistic, counts)
-    rows = zip(("rgb", "x", "interaction"), value.tolist(), error.tolist(), strict=True)
-    return {
-        name: Estimate(number(v[0]), number(e[0]), [number(t) for t in v[1:]], [number(t) for t in e[1:]])
-        for name, v, e in rows
-    }
+def _of_concepts(curves: Mapping[tuple[str, ...], ConceptCurve]) -> dict[str, Estimate]:
+    """Modalities that are there -> curve, at the thresholds of the model with both."""
+    read, _, absent = curves["rgb", "x"].at_thresholds()
+    counts = {present: curve.state_dict()["counts"][1:] for present, curve in curves.items()}
+    found = contribution_of(counts, lambda sums: torch.where(absent, torch.nan, read(sums)))
+    parts = {**found.shapley, "interaction": next(iter(found.interaction.values()))}
+    return {name: _estimate(part) for name, part in parts.items()}
 
 
 METRIC = Metric("contribution", ("contribution", "concept_contribution?"), Contribution, plan, compute)

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from fusionzoo.metrics.concepts.curve import ConceptCurve, ConceptScores, iou_curve
 from fusionzoo.metrics.concepts.logistic import LogisticFit, LogisticStep, fit_logistic
-from fusionzoo.metrics.concepts.masks import area_masks, coarse_labels, concept_masks, contains, grid_masks, merge_masks
+from fusionzoo.metrics.concepts.masks import area_masks, concept_masks, contains, grid_masks
 from fusionzoo.metrics.concepts.net2vec import Net2VecResult, net2vec_2018, upsample_matrix
 from fusionzoo.metrics.concepts.recipes import RECIPES, ConceptFit, fit_concepts
-from fusionzoo.metrics.concepts.semantic_variance import (
-    REDUCERS,
-    ConceptDifference,
-    VarianceScore,
-    compare_curves,
-    semantic_variance,
-    semantic_variance_matrix,
-)
+from fusionzoo.metrics.concepts.semantic_variance import REDUCERS, VarianceScore, compare_curves, semantic_variance
 from fusionzoo.metrics.concepts.specificity import FUSED_ROLES, ROLES, ConceptRoles, concept_roles, fused_roles
 from fusionzoo.metrics.concepts.statistics import ConceptStatistics, ConceptWeights, minimum_channels, stack_weights
 from fusionzoo.metrics.concepts.units import UnitDissection, UnitScores
@@ -30,7 +23,6 @@ __all__ = [
     "AgreementScores",
     "ConceptAgreement",
     "ConceptCurve",
-    "ConceptDifference",
     "ConceptFit",
     "ConceptRoles",
     "ConceptScores",
@@ -47,7 +39,6 @@ __all__ = [
     "UnitScores",
     "VarianceScore",
     "area_masks",
-    "coarse_labels",
     "compare_curves",
     "concept_cosine",
     "concept_geometry",
@@ -60,11 +51,9 @@ __all__ = [
     "geometry_similarity",
     "grid_masks",
     "iou_curve",
-    "merge_masks",
     "minimum_channels",
     "net2vec_2018",
     "semantic_variance",
-    "semantic_variance_matrix",
     "stack_weights",
     "upsample_matrix",
 ]

@@ -8,6 +8,7 @@ thresholds, so a concept that is not encoded at all scores its area share, not 0
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
-from fusionzoo.metrics.concepts.masks import contains
-from fusionzoo.metrics.stats.resample import jackknife
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, int_state
+from fusionzoo.metrics.concepts.masks import checked_masks, contains
+from fusionzoo.metrics.stats.resample import image_groups, jackknife
 
 __all__ = ["ConceptCurve", "ConceptScores", "iou_curve"]
 
@@ -75,6 +76,8 @@ class ConceptCurve(Accumulator):
         source="set IoU: Fong and Vedaldi 2018 (Net2Vec); threshold calibration of ours",
     )
 
+    choices = ("concepts", "bins", "groups", "images")
+
     def __init__(self, concepts: int, bins: int = 512, groups: int = 1, images: str = "containing") -> None:
         super().__init__()
         if concepts < 1 or bins < 2 or groups < 1:
@@ -82,13 +85,7 @@ class ConceptCurve(Accumulator):
         if images not in ("containing", "all"):
             raise InputError(f"unknown images {images!r}: use 'containing' or 'all'")
         self.concepts, self.bins, self.groups, self.images = concepts, bins, groups, images
-        self._state = {
-            "counts": torch.zeros(1 + groups, concepts, 2, bins, dtype=torch.int64),
-            "images": torch.zeros(1 + groups, concepts, dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        return {"concepts": self.concepts, "bins": self.bins, "groups": self.groups, "images": self.images}
+        self._state = int_state(counts=(1 + groups, concepts, 2, bins), images=(1 + groups, concepts))
 
     @property
     def edges(self) -> Tensor:
@@ -124,23 +121,13 @@ class ConceptCurve(Accumulator):
         b, k = len(scores), self.concepts
         if scores.ndim != 4 or scores.shape[1] != k:
             raise InputError(f"scores must be (B, {k}, h, w), got {tuple(scores.shape)}")
-        if masks.ndim != 4 or masks.shape[:2] != scores.shape[:2]:
-            raise InputError(f"masks must be ({b}, {k}, H, W), got {tuple(masks.shape)}")
         if not bool(torch.isfinite(scores.sum())):
             raise InputError("scores have values that are not finite (NaN or infinity)")
+        masks, valid = checked_masks(masks, b, k, valid)
         size = masks.shape[2:]
-        masks = masks if masks.dtype == torch.bool else masks >= 0.5
-        if valid is not None:
-            if tuple(valid.shape) != (b, *size):
-                raise InputError(f"valid must be {(b, *size)}, got {tuple(valid.shape)}")
-            valid = valid if valid.dtype == torch.bool else valid >= 0.5
-            masks = masks & valid[:, None]
         device = scores.device
         in_train = torch.as_tensor(train, dtype=torch.bool, device=device).expand(b)
-        groups = torch.as_tensor(group, dtype=torch.int64, device=device).expand(b)
-        if bool(((groups < 0) | (groups >= self.groups)).any()):
-            raise InputError(f"group out of range: this curve keeps {self.groups} groups (0 .. {self.groups - 1})")
-        slots = torch.where(in_train, 0, groups + 1)
+        slots = torch.where(in_train, 0, image_groups(group, b, self.groups, device) + 1)
         holds = contains(masks)
         self._state["images"].index_add_(0, slots, holds.long())
         counted = holds if self.images == "containing" else torch.ones_like(holds)
@@ -163,27 +150,36 @@ class ConceptCurve(Accumulator):
         counts = torch.bincount(place.add_(level.int()).flatten(), minlength=used + self.bins)
         self._state["counts"][slot] += counts[:used].view(self.concepts, 2, self.bins)
 
+    def _best(self) -> Tensor:
+        """(K,) bin from which the set IoU of the train half is largest."""
+        return iou_curve(self._state["counts"][0].cpu()).nan_to_num(-1).argmax(1)
+
+    def at_thresholds(self) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """What a statistic of several curves needs to be jackknifed over their common groups.
+
+        Returns:
+            How to read the set IoU (K,) off evaluation counts (K, 2, bins) at the thresholds of the train half; those
+            counts by group (groups, K, 2, bins); the concepts (K,) bool that either half lacks.
+        """
+        counts, images, best = self._state["counts"].cpu(), self._state["images"].cpu(), self._best()[:, None]
+        absent = (images[0] == 0) | (images[1:].sum(0) == 0)
+        return lambda c: iou_curve(c).gather(1, best)[:, 0], counts[1:], absent
+
     def compute(self) -> ConceptScores:
         """Calibrates on the train half and scores the evaluation half."""
-        counts, images = self._state["counts"].cpu(), self._state["images"].cpu()
-        n_train, n_eval = images[0], images[1:].sum(0)
-        train = iou_curve(counts[0])
-        curve = iou_curve(counts[1:].sum(0))
-        absent = (n_train == 0) | (n_eval == 0)
-        best = train.nan_to_num(-1).argmax(1)
-        at_best = lambda c: iou_curve(c).gather(1, best[:, None])[:, 0]  # noqa: E731
-        _, se = jackknife(at_best, [counts[1:]])
+        (read, counts, absent), images = self.at_thresholds(), self._state["images"].cpu()
+        iou, se = jackknife(read, [counts])
         hide = lambda value: torch.where(absent, torch.nan, value)  # noqa: E731
         edges = self.edges
         return ConceptScores(
-            iou=hide(at_best(counts[1:].sum(0))),
+            iou=hide(iou),
             iou_se=hide(se),
-            train_iou=hide(at_best(counts[0])),
-            threshold=hide(edges[best]),
-            curve=torch.where(absent[:, None], torch.nan, curve),
+            train_iou=hide(read(self._state["counts"][0].cpu())),
+            threshold=hide(edges[self._best()]),
+            curve=torch.where(absent[:, None], torch.nan, iou_curve(counts.sum(0))),
             edges=edges,
-            n_train=n_train,
-            n_eval=n_eval,
+            n_train=images[0],
+            n_eval=images[1:].sum(0),
         )
 
 

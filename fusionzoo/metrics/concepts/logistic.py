@@ -21,8 +21,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, few_above
-from fusionzoo.metrics.concepts.statistics import SPARSE, ConceptWeights, pairs, unravel
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, few_above, float_state
+from fusionzoo.metrics.concepts.statistics import (
+    SPARSE,
+    ConceptWeights,
+    checked_cells,
+    checked_thresholds,
+    pairs,
+    unravel,
+)
 
 __all__ = ["LogisticFit", "LogisticStep", "fit_logistic"]
 
@@ -48,6 +55,8 @@ class LogisticStep(Accumulator):
         source="iteratively reweighted least squares: McCullagh and Nelder 1989",
     )
 
+    choices = ("channels", "concepts", "weight", "thresholds", "positive")
+
     def __init__(
         self,
         channels: int,
@@ -57,53 +66,26 @@ class LogisticStep(Accumulator):
         positive: float | Tensor = 1.0,
     ) -> None:
         super().__init__()
-        if channels < 1 or concepts < 1:
-            raise InputError(f"channels and concepts must be at least 1, got {channels} and {concepts}")
-        if thresholds is not None and tuple(thresholds.shape) != (channels,):
-            raise InputError(f"one threshold per channel: expected ({channels},), got {tuple(thresholds.shape)}")
+        at_least_one(channels=channels, concepts=concepts)
         d = channels + 1
         weight = torch.zeros(concepts, d) if weight is None else weight.detach()
         if tuple(weight.shape) != (concepts, d):
             raise InputError(f"weight must be {(concepts, d)}, got {tuple(weight.shape)}")
         self.channels, self.concepts = channels, concepts
         self.weight = weight.double().cpu()
-        self.thresholds = None if thresholds is None else thresholds.detach().float().cpu()
+        self.thresholds = None if thresholds is None else checked_thresholds(thresholds, channels).cpu()
         self.positive = torch.as_tensor(positive, dtype=torch.float64).expand(concepts).clone()
         if not bool((self.positive > 0).all()):
             raise InputError("the weight of positives must be above 0")
-        shapes: dict[str, tuple[int, ...]] = {
-            "n": (),
-            "sum_x": (channels,),
-            "square_x": (channels,),
-            "sum_t": (concepts,),
-            "residual": (concepts,),
-            "loss": (concepts,),
-            "gradient": (concepts, d),
-            "hessian": (concepts, d, d),
-        }
-        self._state = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
-
-    def _config(self) -> dict[str, object]:
-        return {
-            "channels": self.channels,
-            "concepts": self.concepts,
-            "weight": tuple(self.weight.flatten().tolist()),
-            "thresholds": None if self.thresholds is None else tuple(self.thresholds.tolist()),
-            "positive": tuple(self.positive.tolist()),
-        }
+        c, k = channels, concepts
+        self._state = float_state(n=(), sum_x=(c,), square_x=(c,), sum_t=(k,), residual=(k,), loss=(k,))
+        self._state |= float_state(gradient=(k, d), hessian=(k, d, d))
 
     @accumulates
     def update(self, maps: Tensor, masks: Tensor, valid: Tensor | None = None) -> None:
         """Adds a batch, shaped as for `ConceptStatistics.update`: maps (B, C, h, w), masks (B, K, h, w) shares or bool,
         valid (B, h, w) shares or bool."""
-        if maps.ndim != 4 or maps.shape[1] != self.channels:
-            raise InputError(f"maps must be (B, {self.channels}, h, w), got {tuple(maps.shape)}")
-        want = (maps.shape[0], self.concepts, *maps.shape[2:])
-        if tuple(masks.shape) != want:
-            raise InputError(f"masks must be {want} like the maps, got {tuple(masks.shape)}: see concept_masks")
-        valid = torch.ones_like(masks[:, 0], dtype=torch.bool) if valid is None else valid
-        if valid.shape != masks[:, 0].shape:
-            raise InputError(f"valid must be {tuple(masks[:, 0].shape)}, got {tuple(valid.shape)}")
+        valid = checked_cells(maps, masks, valid, self.channels, self.concepts)
         if not len(maps):
             return
         if not bool(torch.isfinite(maps.sum(dtype=torch.float64))):

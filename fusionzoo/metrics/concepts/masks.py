@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
 
-__all__ = ["area_masks", "coarse_labels", "concept_masks", "contains", "grid_masks", "merge_masks"]
+__all__ = ["area_masks", "checked_masks", "concept_masks", "contains", "grid_masks"]
 
 
 def contains(masks: Tensor) -> Tensor:
@@ -19,6 +17,29 @@ def contains(masks: Tensor) -> Tensor:
     if flat.is_contiguous() and flat.shape[2] % 8 == 0 and flat.storage_offset() % 8 == 0 and flat.numel():
         return flat.view(torch.int64).amax(2) > 0  # eight at a time
     return flat.any(2)
+
+
+def checked_masks(
+    masks: Tensor, images: int, concepts: int, valid: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Masks of a batch, none outside of where they are valid, as bool (floating ones count from 0.5).
+
+    Args:
+        masks: (B, K, H, W). images: B. concepts: K.
+        valid: (B, H, W), positions that are labelled; all when None.
+
+    Raises:
+        InputError: shapes do not fit.
+    """
+    if masks.ndim != 4 or tuple(masks.shape[:2]) != (images, concepts):
+        raise InputError(f"masks must be ({images}, {concepts}, H, W), got {tuple(masks.shape)}")
+    masks = masks if masks.dtype == torch.bool else masks >= 0.5
+    if valid is None:
+        return masks, None
+    if tuple(valid.shape) != (images, *masks.shape[2:]):
+        raise InputError(f"valid must be {(images, *masks.shape[2:])}, got {tuple(valid.shape)}")
+    valid = valid if valid.dtype == torch.bool else valid >= 0.5
+    return masks & valid[:, None], valid
 
 
 def area_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -94,48 +115,6 @@ def grid_masks(
     pixels = torch.outer(torch.bincount(rows, minlength=h), torch.bincount(columns, minlength=w))
     sums /= pixels
     return sums[:, :-1], sums[:, -1]
-
-
-def merge_masks(masks: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
-    """Coarser concepts as unions of finer ones (classes of one label map, which never overlap).
-
-    Args:
-        masks: (B, K, H, W) bool, or shares of cells.
-        groups: for each coarse concept the fine ones it is made of; they may overlap and leave some out.
-
-    Returns:
-        (B, len(groups), H, W) of the same dtype.
-
-    Raises:
-        InputError: an empty group, or an index out of range.
-
-    >>> merge_masks(torch.eye(3).bool().view(1, 3, 1, 3), [[0, 2]]).flatten().tolist()
-    [True, False, True]
-    """
-    for group in groups:
-        if not len(group) or min(group) < 0 or max(group) >= masks.shape[1]:
-            raise InputError(f"group {list(group)} is empty or out of range: concepts are 0 .. {masks.shape[1] - 1}")
-    parts = [masks[:, sorted(set(group))] for group in groups]
-    return torch.stack([p.any(1) if masks.dtype == torch.bool else p.sum(1) for p in parts], 1)
-
-
-def coarse_labels(labels: Tensor, table: Sequence[int], ignore_index: int = 255) -> Tensor:
-    """A coarser label map.
-
-    Args:
-        labels: integers, 0 .. len(table)-1 or `ignore_index`.
-        table: coarse class of each fine class; `ignore_index` for those that have none.
-
-    >>> coarse_labels(torch.tensor([0, 1, 2, 255]), [5, 5, 255]).tolist()
-    [5, 5, 255, 255]
-    """
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(f"labels must be integers, got {labels.dtype}")
-    known = labels != ignore_index
-    if bool((known & ((labels < 0) | (labels >= len(table)))).any()):
-        raise InputError(f"labels out of range: the table maps 0 .. {len(table) - 1} (ignore {ignore_index})")
-    lookup = torch.tensor([*table, ignore_index], dtype=labels.dtype, device=labels.device)
-    return lookup[torch.where(known, labels, len(table)).long()]
 
 
 def concept_masks(

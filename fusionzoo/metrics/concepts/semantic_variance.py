@@ -12,7 +12,8 @@ group at a time, of both representations together (`compare_curves`): what makes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,17 +21,15 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.base import MetricInfo
-from fusionzoo.metrics.concepts.curve import ConceptCurve, iou_curve
+from fusionzoo.metrics.concepts.curve import ConceptCurve
 from fusionzoo.metrics.stats.resample import jackknife
 
 __all__ = [
     "INFO",
     "REDUCERS",
-    "ConceptDifference",
     "VarianceScore",
     "compare_curves",
     "semantic_variance",
-    "semantic_variance_matrix",
 ]
 
 Reducer = Callable[[Tensor, Tensor], Tensor]
@@ -99,94 +98,40 @@ def semantic_variance(
     return float(reducer((u - v)[keep], w[keep]))
 
 
-def semantic_variance_matrix(
-    iou: Tensor, reducer: str | Reducer = "mean_abs", weights: Tensor | Sequence[float] | None = None
-) -> Tensor:
-    """Semantic variance of all pairs of P representations.
-
-    Args:
-        iou: (P, K) set IoU per representation and concept; NaN concepts are left out pair by pair.
-
-    Returns:
-        (P, P) float64, row u, column v; antisymmetric for "mean_signed", symmetric for the other named reducers.
-
-    >>> semantic_variance_matrix(torch.tensor([[0.5, 0.25], [0.25, 0.5]], dtype=torch.float64))[0, 1].item()
-    0.25
-    """
-    if iou.ndim != 2:
-        raise InputError(f"iou must be (P, K), got {tuple(iou.shape)}")
-    rows = [[semantic_variance(u, v, reducer, weights) for v in iou] for u in iou]
-    return torch.tensor(rows, dtype=torch.float64)
-
-
 @dataclass(frozen=True)
 class VarianceScore:
-    """Semantic variance of two representations by one reducer.
+    """Semantic variance of two representations. It is a signal where |value| is above the floor.
 
     Attributes:
-        reducer: its name. value: the semantic variance.
-        se: jackknife standard error over image groups; NaN with fewer than 2 groups.
-        low, high: value -+ z se.
-        floor: the largest semantic variance, by the same reducer, of one representation with itself (detectors from
-            disjoint halves); None where none was measured.
-        signal: whether the value, less z standard errors where these are known, is above the floor in absolute value;
-            False where no floor was measured.
+        value: the semantic variance; NaN when no concept is in both.
+        se: jackknife standard error over image groups; NaN with fewer than two.
+        floor: the largest of one representation with itself, in absolute value (detectors from disjoint halves of the
+            train images); NaN where it is not known of every representation asked for.
     """
 
-    reducer: str
     value: float
     se: float
-    low: float
-    high: float
-    floor: float | None
-    signal: bool
-
-
-@dataclass(frozen=True)
-class ConceptDifference:
-    """Set IoU of two representations, concept by concept, and their semantic variance by every reducer.
-
-    Attributes:
-        delta: (K,) float64 IoU of u minus IoU of v; NaN for absent concepts.
-        se: (K,) jackknife standard error of `delta`, both representations losing the same image group.
-        floor: (K,) largest |IoU difference| of one of the two with itself; NaN where none was measured.
-        signal: (K,) bool, |delta| less z standard errors is above the floor (False without one).
-        variance: reducer -> score. concepts: that have an IoU in both. z: standard errors asked for.
-    """
-
-    delta: Tensor
-    se: Tensor
-    floor: Tensor
-    signal: Tensor
-    variance: dict[str, VarianceScore]
-    concepts: int
-    z: float
-
-
-def _beyond(value: Tensor, se: Tensor, floor: Tensor, z: float) -> Tensor:
-    return value.abs() - z * se.nan_to_num(0) > floor  # False where the floor or the value is NaN
+    floor: float
 
 
 def compare_curves(
     u: ConceptCurve,
     v: ConceptCurve,
+    reducer: str | Reducer = "mean_abs",
     halves: Sequence[tuple[ConceptCurve, ConceptCurve]] = (),
-    reducers: Mapping[str, Reducer] | None = None,
-    weights: Tensor | Sequence[float] | None = None,
-    z: float = 1.96,
-) -> ConceptDifference:
-    """Compares two representations over the same evaluation images, with errors and the noise floor.
+) -> VarianceScore:
+    """Semantic variance of two representations over the same evaluation images, with its error and its noise floor.
 
     Thresholds stay as calibrated on the train halves, as in `ConceptScores.iou_se`.
 
     Args:
         u, v: curves with the same concepts, bins and image groups.
-        halves: for u, for v or for both: curves of the same representation with detectors from disjoint train halves.
-        reducers: REDUCERS when None.
-        weights: (K,) non-negative weight per concept; equal when None.
+        reducer: as for `semantic_variance`.
+        halves: of u and of v: two curves of the same representation with detectors from disjoint halves of the train
+            images.
 
     Raises:
-        InputError: the curves differ in concepts, bins or groups.
+        InputError: the curves differ in concepts, bins or groups. UnknownNameError: unknown reducer.
 
     >>> u, v = ConceptCurve(1, groups=2), ConceptCurve(1, groups=2)
     >>> mask = torch.tensor([[[[False, False, True, True]]]])
@@ -194,50 +139,18 @@ def compare_curves(
     ...     for train in (True, False):
     ...         u.update(torch.tensor([[[[0.0, 0.0, 9.0, 9.0]]]]), mask, train=train, group=group)
     ...         v.update(torch.tensor([[[[0.0, 9.0, 9.0, 9.0]]]]), mask, train=train, group=group)
-    >>> result = compare_curves(u, v)
-    >>> round(float(result.delta[0]), 4), round(result.variance["mean_sq"].value, 4)
+    >>> round(compare_curves(u, v).value, 4), round(compare_curves(u, v, "mean_sq").value, 4)
     (0.3333, 0.1111)
     """
-    curves = [u, v, *(c for pair in halves for c in pair)]
-    if any(c._config() != u._config() for c in curves):
+    if v._config() != u._config():
         raise InputError("curves must share concepts, bins, groups and images: build them with the same choices")
-    reducers = dict(REDUCERS) if reducers is None else dict(reducers)
-    best, hidden, counts = [], torch.zeros(u.concepts, dtype=torch.bool), []
-    for curve in (u, v):
-        state = curve.state_dict()
-        best.append(iou_curve(state["counts"][0]).nan_to_num(-1).argmax(1, keepdim=True))
-        hidden |= (state["images"][0] == 0) | (state["images"][1:].sum(0) == 0)
-        counts.append(state["counts"][1:])
+    (read_u, counts_u, absent_u), (read_v, counts_v, absent_v) = u.at_thresholds(), v.at_thresholds()
 
-    def statistic(*totals: Tensor) -> Tensor:
-        one, two = (iou_curve(t).gather(1, b)[:, 0] for t, b in zip(totals, best, strict=True))
-        one, two = one.masked_fill(hidden, torch.nan), two.masked_fill(hidden, torch.nan)
-        made = [semantic_variance(one, two, r, weights) for r in reducers.values()]
-        return torch.cat([one - two, torch.tensor(made, dtype=torch.float64)])
+    def statistic(one: Tensor, two: Tensor) -> Tensor:
+        pair = (torch.where(absent_u | absent_v, torch.nan, t) for t in (read_u(one), read_v(two)))
+        return torch.tensor(semantic_variance(*pair, reducer), dtype=torch.float64)
 
-    value, se = jackknife(statistic, counts)
-    k = u.concepts
-    pairs = [(a.compute().iou, b.compute().iou) for a, b in halves]
-    floor = torch.full((k,), torch.nan, dtype=torch.float64)
-    if pairs:
-        gaps = torch.stack([(a - b).abs() for a, b in pairs])
-        floor = gaps.nan_to_num(-1).amax(0)
-        floor = torch.where(floor < 0, torch.nan, floor)
-    variance = {}
-    for i, (name, reducer) in enumerate(reducers.items()):
-        number, error = float(value[k + i]), float(se[k + i])
-        floors = [abs(semantic_variance(a, b, reducer, weights)) for a, b in pairs]
-        bound = max((f for f in floors if f == f), default=None)
-        slack = z * error if error == error else 0.0
-        signal = bound is not None and abs(number) - slack > bound
-        variance[name] = VarianceScore(name, number, error, number - z * error, number + z * error, bound, signal)
-    delta = value[:k]
-    return ConceptDifference(
-        delta=delta,
-        se=se[:k],
-        floor=floor,
-        signal=_beyond(delta, se[:k], floor, z),
-        variance=variance,
-        concepts=int((~delta.isnan()).sum()),
-        z=z,
-    )
+    value, se = jackknife(statistic, [counts_u, counts_v])
+    floors = [abs(semantic_variance(a.compute().iou, b.compute().iou, reducer)) for a, b in halves]
+    floor = float(torch.tensor(floors, dtype=torch.float64).amax()) if floors else math.nan  # amax passes NaN on
+    return VarianceScore(float(value), float(se), floor)

@@ -1,176 +1,151 @@
-"""Consistent and specific concepts of two modalities, and what becomes of them in the fused feature.
+"""Consistency and specificity: concepts that two streams share, that one has alone, that fusion gains and loses.
 
-For a concept c with set IoU r in rgb, d in x and f in the fused feature, errors and a noise floor (the difference of
-one representation with itself):
+The rule, for each concept, from its set IoU in the rgb and in the x stream on evaluation images:
 
-* encoded in a stream: its IoU, less z standard errors, is above the chance level, what marking every position scores.
-* bound of a difference: the larger of its floor and z standard errors of the difference.
-* specific to rgb (x): encoded there, and r - d (d - r) is above the bound.
-* consistent: encoded in both, |r - d| within the bound, and the bound small enough (`tolerance`) for that to mean
-  alike.
-* none: encoded in neither. undecided: what is left; more images are needed to tell.
+1. Gain: IoU above that of marking every position (`chance`), which a stream without the concept reaches as well.
+2. A stream encodes the concept when its gain is above `LEAST`, above `ERRORS` jackknife standard errors, and above its
+   noise: what the same representation differs by between detectors trained on two halves of the images. Two halves
+   give one draw per concept, so the mean over concepts counts where it is the larger.
+3. Neither stream encodes it: "unencoded".
+4. The difference is real when it is above `ERRORS` standard errors of the difference (the same images left out of
+   both) and above the noise of both streams. Specific to one stream: the difference is real, and the other's gain is
+   less than `SPECIFIC` of it.
+5. Consistent: both encode it, and the smaller gain is at least `SPECIFIC` of the larger.
+6. What is left is "undecided". A concept that either part of the images lacks is "absent".
 
-Fused: "gained" above both modalities by more than the bound, "lost" below the better one by more than the bound, else
-"kept". These are rules of ours; they turn IoU vectors with errors into words and nothing more.
+The fused representation gains a concept when it encodes it better than the better stream, loses it when worse, again
+by more than `ERRORS` standard errors of that difference and the noise of all three, and by more than `LEAST`.
+
+So a concept that both streams show, one somewhat better, is consistent, however small the errors on a large data set.
+These are rules of ours; they turn IoU with errors into words and nothing more.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
+from fusionzoo.metrics.concepts.curve import ConceptCurve, iou_curve
+from fusionzoo.metrics.stats.resample import jackknife
 
-__all__ = ["FUSED_ROLES", "INFO", "ROLES", "ConceptRoles", "concept_roles", "fused_roles"]
+__all__ = [
+    "ERRORS",
+    "FUSED_ROLES",
+    "INFO",
+    "LEAST",
+    "ROLES",
+    "SPECIFIC",
+    "ConceptRoles",
+    "concept_roles",
+    "fused_roles",
+]
 
-ROLES = ("consistent", "rgb", "x", "none", "undecided")
-FUSED_ROLES = ("gained", "kept", "lost", "absent")
+ERRORS = 2.0
+LEAST = 0.05
+"""Five points of IoU above chance."""
+SPECIFIC = 0.5
+"""Specific to one stream: the other reaches less than half of its gain."""
+
+ROLES = ("consistent", "rgb", "x", "undecided", "unencoded", "absent")
+FUSED_ROLES = ("gained", "lost", "kept", "absent")
 
 INFO = MetricInfo(
-    name="consistent and specific concepts",
-    low=0.0,
+    name="consistent and specific concepts (difference of set IoU)",
+    low=-1.0,
     high=1.0,
-    larger_is="more of the concepts",
-    invariant_to=("order of concepts",),
-    cost="O(K)",
-    source="our rules on set IoU, errors and floor",
+    larger_is="more specific to rgb",
+    invariant_to=("order of images",),
+    cost="O(groups K bins)",
+    source="our rule on set IoU, jackknife errors and noise floor",
 )
 
 
 @dataclass(frozen=True)
 class ConceptRoles:
-    """Role of every concept.
+    """What two streams share of K concepts.
 
     Attributes:
         roles: K names of ROLES; "rgb" and "x": specific to it.
-        delta: (K,) float64 IoU of rgb minus IoU of x.
-        bound: (K,) differences up to this are not told from noise.
-        encoded_rgb, encoded_x: (K,) bool.
+        difference: (K,) float64 IoU of rgb minus IoU of x, NaN where absent. error: (K,) its jackknife standard error.
+        chance: (K,) IoU of marking every position.
     """
 
     roles: tuple[str, ...]
-    delta: Tensor
-    bound: Tensor
-    encoded_rgb: Tensor
-    encoded_x: Tensor
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Role -> number of concepts, all of ROLES."""
-        found = Counter(self.roles)
-        return {role: found[role] for role in ROLES}
-
-    @property
-    def consistency(self) -> float:
-        """Share of consistent concepts among those decided and encoded; NaN where there are none."""
-        counts = self.counts
-        decided = counts["consistent"] + counts["rgb"] + counts["x"]
-        return counts["consistent"] / decided if decided else float("nan")
-
-    @property
-    def balance(self) -> float:
-        """(specific to rgb - specific to x) / (specific to either), -1 to 1; NaN where there are none."""
-        counts = self.counts
-        specific = counts["rgb"] + counts["x"]
-        return (counts["rgb"] - counts["x"]) / specific if specific else float("nan")
+    difference: Tensor
+    error: Tensor
+    chance: Tensor
 
 
-def _vector(value: Tensor | None, like: Tensor) -> Tensor:
-    """(K,) float64; zeros for None and for NaN."""
-    if value is None:
-        return torch.zeros_like(like)
-    value = torch.as_tensor(value, dtype=torch.float64)
-    if value.shape != like.shape:
-        raise InputError(f"one value per concept: expected {tuple(like.shape)}, got {tuple(value.shape)}")
-    return value.nan_to_num(0)
-
-
-def concept_roles(
-    rgb: Tensor,
-    x: Tensor,
-    *,
-    se_rgb: Tensor | None = None,
-    se_x: Tensor | None = None,
-    se_delta: Tensor | None = None,
-    floor: Tensor | None = None,
-    chance: Tensor | None = None,
-    z: float = 1.96,
-    tolerance: float = 0.1,
-) -> ConceptRoles:
-    """Role of every concept from its set IoU in two modalities.
+def concept_roles(rgb: ConceptCurve, x: ConceptCurve, floors: Sequence[Tensor]) -> ConceptRoles:
+    """The role of every concept by the rule at the head of this file.
 
     Args:
-        rgb, x: (K,) set IoU, 0 to 1; NaN concepts are "none".
-        se_rgb, se_x: (K,) standard errors of the two; 0 when None.
-        se_delta: (K,) standard error of the difference (`compare_curves(...).se`); from the two as if they were
-            independent when None, which is too large when they share images.
-        floor: (K,) difference of one representation with itself; 0 when None.
-        chance: (K,) IoU of marking everything, `ConceptScores.curve[:, 0]`; 0 when None.
-        z: standard errors that a difference must exceed.
-        tolerance: largest bound with which two IoUs can be called alike.
+        rgb, x: curves over the same images and groups.
+        floors: (K,) each, of rgb and of x: difference of the IoU between detectors of two halves; NaN where unknown.
 
-    Raises:
-        InputError: lengths differ.
-
-    >>> rgb, x, chance = torch.tensor([0.6, 0.5, 0.1]), torch.tensor([0.2, 0.5, 0.1]), torch.full((3,), 0.1)
-    >>> roles = concept_roles(rgb, x, chance=chance)
-    >>> roles.roles, roles.consistency, roles.balance
-    (('rgb', 'consistent', 'none'), 0.5, 1.0)
+    >>> curves = ConceptCurve(1, groups=2), ConceptCurve(1, groups=2)
+    >>> masks = torch.tensor([[[[False] * 7 + [True]]]])
+    >>> for curve, scores in zip(curves, (torch.arange(8.0), torch.zeros(8)), strict=True):
+    ...     for train, group in ((True, 0), (False, 0), (False, 1)):
+    ...         curve.update(scores.view(1, 1, 1, 8), masks, train=train, group=group)
+    >>> concept_roles(*curves, [torch.zeros(1)] * 2).roles
+    ('rgb',)
     """
-    rgb, x = torch.as_tensor(rgb, dtype=torch.float64), torch.as_tensor(x, dtype=torch.float64)
-    if rgb.ndim != 1 or rgb.shape != x.shape:
-        raise InputError(f"one IoU per concept and stream: got {tuple(rgb.shape)} and {tuple(x.shape)}")
-    error_rgb, error_x, level = _vector(se_rgb, rgb), _vector(se_x, rgb), _vector(chance, rgb)
-    error = (error_rgb.square() + error_x.square()).sqrt() if se_delta is None else _vector(se_delta, rgb)
-    bound = torch.maximum(z * error, _vector(floor, rgb))
-    delta = rgb - x
-    in_rgb, in_x = rgb - z * error_rgb > level, x - z * error_x > level
-    names = []
-    for k in range(len(rgb)):
-        d, b = float(delta[k]), float(bound[k])
-        if not in_rgb[k] and not in_x[k]:
-            names.append("none")
-        elif d > b and in_rgb[k]:
-            names.append("rgb")
-        elif -d > b and in_x[k]:
-            names.append("x")
-        elif in_rgb[k] and in_x[k] and abs(d) <= b + 1e-12 and b <= tolerance:
-            names.append("consistent")
-        else:
-            names.append("undecided")
-    return ConceptRoles(tuple(names), delta, bound, in_rgb, in_x)
+    (read_r, counts_r, absent), (read_x, counts_x, _) = rgb.at_thresholds(), x.at_thresholds()
 
+    def statistic(one: Tensor, two: Tensor) -> Tensor:
+        u, v, base = read_r(one), read_x(two), iou_curve(one)[:, 0]
+        return torch.stack([u - v, u - base, v - base, base])  # (4, K)
 
-def fused_roles(rgb: Tensor, x: Tensor, fused: Tensor, bound: Tensor | None = None) -> tuple[str, ...]:
-    """What becomes of every concept in the fused feature.
-
-    Args:
-        rgb, x, fused: (K,) set IoU; NaN in all three is "absent", a NaN stream otherwise counts as 0.
-        bound: (K,) differences up to this are not told from noise; 0 when None.
-
-    Returns:
-        K names of FUSED_ROLES.
-
-    >>> fused_roles(torch.tensor([0.3, 0.6]), torch.tensor([0.2, 0.1]), torch.tensor([0.5, 0.4]), torch.full((2,), 0.1))
-    ('gained', 'lost')
-    """
-    streams = [torch.as_tensor(t, dtype=torch.float64) for t in (rgb, x, fused)]
-    if len({t.shape for t in streams}) > 1 or streams[0].ndim != 1:
-        raise InputError(f"one IoU per concept and stream: got {[tuple(t.shape) for t in streams]}")
-    slack = _vector(bound, streams[0])
-    absent = torch.stack([t.isnan() for t in streams]).all(0)
-    one, two, both = (t.nan_to_num(0) for t in streams)
-    change = both - torch.maximum(one, two)
-    names = []
-    for k in range(len(change)):
+    value, error = (torch.where(absent, torch.nan, t) for t in jackknife(statistic, [counts_r, counts_x]))
+    noise = [_noise(f) for f in floors]
+    gains = value[1:3]
+    encoded = [
+        g > torch.maximum(ERRORS * e, n).clamp(min=LEAST) for g, e, n in zip(gains, error[1:3], noise, strict=True)
+    ]
+    real = value[0].abs() > torch.maximum(ERRORS * error[0], torch.maximum(*noise))
+    high, low = gains.amax(0), gains.amin(0)
+    roles = []
+    for k in range(len(absent)):
         if absent[k]:
-            names.append("absent")
-        elif change[k] > slack[k]:
-            names.append("gained")
+            roles.append("absent")
+        elif not (encoded[0][k] or encoded[1][k]):
+            roles.append("unencoded")
+        elif real[k] and low[k] < SPECIFIC * high[k]:
+            roles.append("rgb" if value[0, k] > 0 else "x")
+        elif encoded[0][k] and encoded[1][k] and low[k] >= SPECIFIC * high[k]:
+            roles.append("consistent")
         else:
-            names.append("lost" if -change[k] > slack[k] else "kept")
+            roles.append("undecided")
+    return ConceptRoles(tuple(roles), value[0], error[0], value[3])
+
+
+def fused_roles(rgb: ConceptCurve, x: ConceptCurve, fused: ConceptCurve, floors: Sequence[Tensor]) -> tuple[str, ...]:
+    """What becomes of every concept in the fused representation: K names of FUSED_ROLES, by the rule of this file.
+
+    Args:
+        rgb, x, fused: curves over the same images and groups.
+        floors: as for `concept_roles`, of all three.
+    """
+    reads, counts, absent = zip(*(curve.at_thresholds() for curve in (rgb, x, fused)), strict=True)
+
+    def statistic(*sums: Tensor) -> Tensor:
+        rgb, x, fused = (read(c) for read, c in zip(reads, sums, strict=True))
+        return fused - torch.maximum(rgb, x)
+
+    value, error = jackknife(statistic, counts)
+    bound = torch.stack([_noise(f) for f in floors]).amax(0)
+    bound = torch.maximum(bound, ERRORS * error).clamp(min=LEAST)
+    names = []
+    for k in range(len(value)):
+        change = "gained" if value[k] > bound[k] else "lost" if -value[k] > bound[k] else "kept"
+        names.append("absent" if absent[0][k] else change)
     return tuple(names)
+
+
+def _noise(floor: Tensor) -> Tensor:
+    return torch.maximum(floor.abs(), floor.abs().nanmean())

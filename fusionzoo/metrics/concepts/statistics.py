@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, few_above
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, few_above, float_state, int_state
 from fusionzoo.metrics.concepts.curve import ConceptCurve, ConceptScores
 from fusionzoo.metrics.concepts.masks import area_masks, concept_masks
 from fusionzoo.metrics.concepts.net2vec import Net2VecResult, net2vec_2018
@@ -170,6 +170,26 @@ def minimum_channels(
     return torch.where(reached.any(0), torch.tensor(list(counts))[first], 0)
 
 
+def checked_thresholds(thresholds: Tensor, channels: int) -> Tensor:
+    """(C,) float32 thresholds; InputError unless there is one for each channel."""
+    if tuple(thresholds.shape) != (channels,):
+        raise InputError(f"one threshold per channel: expected ({channels},), got {tuple(thresholds.shape)}")
+    return thresholds.detach().float()
+
+
+def checked_cells(maps: Tensor, masks: Tensor, valid: Tensor | None, channels: int, concepts: int) -> Tensor:
+    """Validity (B, h, w) of the cells of maps (B, C, h, w) with masks (B, K, h, w); InputError for other shapes."""
+    if maps.ndim != 4 or maps.shape[1] != channels:
+        raise InputError(f"maps must be (B, {channels}, h, w), got {tuple(maps.shape)}")
+    want = (maps.shape[0], concepts, *maps.shape[2:])
+    if tuple(masks.shape) != want:
+        raise InputError(f"masks must be {want} like the maps, got {tuple(masks.shape)}: see concept_masks")
+    valid = torch.ones_like(masks[:, 0], dtype=torch.bool) if valid is None else valid
+    if valid.shape != masks[:, 0].shape:
+        raise InputError(f"valid must be {tuple(masks[:, 0].shape)}, got {tuple(valid.shape)}")
+    return valid
+
+
 @dataclass(frozen=True)
 class _Standardised:
     """Means, covariances and the correlation system of channels and concepts."""
@@ -209,28 +229,16 @@ class ConceptStatistics(Accumulator):
         source="least squares on Net2Vec's binarised channels; shared Gram of ours",
     )
 
+    choices = ("channels", "concepts", "thresholds")
+
     def __init__(self, channels: int, concepts: int, thresholds: Tensor | None = None) -> None:
         super().__init__()
-        if channels < 1 or concepts < 1:
-            raise InputError(f"channels and concepts must be at least 1, got {channels} and {concepts}")
-        if thresholds is not None and tuple(thresholds.shape) != (channels,):
-            raise InputError(f"one threshold per channel: expected ({channels},), got {tuple(thresholds.shape)}")
+        at_least_one(channels=channels, concepts=concepts)
         self.channels, self.concepts = channels, concepts
-        self.thresholds = None if thresholds is None else thresholds.detach().float()
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight": (),
-            "sum_x": (channels,),
-            "gram": (channels, channels),
-            "sum_t": (concepts,),
-            "cross": (channels, concepts),
-            "area": (channels, concepts),
-        }
-        self._state = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
-        self._state["images"] = torch.zeros(concepts, dtype=torch.int64)
-
-    def _config(self) -> dict[str, object]:
-        digest = None if self.thresholds is None else tuple(self.thresholds.tolist())
-        return {"channels": self.channels, "concepts": self.concepts, "thresholds": digest}
+        self.thresholds = None if thresholds is None else checked_thresholds(thresholds, channels)
+        c, k = channels, concepts
+        self._state = float_state(weight=(), sum_x=(c,), gram=(c, c), sum_t=(k,), cross=(c, k), area=(c, k))
+        self._state |= int_state(images=(k,))
 
     @accumulates
     def update(self, maps: Tensor, masks: Tensor, valid: Tensor | None = None) -> None:
@@ -244,7 +252,7 @@ class ConceptStatistics(Accumulator):
         Raises:
             InputError: shapes do not fit, or values are not finite.
         """
-        maps, masks, valid = self._checked(maps, masks, valid)
+        valid = checked_cells(maps, masks, valid, self.channels, self.concepts)
         if not len(maps):
             return
         v = valid.flatten(1)
@@ -298,18 +306,6 @@ class ConceptStatistics(Accumulator):
         v = valid.flatten().double()[where]
         self._state["gram"] += torch.bincount(one * c + two, v, minlength=c * c).view(c, c)
         return per_image.view(b, c)
-
-    def _checked(self, maps: Tensor, masks: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        if maps.ndim != 4 or maps.shape[1] != self.channels:
-            raise InputError(f"maps must be (B, {self.channels}, h, w), got {tuple(maps.shape)}")
-        want = (maps.shape[0], self.concepts, *maps.shape[2:])
-        if tuple(masks.shape) != want:
-            raise InputError(f"masks must be {want} like the maps, got {tuple(masks.shape)}: see concept_masks")
-        if valid is None:
-            valid = torch.ones_like(masks[:, 0], dtype=torch.bool)
-        if valid.shape != masks[:, 0].shape:
-            raise InputError(f"valid must be {tuple(masks[:, 0].shape)}, got {tuple(valid.shape)}")
-        return maps, masks, valid
 
     def solve(self, ridge: float = 1e-3) -> ConceptWeights:
         """Ridge regression of every concept on the standardised channels, one factorisation for all.

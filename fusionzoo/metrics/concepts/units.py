@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
-from fusionzoo.metrics.concepts.masks import contains
-from fusionzoo.metrics.stats.resample import jackknife
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, int_state
+from fusionzoo.metrics.concepts.masks import checked_masks, contains
+from fusionzoo.metrics.concepts.statistics import checked_thresholds
+from fusionzoo.metrics.stats.resample import image_groups, jackknife
 
 __all__ = ["UnitDissection", "UnitScores"]
 
@@ -84,29 +85,15 @@ class UnitDissection(Accumulator):
         source="Bau et al. 2017 (network dissection)",
     )
 
+    choices = ("channels", "concepts", "groups", "thresholds")
+
     def __init__(self, channels: int, concepts: int, thresholds: Tensor, groups: int = 1) -> None:
         super().__init__()
-        if channels < 1 or concepts < 1 or groups < 1:
-            raise InputError(f"channels, concepts and groups must be at least 1, got {channels}, {concepts}, {groups}")
-        if tuple(thresholds.shape) != (channels,):
-            raise InputError(f"one threshold per channel: expected ({channels},), got {tuple(thresholds.shape)}")
+        at_least_one(channels=channels, concepts=concepts, groups=groups)
         self.channels, self.concepts, self.groups = channels, concepts, groups
-        self.thresholds = thresholds.detach().float()
-        self._state = {
-            "both": torch.zeros(groups, channels, concepts, dtype=torch.int64),
-            "marked": torch.zeros(groups, channels, concepts, dtype=torch.int64),
-            "labelled": torch.zeros(groups, concepts, dtype=torch.int64),
-            "images": torch.zeros(groups, concepts, dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        thresholds = tuple(self.thresholds.tolist())
-        return {
-            "channels": self.channels,
-            "concepts": self.concepts,
-            "groups": self.groups,
-            "thresholds": thresholds,
-        }
+        self.thresholds = checked_thresholds(thresholds, channels)
+        whole = (groups, channels, concepts)
+        self._state = int_state(both=whole, marked=whole, labelled=(groups, concepts), images=(groups, concepts))
 
     @accumulates
     def update(self, maps: Tensor, masks: Tensor, valid: Tensor | None = None, *, group: int | Tensor = 0) -> None:
@@ -124,20 +111,11 @@ class UnitDissection(Accumulator):
         b = len(maps)
         if maps.ndim != 4 or maps.shape[1] != self.channels:
             raise InputError(f"maps must be (B, {self.channels}, h, w), got {tuple(maps.shape)}")
-        if masks.ndim != 4 or tuple(masks.shape[:2]) != (b, self.concepts):
-            raise InputError(f"masks must be ({b}, {self.concepts}, H, W), got {tuple(masks.shape)}")
         if not bool(torch.isfinite(maps.sum())):
             raise InputError("maps have values that are not finite (NaN or infinity)")
+        masks, valid = checked_masks(masks, b, self.concepts, valid)
         size = masks.shape[2:]
-        masks = masks if masks.dtype == torch.bool else masks >= 0.5
-        if valid is not None:
-            if tuple(valid.shape) != (b, *size):
-                raise InputError(f"valid must be {(b, *size)}, got {tuple(valid.shape)}")
-            valid = valid if valid.dtype == torch.bool else valid >= 0.5
-            masks = masks & valid[:, None]
-        groups = torch.as_tensor(group, dtype=torch.int64, device=maps.device).expand(b)
-        if bool(((groups < 0) | (groups >= self.groups)).any()):
-            raise InputError(f"group out of range: this table keeps {self.groups} groups (0 .. {self.groups - 1})")
+        groups = image_groups(group, b, self.groups, maps.device)
         thresholds, holds, state = self.thresholds.to(maps.device), contains(masks), self._state
         for i, g in enumerate(groups.tolist()):
             chosen = holds[i].nonzero().flatten()

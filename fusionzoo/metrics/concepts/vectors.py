@@ -21,7 +21,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.base import (
+    Accumulator,
+    MetricInfo,
+    accumulates,
+    at_least_one,
+    float_state,
+    int_state,
+    one_each,
+    point_names,
+)
 from fusionzoo.metrics.stats.ranks import spearman
 
 __all__ = [
@@ -168,21 +177,14 @@ class ConceptAgreement(Accumulator):
         source="Pearson correlation",
     )
 
+    choices = ("points", "concepts")
+
     def __init__(self, points: Sequence[str] | int, concepts: int) -> None:
         super().__init__()
-        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
-        if not self.points or len(set(self.points)) != len(self.points) or concepts < 1:
-            raise InputError(f"need one or more different points and concepts, got {self.points} and {concepts}")
-        self.concepts = concepts
+        at_least_one(concepts=concepts)
+        self.points, self.concepts = point_names(points), concepts
         p = len(self.points)
-        self._state = {
-            "sum": torch.zeros(concepts, p, dtype=torch.float64),
-            "cross": torch.zeros(concepts, p, p, dtype=torch.float64),
-            "n": torch.zeros((), dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        return {"points": self.points, "concepts": self.concepts}
+        self._state = float_state(sum=(concepts, p), cross=(concepts, p, p)) | int_state(n=())
 
     @accumulates
     def update(self, *scores: Tensor, valid: Tensor | None = None, size: tuple[int, int] | None = None) -> None:
@@ -193,8 +195,7 @@ class ConceptAgreement(Accumulator):
             valid: (B, H, W) bool at the common grid; all of it when None.
             size: (H, W) that all maps are brought to, bilinearly; the largest of the maps' sizes when None.
         """
-        if len(scores) != len(self.points):
-            raise InputError(f"expected {len(self.points)} score maps ({', '.join(self.points)}), got {len(scores)}")
+        one_each(self.points, scores, "score maps")
         if any(s.ndim != 4 or s.shape[1] != self.concepts or len(s) != len(scores[0]) for s in scores):
             shapes = [tuple(s.shape) for s in scores]
             raise InputError(f"score maps must be (B, {self.concepts}, h, w) of the same images, got {shapes}")

@@ -1,33 +1,29 @@
-"""How modalities cooperate: contribution (Shapley), interaction, commonality of explained variance."""
+"""How modalities cooperate: contribution (Shapley), interaction, commonality of explained variance, failures."""
 
 from __future__ import annotations
 
-from fusionzoo.metrics.cooperation.commonality import Commonality, VarianceShares, commonality, variance_shares
-from fusionzoo.metrics.cooperation.contribution import Contribution, Estimate, contribution, perceptual_scores
-from fusionzoo.metrics.cooperation.shapley import (
-    Cooperation,
-    MissingScores,
-    cooperation,
-    interactions,
-    missing_scores,
-    perceptual_score,
-    shapley,
+from fusionzoo.metrics.cooperation.commonality import Commonality, commonality
+from fusionzoo.metrics.cooperation.contribution import (
+    Contribution,
+    Estimate,
+    contribution,
+    contribution_of,
+    perceptual_scores,
 )
+from fusionzoo.metrics.cooperation.failures import expected_score, retention
+from fusionzoo.metrics.cooperation.shapley import interactions, perceptual_score, shapley
 
 __all__ = [
     "Commonality",
     "Contribution",
-    "Cooperation",
     "Estimate",
-    "MissingScores",
-    "VarianceShares",
     "commonality",
     "contribution",
-    "cooperation",
+    "contribution_of",
+    "expected_score",
     "interactions",
-    "missing_scores",
     "perceptual_score",
     "perceptual_scores",
+    "retention",
     "shapley",
-    "variance_shares",
 ]

@@ -7,15 +7,10 @@ the modalities explain more together than the sum of what each explains alone (s
 
 In view `pix` samples are plentiful. In view `gap` they are images; with few, R2 is inflated by fitting, and the
 adjusted value R2a = 1 - (1 - R2)(n - 1) / (n - 1 - p) (Ezekiel 1930) is the one to read.
-
-For more than two modalities (`variance_shares`) each has what it alone explains, R2(all) - R2(all but it), and its
-Shapley share of R2(all) (Lindeman, Merenda and Gold 1980); pairs have their interaction: above 0 they explain more
-together than apart, below 0 they say the same.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,12 +18,11 @@ import torch
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
-from fusionzoo.metrics.cooperation.shapley import interactions, shapley
 from fusionzoo.metrics.similarity.cka import constant
 from fusionzoo.metrics.similarity.matrices import ridge_r2
 from fusionzoo.metrics.similarity.moments import CentredMoments
 
-__all__ = ["INFO", "Commonality", "VarianceShares", "commonality", "variance_shares"]
+__all__ = ["INFO", "Commonality", "commonality"]
 
 INFO = MetricInfo(
     name="commonality (unique rgb, unique x, redundant)",
@@ -109,71 +103,3 @@ def _r2(moments: CentredMoments, target: int, sources: Sequence[int], ridge: flo
     sxy = gram[index, moments.slices[target]]
     value = float(ridge_r2(gram[index[:, None], index], sxy, moments.norm[target], ridge))
     return 1 - (1 - value) * (n - 1) / (n - 1 - p) if adjusted else value
-
-
-@dataclass(frozen=True)
-class VarianceShares:
-    """What several modalities explain of a fused feature's variance.
-
-    Attributes:
-        r2: frozenset of points -> R2, for every subset; 0 for the empty one.
-        unique: point -> R2(all) - R2(all but it).
-        shapley: point -> share of R2(all); they add up to it.
-        interaction: (point, point) -> above 0 synergy, below 0 redundancy.
-        rest: 1 - R2(all).
-        n, view, adjusted: as in `Commonality`.
-    """
-
-    r2: dict[frozenset[str], float]
-    unique: dict[str, float]
-    shapley: dict[str, float]
-    interaction: dict[tuple[str, str], float]
-    rest: float
-    n: int
-    view: str
-    adjusted: bool
-
-
-def variance_shares(
-    moments: CentredMoments,
-    sources: Sequence[str],
-    fused: str = "fused",
-    *,
-    ridge: float = 1e-6,
-    adjusted: bool = True,
-) -> VarianceShares:
-    """Unique, Shapley and pairwise shares of `fused` that two or more points explain; 2^M regressions.
-
-    Args:
-        sources: names of the points, two or more.
-        ridge, adjusted: as for `commonality`, which this equals for two.
-
-    >>> from fusionzoo.metrics.similarity.moments import Moments
-    >>> g = torch.Generator().manual_seed(0)
-    >>> rgb, depth, thermal = (torch.randn(500, 2, generator=g) for _ in range(3))
-    >>> moments = Moments(("rgb", "depth", "thermal", "fused"))
-    >>> moments.update(rgb, depth, thermal, 2 * rgb + depth)
-    >>> shares = variance_shares(moments.centred(), ("rgb", "depth", "thermal"))
-    >>> {name: abs(round(value, 1)) for name, value in shares.shapley.items()}
-    {'rgb': 0.8, 'depth': 0.2, 'thermal': 0.0}
-    """
-    index = {name: moments.index(name) for name in sources}
-    target = moments.index(fused)
-    if len(index) < 2 or len(index) != len(sources) or target in index.values():
-        raise InputError(f"sources must be two or more different points other than {fused!r}, got {list(sources)}")
-    table: dict[frozenset[str], float] = {frozenset(): 0.0}
-    for size in range(1, len(index) + 1):
-        for chosen in itertools.combinations(index, size):
-            table[frozenset(chosen)] = _r2(moments, target, [index[name] for name in chosen], ridge, adjusted)
-    whole = frozenset(index)
-    values = shapley(table)
-    return VarianceShares(
-        r2=table,
-        unique={name: table[whole] - table[whole - {name}] for name in index},
-        shapley={name: float(values[name]) for name in index},
-        interaction={pair: float(value) for pair, value in interactions(table).items()},
-        rest=1 - table[whole],
-        n=moments.n,
-        view=moments.view,
-        adjusted=adjusted,
-    )

@@ -7,9 +7,8 @@ common to the subsets cancels in the differences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from fusionzoo.metrics.cooperation.shapley import interactions, perceptual_score
 from fusionzoo.metrics.segmentation.confusion import ConfusionMatrix, iou_from_confusion
 from fusionzoo.metrics.stats.resample import jackknife
 
-__all__ = ["INFO", "Contribution", "Estimate", "contribution", "perceptual_scores"]
+__all__ = ["INFO", "Contribution", "Estimate", "contribution", "contribution_of", "perceptual_scores"]
 
 INFO = MetricInfo(
     name="contribution to mIoU and class IoU",
@@ -64,21 +63,54 @@ class Contribution:
     interaction: dict[tuple[str, str], Estimate]
 
 
-Table = dict[frozenset[str], Tensor]
+def contribution_of(
+    tallies: Mapping[tuple[str, ...] | frozenset[str], Tensor], scores: Callable[[Tensor], Tensor]
+) -> Contribution:
+    """Contribution of every modality to scores of any sums.
 
+    Args:
+        tallies: subset of modality names (the empty one included) -> (G, ...) sums over the same image groups.
+        scores: sums (...) -> (K,) score of each class, NaN where it has none. The mean over classes is that of each
+            subset.
 
-def _estimate(of: Callable[[Table], Tensor], keys: list[frozenset[str]], counts: list[Tensor]) -> Estimate:
+    Raises:
+        InputError: a subset is missing.
+    """
+    keys = [frozenset([s] if isinstance(s, str) else s) for s in tallies]
+    first = dict.fromkeys(keys, 0.0)
+    names, pairs = list(shapley(first)), list(interactions(first)) if len(keys) > 2 else []
+    whole = frozenset(names)
+
     def statistic(*totals: Tensor) -> Tensor:
-        iou = [iou_from_confusion(t) for t in totals]
-        table = {key: torch.cat([v.nanmean()[None], v]) for key, v in zip(keys, iou, strict=True)}
-        return of(table)
+        v = {key: _with_mean(scores(total)) for key, total in zip(keys, totals, strict=True)}
+        shares, joint = shapley(v), interactions(v) if pairs else {}
+        lost = (v[whole] - v[whole - {name}] for name in names)
+        return torch.stack([*v.values(), *(shares[name] for name in names), *lost, *(joint[pair] for pair in pairs)])
 
-    value, se = jackknife(statistic, counts)
-    return Estimate(float(value[0]), float(se[0]), value[1:], se[1:])
+    found = iter(_estimates(statistic, list(tallies.values())))
+    return Contribution(
+        score={key: next(found) for key in keys},
+        shapley={name: next(found) for name in names},
+        marginal={name: next(found) for name in names},
+        interaction={pair: next(found) for pair in pairs},
+    )
 
 
-def _key(subset: frozenset[str] | tuple[str, ...] | str) -> frozenset[str]:
-    return frozenset([subset] if isinstance(subset, str) else subset)
+def _with_mean(scores: Tensor) -> Tensor:
+    return torch.cat([scores.nanmean()[None], scores])
+
+
+def _estimates(statistic: Callable[..., Tensor], tallies: list[Tensor]) -> list[Estimate]:
+    """One for each row (1 + K) of a statistic: the mean, then the classes."""
+    rows = zip(*jackknife(statistic, tallies), strict=True)
+    return [Estimate(float(value[0]), float(se[0]), value[1:], se[1:]) for value, se in rows]
+
+
+def _counts(matrices: Iterable[ConfusionMatrix]) -> list[Tensor]:
+    counts = [m.state_dict()["counts"] for m in matrices]
+    if len({c.shape for c in counts}) > 1:
+        raise InputError(f"matrices must have the same groups and classes, got {[tuple(c.shape) for c in counts]}")
+    return counts
 
 
 def contribution(matrices: Mapping[tuple[str, ...] | frozenset[str], ConfusionMatrix]) -> Contribution:
@@ -102,29 +134,7 @@ def contribution(matrices: Mapping[tuple[str, ...] | frozenset[str], ConfusionMa
     >>> round(result.shapley["rgb"].mean, 4), round(result.interaction["rgb", "x"].mean, 4)
     (0.5, 0.3333)
     """
-    keys = [_key(subset) for subset in matrices]
-    counts = [m.state_dict()["counts"] for m in matrices.values()]
-    if len({c.shape for c in counts}) > 1:
-        raise InputError(f"matrices must have the same groups and classes, got {[tuple(c.shape) for c in counts]}")
-    first = dict.fromkeys(keys, 0.0)
-    names, pairs = list(shapley(first)), list(interactions(first)) if len(keys) > 2 else []
-    whole = frozenset(names)
-
-    def marginal(name: str) -> Callable[[Table], Tensor]:
-        return lambda v: v[whole] - v[whole - {name}]
-
-    def alone(name: str) -> Callable[[Table], Tensor]:
-        return lambda v: shapley(v)[name]
-
-    def pair(names: tuple[str, str]) -> Callable[[Table], Tensor]:
-        return lambda v: interactions(v)[names]
-
-    return Contribution(
-        score={k: _estimate(itemgetter(k), keys, counts) for k in keys},
-        shapley={n: _estimate(alone(n), keys, counts) for n in names},
-        marginal={n: _estimate(marginal(n), keys, counts) for n in names},
-        interaction={p: _estimate(pair(p), keys, counts) for p in pairs},
-    )
+    return contribution_of(dict(zip(matrices, _counts(matrices.values()), strict=True)), iou_from_confusion)
 
 
 def perceptual_scores(full: ConfusionMatrix, permuted: ConfusionMatrix) -> Estimate:
@@ -139,8 +149,8 @@ def perceptual_scores(full: ConfusionMatrix, permuted: ConfusionMatrix) -> Estim
     >>> perceptual_scores(full, permuted).mean
     1.0
     """
-    counts = [m.state_dict()["counts"] for m in (full, permuted)]
-    if counts[0].shape != counts[1].shape:
-        raise InputError(f"matrices must have the same groups and classes, got {[tuple(c.shape) for c in counts]}")
-    keys = [frozenset({"full"}), frozenset({"permuted"})]
-    return _estimate(lambda v: perceptual_score(v[keys[0]], v[keys[1]]), keys, counts)
+
+    def statistic(*totals: Tensor) -> Tensor:
+        return perceptual_score(*(_with_mean(iou_from_confusion(t)) for t in totals))[None]
+
+    return _estimates(statistic, _counts((full, permuted)))[0]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,64 +22,32 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
 
-__all__ = [
-    "INFO",
-    "Cooperation",
-    "MissingScores",
-    "cooperation",
-    "interactions",
-    "missing_scores",
-    "perceptual_score",
-    "shapley",
-]
+__all__ = ["INFO", "Scores", "interactions", "perceptual_score", "shapley", "subset_scores"]
 
 _COST = "2^M evaluations of the model; O(M 2^M) after them"
 
 INFO: dict[str, MetricInfo] = {
     "shapley": MetricInfo(
-        "Shapley contribution",
-        -1.0,
-        1.0,
-        "more of the score comes from the modality",
-        ("adding a constant to all scores",),
-        _COST,
-        "Shapley 1953",
+        "Shapley contribution", -1.0, 1.0, "more of the score comes from the modality",
+        ("adding a constant to all scores",), _COST, "Shapley 1953",
     ),
     "interaction": MetricInfo(
-        "interaction of two modalities",
-        -2.0,
-        2.0,
-        "more synergy",
-        ("adding a constant to all scores",),
-        _COST,
+        "interaction of two modalities", -2.0, 2.0, "more synergy", ("adding a constant to all scores",), _COST,
         "Grabisch and Roubens 1999",
     ),
     "perceptual_score": MetricInfo(
-        "perceptual score",
-        None,
-        1.0,
-        "more depends on the modality",
-        ("isotropic scaling of all scores",),
-        "one evaluation of the model per permutation",
-        "Gat et al. 2021",
+        "perceptual score", None, 1.0, "more depends on the modality", ("isotropic scaling of all scores",),
+        "one evaluation of the model per permutation", "Gat et al. 2021",
     ),
-    "missing_scores": MetricInfo(
-        "score under missing modalities",
-        0.0,
-        1.0,
-        "more robust",
-        (),
-        _COST,
-        "expectation over failures; protocol of arXiv 2503.18445",
-    ),
-}
+}  # fmt: skip
 """Ranges are those for scores of 0 to 1."""
 
 Score = float | Tensor
 Scores = Mapping[tuple[str, ...], Score] | Mapping[frozenset[str], Score] | Mapping[str, Score]
 
 
-def _checked(values: Scores) -> tuple[list[str], dict[frozenset[str], Tensor]]:
+def subset_scores(values: Scores) -> tuple[list[str], dict[frozenset[str], Tensor]]:
+    """The modalities in alphabetical order, and subset -> float64 score; InputError when a subset is missing."""
     table = {
         frozenset([key] if isinstance(key, str) else key): torch.as_tensor(value, dtype=torch.float64)
         for key, value in values.items()
@@ -111,7 +78,7 @@ def shapley(values: Scores) -> dict[str, Tensor]:
     >>> {name: round(float(value), 3) for name, value in shapley(v).items()}
     {'rgb': 0.35, 'x': 0.25}
     """
-    names, table = _checked(values)
+    names, table = subset_scores(values)
     m = len(names)
     result = {}
     for name in names:
@@ -139,7 +106,7 @@ def interactions(values: Scores) -> dict[tuple[str, str], Tensor]:
     >>> {pair: round(float(value), 3) for pair, value in interactions(v).items()}
     {('rgb', 'x'): 0.1}
     """
-    names, table = _checked(values)
+    names, table = subset_scores(values)
     m, result = len(names), {}
     if m < 2:
         raise InputError(f"an interaction is between two modalities, got {names}")
@@ -153,85 +120,6 @@ def interactions(values: Scores) -> dict[tuple[str, str], Tensor]:
                 total = total + weight * (v(one, two) - v(one) - v(two) + v())
         result[one, two] = total
     return result
-
-
-@dataclass(frozen=True)
-class MissingScores:
-    """Score of a model whose modalities may fail.
-
-    Attributes:
-        average: mean over all non-empty subsets of modalities, each as likely as the next.
-        expected: mean when each modality fails on its own with `probability`, given that one at least is left.
-        worst: lowest over the non-empty subsets.
-        probability: of a failure.
-    """
-
-    average: Tensor
-    expected: Tensor
-    worst: Tensor
-    probability: float
-
-
-def missing_scores(values: Scores, probability: float = 0.1) -> MissingScores:
-    """Scores under missing modalities from the score of every subset.
-
-    Args:
-        values: as for `shapley`; the score of the empty subset is not used and may be NaN.
-        probability: with which each modality fails, 0 to 1 (not included).
-
-    >>> v = {(): 0.0, ("rgb",): 0.3, ("x",): 0.2, ("rgb", "x"): 0.6}
-    >>> scores = missing_scores(v, probability=0.5)
-    >>> round(float(scores.average), 4), round(float(scores.expected), 4), float(scores.worst)
-    (0.3667, 0.3667, 0.2)
-    """
-    if not 0 <= probability < 1:
-        raise InputError(f"probability must lie in 0 to 1 (not included), got {probability}")
-    names, table = _checked(values)
-    subsets = [s for s in table if s]
-    stacked = torch.stack([table[s] for s in subsets])
-    chance = torch.tensor(
-        [(1 - probability) ** len(s) * probability ** (len(names) - len(s)) for s in subsets], dtype=torch.float64
-    )
-    chance = (chance / chance.sum()).view(-1, *[1] * (stacked.ndim - 1))
-    return MissingScores(stacked.mean(0), (chance * stacked).sum(0), stacked.amin(0), probability)
-
-
-@dataclass(frozen=True)
-class Cooperation:
-    """How two modalities share a score.
-
-    Attributes:
-        shapley: name -> contribution; they add up to V(both) - V(none).
-        alone: name -> V(name) - V(none).
-        marginal: name -> V(both) - V(other), what is lost without the modality.
-        interaction: above 0 synergy, below 0 redundancy.
-    """
-
-    shapley: dict[str, Tensor]
-    alone: dict[str, Tensor]
-    marginal: dict[str, Tensor]
-    interaction: Tensor
-
-
-def cooperation(values: Scores) -> Cooperation:
-    """Cooperation of two modalities from the four scores V(none), V(a), V(b), V(a, b).
-
-    >>> v = {(): 0.0, ("rgb",): 0.3, ("x",): 0.2, ("rgb", "x"): 0.6}
-    >>> round(float(cooperation(v).interaction), 3)
-    0.1
-    """
-    names, table = _checked(values)
-    if len(names) != 2:
-        raise InputError(f"cooperation is of two modalities, got {names}; shapley takes any number")
-    none, both = table[frozenset()], table[frozenset(names)]
-    single = {name: table[frozenset([name])] for name in names}
-    other = {names[0]: names[1], names[1]: names[0]}
-    return Cooperation(
-        shapley=shapley(values),
-        alone={name: single[name] - none for name in names},
-        marginal={name: both - single[other[name]] for name in names},
-        interaction=both - single[names[0]] - single[names[1]] + none,
-    )
 
 
 def perceptual_score(full: Score, permuted: Score) -> Tensor:

@@ -16,7 +16,6 @@ from fusionzoo.metrics.health.gates import (
     GateStatistics,
     MixtureScores,
     MixtureStatistics,
-    replaced,
 )
 
 __all__ = [
@@ -31,5 +30,4 @@ __all__ = [
     "MixtureStatistics",
     "effective_rank",
     "participation_ratio",
-    "replaced",
 ]

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, as_samples
+from fusionzoo.metrics.base import (
+    Accumulator,
+    MetricInfo,
+    accumulates,
+    as_samples,
+    at_least_one,
+    float_state,
+    int_state,
+)
 
 __all__ = ["ChannelHealth", "ChannelMean", "HealthScores", "effective_rank", "participation_ratio"]
 
@@ -109,27 +117,18 @@ class ChannelHealth(Accumulator):
         source="effective rank: Roy and Vetterli 2007",
     )
 
+    choices = ("channels", "low", "high")
+
     def __init__(self, channels: int, low: float | None = None, high: float | None = None) -> None:
         super().__init__()
-        if channels < 1:
-            raise InputError(f"channels must be at least 1, got {channels}")
+        at_least_one(channels=channels)
         if low is not None and high is not None and not low < high:
             raise InputError(f"low must be below high, got {low} and {high}")
         self.channels, self.low, self.high = channels, low, high
-        f64 = torch.float64
-        self._state = {
-            "n": torch.zeros((), dtype=torch.int64),
-            "shift": torch.zeros(channels, dtype=f64),
-            "sum": torch.zeros(channels, dtype=f64),
-            "gram": torch.zeros(channels, channels, dtype=f64),
-            "min": torch.full((channels,), float("inf"), dtype=f64),
-            "max": torch.full((channels,), float("-inf"), dtype=f64),
-            "saturated": torch.zeros(channels, dtype=torch.int64),
-            "silent": torch.zeros(channels, dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        return {"channels": self.channels, "low": self.low, "high": self.high}
+        c = (channels,)
+        self._state = int_state(n=(), saturated=c, silent=c) | float_state(shift=c, sum=c, gram=(channels, channels))
+        self._state["min"] = torch.full(c, torch.inf, dtype=torch.float64)
+        self._state["max"] = -self._state["min"]
 
     @accumulates
     def update(self, values: Tensor) -> None:
@@ -186,10 +185,8 @@ class ChannelHealth(Accumulator):
 
     def compute(self) -> HealthScores:
         """Scores of everything seen. Raises InputError when nothing was seen."""
-        state, n = self._state, int(self._state["n"])
-        if n == 0:
-            raise InputError("no samples yet: call update first")
-        covariance = self.covariance()
+        state, n = self._seen(), int(self._state["n"])
+        covariance = self.covariance().cpu()
         alive = state["max"] > state["min"]
         covariance = torch.where(torch.outer(alive, alive), covariance, 0.0)
         mean = state["shift"] + state["sum"] / n
@@ -203,8 +200,8 @@ class ChannelHealth(Accumulator):
             dead_channels=tuple((~alive).nonzero().flatten().tolist()),
             mean=float(mean.mean()),
             std=float(spread),
-            channel_mean=mean.cpu(),
-            channel_std=variance.sqrt().cpu(),
+            channel_mean=mean,
+            channel_std=variance.sqrt(),
             effective_rank=effective_rank(covariance),
             saturated=int(state["saturated"].sum()) / (n * self.channels) if declared else None,
             low=float(state["min"].min()),
@@ -212,7 +209,7 @@ class ChannelHealth(Accumulator):
             n=n,
             saturated_channels=tuple(full) if declared else None,
             silent=int(state["silent"].sum()) / (n * self.channels),
-            channel_silent=(state["silent"].double() / n).cpu(),
+            channel_silent=state["silent"].double() / n,
             participation=participation_ratio(covariance),
         )
 
@@ -229,16 +226,12 @@ class ChannelMean(Accumulator):
     info = MetricInfo("channel mean", None, None, "larger values", ("order of images",), "state C + 1; O(values)",
                       "arithmetic mean")  # fmt: skip
 
+    choices = ("channels",)
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self._state = {
-            "sum": torch.zeros(channels, dtype=torch.float64),
-            "count": torch.zeros((), dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, int]:
-        return {"channels": self.channels}
+        self._state = float_state(sum=(channels,)) | int_state(count=())
 
     @accumulates
     def update(self, value: Tensor) -> None:

@@ -22,7 +22,16 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.base import (
+    Accumulator,
+    MetricInfo,
+    accumulates,
+    at_least_one,
+    float_state,
+    int_state,
+    one_each,
+    point_names,
+)
 
 __all__ = [
     "ExchangeRatio",
@@ -31,7 +40,6 @@ __all__ = [
     "GateStatistics",
     "MixtureScores",
     "MixtureStatistics",
-    "replaced",
 ]
 
 EDGE = 0.01  # share of the range within which a gate counts as shut or open
@@ -98,19 +106,16 @@ class GateStatistics(Accumulator):
         source="binary entropy: Shannon 1948; law of total variance",
     )
 
+    choices = ("channels", "low", "high")
+
     def __init__(self, channels: int, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()
         if channels < 1 or not low < high:
             raise InputError(f"need channels >= 1 and low below high, got {channels}, {low} and {high}")
         self.channels, self.low, self.high = channels, low, high
-        sums = ("sum", "squares", "image_squares", "entropy")
-        self._state = {name: torch.zeros(channels, dtype=torch.float64) for name in sums}
-        for name in ("shut", "open", "n", "images"):
-            shape = (channels,) if name in ("shut", "open") else ()
-            self._state[name] = torch.zeros(shape, dtype=torch.int64)
-
-    def _config(self) -> dict[str, object]:
-        return {"channels": self.channels, "low": self.low, "high": self.high}
+        c = (channels,)
+        self._state = float_state(sum=c, squares=c, image_squares=c, entropy=c)
+        self._state |= int_state(shut=c, open=c, n=(), images=())
 
     @accumulates
     def update(self, gate: Tensor) -> None:
@@ -142,9 +147,7 @@ class GateStatistics(Accumulator):
 
     def compute(self) -> GateScores:
         """Scores of everything seen. Raises InputError when nothing was seen."""
-        state, n = {name: value.cpu() for name, value in self._state.items()}, int(self._state["n"])
-        if n == 0:
-            raise InputError("no gates yet: call update first")
+        state, n = self._seen("gates"), int(self._state["n"])
         mean = state["sum"] / n
         whole = (state["squares"].mean() / n - mean.mean().square()).clamp(min=0)
         image = (state["image_squares"] / n - mean.square()).clamp(min=0).mean()
@@ -207,27 +210,19 @@ class MixtureStatistics(Accumulator):
         source="entropy: Shannon 1948",
     )
 
+    choices = ("points",)
+
     def __init__(self, points: Sequence[str] | int = 2) -> None:
         super().__init__()
-        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
-        if len(self.points) < 2 or len(set(self.points)) != len(self.points):
-            raise InputError(f"points must be two or more different names, got {self.points}")
-        self._state = {
-            "share": torch.zeros(len(self.points), dtype=torch.float64),
-            "entropy": torch.zeros((), dtype=torch.float64),
-            "largest": torch.zeros(len(self.points), dtype=torch.int64),
-            "n": torch.zeros((), dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        return {"points": self.points}
+        self.points = point_names(points, least=2)
+        m = (len(self.points),)
+        self._state = float_state(share=m, entropy=()) | int_state(largest=m, n=())
 
     @accumulates
     def update(self, *weights: Tensor) -> None:
         """Adds a batch: one non-negative weight tensor per modality, all of one shape (B, ...); they are divided by
         their sum at each place."""
-        if len(weights) != len(self.points):
-            raise InputError(f"expected {len(self.points)} weights ({', '.join(self.points)}), got {len(weights)}")
+        one_each(self.points, weights, "weights")
         if len({w.shape for w in weights}) > 1:
             raise InputError(f"weights must have one shape, got {[tuple(w.shape) for w in weights]}")
         stacked = torch.stack([w.double().flatten() for w in weights])
@@ -243,22 +238,8 @@ class MixtureStatistics(Accumulator):
 
     def compute(self) -> MixtureScores:
         """Scores of everything seen. Raises InputError when nothing was seen."""
-        state, n = {name: value.cpu() for name, value in self._state.items()}, int(self._state["n"])
-        if n == 0:
-            raise InputError("no weights yet: call update first")
+        state, n = self._seen("weights"), int(self._state["n"])
         return MixtureScores(state["share"] / n, float(state["entropy"]) / n, state["largest"].double() / n, n)
-
-
-def replaced(before: Tensor, after: Tensor, other: Tensor) -> Tensor:
-    """Where an exchange put the other stream's value: (B, C, H, W) bool, after equals other and not before.
-
-    >>> replaced(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]), torch.tensor([4.0, 5.0])).tolist()
-    [False, True]
-    """
-    if before.shape != after.shape or before.shape != other.shape:
-        shapes = [tuple(t.shape) for t in (before, after, other)]
-        raise InputError(f"before, after and other must have one shape, got {shapes}")
-    return (after == other) & (after != before)
 
 
 @dataclass(frozen=True)
@@ -304,32 +285,22 @@ class ExchangeRatio(Accumulator):
         source="counts; exchanges of Wang et al. 2020 (CEN) and 2022 (TokenFusion)",
     )
 
+    choices = ("channels", "points", "below")
+
     def __init__(
         self, channels: int = 1, points: Sequence[str] | int = ("rgb", "x"), below: float | None = None
     ) -> None:
         super().__init__()
-        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
-        if channels < 1 or not self.points:
-            raise InputError(f"need channels >= 1 and one or more points, got {channels} and {self.points}")
-        self.channels, self.below = channels, below
+        at_least_one(channels=channels)
+        self.points, self.channels, self.below = point_names(points), channels, below
         p = len(self.points)
-        self._state = {
-            "replaced": torch.zeros(p, channels, dtype=torch.int64),
-            "both": torch.zeros(p, p, dtype=torch.int64),
-            "places": torch.zeros((), dtype=torch.int64),
-            "share": torch.zeros(p, dtype=torch.float64),
-            "squares": torch.zeros(p, dtype=torch.float64),
-            "images": torch.zeros((), dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        return {"channels": self.channels, "points": self.points, "below": self.below}
+        self._state = int_state(replaced=(p, channels), both=(p, p), places=(), images=())
+        self._state |= float_state(share=(p,), squares=(p,))
 
     @accumulates
     def update(self, *masks: Tensor) -> None:
         """Adds a batch: one mask (B, C, ...) per stream, of one shape, bool or floating."""
-        if len(masks) != len(self.points):
-            raise InputError(f"expected {len(self.points)} masks ({', '.join(self.points)}), got {len(masks)}")
+        one_each(self.points, masks, "masks")
         if len({m.shape for m in masks}) > 1:
             raise InputError(f"masks must have one shape, got {[tuple(m.shape) for m in masks]}")
         hits = []
@@ -353,10 +324,8 @@ class ExchangeRatio(Accumulator):
 
     def compute(self) -> ExchangeScores:
         """Scores of everything seen. Raises InputError when nothing was seen."""
-        state, images = {name: value.cpu() for name, value in self._state.items()}, int(self._state["images"])
-        if images == 0:
-            raise InputError("no masks yet: call update first")
-        places = int(state["places"])
+        state = self._seen("masks", "images")
+        images, places = int(state["images"]), int(state["places"])
         mean = state["share"] / images
         return ExchangeScores(
             ratio=state["replaced"].sum(1).double() / places,

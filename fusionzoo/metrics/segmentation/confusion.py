@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, int_state
 from fusionzoo.metrics.stats.resample import jackknife
 
 __all__ = ["ConfusionMatrix", "SegmentationScores", "iou_from_confusion"]
@@ -83,20 +83,13 @@ class ConfusionMatrix(Accumulator):
         source="Everingham et al. 2010 (Pascal VOC), intersection over union",
     )
 
+    choices = ("num_classes", "ignore_index", "groups")
+
     def __init__(self, num_classes: int, ignore_index: int = 255, groups: int = 1) -> None:
         super().__init__()
-        if num_classes < 1 or groups < 1:
-            raise InputError(f"num_classes and groups must be at least 1, got {num_classes} and {groups}")
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        self.groups = groups
-        self._state = {
-            "counts": torch.zeros(groups, num_classes, num_classes, dtype=torch.int64),
-            "images": torch.zeros((), dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, int]:
-        return {"num_classes": self.num_classes, "ignore_index": self.ignore_index, "groups": self.groups}
+        at_least_one(num_classes=num_classes, groups=groups)
+        self.num_classes, self.ignore_index, self.groups = num_classes, ignore_index, groups
+        self._state = int_state(counts=(groups, num_classes, num_classes), images=())
 
     @accumulates
     def update(self, pred: Tensor, target: Tensor, group: int = 0) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from fusionzoo.metrics.similarity.cka import CKAScores, LinearCKA, cka_from_hsic, hsic
-from fusionzoo.metrics.similarity.cosine import CosineScores, PositionCosine
 from fusionzoo.metrics.similarity.matrices import (
     cca,
     cca_matrices,
     cka_matrices,
-    linear_predictivity,
     procrustes_matrices,
     r2_matrix,
     ridge_explained,
@@ -29,7 +27,6 @@ from fusionzoo.metrics.similarity.samples import (
     RowSample,
     knn_matrix,
     mutual_knn,
-    permutation_null,
     rbf_cka,
     rbf_cka_matrix,
     rsa,
@@ -39,14 +36,12 @@ from fusionzoo.metrics.similarity.samples import (
 __all__ = [
     "CKAScores",
     "CentredMoments",
-    "CosineScores",
     "LinearCKA",
     "MEASURES",
     "MinibatchCKA",
     "MinibatchScores",
     "Moments",
     "NullTest",
-    "PositionCosine",
     "RowSample",
     "batch_hsic",
     "cca",
@@ -55,11 +50,9 @@ __all__ = [
     "cka_matrices",
     "hsic",
     "knn_matrix",
-    "linear_predictivity",
     "moments_of",
     "mutual_knn",
     "null_test",
-    "permutation_null",
     "procrustes_matrices",
     "r2_matrix",
     "rbf_cka",

@@ -31,7 +31,6 @@ __all__ = [
     "cca",
     "cca_matrices",
     "cka_matrices",
-    "linear_predictivity",
     "procrustes_matrices",
     "r2_matrix",
     "ridge_explained",
@@ -224,18 +223,6 @@ def ridge_explained(sxx: Tensor, sxy: Tensor, ridge: float) -> Tensor:
     right = scale[:, None] * sxy
     beta = torch.linalg.solve(correlation + max(ridge, 1e-10) * eye, right)
     return 2 * (beta * right).sum(0) - (beta * (correlation @ beta)).sum(0)
-
-
-def linear_predictivity(moments: CentredMoments, source: int | str, target: int | str, ridge: float = 1e-4) -> float:
-    """R2 of all features of `target` from those of `source`, in sample.
-
-    NaN when a set is constant, or when there are no more samples than features (any target would be fitted).
-    """
-    x, y = moments.index(source), moments.index(target)
-    sxx = moments.block(x, x)
-    if moments.n <= len(sxx) + 1 or bool(constant(moments)[[x, y]].any()):
-        return float("nan")
-    return float(ridge_r2(sxx, moments.block(x, y), moments.norm[y], ridge))
 
 
 def r2_matrix(moments: CentredMoments, ridge: float = 1e-4) -> Tensor:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, float_state, int_state, one_each, point_names
 from fusionzoo.metrics.similarity.cka import cka_from_hsic
 
 __all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "rbf_kernel", "shifted_gram", "u_centred"]
@@ -167,11 +167,13 @@ class MinibatchCKA(Accumulator):
         source="Nguyen et al. 2020; rbf kernel: Kornblith et al. 2019",
     )
 
+    choices = ("points", "kernel", "bandwidth", "permutations")
+
     def __init__(
         self, points: Sequence[str] | int = 2, kernel: str = "linear", bandwidth: float = 0.5, permutations: int = 0
     ) -> None:
         super().__init__()
-        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
+        self.points = point_names(points)
         if kernel not in ("linear", "rbf"):
             raise InputError(f"unknown kernel {kernel!r}: use 'linear' or 'rbf'")
         if not bandwidth > 0:
@@ -180,23 +182,9 @@ class MinibatchCKA(Accumulator):
             raise InputError(f"permutations must not be negative, got {permutations}")
         self.kernel, self.bandwidth, self.permutations = kernel, bandwidth, permutations
         count = len(self.points)
-        self._state = {
-            "hsic": torch.zeros(count, count, dtype=torch.float64),
-            "n": torch.zeros((), dtype=torch.int64),
-            "batches": torch.zeros((), dtype=torch.int64),
-            "skipped": torch.zeros((), dtype=torch.int64),
-            "batch_size": torch.zeros((), dtype=torch.int64),
-        }
+        self._state = float_state(hsic=(count, count)) | int_state(n=(), batches=(), skipped=(), batch_size=())
         if permutations:
-            self._state["null"] = torch.zeros(permutations, count, count, dtype=torch.float64)
-
-    def _config(self) -> dict[str, object]:
-        return {
-            "points": self.points,
-            "kernel": self.kernel,
-            "bandwidth": self.bandwidth,
-            "permutations": self.permutations,
-        }
+            self._state |= float_state(null=(permutations, count, count))
 
     @accumulates
     def update(self, *features: Tensor) -> None:
@@ -208,8 +196,7 @@ class MinibatchCKA(Accumulator):
     @accumulates
     def add_grams(self, *grams: Tensor) -> None:
         """Adds one batch given by its linear Gram matrices (n, n), as `shifted_gram` makes them."""
-        if len(grams) != len(self.points):
-            raise InputError(f"expected {len(self.points)} features ({', '.join(self.points)}), got {len(grams)}")
+        one_each(self.points, grams)
         stacked = torch.stack([g.double() for g in grams])
         if not bool(torch.isfinite(stacked.sum())):
             raise InputError("a feature has values that are not finite (NaN or infinity)")

@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import VIEWS, Accumulator, MetricInfo, accumulates, as_samples
+from fusionzoo.metrics.base import (
+    VIEWS,
+    Accumulator,
+    MetricInfo,
+    accumulates,
+    as_samples,
+    int_state,
+    one_each,
+    point_names,
+)
 
 __all__ = ["CentredMoments", "Moments"]
 
@@ -81,18 +90,15 @@ class Moments(Accumulator):
         source="sums; the streaming unbiased form is derived from Song et al. 2012, eq. 5",
     )
 
+    choices = ("points", "view")
+
     def __init__(self, points: Sequence[str] | int = 2, view: str = "gap") -> None:
         super().__init__()
-        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
-        if not self.points or len(set(self.points)) != len(self.points):
-            raise InputError(f"points must be one or more different names, got {self.points}")
+        self.points = point_names(points)
         if view not in VIEWS:
             raise InputError(f"unknown view {view!r}: use one of {', '.join(VIEWS)}")
         self.view = view
-        self._state = {"n": torch.zeros((), dtype=torch.int64)}
-
-    def _config(self) -> dict[str, object]:
-        return {"points": self.points, "view": self.view}
+        self._state = int_state(n=())
 
     @property
     def n(self) -> int:
@@ -107,8 +113,7 @@ class Moments(Accumulator):
             InputError: another number of features, channels that changed, maps of different sizes in `pix`, different
                 numbers of samples, or values that are not finite.
         """
-        if len(features) != len(self.points):
-            raise InputError(f"expected {len(self.points)} features ({', '.join(self.points)}), got {len(features)}")
+        one_each(self.points, features)
         if self.view == "pix":
             sizes = [tuple(f.shape[2:]) for f in features]
             if len(set(sizes)) > 1:
@@ -167,8 +172,7 @@ class Moments(Accumulator):
 
     def centred(self) -> CentredMoments:
         """The moments about the mean of everything seen. Raises InputError when nothing was seen."""
-        if self.n == 0:
-            raise InputError("no samples yet: call update first")
+        self._seen()
         with torch.no_grad():
             state = _rebase(self._state, -self._state["sum"] / self.n)
         return CentredMoments(

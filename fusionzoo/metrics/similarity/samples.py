@@ -11,13 +11,22 @@ depends on the keys alone, not on the order of batches or on how the data set wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, as_samples
+from fusionzoo.metrics.base import (
+    Accumulator,
+    MetricInfo,
+    accumulates,
+    as_samples,
+    at_least_one,
+    int_state,
+    one_each,
+    point_names,
+)
 from fusionzoo.metrics.similarity.cka import cka_from_hsic
 from fusionzoo.metrics.similarity.minibatch import batch_hsic, rbf_kernel
 from fusionzoo.metrics.stats.ranks import ranks
@@ -27,7 +36,6 @@ __all__ = [
     "RowSample",
     "knn_matrix",
     "mutual_knn",
-    "permutation_null",
     "rbf_cka",
     "rbf_cka_matrix",
     "rsa",
@@ -204,33 +212,6 @@ def rbf_cka_matrix(rows: Sequence[Tensor], bandwidth: float = 0.5) -> Tensor:
     return cka_from_hsic(batch_hsic(torch.stack(kernels))).cpu()
 
 
-def permutation_null(
-    statistic: Callable[[Tensor, Tensor], float], a: Tensor, b: Tensor, times: int = 200, seed: int = 0
-) -> tuple[float, Tensor]:
-    """p value of a similarity, and its values when the samples of `b` are permuted.
-
-    Args:
-        statistic: larger means more similar.
-
-    Returns:
-        (1 + number of permuted values at or above the real one) / (1 + times), and the (times,) permuted values.
-
-    >>> g = torch.Generator().manual_seed(0)
-    >>> x = torch.randn(20, 4, generator=g)
-    >>> permutation_null(rsa, x, x, times=19)[0]
-    0.05
-    """
-    if times < 1:
-        raise InputError(f"times must be at least 1, got {times}")
-    a, b = _pair(a, b)
-    generator = torch.Generator().manual_seed(seed)
-    null = torch.tensor(
-        [statistic(a, b[torch.randperm(len(b), generator=generator).to(b.device)]) for _ in range(times)],
-        dtype=torch.float64,
-    )
-    return (1 + int((null >= statistic(a, b)).sum())) / (1 + times), null
-
-
 class RowSample(Accumulator):
     """Pooled features (view `gap`) of at most `limit` samples, for the measures that need samples.
 
@@ -254,22 +235,18 @@ class RowSample(Accumulator):
         source="bottom-k sampling: Cohen and Kaplan 2007",
     )
 
+    choices = ("points", "limit")
+
     def __init__(self, points: Sequence[str] | int = 2, limit: int = 2000) -> None:
         super().__init__()
-        self.points = tuple(str(i) for i in range(points)) if isinstance(points, int) else tuple(points)
-        if not self.points or limit < 1:
-            raise InputError(f"need one or more points and a limit of at least 1, got {self.points} and {limit}")
-        self.limit = limit
-        self._state = {"keys": torch.zeros(0, dtype=torch.int64), "seen": torch.zeros((), dtype=torch.int64)}
-
-    def _config(self) -> dict[str, object]:
-        return {"points": self.points, "limit": self.limit}
+        at_least_one(limit=limit)
+        self.points, self.limit = point_names(points), limit
+        self._state = int_state(keys=(0,), seen=())
 
     @accumulates
     def update(self, keys: Tensor, *features: Tensor) -> None:
         """Adds samples: keys (B,) integers that name them (the index in the data set), and P features of them."""
-        if len(features) != len(self.points):
-            raise InputError(f"expected {len(self.points)} features ({', '.join(self.points)}), got {len(features)}")
+        one_each(self.points, features)
         rows = {f"rows.{name}": as_samples(f, "gap") for name, f in zip(self.points, features, strict=True)}
         if keys.ndim != 1 or any(len(r) != len(keys) for r in rows.values()):
             raise InputError(

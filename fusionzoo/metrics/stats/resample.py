@@ -22,20 +22,21 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator
 
-__all__ = ["Grouped", "Interval", "bootstrap", "group_of", "jackknife"]
+__all__ = ["Grouped", "Interval", "bootstrap", "image_groups", "jackknife"]
 
 A = TypeVar("A", bound=Accumulator)
 
 
-def group_of(index: int, n: int, groups: int) -> int:
-    """The contiguous block, 0 .. groups-1, of image `index` among `n`.
+def image_groups(group: int | Tensor, images: int, groups: int, device: torch.device) -> Tensor:
+    """(B,) int64 group of each image of a batch; InputError for one that is not 0 .. groups-1.
 
-    >>> [group_of(i, 6, 3) for i in range(6)]
-    [0, 0, 1, 1, 2, 2]
+    Args:
+        group: of all images, or (B,) integers.
     """
-    if not 0 <= index < n:
-        raise InputError(f"image {index} is not among {n}")
-    return index * groups // n
+    found = torch.as_tensor(group, dtype=torch.int64, device=device).expand(images)
+    if bool(((found < 0) | (found >= groups)).any()):
+        raise InputError(f"group out of range: this accumulator keeps {groups} groups (0 .. {groups - 1})")
+    return found
 
 
 def _spread(without: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, few_above
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, few_above, int_state
 
 __all__ = ["Quantiles"]
 
@@ -47,6 +47,8 @@ class Quantiles(Accumulator):
         source="threshold of Net2Vec (Fong and Vedaldi 2018), tau = 0.005; sketch of ours",
     )
 
+    choices = ("channels", "tau", "bins", "expected")
+
     def __init__(self, channels: int, tau: float = 0.005, bins: int = 2048, expected: int | None = None) -> None:
         super().__init__()
         if channels < 1 or bins < 2:
@@ -54,19 +56,10 @@ class Quantiles(Accumulator):
         if not 0 < tau < 1:
             raise InputError(f"tau must lie between 0 and 1, got {tau}")
         self.channels, self.tau, self.bins, self.expected = channels, tau, bins, expected
-        self._state = {
-            "counts": torch.zeros(channels, bins, dtype=torch.int64),
-            "n": torch.zeros((), dtype=torch.int64),
-            "exponent": torch.full((channels,), FINEST, dtype=torch.int64),
-            "first": torch.zeros(channels, dtype=torch.int64),
-            "min": torch.full((channels,), float("inf"), dtype=torch.float64),
-            "max": torch.full((channels,), float("-inf"), dtype=torch.float64),
-            "floor": torch.full((channels,), float("-inf"), dtype=torch.float64),
-            "next": torch.zeros((), dtype=torch.int64),
-        }
-
-    def _config(self) -> dict[str, object]:
-        return {"channels": self.channels, "tau": self.tau, "bins": self.bins, "expected": self.expected}
+        self._state = int_state(counts=(channels, bins), n=(), exponent=(channels,), first=(channels,), next=())
+        self._state["exponent"] += FINEST
+        for name, value in (("min", torch.inf), ("max", -torch.inf), ("floor", -torch.inf)):
+            self._state[name] = torch.full((channels,), value, dtype=torch.float64)
 
     @accumulates
     def update(self, maps: Tensor) -> None:
@@ -175,9 +168,7 @@ class Quantiles(Accumulator):
 
         A channel whose values are all equal gets that value, so that nothing lies above it.
         """
-        state, n = self._state, int(self._state["n"])
-        if n == 0:
-            raise InputError("no samples yet: call update first")
+        state, n = self._seen(), int(self._state["n"])
         counts = state["counts"].double()
         above = counts.flip(1).cumsum(1)  # values in the top bins, from the top
         target = self.tau * n
@@ -189,7 +180,7 @@ class Quantiles(Accumulator):
         threshold = upper - width * (target - before) / inside
         # too few above the floor: the rest of the share lies on it
         threshold = torch.where(above[:, -1] < target, state["floor"], torch.maximum(threshold, state["floor"]))
-        return threshold.clamp(min=state["min"], max=state["max"]).cpu()
+        return threshold.clamp(min=state["min"], max=state["max"])
 
 
 def _placement(low: Tensor, high: Tensor, bins: int) -> tuple[Tensor, Tensor]:

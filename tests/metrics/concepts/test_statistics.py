@@ -15,9 +15,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics import ConceptCurve, ConceptStatistics, Quantiles, concept_masks, net2vec_2018
 from fusionzoo.metrics.concepts import (
     area_masks,
-    coarse_labels,
     grid_masks,
-    merge_masks,
     minimum_channels,
     stack_weights,
 )
@@ -265,30 +263,6 @@ class TestTopChannels:
         assert minimum_channels([1, 4, 8], scores, full, share=0.6).tolist() == [1, 8, 0, 1]
         with pytest.raises(InputError, match="counts must rise"):
             minimum_channels([4, 1, 8], scores, full)
-
-
-class TestCoarser:
-    def test_merged_masks_are_those_of_coarser_labels(self) -> None:
-        labels, table = _labels(), [0, 1, 0, 255]
-        coarse = coarse_labels(labels, table)
-        want = labels.clone()
-        for fine, to in enumerate(table):
-            want[labels == fine] = to
-        assert torch.equal(coarse, want)
-        for mode, size in (("nearest", (12, 16)), ("area", (6, 8))):
-            fine_masks, _ = concept_masks(labels, 4, size, mode=mode)
-            masks, _ = concept_masks(coarse, 2, size, mode=mode)
-            torch.testing.assert_close(merge_masks(fine_masks, [[0, 2], [1]]), masks)
-
-    def test_wrong_use(self) -> None:
-        with pytest.raises(InputError, match="empty or out of range"):
-            merge_masks(torch.zeros(1, 2, 2, 2), [[0], [2]])
-        with pytest.raises(InputError, match="empty or out of range"):
-            merge_masks(torch.zeros(1, 2, 2, 2), [[]])
-        with pytest.raises(InputError, match="table maps 0 .. 1"):
-            coarse_labels(torch.tensor([0, 2]), [0, 0])
-        with pytest.raises(InputError, match="integers"):
-            coarse_labels(torch.tensor([0.0]), [0])
 
 
 class TestCurve:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
@@ -12,7 +11,7 @@ from sklearn.metrics import r2_score
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.cooperation.commonality import commonality, variance_shares
+from fusionzoo.metrics.cooperation.commonality import commonality
 from fusionzoo.metrics.similarity.moments import CentredMoments, Moments
 
 
@@ -83,59 +82,3 @@ def test_maps_in_view_pix() -> None:
 def test_wrong_use() -> None:
     with pytest.raises(InputError, match="three different points"):
         commonality(_moments(_draw(30, 2, 0), _draw(30, 2, 1), _draw(30, 2, 2)), "rgb", "x", "x")
-
-
-class TestManyModalities:
-    @staticmethod
-    def _three() -> tuple[dict[str, Tensor], CentredMoments]:
-        sets = {"rgb": _draw(150, 3, 0), "depth": _draw(150, 2, 1), "thermal": _draw(150, 2, 2)}
-        sets["thermal"] = torch.cat([sets["thermal"], sets["depth"][:, :1] + 0.2 * _draw(150, 1, 3)], 1)  # redundant
-        mixed = torch.cat(list(sets.values()), 1)
-        sets["fused"] = mixed @ _draw(8, 3, 4) + _draw(150, 3, 5)
-        moments = Moments(tuple(sets))
-        moments.update(*sets.values())
-        return sets, moments.centred()
-
-    def test_equals_regressions_and_averages_over_orders(self) -> None:
-        sets, moments = self._three()
-        names, target = ("rgb", "depth", "thermal"), sets["fused"].numpy()
-        want = {frozenset(): 0.0}
-        for size in (1, 2, 3):
-            for chosen in itertools.combinations(names, size):
-                data = torch.cat([sets[n] for n in chosen], 1).numpy()
-                fit = LinearRegression().fit(data, target).predict(data)
-                want[frozenset(chosen)] = r2_score(target, fit, multioutput="variance_weighted")
-        shares = variance_shares(moments, names, adjusted=False)
-        assert shares.r2 == pytest.approx(want, abs=1e-5)
-        for name in names:
-            gains = []
-            for order in itertools.permutations(names):
-                before = frozenset(order[: order.index(name)])
-                gains.append(want[before | {name}] - want[before])
-            assert shares.shapley[name] == pytest.approx(sum(gains) / 6, abs=1e-5)
-            assert shares.unique[name] == pytest.approx(
-                want[frozenset(names)] - want[frozenset(names) - {name}], abs=1e-5
-            )
-        assert sum(shares.shapley.values()) + shares.rest == pytest.approx(1, abs=1e-9)
-        assert shares.interaction["depth", "thermal"] < -0.02 < shares.interaction["depth", "rgb"]
-
-    @pytest.mark.parametrize("adjusted", [True, False])
-    def test_two_modalities_are_the_commonality(self, adjusted: bool) -> None:
-        _, moments = self._three()
-        one = commonality(moments, "rgb", "thermal", adjusted=adjusted)
-        two = variance_shares(moments, ("rgb", "thermal"), adjusted=adjusted)
-        assert two.unique == pytest.approx({"rgb": one.unique_rgb, "thermal": one.unique_x})
-        assert two.interaction["rgb", "thermal"] == pytest.approx(-one.redundant) and two.rest == pytest.approx(
-            one.rest
-        )
-
-    def test_undefined_and_wrong_use(self) -> None:
-        _, moments = self._three()
-        few = Moments(("a", "b", "fused"))
-        few.update(_draw(6, 3, 0), _draw(6, 3, 1), _draw(6, 2, 2))
-        assert math.isnan(variance_shares(few.centred(), ("a", "b")).rest)
-        for sources in (("rgb",), ("rgb", "rgb"), ("rgb", "fused")):
-            with pytest.raises(InputError, match="two or more different points"):
-                variance_shares(moments, sources)
-        with pytest.raises(InputError, match="unknown point"):
-            variance_shares(moments, ("rgb", "radar"))

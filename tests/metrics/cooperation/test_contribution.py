@@ -8,14 +8,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import curve_fit
 from sklearn.metrics import jaccard_score
 from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import ConfusionMatrix, contribution, interactions, perceptual_scores, shapley
-from fusionzoo.metrics.cooperation import missing_scores
-from fusionzoo.metrics.stats import retention, trend
 
 SUBSETS = ((), ("rgb",), ("x",), ("rgb", "x"))
 WRONG = {(): 0.7, ("rgb",): 0.3, ("x",): 0.4, ("rgb", "x"): 0.1}
@@ -122,58 +119,3 @@ def test_an_additive_game_has_no_interaction_and_its_summands_as_values() -> Non
         assert float(value) == pytest.approx(worth[name])
     with pytest.raises(InputError, match="between two modalities"):
         interactions({(): 0.0, ("a",): 1.0})
-
-
-@pytest.mark.parametrize("m", [2, 3])
-def test_missing_scores_equal_the_expectation_over_drawn_failures(m: int) -> None:
-    names, v = _random_game(m)
-    got = missing_scores(v, probability=0.3)
-    total, chance = torch.zeros(2).double(), 0.0
-    for alive in itertools.product([False, True], repeat=m):
-        if any(alive):
-            p = math.prod(0.7 if a else 0.3 for a in alive)
-            total += p * v[frozenset(n for n, a in zip(names, alive, strict=True) if a)]
-            chance += p
-    torch.testing.assert_close(got.expected, total / chance)
-    torch.testing.assert_close(got.average, torch.stack([t for s, t in v.items() if s]).mean(0))
-    torch.testing.assert_close(got.worst, torch.stack([t for s, t in v.items() if s]).amin(0))
-    assert float(missing_scores(v, 0.0).expected[0]) == pytest.approx(float(v[frozenset(names)][0]))
-    with pytest.raises(InputError, match="probability"):
-        missing_scores(v, 1.0)
-
-
-class TestTrend:
-    def test_equals_scipy(self) -> None:
-        t, y, s = [0.0, 1.0, 3.0, 4.0, 7.0], [0.2, 0.25, 0.4, 0.3, 0.6], [0.02, 0.05, 0.03, 0.1, 0.04]
-        fit, covariance = curve_fit(lambda t, a, b: a + b * t, t, y, sigma=s, absolute_sigma=True)
-        result = trend(t, y, s)
-        assert result.slope == pytest.approx(fit[1], abs=1e-9) and result.n == 5 and result.direction == "rises"
-        assert result.se == pytest.approx(math.sqrt(covariance[1, 1]), rel=1e-6)
-        fit, covariance = curve_fit(lambda t, a, b: a + b * t, t, y)
-        result = trend(t, [*y[:-1], y[-1]])
-        assert result.slope == pytest.approx(fit[1], abs=1e-7)
-        assert result.se == pytest.approx(math.sqrt(covariance[1, 1]), rel=1e-5) and result.rank == pytest.approx(0.9)
-
-    def test_a_flat_or_short_curve_has_no_trend(self) -> None:
-        assert trend([0, 1, 2], [0.5, 0.6, 0.5], [0.1, 0.1, 0.1]).direction == "no trend"
-        assert trend([0, 1, 2, 3], [0.9, 0.5, math.nan, 0.1], [0.1] * 4).direction == "falls"
-        assert trend([0, 1], [0.1, 0.9]).direction == "no trend" and math.isnan(trend([0], [0.1]).slope)
-        assert trend([0, 1, 2], [0.1, 0.5, 0.9], [0.0, 0.1, 0.1]).slope == pytest.approx(0.4)
-        with pytest.raises(InputError, match="one value per position"):
-            trend([0, 1], [0.1])
-
-
-def test_retention_equals_numpy_per_class() -> None:
-    severity = [0.0, 1.0, 2.0, 5.0]
-    scores = torch.tensor([[0.8, 0.5, 0.0], [0.7, 0.2, 0.1], [0.3, 0.3, 0.2], [0.1, 0.3, 0.3]], dtype=torch.float64)
-    result = retention(severity, scores)
-    for k in range(2):
-        relative = scores[:, k].numpy() / float(scores[0, k])
-        assert float(result.area[k]) == pytest.approx(np.trapezoid(relative, severity) / 5)
-        grid = np.linspace(0, 5, 500001)
-        crossed = grid[np.interp(grid, severity, relative) <= 0.5][0]
-        assert float(result.half[k]) == pytest.approx(crossed, abs=2e-5)
-    assert math.isnan(result.area[2]) and math.isnan(result.half[2])
-    assert math.isnan(retention([0, 1], [0.5, 0.4]).half)
-    with pytest.raises(InputError, match="rising"):
-        retention([0, 0], [0.5, 0.4])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.cooperation.shapley import cooperation, perceptual_score, shapley
+from fusionzoo.metrics.cooperation.shapley import interactions, perceptual_score, shapley
 
 
 def test_three_modalities_equal_the_average_over_orders() -> None:
@@ -27,13 +27,10 @@ def test_three_modalities_equal_the_average_over_orders() -> None:
 
 
 def test_two_modalities() -> None:
-    result = cooperation({(): 0.05, ("rgb",): 0.30, ("depth",): 0.20, ("depth", "rgb"): 0.42})
-    assert float(result.shapley["rgb"]) == pytest.approx(0.5 * (0.25 + 0.22))
-    assert float(result.shapley["depth"]) == pytest.approx(0.5 * (0.15 + 0.12))
-    assert float(result.alone["rgb"]) == pytest.approx(0.25)
-    assert float(result.marginal["rgb"]) == pytest.approx(0.22)
-    assert float(result.marginal["depth"]) == pytest.approx(0.12)
-    assert float(result.interaction) == pytest.approx(-0.03)
+    v = {(): 0.05, ("rgb",): 0.30, ("depth",): 0.20, ("depth", "rgb"): 0.42}
+    assert float(shapley(v)["rgb"]) == pytest.approx(0.5 * (0.25 + 0.22))
+    assert float(shapley(v)["depth"]) == pytest.approx(0.5 * (0.15 + 0.12))
+    assert {pair: float(value) for pair, value in interactions(v).items()} == {("depth", "rgb"): pytest.approx(-0.03)}
 
 
 def test_per_class_scores_and_absent_classes() -> None:
@@ -44,10 +41,10 @@ def test_per_class_scores_and_absent_classes() -> None:
         "x": torch.tensor([0.0, 0.1, nan]),
         ("rgb", "x"): torch.tensor([0.5, 0.7, nan]),
     }
-    result = cooperation(v)  # type: ignore[arg-type]
-    torch.testing.assert_close(result.shapley["rgb"][:2], torch.tensor([0.5, 0.35]).double(), rtol=0, atol=1e-6)
-    torch.testing.assert_close(result.interaction[:2], torch.tensor([0.0, 0.5]).double(), rtol=0, atol=1e-6)
-    assert math.isnan(result.interaction[2])
+    share, interaction = shapley(v)["rgb"], interactions(v)["rgb", "x"]  # type: ignore[arg-type]
+    torch.testing.assert_close(share[:2], torch.tensor([0.5, 0.35]).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(interaction[:2], torch.tensor([0.0, 0.5]).double(), rtol=0, atol=1e-6)
+    assert math.isnan(interaction[2])
 
 
 def test_perceptual_score() -> None:
@@ -58,7 +55,7 @@ def test_perceptual_score() -> None:
 def test_missing_subsets_are_named() -> None:
     with pytest.raises(InputError, match=r"missing: \{\}, \{x\}"):
         shapley({("rgb",): 0.1, ("rgb", "x"): 0.2})
-    with pytest.raises(InputError, match="two modalities"):
-        cooperation({(): 0.0, ("rgb",): 0.1})
+    with pytest.raises(InputError, match="between two modalities"):
+        interactions({(): 0.0, ("rgb",): 0.1})
     with pytest.raises(InputError, match="every subset"):
         shapley({})

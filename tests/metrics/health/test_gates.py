@@ -11,7 +11,6 @@ from scipy.stats import entropy
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import ExchangeRatio, GateStatistics, MixtureStatistics
-from fusionzoo.metrics.health import replaced
 
 
 def test_gate_equals_numpy_and_scipy() -> None:
@@ -121,14 +120,6 @@ class TestExchange:
         tokens = ExchangeRatio(1, below=0.02)
         tokens.update(torch.tensor([[[0.01, 0.5, 0.019, 0.02]]]), torch.ones(1, 1, 4))
         assert tokens.compute().ratio.tolist() == [0.5, 0.0]
-
-    def test_replaced_places_are_found_from_the_features(self) -> None:
-        g = torch.Generator().manual_seed(5)
-        a, b = torch.randn(2, 3, 4, 4, generator=g), torch.randn(2, 3, 4, 4, generator=g)
-        mask = torch.rand(2, 3, 1, 1, generator=g) < 0.5
-        assert torch.equal(replaced(a, torch.where(mask, b, a), b), mask.expand_as(a))
-        with pytest.raises(InputError, match="one shape"):
-            replaced(a, b, b[:1])
 
     def test_wrong_use(self) -> None:
         with pytest.raises(InputError, match="no masks yet"):

@@ -19,9 +19,9 @@ from fusionzoo.metrics.similarity.matrices import (
     cca,
     cca_matrices,
     cka_matrices,
-    linear_predictivity,
     procrustes_matrices,
     r2_matrix,
+    ridge_r2,
     similarity_matrices,
 )
 from fusionzoo.metrics.similarity.moments import CentredMoments, Moments
@@ -132,20 +132,19 @@ def test_predictivity_equals_scikit_learn() -> None:
         for ridge, fit in ((1e-9, LinearRegression().fit(z, y)), (0.1, Ridge(alpha=0.1 * len(z)).fit(z, y))):
             # variance-weighted over outputs: explained share of the total variance
             want = r2_score(y, fit.predict(z), multioutput="variance_weighted")
-            assert linear_predictivity(moments, p, q, ridge) == pytest.approx(want, abs=1e-8)
-    assert float(r2_matrix(moments)[0, 1]) == pytest.approx(linear_predictivity(moments, "a", "b"), abs=1e-10)
+            assert float(r2_matrix(moments, ridge)[p, q]) == pytest.approx(want, abs=1e-8)
 
 
 def test_too_few_samples_and_constant_sets_are_nan_not_one() -> None:
     few = _moments([r[:9] for r in _rows()])
     assert math.isnan(cca_matrices(few, keep=1.0)["svcca"][0, 1]) and not math.isnan(cca_matrices(few)["rcca"][0, 1])
-    assert math.isnan(linear_predictivity(_moments([r[:7] for r in _rows()]), 0, 1))
+    assert math.isnan(r2_matrix(_moments([r[:5] for r in _rows()]))[0, 1])
     rows = _rows()
     rows[1] = torch.full_like(rows[1], 0.1)
     moments = _moments(rows)
     for matrix in (*cka_matrices(moments), *procrustes_matrices(moments)[1:], *cca_matrices(moments).values()):
         assert bool(matrix[1].isnan().all()) and not bool(matrix[0, 2].isnan())
-    assert math.isnan(linear_predictivity(moments, 0, 1)) and math.isnan(linear_predictivity(moments, 1, 0))
+    assert math.isnan(r2_matrix(moments)[0, 1]) and math.isnan(r2_matrix(moments)[1, 0])
 
 
 def test_chosen_measures_are_those_of_their_own_functions() -> None:
@@ -176,7 +175,8 @@ def test_all_pairs_of_cca_and_r2_are_the_single_ones() -> None:
             assert float(matrices["pwcca"][p, q]) == pytest.approx(float((rho * weights).sum()), abs=1e-9)
             regular = float(cca(moments, p, q, 1.0, 0.1)[0].mean())
             assert float(matrices["rcca"][p, q]) == pytest.approx(regular, abs=1e-9)
-            assert float(r2_matrix(moments)[p, q]) == pytest.approx(linear_predictivity(moments, p, q), abs=1e-12)
+            single = ridge_r2(moments.block(p, p), moments.block(p, q), moments.norm[q])
+            assert float(r2_matrix(moments)[p, q]) == pytest.approx(float(single), abs=1e-12)
 
 
 def test_unbiased_cka_is_a_cosine_and_stays_within_one() -> None:
@@ -211,6 +211,6 @@ def test_declared_invariances_hold() -> None:
 def test_wrong_use() -> None:
     moments = _moments(_rows())
     with pytest.raises(InputError, match="unknown point 'z'"):
-        linear_predictivity(moments, "z", "a")
+        moments.block("z", "a")
     with pytest.raises(InputError, match="keep must lie"):
         cca(moments, 0, 1, keep=0)

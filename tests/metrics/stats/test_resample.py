@@ -10,7 +10,6 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import ChannelHealth, LinearCKA, bootstrap, jackknife
-from fusionzoo.metrics.stats import group_of
 from fusionzoo.metrics.stats.resample import Grouped
 
 
@@ -21,7 +20,7 @@ def _mean(health: ChannelHealth) -> Tensor:
 def _grouped(rows: Tensor, groups: int) -> Grouped[ChannelHealth]:
     grouped = Grouped(lambda: ChannelHealth(rows.shape[1]), groups)
     for i, row in enumerate(rows):
-        grouped.update(row[None], group=group_of(i, len(rows), groups))
+        grouped.update(row[None], group=i * groups // len(rows))
     return grouped
 
 
@@ -73,7 +72,7 @@ def test_groups_merge_and_go_round() -> None:
     whole = _grouped(rows, 8)
     one, two = (Grouped(lambda: ChannelHealth(2), 8) for _ in range(2))
     for i, row in enumerate(rows):
-        (one if i % 3 else two).update(row[None], group=group_of(i, 40, 8))
+        (one if i % 3 else two).update(row[None], group=i // 5)
     merged = Grouped(lambda: ChannelHealth(2), 8)
     merged.load_state_dict(one.merge(two).state_dict())
     torch.testing.assert_close(merged.jackknife(_mean).se, whole.jackknife(_mean).se, rtol=1e-9, atol=0)
@@ -85,8 +84,6 @@ def test_one_group_has_no_error_and_wrong_use_is_refused() -> None:
     assert bool(_grouped(rows, 1).bootstrap(_mean).se.isnan().all())
     with pytest.raises(InputError, match="out of range 0 .. 1"):
         _grouped(rows, 2).update(rows, group=2)
-    with pytest.raises(InputError, match="not among"):
-        group_of(5, 5, 2)
     with pytest.raises(InputError, match="cannot merge: 2 groups here, 3 there"):
         _grouped(rows, 2).merge(_grouped(rows, 3))
 

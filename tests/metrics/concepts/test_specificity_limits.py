@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.measures.specificity import agreement, fill_fused
-from fusionzoo.metrics import ConceptCurve
+from fusionzoo.metrics import ConceptCurve, concept_roles
+from fusionzoo.metrics.concepts import fused_roles
 
 GROUPS, INSIDE, POSITIONS = 8, 200, 1000
 ALIKE = [0.0] * GROUPS
@@ -49,18 +49,15 @@ def floors(*values: float) -> list[Tensor]:
 def kind(
     rgb: tuple[float, Sequence[float]], x: tuple[float, Sequence[float]], noise: tuple[float, float] = (0.0, 0.0)
 ) -> str:
-    """The one list that the concept stands in."""
-    found = agreement(curve(rgb), curve(x), floors(*noise), ["it"])
-    lists = {k: getattr(found, k) for k in ("consistent", "rgb", "x", "undecided", "unencoded")}
-    assert sorted(n for names in lists.values() for n in names) == ["it"]
-    return next(k for k, names in lists.items() if names)
+    """The role of the concept."""
+    (role,) = concept_roles(curve(rgb), curve(x), floors(*noise)).roles
+    return role
 
 
 def test_the_construction_gives_the_values_it_states() -> None:
-    found = agreement(curve((0.6, spread(0.1))), curve((0.35, ALIKE)), floors(0, 0), ["it"])
-    (difference,) = found.difference
-    assert difference.value == pytest.approx(0.25) and difference.error == pytest.approx(0.1 / math.sqrt(7))
-    assert found.chance == [pytest.approx(0.2)]
+    found = concept_roles(curve((0.6, spread(0.1))), curve((0.35, ALIKE)), floors(0, 0))
+    assert found.difference.tolist() == [pytest.approx(0.25)]
+    assert found.error.tolist() == [pytest.approx(0.1 / math.sqrt(7))] and found.chance.tolist() == [pytest.approx(0.2)]
 
 
 @pytest.mark.parametrize(("gain", "wanted"), [(0.045, "unencoded"), (0.055, "rgb")])
@@ -105,9 +102,10 @@ def test_noise_counts_in_place_of_the_error_where_it_is_larger() -> None:
 
 def test_the_mean_noise_of_all_concepts_counts_where_it_is_larger() -> None:
     one = curve((0.4, ALIKE), (0.4, ALIKE))
-    for other, wanted in ((0.39, ["a"]), (0.41, [])):  # the mean with "a"'s own 0 is 0.195 or 0.205; the gain 0.2
+    for other, wanted in ((0.39, True), (0.41, False)):  # the mean with the first's own 0 is 0.195 or 0.205; gain 0.2
         noise = [torch.tensor([0.0, other], dtype=torch.float64)] * 2
-        assert agreement(one, one, noise, ["a", "b"]).consistent == wanted
+        first, second = concept_roles(one, one, noise).roles
+        assert (first == "consistent") == wanted and second == "unencoded"
 
 
 def fused(
@@ -115,9 +113,8 @@ def fused(
 ) -> tuple[bool, bool]:
     """Whether the fused representation gains the concept, and whether it loses it."""
     curves = [curve((rgb, ALIKE)), curve((x, ALIKE)), curve(of)]
-    found = agreement(curves[0], curves[1], floors(0, 0), ["it"])
-    fill_fused(found, curves, floors(*noise), ["it"])
-    return found.gained == ["it"], found.lost == ["it"]
+    (change,) = fused_roles(*curves, floors(*noise))
+    return change == "gained", change == "lost"
 
 
 def test_the_fusion_gains_and_loses_from_five_points_against_the_better_stream() -> None:
