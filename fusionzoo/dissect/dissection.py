@@ -38,14 +38,14 @@ from fusionzoo.dissect.capture import Capture, lend
 from fusionzoo.dissect.conditions import Reader, check_policy, fitted, normalised, unwrapped
 from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.measures import METRICS
-from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, PointInfo, Setup
+from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Mixture, PointInfo, Setup
 from fusionzoo.dissect.measures.concepts import Curve
 from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, ModelInfo, Protocol, RunInfo, StagePoints
 from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
-from fusionzoo.probes import listen, probe_points, select
+from fusionzoo.probes import Probe, listen, probe_points, select
 
 __all__ = ["dissect", "names_asked", "plan"]
 
@@ -271,11 +271,23 @@ def _facts(
     for p in (p for p in probes if p in chosen and len(shapes.get(p, ())) in (2, 4)):
         low, high = (probes[p].low, probes[p].high) if probes[p].role in SATURABLE else (None, None)
         gate = probes[p].role == "gate" and probes[p].low is not None
-        info[p] = PointInfo(shapes[p][1], low, high, gate, probes[p].modality, probes[p].role)
+        about = (probes[p].modality, probes[p].role, probes[p].replaced_below)
+        info[p] = PointInfo(shapes[p][1], low, high, gate, *about)
     uneven = frozenset(stage for stage, at in stages.items() if len({shapes[p][2:] for p in at.values()}) > 1)
     size = list(batch["rgb"].shape[-2:])
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))
-    return {"points": info, "stages": stages, "uneven": uneven}, grid, size
+    mixtures = {p: found for p in probes if p in chosen and p in shapes and (found := _mixture(probes[p]))}
+    return {"points": info, "stages": stages, "uneven": uneven, "mixtures": mixtures}, grid, size
+
+
+def _mixture(probe: Probe) -> Mixture | None:
+    """How the probe weighs the two modalities, None where it does not: its weights sum to 1 along two entries. The
+    first is rgb's, at a probe of x its own."""
+    if probe.role not in ("attention", "weight") or probe.sums_to_one is None:
+        return None
+    axis = probe.axes.split()[probe.sums_to_one]
+    two = axis == "2" or (axis == "C" and probe.channels == 2)
+    return Mixture(probe.sums_to_one, probe.modality != "x") if two else None
 
 
 def _shapes(model: nn.Module, rgb: Tensor, x: Tensor) -> dict[str, tuple[int, ...]]:

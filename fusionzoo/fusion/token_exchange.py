@@ -146,8 +146,8 @@ class TokenExchange(FusionBlock):
         self.score_rgb = ScoreNet(channels)
         self.score_x = ScoreNet(channels)
         told = "probability that the token is kept; below the threshold it is replaced by the other modality's"
-        self.mask_rgb = Probe(1, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0)
-        self.mask_x = Probe(1, role="gate", modality="x", meaning=told, low=0.0, high=1.0)
+        self.mask_rgb = Probe(1, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0, replaced_below=threshold)
+        self.mask_x = Probe(1, role="gate", modality="x", meaning=told, low=0.0, high=1.0, replaced_below=threshold)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         size = (rgb.shape[2], rgb.shape[3])

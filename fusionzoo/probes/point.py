@@ -30,6 +30,8 @@ class Probe(nn.Module):
         meaning: one sentence.
         low, high: closed range of the values, None where unbounded.
         sums_to_one: the dimension along which values sum to 1, None where they need not.
+        replaced_below: of the mask of an exchange between streams: where it is lower, the stream takes the other's
+            value. None for all others, and for masks with role "exchange", which are 1 there and else 0.
         axes: one word a dimension: B samples, C `channels`, H and W the map's sides, HW their product, a number for a
             fixed size, any other word (`heads`) for a size that the layer decides.
     """
@@ -46,6 +48,7 @@ class Probe(nn.Module):
         low: float | None = None,
         high: float | None = None,
         sums_to_one: int | None = None,
+        replaced_below: float | None = None,
         axes: str = "B C H W",
     ) -> None:
         super().__init__()
@@ -56,6 +59,7 @@ class Probe(nn.Module):
         self.low = low
         self.high = high
         self.sums_to_one = sums_to_one
+        self.replaced_below = replaced_below
         self.axes = axes
 
     def forward(self, value: Tensor) -> Tensor:

@@ -29,6 +29,13 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/concepts/specificity.py", [
         ("return fused - torch.maximum(rgb, x)", "return fused - rgb"),
     ]),
+    ("tests/dissect/test_exchange.py::test_a_stream_weighs_its_own_value_first", "fusionzoo/dissect/dissection.py", [
+        ('Mixture(probe.sums_to_one, probe.modality != "x")', "Mixture(probe.sums_to_one, True)"),
+        ('two = axis == "2" or', 'two = axis in ("2", "c") or'),
+    ]),
+    ("tests/dissect/test_exchange.py::test_the_threshold_is_the_blocks_own", "fusionzoo/fusion/token_exchange.py", [
+        ("replaced_below=threshold", "replaced_below=0.02"),
+    ]),
     ("tests/dissect/test_plan.py::test_split_is_fair_and_keeps_neighbours_together", "fusionzoo/dissect/split.py", [
         ('return ("half0", "held", "half1", "held")[index // self.block % 4]',
          'return ("half0", "held", "half1", "held")[index % 4]'),

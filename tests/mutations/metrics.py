@@ -19,6 +19,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/cooperation/shapley.py", [
         ("math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)", "1 / 2 ** (m - 1)"),
     ]),
+    ("tests/metrics/cooperation/test_failures.py::test_expected_score_equals_the_sum_over_patterns_of_failure",
+     "fusionzoo/metrics/cooperation/failures.py", [
+        ("len(subset) == len(names) - failed", "len(subset) == failed"),
+    ]),
     ("tests/metrics/cooperation/test_contribution.py::test_equals_every_subset_by_hand_and_leaving_out_groups",
      "fusionzoo/metrics/cooperation/contribution.py", [
         ("v[whole] - v[whole - {name}]", "v[frozenset({name})] - v[frozenset()]"),

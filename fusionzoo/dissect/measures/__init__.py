@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from fusionzoo.dissect.measures import concepts, contribution, health, planted, scores, similarity, specificity
+from fusionzoo.dissect.measures import (
+    concepts,
+    contribution,
+    exchange,
+    health,
+    planted,
+    scores,
+    similarity,
+    specificity,
+)
 from fusionzoo.dissect.measures.base import Metric
 
 __all__ = ["METRICS"]
@@ -14,6 +23,7 @@ METRICS: list[Metric] = [
     concepts.METRIC,
     specificity.METRIC,
     health.METRIC,
+    exchange.METRIC,
     planted.METRIC,
 ]
 """All that can be measured, in the order of the result; a new measure is a line here."""

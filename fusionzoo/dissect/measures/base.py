@@ -30,6 +30,7 @@ __all__ = [
     "Measure",
     "Measured",
     "Metric",
+    "Mixture",
     "PairMatrix",
     "PointInfo",
     "Setup",
@@ -54,7 +55,7 @@ class PointInfo:
         channels: of the value that passes it.
         low, high: bounds that are worth watching, None where there are none.
         gate: whether it is a gate with declared bounds.
-        modality, role: as declared by the probe.
+        modality, role, replaced_below: as declared by the probe.
     """
 
     channels: int
@@ -63,6 +64,15 @@ class PointInfo:
     gate: bool = False
     modality: str = ""
     role: str = ""
+    replaced_below: float | None = None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A probe whose values weigh the two modalities: along `dim`, rgb first or last."""
+
+    dim: int
+    rgb_first: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Setup:
         points: probe point -> what is known of it.
         stages: stage -> {"rgb" | "x" | "fused": probe point}.
         uneven: stages whose maps differ in size: compared by images only, not by positions.
+        mixtures: probe point -> how it weighs the modalities.
         names: of the concepts.
         concepts: number of concepts; None: the classes are the concepts.
         kinds: class -> where it is visible (planted data).
@@ -96,6 +107,7 @@ class Setup:
     points: dict[str, PointInfo] = field(default_factory=dict)
     stages: dict[int, dict[str, str]] = field(default_factory=dict)
     uneven: frozenset[int] = frozenset()
+    mixtures: dict[str, Mixture] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     concepts: int | None = None
     kinds: dict[str, str] = field(default_factory=dict)

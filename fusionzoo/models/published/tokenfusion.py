@@ -39,13 +39,13 @@ __all__ = ["ExchangeStage", "TokenFusion"]
 
 
 class Masks(nn.Module):
-    """The probes of one block's masks, maps (B, 1, H, W)."""
+    """The probes of one block's masks, maps (B, 1, H, W); `threshold`: tokens whose mask is lower are replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float) -> None:
         super().__init__()
         told = "probability that the token is kept; below the threshold it is replaced by the other modality's"
-        self.rgb = Probe(1, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0)
-        self.x = Probe(1, role="gate", modality="x", meaning=told, low=0.0, high=1.0)
+        self.rgb = Probe(1, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0, replaced_below=threshold)
+        self.x = Probe(1, role="gate", modality="x", meaning=told, low=0.0, high=1.0, replaced_below=threshold)
 
 
 class ExchangeStage(nn.Module):
@@ -65,7 +65,7 @@ class ExchangeStage(nn.Module):
         mit_init_(self)
         self.score_rgb = ScoreNet(channels)
         self.score_x = ScoreNet(channels)
-        self.masks = nn.ModuleList(Masks() for _ in drops)
+        self.masks = nn.ModuleList(Masks(threshold) for _ in drops)
 
     def forward(self, rgb: Tensor, x: Tensor, size: tuple[int, int]) -> tuple[Tokens, list[Tokens]]:
         """Tokens (B, N, C) of both streams -> the same after the blocks, and each block's two masks (B, N)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusionzoo.report.sections import (
     concepts,
     contribution,
+    exchange,
     health,
     planted,
     robustness,
@@ -19,13 +20,13 @@ from fusionzoo.report.sections.base import Section
 __all__ = ["CARD", "PAGE", "PLOTS", "TERMINAL", "register"]
 
 TERMINAL: list[Section] = [
-    scores.SECTION, contribution.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, planted.SECTION, trace.SECTION,
-    robustness.SECTION, robustness.FAILURES,
+    scores.SECTION, contribution.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, exchange.SECTION,
+    planted.SECTION, trace.SECTION, robustness.SECTION, robustness.FAILURES,
 ]  # fmt: skip
 """Tables, in this order; the health of the probes follows them."""
 PAGE: list[Section] = [
     scores.SECTION, contribution.SECTION, trace.SECTION, stages.SHARING, similarity.SECTION, concepts.VARIANCE,
-    concepts.BEST, specificity.SECTION, planted.SECTION, concepts.MAP, robustness.SECTION,
+    concepts.BEST, specificity.SECTION, exchange.SECTION, planted.SECTION, concepts.MAP, robustness.SECTION,
 ]  # fmt: skip
 """Boxes in columns; the health of the probes and the facts follow over the whole width."""
 CARD: list[Section] = [scores.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, planted.SECTION]
