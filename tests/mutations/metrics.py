@@ -38,7 +38,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/concepts/curve.py", [
         ("iou = above[:, 1] / (positives + above[:, 0])",
          "iou = above[:, 1] / (positives + above[:, 0] + above[:, 1])"),
-        ("best = train.nan_to_num(-1).argmax(1)", "best = curve.nan_to_num(-1).argmax(1)"),
+        ('iou_curve(self._state["counts"][0].cpu())', 'iou_curve(self._state["counts"][1:].sum(0).cpu())'),
     ]),
     ("tests/metrics/health/test_channels.py::test_equals_numpy_in_batches", "fusionzoo/metrics/health/channels.py", [
         ("torch.special.entr(p).sum().exp()", "torch.special.entr(p).sum()"),
