@@ -36,7 +36,6 @@ from fusionzoo.metrics import (
     semantic_variance,
     shapley,
 )
-from fusionzoo.metrics.concepts import concept_cosine, concept_geometry, geometry_similarity
 from fusionzoo.metrics.cooperation import expected_score, perceptual_score, retention
 from fusionzoo.metrics.health import ChannelMean
 from fusionzoo.metrics.similarity import MEASURES, row_similarity
@@ -103,14 +102,6 @@ def _shuffle(rows: Tensor, g: torch.Generator) -> Tensor:
     return rows[:, torch.randperm(rows.shape[1], generator=g)]
 
 
-def _alike(fn: Callable[[Tensor, torch.Generator], Tensor]) -> Callable[..., Data]:
-    def run(data: Data, g: torch.Generator) -> Data:
-        seed = int(torch.randint(1 << 30, (), generator=g))
-        return {k: fn(v, torch.Generator().manual_seed(seed)) for k, v in data.items()}
-
-    return run
-
-
 def _order(data: Data, g: torch.Generator) -> Data:
     order = torch.randperm(N, generator=g)
     return {k: v[order] for k, v in data.items()}
@@ -142,11 +133,9 @@ MOVES: dict[str, Callable[[Data, torch.Generator], Data]] = {
     "rotation of any set": both(_turn),
     "rotation of the second set": _each("b")(_turn),
     "rotation of the fused feature": _each("c")(_turn),
-    "rotation of both sets alike": _alike(_turn),
     "isotropic scaling": both(lambda v, g: _factor(g) * v),
     "translation": both(lambda v, g: v + torch.randn(v.shape[1], generator=g)),
     "permutation of channels": _each("a", "b", "maps", "gate", "mask")(_shuffle),
-    "permutation of both sets' channels alike": _alike(_shuffle),
     "permutation of classes": _classes,
     "order of samples": _order,
     "order of images": _order,
@@ -228,11 +217,6 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "MinibatchCKA": (_rows, lambda d: _fed(MinibatchCKA(2), d["a"], d["b"]).compute().cka[0, 1]),
     "Moments": (_rows, lambda d: _fed(Moments(2), d["a"], d["b"]).compute().gram),
     "cooperation.commonality": (_rows, _shares),
-    "concepts.concept_cosine": (_rows, lambda d: concept_cosine(d["a"], d["b"])),
-    "concepts.geometry_similarity": (
-        _rows,
-        lambda d: torch.tensor(geometry_similarity(concept_geometry(d["a"]), concept_geometry(d["b"]))),
-    ),
     "RowSample": (_maps, lambda d: _fed(RowSample(1, 9), d["keys"], d["maps"]).compute()["0"]),
     "ConfusionMatrix": (_maps, lambda d: torch.tensor(_fed(ConfusionMatrix(K), d["pred"], d["label"]).compute().miou)),
     "Quantiles": (_maps, lambda d: _fed(Quantiles(C, 0.1), d["maps"]).compute()),

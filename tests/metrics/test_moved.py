@@ -13,8 +13,8 @@ from fusionzoo.metrics import stats
 FORMER = {
     "concepts": (
         "AgreementScores ConceptFit ConceptRoles ConceptScores ConceptWeights LogisticFit RECIPES REDUCERS "
-        "UnitScores VarianceScore area_masks compare_curves concept_cosine concept_geometry fit_logistic "
-        "fused_roles geometry_similarity grid_masks minimum_channels stack_weights"
+        "UnitScores VarianceScore area_masks compare_curves fit_logistic "
+        "fused_roles grid_masks minimum_channels stack_weights"
     ),
     "similarity": (
         "CKAScores CentredMoments MEASURES MinibatchScores NullTest cca_matrices cka_matrices knn_matrix "

@@ -11,13 +11,7 @@ from fusionzoo.metrics.concepts.semantic_variance import REDUCERS, VarianceScore
 from fusionzoo.metrics.concepts.specificity import FUSED_ROLES, ROLES, ConceptRoles, concept_roles, fused_roles
 from fusionzoo.metrics.concepts.statistics import ConceptStatistics, ConceptWeights, minimum_channels, stack_weights
 from fusionzoo.metrics.concepts.units import UnitDissection, UnitScores
-from fusionzoo.metrics.concepts.vectors import (
-    AgreementScores,
-    ConceptAgreement,
-    concept_cosine,
-    concept_geometry,
-    geometry_similarity,
-)
+from fusionzoo.metrics.concepts.vectors import AgreementScores, ConceptAgreement
 
 __all__ = [
     "AgreementScores",
@@ -40,15 +34,12 @@ __all__ = [
     "VarianceScore",
     "area_masks",
     "compare_curves",
-    "concept_cosine",
-    "concept_geometry",
     "concept_masks",
     "concept_roles",
     "contains",
     "fit_concepts",
     "fit_logistic",
     "fused_roles",
-    "geometry_similarity",
     "grid_masks",
     "iou_curve",
     "minimum_channels",

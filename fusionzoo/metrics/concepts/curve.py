@@ -67,14 +67,10 @@ class ConceptCurve(Accumulator):
     """
 
     info = MetricInfo(
-        name="concept set IoU",
-        low=0.0,
-        high=1.0,
-        larger_is="better encoded",
-        invariant_to=("order of images",),
+        name="concept set IoU", low=0.0, high=1.0, larger_is="better encoded", invariant_to=("order of images",),
         cost="state (1 + groups) x 2 K bins integers; O(n K)",
         source="set IoU: Fong and Vedaldi 2018 (Net2Vec); threshold calibration of ours",
-    )
+    )  # fmt: skip
 
     choices = ("concepts", "bins", "groups", "images")
 

@@ -46,14 +46,10 @@ class LogisticStep(Accumulator):
     """
 
     info = MetricInfo(
-        name="logistic concept detector",
-        low=None,
-        high=None,
-        larger_is="",
-        invariant_to=("order of images",),
+        name="logistic concept detector", low=None, high=None, larger_is="", invariant_to=("order of images",),
         cost="state K (C + 1)^2 float64; O(n K C^2) per step",
         source="iteratively reweighted least squares: McCullagh and Nelder 1989",
-    )
+    )  # fmt: skip
 
     choices = ("channels", "concepts", "weight", "thresholds", "positive")
 

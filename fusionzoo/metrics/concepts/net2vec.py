@@ -20,14 +20,9 @@ from fusionzoo.metrics.base import MetricInfo
 __all__ = ["INFO", "Net2VecResult", "net2vec_2018", "upsample_matrix"]
 
 INFO = MetricInfo(
-    name="concept set IoU (net2vec-2018)",
-    low=0.0,
-    high=1.0,
-    larger_is="better encoded",
-    invariant_to=(),
-    cost="holds maps and masks; epochs x images passes per concept",
-    source="Fong and Vedaldi 2018, official code",
-)
+    name="concept set IoU (net2vec-2018)", low=0.0, high=1.0, larger_is="better encoded", invariant_to=(),
+    cost="holds maps and masks; epochs x images passes per concept", source="Fong and Vedaldi 2018, official code",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

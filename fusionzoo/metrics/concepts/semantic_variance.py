@@ -48,14 +48,10 @@ REDUCERS: dict[str, Reducer] = {
 concepts out; "mean_var" is the mean over concepts of the statistical (population) variance of the two IoUs."""
 
 INFO = MetricInfo(
-    name="semantic variance",
-    low=0.0,
-    high=1.0,
-    larger_is="more different",
-    invariant_to=("order of concepts",),
+    name="semantic variance", low=0.0, high=1.0, larger_is="more different", invariant_to=("order of concepts",),
     cost="O(K)",
     source="our reading of Chen et al. 2023, arXiv 2308.10019: mean |IoU_c(u) - IoU_c(v)|; range: the default reducer",
-)
+)  # fmt: skip
 
 
 def semantic_variance(

@@ -54,14 +54,10 @@ ROLES = ("consistent", "rgb", "x", "undecided", "unencoded", "absent")
 FUSED_ROLES = ("gained", "lost", "kept", "absent")
 
 INFO = MetricInfo(
-    name="consistent and specific concepts (difference of set IoU)",
-    low=-1.0,
-    high=1.0,
-    larger_is="more specific to rgb",
-    invariant_to=("order of images",),
-    cost="O(groups K bins)",
+    name="consistent and specific concepts (difference of set IoU)", low=-1.0, high=1.0,
+    larger_is="more specific to rgb", invariant_to=("order of images",), cost="O(groups K bins)",
     source="our rule on set IoU, jackknife errors and noise floor",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

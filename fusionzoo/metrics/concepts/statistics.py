@@ -29,22 +29,13 @@ from torch.nn import functional
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, few_above, float_state, int_state
-from fusionzoo.metrics.concepts.curve import ConceptCurve, ConceptScores
-from fusionzoo.metrics.concepts.masks import area_masks, concept_masks
-from fusionzoo.metrics.concepts.net2vec import Net2VecResult, net2vec_2018
-from fusionzoo.metrics.stats.sketch import Quantiles
 
 __all__ = [
-    "ConceptCurve",
-    "ConceptScores",
     "ConceptStatistics",
     "ConceptWeights",
-    "Net2VecResult",
-    "Quantiles",
-    "area_masks",
-    "concept_masks",
+    "checked_cells",
+    "checked_thresholds",
     "minimum_channels",
-    "net2vec_2018",
     "stack_weights",
 ]
 
@@ -220,14 +211,10 @@ class ConceptStatistics(Accumulator):
     """
 
     info = MetricInfo(
-        name="concept statistics",
-        low=None,
-        high=None,
-        larger_is="",
-        invariant_to=("order of images",),
+        name="concept statistics", low=None, high=None, larger_is="", invariant_to=("order of images",),
         cost="state C^2 + 2 C K float64; O(n C (C + K))",
         source="least squares on Net2Vec's binarised channels; shared Gram of ours",
-    )
+    )  # fmt: skip
 
     choices = ("channels", "concepts", "thresholds")
 

@@ -76,14 +76,10 @@ class UnitDissection(Accumulator):
     """
 
     info = MetricInfo(
-        name="unit dissection IoU",
-        low=0.0,
-        high=1.0,
-        larger_is="better detector",
-        invariant_to=("order of images", "permutation of channels"),
-        cost="state groups x 2 C K integers; O(n C K)",
+        name="unit dissection IoU", low=0.0, high=1.0, larger_is="better detector",
+        invariant_to=("order of images", "permutation of channels"), cost="state groups x 2 C K integers; O(n C K)",
         source="Bau et al. 2017 (network dissection)",
-    )
+    )  # fmt: skip
 
     choices = ("channels", "concepts", "groups", "thresholds")
 

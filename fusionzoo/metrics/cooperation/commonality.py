@@ -25,14 +25,10 @@ from fusionzoo.metrics.similarity.moments import CentredMoments
 __all__ = ["INFO", "Commonality", "commonality"]
 
 INFO = MetricInfo(
-    name="commonality (unique rgb, unique x, redundant)",
-    low=None,
-    high=1.0,
-    larger_is="more of the fused variance",
+    name="commonality (unique rgb, unique x, redundant)", low=None, high=1.0, larger_is="more of the fused variance",
     invariant_to=("rotation of any set", "translation", "rotation of the fused feature"),
-    cost="O((C_rgb + C_x)^3) after one pass; state (C_rgb + C_x + C_fused)^2",
-    source="Newton and Spurrell 1967",
-)
+    cost="O((C_rgb + C_x)^3) after one pass; state (C_rgb + C_x + C_fused)^2", source="Newton and Spurrell 1967",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,11 @@ from fusionzoo.metrics.stats.resample import jackknife
 __all__ = ["INFO", "Contribution", "Estimate", "contribution", "contribution_of", "perceptual_scores"]
 
 INFO = MetricInfo(
-    name="contribution to mIoU and class IoU",
-    low=-1.0,
-    high=1.0,
-    larger_is="more of the score comes from the modality",
-    invariant_to=("order of images",),
+    name="contribution to mIoU and class IoU", low=-1.0, high=1.0,
+    larger_is="more of the score comes from the modality", invariant_to=("order of images",),
     cost="2^M evaluations of the model; O(groups 2^M K^2) after them",
     source="Shapley 1953; Grabisch and Roubens 1999; jackknife: Efron and Stein 1981",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

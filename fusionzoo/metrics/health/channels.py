@@ -108,14 +108,10 @@ class ChannelHealth(Accumulator):
     """
 
     info = MetricInfo(
-        name="channel health",
-        low=None,
-        high=None,
-        larger_is="",
-        invariant_to=("order of images", "permutation of channels"),
-        cost="state C^2 float64; O(n C^2)",
+        name="channel health", low=None, high=None, larger_is="",
+        invariant_to=("order of images", "permutation of channels"), cost="state C^2 float64; O(n C^2)",
         source="effective rank: Roy and Vetterli 2007",
-    )
+    )  # fmt: skip
 
     choices = ("channels", "low", "high")
 

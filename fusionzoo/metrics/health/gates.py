@@ -97,14 +97,10 @@ class GateStatistics(Accumulator):
     """
 
     info = MetricInfo(
-        name="gate statistics",
-        low=0.0,
-        high=1.0,
-        larger_is="",
-        invariant_to=("order of images", "permutation of channels"),
-        cost="state 6 C; O(n C)",
+        name="gate statistics", low=0.0, high=1.0, larger_is="",
+        invariant_to=("order of images", "permutation of channels"), cost="state 6 C; O(n C)",
         source="binary entropy: Shannon 1948; law of total variance",
-    )
+    )  # fmt: skip
 
     choices = ("channels", "low", "high")
 
@@ -201,14 +197,10 @@ class MixtureStatistics(Accumulator):
     """
 
     info = MetricInfo(
-        name="mixture of modalities",
-        low=0.0,
-        high=1.0,
-        larger_is="",
-        invariant_to=("order of images", "isotropic scaling of all weights"),
-        cost="state 2 M + 2; O(n M)",
+        name="mixture of modalities", low=0.0, high=1.0, larger_is="",
+        invariant_to=("order of images", "isotropic scaling of all weights"), cost="state 2 M + 2; O(n M)",
         source="entropy: Shannon 1948",
-    )
+    )  # fmt: skip
 
     choices = ("points",)
 
@@ -276,14 +268,10 @@ class ExchangeRatio(Accumulator):
     """
 
     info = MetricInfo(
-        name="exchange ratio",
-        low=0.0,
-        high=1.0,
-        larger_is="more is taken from the other stream",
-        invariant_to=("order of images", "permutation of channels"),
-        cost="state P (C + P + 1); O(n P C)",
+        name="exchange ratio", low=0.0, high=1.0, larger_is="more is taken from the other stream",
+        invariant_to=("order of images", "permutation of channels"), cost="state P (C + P + 1); O(n P C)",
         source="counts; exchanges of Wang et al. 2020 (CEN) and 2022 (TokenFusion)",
-    )
+    )  # fmt: skip
 
     choices = ("channels", "points", "below")
 

@@ -74,14 +74,10 @@ class ConfusionMatrix(Accumulator):
     """
 
     info = MetricInfo(
-        name="mIoU",
-        low=0.0,
-        high=1.0,
-        larger_is="better",
-        invariant_to=("order of images", "permutation of classes"),
+        name="mIoU", low=0.0, high=1.0, larger_is="better", invariant_to=("order of images", "permutation of classes"),
         cost="state groups x K^2 integers; O(pixels)",
         source="Everingham et al. 2010 (Pascal VOC), intersection over union",
-    )
+    )  # fmt: skip
 
     choices = ("num_classes", "ignore_index", "groups")
 

@@ -60,9 +60,10 @@ def hsic(moments: CentredMoments) -> tuple[Tensor, Tensor]:
     return unbiased, biased
 
 
-def cka_from_hsic(values: Tensor) -> Tensor:
-    """Divides (P, P) HSIC values by the square roots of their diagonal; NaN where that is not positive."""
-    own = values.diagonal()
+def cka_from_hsic(values: Tensor, own: Tensor | None = None) -> Tensor:
+    """Divides (..., P, P) HSIC values by the square roots of `own` (P,), of a matrix by default its diagonal; NaN where
+    that is not positive."""
+    own = values.diagonal() if own is None else own
     own = torch.where(own > 0, own, torch.nan).sqrt()
     return values / torch.outer(own, own)
 
@@ -87,14 +88,11 @@ class LinearCKA(Moments):
     """
 
     info = MetricInfo(
-        name="linear CKA",
-        low=-1.0,
-        high=1.0,
-        larger_is="more similar",
+        name="linear CKA", low=-1.0, high=1.0, larger_is="more similar",
         invariant_to=("rotation", "isotropic scaling", "translation", "permutation of channels"),
         cost="state (p + q)^2 float64; O(n (p + q)^2)",
         source="Kornblith et al. 2019; unbiased: Song et al. 2012, Nguyen et al. 2020",
-    )
+    )  # fmt: skip
 
     def __init__(self, view: str = "gap") -> None:
         super().__init__(("a", "b"), view)

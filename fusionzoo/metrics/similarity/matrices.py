@@ -54,26 +54,13 @@ INFO: dict[str, MetricInfo] = {
         "angular Procrustes distance", 0.0, torch.pi / 2, "more different", _ROTATION, _COST, "Williams et al. 2021"
     ),
     "svcca": MetricInfo("SVCCA", 0.0, 1.0, "more similar", _ROTATION, _COST, "Raghu et al. 2017"),
-    "pwcca": MetricInfo(
-        "PWCCA",
-        0.0,
-        1.0,
-        "more similar",
-        _SECOND,
-        _COST,
-        "Morcos et al. 2018",
-    ),
+    "pwcca": MetricInfo("PWCCA", 0.0, 1.0, "more similar", _SECOND, _COST, "Morcos et al. 2018"),
     "rcca": MetricInfo("regularised CCA", 0.0, 1.0, "more similar", _ROTATION, _COST, "Vinod 1976"),
     "r2": MetricInfo(
-        "linear predictivity R2",
-        0.0,
-        1.0,
-        "better predicted",
-        ("rotation of either set", "translation", "isotropic scaling"),
-        _COST,
-        "ridge regression",
+        "linear predictivity R2", 0.0, 1.0, "better predicted",
+        ("rotation of either set", "translation", "isotropic scaling"), _COST, "ridge regression",
     ),
-}
+}  # fmt: skip
 
 
 def _hidden(moments: CentredMoments, values: Tensor) -> Tensor:

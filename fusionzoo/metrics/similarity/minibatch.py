@@ -158,14 +158,11 @@ class MinibatchCKA(Accumulator):
     """
 
     info = MetricInfo(
-        name="minibatch CKA",
-        low=-1.0,
-        high=1.0,
-        larger_is="more similar",
+        name="minibatch CKA", low=-1.0, high=1.0, larger_is="more similar",
         invariant_to=("rotation", "isotropic scaling", "translation", "permutation of channels"),
         cost="state P^2 float64; O(n b F) for batches of b samples of F features",
         source="Nguyen et al. 2020; rbf kernel: Kornblith et al. 2019",
-    )
+    )  # fmt: skip
 
     choices = ("points", "kernel", "bandwidth", "permutations")
 
@@ -246,12 +243,5 @@ class MinibatchCKA(Accumulator):
             batch_size=int(state["batch_size"]),
             kernel=self.kernel,
             bandwidth=self.bandwidth if self.kernel == "rbf" else None,
-            null=self._null(),
+            null=cka_from_hsic(state["null"], state["hsic"].diagonal()).cpu() if self.permutations else None,
         )
-
-    def _null(self) -> Tensor | None:
-        if not self.permutations:
-            return None
-        own = self._state["hsic"].diagonal()
-        own = torch.where(own > 0, own, torch.nan).sqrt()
-        return (self._state["null"] / torch.outer(own, own)).cpu()

@@ -81,14 +81,10 @@ class Moments(Accumulator):
     """
 
     info = MetricInfo(
-        name="second moments",
-        low=None,
-        high=None,
-        larger_is="",
-        invariant_to=("order of samples",),
+        name="second moments", low=None, high=None, larger_is="", invariant_to=("order of samples",),
         cost="state D^2 float64, D the sum of channels; O(n D^2)",
         source="sums; the streaming unbiased form is derived from Song et al. 2012, eq. 5",
-    )
+    )  # fmt: skip
 
     choices = ("points", "view")
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.similarity import matrices, samples
 from fusionzoo.metrics.similarity.minibatch import u_centred
-from fusionzoo.metrics.similarity.moments import CentredMoments
+from fusionzoo.metrics.similarity.moments import CentredMoments, Moments
 from fusionzoo.metrics.similarity.samples import centred_rbf, dissimilarity_ranks, neighbours, same_samples
 
 __all__ = ["MEASURES", "NullTest", "moments_of", "null_test", "row_similarity"]
@@ -62,30 +62,15 @@ class NullTest:
         return beyond & ~self.value.isnan()
 
 
-def moments_of(rows: Sequence[Tensor], view: str = "gap") -> CentredMoments:
+def moments_of(rows: Sequence[Tensor]) -> CentredMoments:
     """Moments of samples held in memory: P sets (n, C_p), n >= 1, named by their number.
 
     >>> moments_of([torch.ones(4, 2), torch.ones(4, 3)]).block(0, 1).shape
     torch.Size([2, 3])
     """
-    rows = same_samples(rows)
-    joined = torch.cat(rows, 1)
-    mean = joined.mean(0)
-    joined = joined - mean
-    ends = torch.tensor([r.shape[1] for r in rows]).cumsum(0).tolist()
-    slices = tuple(slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
-    norms = torch.stack([joined[:, s].square().sum(1) for s in slices], 1)
-    return CentredMoments(
-        n=len(joined),
-        view=view,
-        points=tuple(str(i) for i in range(len(rows))),
-        slices=slices,
-        mean=mean,
-        gram=joined.T @ joined,
-        norm=norms.sum(0),
-        cross=joined.T @ norms,
-        quad=norms.T @ norms,
-    )
+    moments = Moments(len(rows))
+    moments.update(*same_samples(rows))
+    return moments.centred()
 
 
 def row_similarity(measure: str, rows: Sequence[Tensor], **options: float) -> Tensor:

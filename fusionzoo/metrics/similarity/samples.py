@@ -44,33 +44,19 @@ __all__ = [
 
 INFO: dict[str, MetricInfo] = {
     "rsa": MetricInfo(
-        "RSA",
-        -1.0,
-        1.0,
-        "more similar",
-        ("isotropic scaling", "permutation of channels"),
-        "O(n^2 (p + q) + n^2 log n)",
-        "Kriegeskorte et al. 2008",
+        "RSA", -1.0, 1.0, "more similar", ("isotropic scaling", "permutation of channels"),
+        "O(n^2 (p + q) + n^2 log n)", "Kriegeskorte et al. 2008",
     ),
     "mutual_knn": MetricInfo(
-        "mutual k-NN",
-        0.0,
-        1.0,
-        "more similar",
-        ("rotation", "isotropic scaling", "permutation of channels"),
-        "O(n^2 (p + q))",
-        "Huh et al. 2024",
+        "mutual k-NN", 0.0, 1.0, "more similar", ("rotation", "isotropic scaling", "permutation of channels"),
+        "O(n^2 (p + q))", "Huh et al. 2024",
     ),
     "rbf_cka": MetricInfo(
-        "RBF CKA",
-        -1.0,
-        1.0,
-        "more similar",
+        "RBF CKA", -1.0, 1.0, "more similar",
         ("rotation", "isotropic scaling", "translation", "permutation of channels"),
-        "O(n^2 (p + q))",
-        "Kornblith et al. 2019; unbiased: Nguyen et al. 2020",
+        "O(n^2 (p + q))", "Kornblith et al. 2019; unbiased: Nguyen et al. 2020",
     ),
-}
+}  # fmt: skip
 
 
 def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,14 +212,9 @@ class RowSample(Accumulator):
     """
 
     info = MetricInfo(
-        name="sample of pooled features",
-        low=None,
-        high=None,
-        larger_is="",
-        invariant_to=("order of samples",),
-        cost="state limit x D float64",
-        source="bottom-k sampling: Cohen and Kaplan 2007",
-    )
+        name="sample of pooled features", low=None, high=None, larger_is="", invariant_to=("order of samples",),
+        cost="state limit x D float64", source="bottom-k sampling: Cohen and Kaplan 2007",
+    )  # fmt: skip
 
     choices = ("points", "limit")
 

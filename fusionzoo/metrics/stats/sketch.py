@@ -38,14 +38,10 @@ class Quantiles(Accumulator):
     """
 
     info = MetricInfo(
-        name="upper quantile",
-        low=None,
-        high=None,
-        larger_is="",
-        invariant_to=("order of images", "spatial permutation"),
-        cost="state C x bins integers; O(n C)",
+        name="upper quantile", low=None, high=None, larger_is="",
+        invariant_to=("order of images", "spatial permutation"), cost="state C x bins integers; O(n C)",
         source="threshold of Net2Vec (Fong and Vedaldi 2018), tau = 0.005; sketch of ours",
-    )
+    )  # fmt: skip
 
     choices = ("channels", "tau", "bins", "expected")
 

@@ -1,4 +1,4 @@
-"""Concept vectors: cosines, geometries and agreement of scores against NumPy, and their meaning on planted codes."""
+"""Concept vectors: agreement of scores against NumPy, and its meaning on planted codes."""
 
 from __future__ import annotations
 
@@ -7,47 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr
-from sklearn.metrics.pairwise import cosine_similarity
-from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import ConceptAgreement, ConceptStatistics
-from fusionzoo.metrics.concepts import concept_cosine, concept_geometry, geometry_similarity
-
-
-def _weights(k: int = 5, c: int = 8, seed: int = 0) -> Tensor:
-    return torch.randn(k, c, generator=torch.Generator().manual_seed(seed)).double()
-
-
-def test_cosines_equal_scikit_learn() -> None:
-    u, v = _weights(), _weights(seed=1)
-    np.testing.assert_allclose(concept_cosine(u, v).numpy(), cosine_similarity(u, v).diagonal(), atol=1e-12)
-    np.testing.assert_allclose(concept_geometry(u).numpy(), cosine_similarity(u), atol=1e-12)
-    u[2] = 0  # an absent concept
-    assert math.isnan(concept_cosine(u, v)[2]) and bool(concept_geometry(u)[2].isnan().all())
-
-
-def test_geometry_under_a_covariance_is_the_correlation_of_scores() -> None:
-    u, g = _weights(), torch.Generator().manual_seed(2)
-    x = torch.randn(400, 8, generator=g).double() @ torch.randn(8, 8, generator=g).double()
-    want = np.corrcoef((x @ u.T).T.numpy())
-    np.testing.assert_allclose(concept_geometry(u, torch.cov(x.T)).numpy(), want, atol=1e-9)
-
-
-def test_similarity_of_geometries_equals_scipy_and_needs_no_common_basis() -> None:
-    u, v = _weights(), _weights(c=12, seed=3)
-    one, two = concept_geometry(u), concept_geometry(v)
-    upper = np.triu_indices(5, 1)
-    want = spearmanr(one.numpy()[upper], two.numpy()[upper]).statistic
-    assert geometry_similarity(one, two) == pytest.approx(want, abs=1e-12)
-    turn = torch.linalg.qr(_weights(12, 8, 4)).Q  # 12 x 8 with orthonormal columns: another basis, another width
-    assert geometry_similarity(one, concept_geometry(u @ turn.T)) == pytest.approx(1)
-    one[0], one[:, 0], one[1], one[:, 1] = (math.nan,) * 4
-    assert not math.isnan(geometry_similarity(one, two))
-    one[2], one[:, 2] = math.nan, math.nan
-    assert math.isnan(geometry_similarity(one, two))
 
 
 @pytest.mark.parametrize("size", [None, (6, 7)])
@@ -88,16 +51,10 @@ def test_two_mixings_of_one_code_agree_though_their_vectors_do_not() -> None:
     agreement = ConceptAgreement(2, 2)
     agreement.update(weights[0].score(maps), weights[1].score(other))
     assert bool((agreement.compute().correlation > 0.999).all())
-    assert bool((concept_cosine(weights[0].weight, weights[1].weight).abs() < 0.9).all())
+    assert bool((functional.cosine_similarity(weights[0].weight, weights[1].weight).abs() < 0.9).all())
 
 
 def test_wrong_use() -> None:
-    with pytest.raises(InputError, match="use ConceptAgreement"):
-        concept_cosine(_weights(), _weights(c=6))
-    with pytest.raises(InputError, match="one vector per concept"):
-        concept_cosine(_weights(), _weights(k=4))
-    with pytest.raises(InputError, match="same concepts"):
-        geometry_similarity(torch.eye(3), torch.eye(4))
     agreement = ConceptAgreement(2, 3)
     with pytest.raises(InputError, match="expected 2 score maps"):
         agreement.update(torch.zeros(1, 3, 4, 4))
