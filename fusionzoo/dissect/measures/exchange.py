@@ -33,7 +33,7 @@ class Masks(Measure):
         return ExchangeRatio(info.channels, MODALITIES, info.replaced_below)
 
     def hear(self, sums: ExchangeRatio, batch: Batch, point: str, value: Tensor) -> None:
-        batch.shared[self.key, point] = value
+        batch.shared[self.key, point] = value.clone()  # the model may go on with it in place
 
     def finish(self, sums: ExchangeRatio, batch: Batch) -> None:
         sums.update(*(batch.shared[self.key, point] for point in self.points))

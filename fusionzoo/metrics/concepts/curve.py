@@ -71,7 +71,6 @@ class ConceptCurve(Accumulator):
         cost="state (1 + groups) x 2 K bins integers; O(n K)",
         source="set IoU: Fong and Vedaldi 2018 (Net2Vec); threshold calibration of ours",
     )  # fmt: skip
-
     choices = ("concepts", "bins", "groups", "images")
 
     def __init__(self, concepts: int, bins: int = 512, groups: int = 1, images: str = "containing") -> None:

@@ -50,7 +50,6 @@ class LogisticStep(Accumulator):
         cost="state K (C + 1)^2 float64; O(n K C^2) per step",
         source="iteratively reweighted least squares: McCullagh and Nelder 1989",
     )  # fmt: skip
-
     choices = ("channels", "concepts", "weight", "thresholds", "positive")
 
     def __init__(

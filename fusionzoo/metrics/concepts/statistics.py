@@ -215,7 +215,6 @@ class ConceptStatistics(Accumulator):
         cost="state C^2 + 2 C K float64; O(n C (C + K))",
         source="least squares on Net2Vec's binarised channels; shared Gram of ours",
     )  # fmt: skip
-
     choices = ("channels", "concepts", "thresholds")
 
     def __init__(self, channels: int, concepts: int, thresholds: Tensor | None = None) -> None:

@@ -80,7 +80,6 @@ class UnitDissection(Accumulator):
         invariant_to=("order of images", "permutation of channels"), cost="state groups x 2 C K integers; O(n C K)",
         source="Bau et al. 2017 (network dissection)",
     )  # fmt: skip
-
     choices = ("channels", "concepts", "groups", "thresholds")
 
     def __init__(self, channels: int, concepts: int, thresholds: Tensor, groups: int = 1) -> None:

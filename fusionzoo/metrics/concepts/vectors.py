@@ -61,7 +61,6 @@ class ConceptAgreement(Accumulator):
         invariant_to=("order of images", "positive scaling and shift of scores"),
         cost="state K (P^2 + P) float64; O(n K P^2)", source="Pearson correlation",
     )  # fmt: skip
-
     choices = ("points", "concepts")
 
     def __init__(self, points: Sequence[str] | int, concepts: int) -> None:

@@ -1,7 +1,7 @@
 """What each modality contributes to the mIoU and to the IoU of every class, with errors over image groups.
 
 From one confusion matrix per subset of modalities, all over the same images and the same groups: the values of
-cooperation.py, and their block jackknife (resample.py) that leaves the same group out of every subset, so what is
+shapley.py, and their block jackknife (resample.py) that leaves the same group out of every subset, so what is
 common to the subsets cancels in the differences.
 """
 

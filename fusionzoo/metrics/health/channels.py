@@ -112,7 +112,6 @@ class ChannelHealth(Accumulator):
         invariant_to=("order of images", "permutation of channels"), cost="state C^2 float64; O(n C^2)",
         source="effective rank: Roy and Vetterli 2007",
     )  # fmt: skip
-
     choices = ("channels", "low", "high")
 
     def __init__(self, channels: int, low: float | None = None, high: float | None = None) -> None:
@@ -221,7 +220,6 @@ class ChannelMean(Accumulator):
 
     info = MetricInfo("channel mean", None, None, "larger values", ("order of images",), "state C + 1; O(values)",
                       "arithmetic mean")  # fmt: skip
-
     choices = ("channels",)
 
     def __init__(self, channels: int) -> None:

@@ -101,7 +101,6 @@ class GateStatistics(Accumulator):
         invariant_to=("order of images", "permutation of channels"), cost="state 6 C; O(n C)",
         source="binary entropy: Shannon 1948; law of total variance",
     )  # fmt: skip
-
     choices = ("channels", "low", "high")
 
     def __init__(self, channels: int, low: float = 0.0, high: float = 1.0) -> None:
@@ -201,7 +200,6 @@ class MixtureStatistics(Accumulator):
         invariant_to=("order of images", "isotropic scaling of all weights"), cost="state 2 M + 2; O(n M)",
         source="entropy: Shannon 1948",
     )  # fmt: skip
-
     choices = ("points",)
 
     def __init__(self, points: Sequence[str] | int = 2) -> None:
@@ -272,7 +270,6 @@ class ExchangeRatio(Accumulator):
         invariant_to=("order of images", "permutation of channels"), cost="state P (C + P + 1); O(n P C)",
         source="counts; exchanges of Wang et al. 2020 (CEN) and 2022 (TokenFusion)",
     )  # fmt: skip
-
     choices = ("channels", "points", "below")
 
     def __init__(

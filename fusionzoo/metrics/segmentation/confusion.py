@@ -78,7 +78,6 @@ class ConfusionMatrix(Accumulator):
         cost="state groups x K^2 integers; O(pixels)",
         source="Everingham et al. 2010 (Pascal VOC), intersection over union",
     )  # fmt: skip
-
     choices = ("num_classes", "ignore_index", "groups")
 
     def __init__(self, num_classes: int, ignore_index: int = 255, groups: int = 1) -> None:

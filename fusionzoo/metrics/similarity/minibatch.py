@@ -163,7 +163,6 @@ class MinibatchCKA(Accumulator):
         cost="state P^2 float64; O(n b F) for batches of b samples of F features",
         source="Nguyen et al. 2020; rbf kernel: Kornblith et al. 2019",
     )  # fmt: skip
-
     choices = ("points", "kernel", "bandwidth", "permutations")
 
     def __init__(

@@ -85,7 +85,6 @@ class Moments(Accumulator):
         cost="state D^2 float64, D the sum of channels; O(n D^2)",
         source="sums; the streaming unbiased form is derived from Song et al. 2012, eq. 5",
     )  # fmt: skip
-
     choices = ("points", "view")
 
     def __init__(self, points: Sequence[str] | int = 2, view: str = "gap") -> None:

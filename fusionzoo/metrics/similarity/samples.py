@@ -215,7 +215,6 @@ class RowSample(Accumulator):
         name="sample of pooled features", low=None, high=None, larger_is="", invariant_to=("order of samples",),
         cost="state limit x D float64", source="bottom-k sampling: Cohen and Kaplan 2007",
     )  # fmt: skip
-
     choices = ("points", "limit")
 
     def __init__(self, points: Sequence[str] | int = 2, limit: int = 2000) -> None:

@@ -42,7 +42,6 @@ class Quantiles(Accumulator):
         invariant_to=("order of images", "spatial permutation"), cost="state C x bins integers; O(n C)",
         source="threshold of Net2Vec (Fong and Vedaldi 2018), tau = 0.005; sketch of ours",
     )  # fmt: skip
-
     choices = ("channels", "tau", "bins", "expected")
 
     def __init__(self, channels: int, tau: float = 0.005, bins: int = 2048, expected: int | None = None) -> None:
