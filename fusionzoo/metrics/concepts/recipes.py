@@ -1,6 +1,6 @@
 """One call per recipe for the set IoU of concepts in maps held in memory: to compare recipes, and for small data.
 
-* "ridge": one least-squares solve for all concepts, threshold calibrated on the train images (concepts.py).
+* "ridge": one least-squares solve for all concepts, threshold calibrated on the train images (statistics.py).
 * "logistic": Newton's method for the log-likelihood, threshold calibrated (logistic.py).
 * "net2vec-2018": the official code's loop and its fixed threshold (net2vec.py).
 

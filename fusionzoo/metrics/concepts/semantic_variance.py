@@ -1,7 +1,7 @@
 """Semantic variance: how differently two representations encode the same concepts.
 
 For each concept c, IoU_c(u) and IoU_c(v) are the set IoUs of a linear concept detector on the two representations
-(concepts.py). The differences are integrated over concepts into one number. Published descriptions (Chen et al. 2023,
+(statistics.py). The differences are integrated over concepts into one number. Published descriptions (Chen et al. 2023,
 arXiv 2308.10019) do not fix that last step for us: the default, the mean absolute difference, is OUR READING, and the
 reducer is a parameter. A method of this kind is claimed by US patent 12,283,082 B1.
 
