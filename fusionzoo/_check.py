@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo.data import as_kind, parse_spec
+from fusionzoo.data.spec import GENERATED
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import fitted
 from fusionzoo.dissect.effects import Effects
@@ -265,7 +266,7 @@ def _dataset(
     if size is None:
         size = _stated_size(record, kind, split or "test") or model.input_size
     options: dict[str, Any] = {"align": True} if align else {}
-    if kind == "planted":
+    if kind in GENERATED:
         options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
     if kind == "nyuv2":
         options["num_classes"] = len(model.class_names)

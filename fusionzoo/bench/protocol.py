@@ -27,12 +27,13 @@ class BenchProtocol:
     Args:
         name: of the protocol, in tables and file names.
         encoder, decoder, decoder_args: of every model, as in `fusionzoo.create_model`.
-        init: name of the pretrained weights that both encoders start from; "" for random weights.
+        init: pretrained weights that both encoders start from, as in `Settings.init`; "" for random weights. `--init`
+            goes before it.
         num_classes: of the data's label map; None: its default.
         select_split, select_on: training and validation part for the choice of the learning rate.
         final_split, test_split: training and test part of the final runs.
         train_images: at most that many training images; None: all.
-        learning_rates: the grid; with one entry nothing is chosen.
+        learning_rates: the grid; with one entry nothing is chosen. select_epochs: of these runs; None: `epochs`.
         encoder_lr_share: learning rate of pretrained encoders / that of new parts.
         epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, auxiliary, drop_modality,
             amp: as in `fusionzoo.train.Settings`.
@@ -50,6 +51,7 @@ class BenchProtocol:
     test_split: str = "test"
     train_images: int | None = None
     learning_rates: tuple[float, ...] = (1e-3,)
+    select_epochs: int | None = None
     encoder_lr_share: float = 0.3
     epochs: int = 8
     batch_size: int = 16
@@ -88,6 +90,16 @@ PROTOCOLS = {
         train_images=1200,
         learning_rates=(1e-3, 3e-3),
     ),
+    "planted-2": BenchProtocol(
+        "planted-2",
+        decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
+        train_images=1200,
+        learning_rates=(1e-3, 3e-3),
+        scale=(0.9, 1.3),
+        jitter=0.1,
+        balance=0.5,
+        select_epochs=4,
+    ),
     "nyu13": BenchProtocol(
         "nyu13",
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
@@ -96,6 +108,17 @@ PROTOCOLS = {
         learning_rates=(1e-3, 3e-3),
         epochs=12,
         size=(120, 160),
+    ),
+    "nyu40": BenchProtocol(
+        "nyu40",
+        encoder="timm-tf-efficientnet-lite0",
+        decoder_args={"pyramid_channels": 128, "segmentation_channels": 64},
+        init="efficientnet_lite0",
+        num_classes=40,
+        final_split="trainval",
+        epochs=20,
+        size=(128, 160),
+        base=(168, 224),
     ),
 }
 """Protocols by name; the data set itself is named on the command line."""

@@ -28,9 +28,12 @@ from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.bench.results import RunResult, read_results
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.data import parse_spec
+from fusionzoo.data.spec import GENERATED
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json
+from fusionzoo.hub.convert import encoder_state
 from fusionzoo.hub.load import from_pretrained
+from fusionzoo.hub.records import read_record
 from fusionzoo.models import create_model
 from fusionzoo.schema import encode
 from fusionzoo.train import Settings, finetune
@@ -56,12 +59,12 @@ def bench(
     """Trains and tests fusion strategies under one protocol: only the fusion changes.
 
     Args:
-        data: "planted", "nyuv2:PATH" or "folder:PATH".
+        data: "planted", "planted-2", "nyuv2:PATH" or "folder:PATH".
         protocol: what is held equal; see `read_protocol`.
         out: a new folder, or with `resume` that of an earlier run with the same protocol.
         patterns: strategies: "all", names, fnmatch patterns.
         seeds: of the final runs.
-        init: folder of a converted encoder that both streams start from; "" for random weights.
+        init: folder of a converted encoder that both streams start from; "": what the protocol names.
         jobs: processes side by side, each training one model.
         device: "cpu", "cuda", ...
         report: called with all results after each finished run.
@@ -75,6 +78,8 @@ def bench(
     out = Path(out)
     if init:
         protocol = replace(protocol, init=Path(init).name)
+    init = init or protocol.init
+    _refuse_absent(init, protocol)
     if out.exists() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty; add --resume to go on with it, or name a new folder")
     (out / "results").mkdir(parents=True, exist_ok=True)
@@ -95,6 +100,19 @@ def bench(
                 if report is not None:
                     report(results)
     return results, refused
+
+
+def _refuse_absent(init: str, protocol: BenchProtocol) -> None:
+    """InputError, before anything is trained, where the weights that the encoders start from are not there."""
+    if not init:
+        return
+    try:
+        encoder_state(init)
+    except InputError as error:
+        raise InputError(
+            f"protocol {protocol.name} starts {protocol.encoder} from {init!r}: {error}; --init DIR names a converted"
+            " encoder (fusionzoo convert)"
+        ) from error
 
 
 def train_and_score(
@@ -137,7 +155,7 @@ def train_and_score(
 @functools.lru_cache(maxsize=1)
 def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | None) -> Any:
     """The images that one run after another is scored on; drawn scenes are kept, files are read again."""
-    options = {"cache": True} if data == "planted" else {}
+    options = {"cache": True} if data in GENERATED else {}
     return parse_spec(data, split=split, size=size, num_classes=num_classes, **options)
 
 
@@ -150,7 +168,7 @@ def _settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settin
         num_classes=protocol.num_classes,
         train_split=protocol.final_split if final else protocol.select_split,
         val_split="",
-        epochs=protocol.epochs,
+        epochs=protocol.epochs if final else protocol.select_epochs or protocol.epochs,
         batch_size=protocol.batch_size,
         seed=run.seed,
         lr=run.learning_rate,
@@ -206,8 +224,6 @@ def _gmacs(protocol: BenchProtocol, strategy: str, num_classes: int, x_channels:
 
 def _seconds(folder: Path) -> float:
     """Training time, from the checkpoint's own record."""
-    from fusionzoo.hub.records import read_record
-
     recipe = read_record(folder).recipe
     return float(recipe.seconds or 0.0) if recipe is not None else 0.0
 

@@ -22,14 +22,14 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 
 
 @click.command(name="bench")
-@click.option("--data", required=True, metavar="SPEC", help="planted, nyuv2:PATH or folder:PATH.")
+@click.option("--data", required=True, metavar="SPEC", help="planted, planted-2, nyuv2:PATH or folder:PATH.")
 @click.option("--protocol", "protocol_name", default="planted", show_default=True, metavar="NAME|FILE.toml",
-              help="What is held equal: a built-in protocol (planted, nyu13) or a file.")  # fmt: skip
+              help="What is held equal: a built-in protocol (planted, planted-2, nyu13, nyu40) or a file.")  # fmt: skip
 @click.option("--strategies", "patterns", default="all", show_default=True, help="Names and patterns, by commas.")
 @click.option("--seeds", default="0,1,2", show_default=True, callback=_seeds, help="Of the final runs.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for results and checkpoints.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run of the same protocol in --out.")
-@click.option("--init", default="", metavar="DIR", help="Converted encoder that both streams start from.")
+@click.option("--init", default="", metavar="DIR", help="Converted encoder for both streams; default: the protocol's.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the protocol's.")
 @click.option("--reference", default="concat", show_default=True, help="Strategy that the others are compared with.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Models trained side by side.")

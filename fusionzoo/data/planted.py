@@ -9,7 +9,8 @@ NumPy; reads no file.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -49,7 +50,9 @@ class Planted(Dataset[dict[str, Any]]):
     ('rgb', 'x', 'joint', 'none')
     """
 
-    name = "planted"
+    name: ClassVar[str] = "planted"
+    classes: ClassVar[Mapping[str, str]] = CLASSES
+    """Class name -> kind: where the class can be seen."""
     ignore_index = 255
     x_kind = "depth"
     x_channels = 1
@@ -58,21 +61,21 @@ class Planted(Dataset[dict[str, Any]]):
         self, split: str = "test", n: int | None = None, size: tuple[int, int] = (120, 160), seed: int = 0
     ) -> None:
         if split not in SPLITS:
-            raise unknown("split of planted", split, SPLITS)
+            raise unknown(f"split of {self.name}", split, SPLITS)
         if n is not None and n < 1:
-            raise InputError(f"planted: n is {n}; give the number of scenes, at least 1")
+            raise InputError(f"{self.name}: n is {n}; give the number of scenes, at least 1")
         if len(size) != 2 or min(size) < 32:
-            raise InputError(f"planted: size {tuple(size)} is not (height, width) with at least 32 each")
+            raise InputError(f"{self.name}: size {tuple(size)} is not (height, width) with at least 32 each")
         if seed < 0:
-            raise InputError(f"planted: seed {seed} is negative; give 0 or more")
+            raise InputError(f"{self.name}: seed {seed} is negative; give 0 or more")
         self.split = split
         self.size = (int(size[0]), int(size[1]))
         self.seed = int(seed)
         self.n = SPLITS[split] if n is None else int(n)
-        self.class_names = list(CLASSES)
-        self.num_classes = len(CLASSES)
-        self.concepts = dict(CLASSES)
-        self.ids = [f"planted-{split}-s{self.seed}-{i:05d}" for i in range(self.n)]
+        self.class_names = list(self.classes)
+        self.num_classes = len(self.classes)
+        self.concepts = dict(self.classes)
+        self.ids = [f"{self.name}-{split}-s{self.seed}-{i:05d}" for i in range(self.n)]
 
     def __len__(self) -> int:
         return self.n
@@ -89,12 +92,16 @@ class Planted(Dataset[dict[str, Any]]):
 
     def layout(self, index: int) -> Layout:
         """What is where in scene `index`, in metres."""
-        return draw_layout(self._generators(index)[0], self.size[0] / self.size[1])
+        return self.draw(self._generators(index)[0])
 
     def render(self, index: int) -> Rendered:
         """Scene `index` as arrays, with the truth beside them: depth without noise, depth of the empty room."""
         scene, pixels = self._generators(index)
-        return render(draw_layout(scene, self.size[0] / self.size[1]), self.size, pixels)
+        return render(self.draw(scene), self.size, pixels)
+
+    def draw(self, rng: np.random.Generator) -> Layout:
+        """The layout that this version of the data draws from `rng`."""
+        return draw_layout(rng, self.size[0] / self.size[1])
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values that name this data set and make it again."""
@@ -114,7 +121,7 @@ class Planted(Dataset[dict[str, Any]]):
 
     def _index(self, index: int) -> int:
         if not -self.n <= index < self.n:
-            raise IndexError(f"planted has {self.n} scenes in {self.split}, no index {index}")
+            raise IndexError(f"{self.name} has {self.n} scenes in {self.split}, no index {index}")
         return int(index) % self.n
 
     def _generators(self, index: int) -> tuple[np.random.Generator, np.random.Generator]:

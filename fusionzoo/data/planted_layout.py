@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["CLASSES", "Ball", "Box", "Camera", "Layout", "Slot", "draw_layout"]
+__all__ = [
+    "CLASSES", "Ball", "Box", "Camera", "Colour", "Layout", "Place", "Room", "Slot", "draw_layout", "draw_scene", "hsv",
+    "place_slots",
+]  # fmt: skip
 
 CLASSES = {
     "floor": "both",
@@ -99,7 +103,9 @@ class Slot:
     """A flat patch of one face, centre and half sizes in the face's own (u, v) metres, with what it wears.
 
     `relief` is metres towards the camera (negative: into the wall) along the face's normal; `curved` makes it fall to 0
-    at the outline. `colours` is None when the patch keeps the face's own surface.
+    at the outline. `colours` is None when the patch keeps the face's own surface. `inner` = (du, dv, size), in half
+    sizes: label and relief fill only a smaller patch of the same outline about (du, dv). `speckle`: chance that a pixel
+    of it returns no depth.
     """
 
     concept: int
@@ -115,6 +121,8 @@ class Slot:
     colours: tuple[Colour, Colour] | None = None
     pattern: int = 0
     repeats: float = 2.0
+    inner: tuple[float, float, float] | None = None
+    speckle: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,17 @@ class Layout:
     ceiling_colour: Colour
 
 
+Furnish = Callable[[np.random.Generator, Camera, Room, "list[Ball | Box]"], Sequence[Slot]]
+"""(generator, camera, room, objects) -> the flat patches of a scene."""
+
+
 def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
     """Draws a scene. `aspect` is image height / width; the same generator state and aspect give the same scene."""
+    return draw_scene(rng, aspect, _furnish)
+
+
+def draw_scene(rng: np.random.Generator, aspect: float, furnish: Furnish) -> Layout:
+    """Draws camera, room, one to three objects, what `furnish` hangs on the walls and lays on the floor, and light."""
     half_a = math.tan(math.radians(rng.uniform(34, 39)))
     yaw, pitch = math.radians(rng.uniform(-28, 28)), math.radians(rng.uniform(2, 12))
     camera = Camera(yaw, pitch, half_a, half_a * aspect)
@@ -175,15 +192,10 @@ def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
         thing = _place_object(rng, camera, room, int(kind), objects)
         if thing is not None:
             objects.append(thing)
-    places = _place_slots(rng, camera, room, objects, on_floor=True, count=3)
-    floor_slots = _assign(rng, places, [RUG] + [RUG if rng.uniform() < 0.5 else UNSEEN for _ in range(2)], room)
-    places = _place_slots(rng, camera, room, objects, on_floor=False, count=9)
-    first = [POSTER, BUMP, NICHE, JOINT_A, JOINT_B, UNSEEN, UNSEEN]
-    wall_slots = _assign(rng, places, [int(c) for _ in range(2) for c in rng.permutation(first)], room)
-    slots = [s for s in floor_slots + wall_slots if s.concept != UNSEEN or rng.uniform() < KEPT]
+    slots = furnish(rng, camera, room, objects)
     grey = rng.uniform() < 0.3
     floor_colour = (
-        _hsv(rng, (0, 1), (0.05, 0.25), (0.2, 0.4)) if grey else _hsv(rng, (0.05, 0.1), (0.3, 0.55), (0.3, 0.6))
+        hsv(rng, (0, 1), (0.05, 0.25), (0.2, 0.4)) if grey else hsv(rng, (0.05, 0.1), (0.3, 0.55), (0.3, 0.6))
     )
     return Layout(
         camera=camera,
@@ -195,12 +207,21 @@ def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
         exposure=rng.uniform(0.8, 1.15),
         cast=(rng.uniform(0.9, 1.1), rng.uniform(0.94, 1.06), rng.uniform(0.88, 1.12)),
         floor_colour=floor_colour,
-        wall_colour=_hsv(rng, (0, 1), (0.03, 0.2), (0.55, 0.85)),
-        ceiling_colour=_hsv(rng, (0, 1), (0.0, 0.05), (0.88, 1.0)),
+        wall_colour=hsv(rng, (0, 1), (0.03, 0.2), (0.55, 0.85)),
+        ceiling_colour=hsv(rng, (0, 1), (0.0, 0.05), (0.88, 1.0)),
     )
 
 
-def _hsv(
+def _furnish(rng: np.random.Generator, camera: Camera, room: Room, objects: list[Ball | Box]) -> list[Slot]:
+    places = place_slots(rng, camera, room, objects, on_floor=True, count=3)
+    floor_slots = _assign(rng, places, [RUG] + [RUG if rng.uniform() < 0.5 else UNSEEN for _ in range(2)], room)
+    places = place_slots(rng, camera, room, objects, on_floor=False, count=9)
+    first = [POSTER, BUMP, NICHE, JOINT_A, JOINT_B, UNSEEN, UNSEEN]
+    wall_slots = _assign(rng, places, [int(c) for _ in range(2) for c in rng.permutation(first)], room)
+    return [s for s in floor_slots + wall_slots if s.concept != UNSEEN or rng.uniform() < KEPT]
+
+
+def hsv(
     rng: np.random.Generator, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]
 ) -> Colour:
     return colorsys.hsv_to_rgb(rng.uniform(*hue) % 1.0, rng.uniform(*saturation), rng.uniform(*value))
@@ -272,8 +293,8 @@ def _place_object(
         ):
             continue
         if kind == BALL:
-            return Ball(centre, half[0], _hsv(rng, (0.12, 0.16), (0.75, 0.98), (0.7, 1.0)), bounds)
-        return Box(centre, half, yaw, _hsv(rng, (0.58, 0.66), (0.6, 0.95), (0.45, 0.95)), bounds)
+            return Ball(centre, half[0], hsv(rng, (0.12, 0.16), (0.75, 0.98), (0.7, 1.0)), bounds)
+        return Box(centre, half, yaw, hsv(rng, (0.58, 0.66), (0.6, 0.95), (0.45, 0.95)), bounds)
     return None
 
 
@@ -290,19 +311,21 @@ def _point(face: int, u: float, v: float, room: Room) -> tuple[float, float, flo
     return (room[0] if face == LEFT else room[1]), v, u
 
 
-def _place_slots(
+def place_slots(
     rng: np.random.Generator,
     camera: Camera,
     room: Room,
     objects: list[Ball | Box],
     on_floor: bool,
     count: int,
+    ranges: tuple[tuple[float, float], ...] | None = None,
+    tries: int = 140,
 ) -> list[Place]:
-    """Up to `count` places that do not overlap, each wholly on one face and in the image."""
+    """Up to `count` places that do not overlap, each wholly on one face and in the image; `ranges` as WALL_RANGES."""
     pixel = camera.pixel
     places: list[Place] = []
-    ranges = FLOOR_RANGES if on_floor else WALL_RANGES
-    for a, b, wide, high, coin in _candidates(rng, ranges, 140):
+    ranges = ranges or (FLOOR_RANGES if on_floor else WALL_RANGES)
+    for a, b, wide, high, coin in _candidates(rng, ranges, tries):
         if len(places) == count:
             break
         a, b = a * camera.half_a, b * camera.half_b
@@ -366,6 +389,6 @@ def _dress(rng: np.random.Generator, place: Place, concept: int, room: Room) -> 
     if hue is not None:
         value = rng.uniform(0.45, 0.9)
         second = value * rng.uniform(0.55, 0.8)
-        colours = (_hsv(rng, hue, (0.6, 0.9), (value, value)), _hsv(rng, hue, (0.6, 0.9), (second, second)))
+        colours = (hsv(rng, hue, (0.6, 0.9), (value, value)), hsv(rng, hue, (0.6, 0.9), (second, second)))
     pattern, repeats = int(rng.integers(0, 4)), rng.uniform(1.0, 2.5)
     return Slot(concept, face, u, v, half_u, half_v, outline, bounds, relief, curved, colours, pattern, repeats)

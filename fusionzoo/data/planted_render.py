@@ -89,7 +89,7 @@ def render(layout: Layout, size: tuple[int, int], rng: np.random.Generator) -> R
     risk = _risk(layout, room)
     label, clean = base.copy(), bare.copy()
     for slot in layout.slots:
-        _paint(slot, _window(slot.bounds, layout, size), room, albedo, clean, label)
+        _paint(slot, _window(slot.bounds, layout, size), room, albedo, clean, label, risk)
     for thing in layout.objects:
         _contact(thing, layout, size, room, shade)
     colour = albedo * shade[..., None]
@@ -194,13 +194,20 @@ def _surfaces(layout: Layout, rng: np.random.Generator, face: Array, u: Array, v
     return atlas.take((material * TEXELS + row) * TEXELS + col, axis=0)
 
 
-def _paint(slot: Slot, window: tuple[slice, slice], room: _Room, albedo: Array, clean: Array, label: Array) -> None:
-    """Writes the slot's label, its colours and its relief."""
+def _paint(
+    slot: Slot, window: tuple[slice, slice], room: _Room, albedo: Array, clean: Array, label: Array, risk: Array
+) -> None:
+    """Writes the slot's label, its colours, its relief and its chance of holes."""
     lu = (room.u[window] - np.float32(slot.u)) / np.float32(slot.half_u)
     lv = (room.v[window] - np.float32(slot.v)) / np.float32(slot.half_v)
-    radius = np.square(lu) + np.square(lv) if slot.round else np.square(np.maximum(np.abs(lu), np.abs(lv)))
+    radius = _radius(slot, lu, lv)
     mask = (radius < 1) & (room.face[window] == slot.face)
-    label[window][mask] = slot.concept
+    within, inner = mask, radius
+    if slot.inner is not None:
+        du, dv, share = (np.float32(v) for v in slot.inner)
+        inner = _radius(slot, (lu - du) / share, (lv - dv) / share)
+        within = mask & (inner < 1)
+    label[window][within] = slot.concept
     if slot.colours is not None:
         k = np.float32(slot.repeats)
         first = [
@@ -214,8 +221,15 @@ def _paint(slot: Slot, window: tuple[slice, slice], room: _Room, albedo: Array, 
         )
         albedo[window][mask] = wear[mask]
     if slot.relief:
-        amount = np.float32(slot.relief / room.planes[slot.face]) * (1 - radius if slot.curved else np.float32(1))
-        clean[window][mask] = (room.bare[window] * (1 - amount))[mask]
+        amount = np.float32(slot.relief / room.planes[slot.face]) * (1 - inner if slot.curved else np.float32(1))
+        clean[window][within] = (room.bare[window] * (1 - amount))[within]
+    if slot.speckle:
+        risk[window][mask] += np.float32(slot.speckle)
+
+
+def _radius(slot: Slot, lu: Array, lv: Array) -> Array:
+    """Squared distance from the centre in the outline's own metric: below 1 inside."""
+    return np.square(lu) + np.square(lv) if slot.round else np.square(np.maximum(np.abs(lu), np.abs(lv)))
 
 
 def _contact(thing: Ball | Box, layout: Layout, size: tuple[int, int], room: _Room, shade: Array) -> None:

@@ -1,4 +1,4 @@
-"""Data from one word of the command line: `planted`, `nyuv2:PATH`, `folder:PATH`."""
+"""Data from one word of the command line: `planted`, `planted-2`, `nyuv2:PATH`, `folder:PATH`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from fusionzoo.data.base import Cached, WithTransform
 from fusionzoo.errors import InputError, unknown
 
-__all__ = ["KINDS", "parse_spec"]
+__all__ = ["GENERATED", "KINDS", "parse_spec"]
 
-KINDS = ("planted", "nyuv2", "folder")
+GENERATED = ("planted", "planted-2")
+"""Data that is drawn, not read."""
+KINDS = (*GENERATED, "nyuv2", "folder")
 _OF_FOLDERS = ("align", "empty_depth", "labels")
 _NEEDS = {
     "nyuv2": "the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat",
@@ -31,7 +33,7 @@ def parse_spec(
     """The dataset that `spec` names.
 
     Args:
-        spec: "planted", "nyuv2:PATH" or "folder:PATH".
+        spec: "planted", "planted-2", "nyuv2:PATH" or "folder:PATH".
         split: None: "test", for a folder without splits "all".
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).
@@ -49,26 +51,28 @@ def parse_spec(
         if spec and path.exists():  # the kind was forgotten
             guess = "folder" if (path / "dataset.toml").is_file() else "nyuv2"
             raise InputError(f"{spec!r} does not say what kind of data it is; did you mean {guess}:{spec}?")
-        raise unknown("data", kind, KINDS, "planted | nyuv2:PATH | folder:PATH")
+        raise unknown("data", kind, KINDS, " | ".join((*GENERATED, "nyuv2:PATH", "folder:PATH")))
     given = {"split": split, "size": size, "num_classes": num_classes, "limit": limit, **options}
     given = {k: v for k, v in given.items() if v is not None}
     if kind != "folder":
         given = {name: value for name, value in given.items() if name not in _OF_FOLDERS}
-    if kind == "planted":
+    if kind in GENERATED:
         if colon:
-            raise InputError(f"{spec!r}: planted data is generated and takes no path; give just 'planted'")
+            raise InputError(f"{spec!r}: {kind} data is generated and takes no path; give just '{kind}'")
         from fusionzoo.data.planted import Planted
+        from fusionzoo.data.planted_graded import PlantedGraded
 
+        cls = PlantedGraded if kind == "planted-2" else Planted
         given.setdefault("split", "test")
         wanted, most = given.pop("num_classes", None), given.pop("limit", None)
         label_size, cache, transform = (given.pop(k, None) for k in ("label_size", "cache", "transform"))
         if label_size not in (None, "native", "input"):
             raise InputError(f"label_size is {label_size!r}; give 'native' or 'input'")  # planted: one and the same
-        data = _build(kind, Planted, given)
+        data = _build(kind, cls, given)
         if most is not None and most < len(data):
-            data = _build(kind, Planted, {**given, "n": most})
+            data = _build(kind, cls, {**given, "n": most})
         if wanted not in (None, data.num_classes):
-            raise InputError(f"planted data has {data.num_classes} classes, not {wanted}; leave num_classes out")
+            raise InputError(f"{kind} data has {data.num_classes} classes, not {wanted}; leave num_classes out")
         data = Cached(data) if cache else data
         return data if transform is None else WithTransform(data, transform)
     if not rest:

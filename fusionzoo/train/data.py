@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from fusionzoo.data import Cached, as_kind, parse_spec
+from fusionzoo.data.spec import GENERATED
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.models import FusionModel
 from fusionzoo.train.settings import Settings
@@ -60,7 +61,7 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
     if classes is None and kind == "nyuv2" and start is not None and start.num_classes in _LABEL_MAPS:
         classes = start.num_classes
     options |= {"num_classes": classes, "limit": settings.limit}
-    if kind != "planted":
+    if kind not in GENERATED:
         options |= {"align": settings.align or None, "empty_depth": "keep"}  # `ready` sees to images without depth
     data = parse_spec(settings.data, **options)
     fitted = data

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from scipy.stats import ttest_rel
 
-from fusionzoo.bench import BenchProtocol, RunResult, Score, rank, read_protocol, read_results
+from fusionzoo.bench import BenchProtocol, RunResult, Score, bench, rank, read_protocol, read_results
 from fusionzoo.bench.plan import SELECT_SEED, chosen_rates, final_runs, select_runs, strategies
 from fusionzoo.errors import InputError, UnknownNameError
 
@@ -144,6 +144,13 @@ def test_strategies_that_do_not_fit_are_named_with_the_reason() -> None:
     assert (fitting, refused) == (["concat", "hybrid"], {})
     with pytest.raises(UnknownNameError, match="concat"):
         strategies("conkat", BenchProtocol("toy"))
+
+
+def test_weights_that_are_not_there_are_said_before_anything_is_trained(tmp_path: Path) -> None:
+    protocol = replace(read_protocol("nyu40"), init="nowhere")
+    with pytest.raises(InputError, match="protocol nyu40 starts .* from 'nowhere'.*--init DIR") as error:
+        bench("planted", protocol, tmp_path / "out", patterns="sum")
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def planted_table(
 
     - "rgb" (visible in colour only): rgb is above x; "x": the reverse;
     - "both": rgb and x differ less than they do on average for the concepts of one modality;
-    - "joint" (only colour and x together tell): fused is above rgb and above x;
+    - "joint", "joint: and", ... (only colour and x together tell): fused is above rgb and above x;
     - "none" (visible nowhere): its best is below the best of every concept that one stream can see.
 
     The table is found when every "rgb" and "x" row is, and the "both" concepts differ less on average than the "rgb"
@@ -93,7 +93,7 @@ def _judge(table: list[PlantedRow]) -> Planted:
             r.found = r.x > r.rgb
         elif r.kind == "both":
             r.found = usual is not None and abs(r.rgb - r.x) < usual
-        elif r.kind == "joint":
+        elif r.kind.startswith("joint"):
             r.found = r.fused is not None and r.fused > best
         elif r.kind == "none":
             r.found = lowest is not None and best < lowest
