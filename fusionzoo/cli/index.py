@@ -25,6 +25,8 @@ FUSIONS: dict[str, dict[str, Any]] = {
     "gate": {'family': 'attention', 'interaction': 'none', 'params': 2192, 'paper': '', 'licence': 'MIT (ours)'},
     "gemini": {'family': 'cross-modal', 'interaction': 'exchange', 'params': 45952, 'paper': 'Jia et al., GeminiFusion (ICML 2024), arXiv 2406.01210', 'licence': 'MIT (ours, from the equations); original: MIT file, NVIDIA non-commercial header on mix_transformer.py'},
     "hybrid": {'family': 'hybrid', 'interaction': 'none', 'params': 16083, 'paper': 'rule: Chen et al., arXiv 2308.10019; block ours', 'licence': 'MIT (ours)'},
+    "hybrid_exchange": {'family': 'hybrid', 'interaction': 'exchange', 'params': 12480, 'paper': '', 'licence': 'MIT (ours)'},
+    "hybrid_trust": {'family': 'hybrid', 'interaction': 'exchange', 'params': 19072, 'paper': 'rule: Chen et al., arXiv 2308.10019; block ours', 'licence': 'MIT (ours)'},
     "low_rank_tensor": {'family': 'cross-modal', 'interaction': 'none', 'params': 33348, 'paper': 'Liu et al., LMF (ACL 2018), arXiv 1806.00064', 'licence': 'MIT (ours, from the equation)'},
     "mfnet": {'family': 'concat', 'interaction': 'none', 'params': 73920, 'paper': 'Ha et al., MFNet (IROS 2017)', 'licence': 'MIT (ours, from the equation); PyTorch port: no licence stated'},
     "rednet": {'family': 'concat', 'interaction': 'inject', 'params': 0, 'paper': 'Jiang et al., RedNet (2018), arXiv 1806.01054', 'licence': 'MIT (ours, from the equation); original: CC BY-NC 4.0'},

@@ -8,7 +8,17 @@ from torchvision.ops import StochasticDepth
 
 from fusionzoo.errors import InputError
 
-__all__ = ["PairNorm", "Squeeze", "drop_path", "gate_init_", "reduced", "require_divisible", "to_map", "to_tokens"]
+__all__ = [
+    "PairNorm",
+    "Squeeze",
+    "correlation",
+    "drop_path",
+    "gate_init_",
+    "reduced",
+    "require_divisible",
+    "to_map",
+    "to_tokens",
+]
 
 
 def to_tokens(feature: Tensor) -> Tensor:
@@ -29,6 +39,19 @@ def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 def reduced(channels: int, reduction: int, floor: int) -> int:
     """channels // reduction, not below `floor`: with one or two hidden units a ReLU bottleneck can die at the start."""
     return max(floor, channels // reduction)
+
+
+def correlation(u: Tensor, v: Tensor) -> Tensor:
+    """Mean over channel pairs of the squared Pearson correlation over all positions of the batch; scalar in [0, 1].
+
+    Args:
+        u, v: (B, Cu, H, W) and (B, Cv, H, W).
+    """
+    u, v = (rearrange(t, "b c h w -> c (b h w)") for t in (u, v))
+    u = u - u.mean(dim=1, keepdim=True)
+    v = v - v.mean(dim=1, keepdim=True)
+    scale = u.norm(dim=1).clamp(min=1e-6)[:, None] * v.norm(dim=1).clamp(min=1e-6)  # (Cu, Cv)
+    return (u @ v.t() / scale).square().mean()
 
 
 def require_divisible(channels: int, by: int, what: str) -> None:

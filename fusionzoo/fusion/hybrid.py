@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fusionzoo.fusion._parts import correlation
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -117,7 +118,7 @@ class Hybrid(FusionBlock):
         weight = (seen["confidence_rgb"] * seen["confidence_x"]).detach().float().squeeze(1)  # (B, H, W)
         apart = 1 - F.cosine_similarity(s_r, s_d, dim=1)
         consistency = (weight * apart).sum() / weight.sum().clamp(min=1e-6)
-        decorrelation = (_correlation(p_r, s_r) + _correlation(p_d, s_d) + _correlation(p_r, p_d)) / 3
+        decorrelation = (correlation(p_r, s_r) + correlation(p_d, s_d) + correlation(p_r, p_d)) / 3
         return {"consistency": consistency, "decorrelation": decorrelation}
 
 
@@ -131,13 +132,3 @@ def _confidence(channels: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Conv2d(hidden, 1, 1),
     )
-
-
-def _correlation(u: Tensor, v: Tensor) -> Tensor:
-    """Mean over channel pairs of the squared Pearson correlation over all positions of the batch; scalar in [0, 1]."""
-    u = u.transpose(0, 1).flatten(1)  # (C, BHW)
-    v = v.transpose(0, 1).flatten(1)
-    u = u - u.mean(dim=1, keepdim=True)
-    v = v - v.mean(dim=1, keepdim=True)
-    scale = u.norm(dim=1).clamp(min=1e-6)[:, None] * v.norm(dim=1).clamp(min=1e-6)  # (Cu, Cv)
-    return (u @ v.t() / scale).square().mean()

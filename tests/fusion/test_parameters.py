@@ -70,6 +70,8 @@ FORMULAS: dict[str, Callable[[int], float]] = {
     "gate": lambda c: 2 * (2 * c * max(8, c // 16) + max(8, c // 16) + c),
     "gemini": lambda c: 11 * c * c + 14 * c,
     "hybrid": lambda c: 3.5 * c * c + 8 * c + 1 + 2 * (max(8, min(c // 8, 32)) * (c + 13) + 1),
+    "hybrid_exchange": lambda c: 3 * c * c + 3 * c,
+    "hybrid_trust": lambda c: 4.25 * c * c + 23 * c + 192,
     "low_rank_tensor": lambda c: 8 * (c * c + c) + 4 + c,
     "mfnet": lambda c: 18 * c * c + 3 * c,
     "rednet": lambda c: 0,

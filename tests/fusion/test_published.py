@@ -19,7 +19,7 @@ NAMES = fusions.names()
 CHANNELS, SIZE = 32, (9, 10)
 SIZES = {"B": 3, "H": SIZE[0], "W": SIZE[1], "HW": SIZE[0] * SIZE[1]}
 FAMILIES = {"concat", "attention", "cross-modal", "exchange", "hybrid"}
-OURS = {"concat", "cross_attention", "gate", "hybrid", "sum"}
+OURS = {"concat", "cross_attention", "gate", "hybrid", "hybrid_exchange", "hybrid_trust", "sum"}
 """Strategies without a published original: they need no paper."""
 
 
@@ -58,8 +58,8 @@ def run(block: FusionBlock, rgb: Tensor, x: Tensor) -> Fused:
 
 def test_expected_names_are_registered() -> None:
     wanted = """acnet asymformer attention_fusion cddfuse channel_exchange cmnext cmx concat cross_attention dformer
-        dformerv2 eaef emsaformer film fusenet gate gemini hybrid low_rank_tensor mfnet rednet rtfnet sagate se_add
-        se_add_uni_rgb shapeconv shaspec sigma spnet sum token_exchange xmsnet"""
+        dformerv2 eaef emsaformer film fusenet gate gemini hybrid hybrid_exchange hybrid_trust low_rank_tensor mfnet
+        rednet rtfnet sagate se_add se_add_uni_rgb shapeconv shaspec sigma spnet sum token_exchange xmsnet"""
     assert set(wanted.split()) <= set(NAMES)
 
 

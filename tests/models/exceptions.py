@@ -8,6 +8,8 @@ UNTRAINED = {
     "cmx_*_fpn": ("stage1.fusion.fusion.*",),
     "cmnext_*_fpn": ("stage1.fusion.fusion.*",),
     "sigma_*_fpn": ("stage1.fusion.concat.*",),
+    "hybrid_exchange_*_fpn": ("stage1.fusion.join.*", "stage1.fusion.norm.*"),
+    "hybrid_trust_*_fpn": tuple(f"stage1.fusion.{part}.*" for part in ("trust_*", "factor_*", "join", "norm")),
     "dformer_*_fpn": tuple(
         f"stage5.fusion.{part}"
         for part in ("block.scale?_e", "block.mlp_e.*", "block.attention.project_e.*", "expand.*")

@@ -12,7 +12,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("spread * (s_r + s_d) / 2", "spread * (s_r + s_d)"),
         ("(dot * (uu * vv + 1e-6).rsqrt()).clamp(0, 1)", "(dot * (uu * vv + 1e-6).rsqrt()).abs().clamp(0, 1)"),
         ("torch.cat([consistent, p_r, p_d], dim=1)", "torch.cat([consistent, p_d, p_r], dim=1)"),
-        ("_correlation(p_r, s_r) + _correlation(p_d, s_d)", "_correlation(p_r, s_d) + _correlation(p_d, s_r)"),
+        ("correlation(p_r, s_r) + correlation(p_d, s_d)", "correlation(p_r, s_d) + correlation(p_d, s_r)"),
         ('return {"consistency": consistency,', 'return {"consistency": 2 * consistency,'),
     ]),
     ("tests/fusion/test_hybrid.py::test_the_confidences_get_no_gradient_from_the_consistency",
