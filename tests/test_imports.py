@@ -87,8 +87,23 @@ def test_import_rules(path):
     assert room in ALLOWED, f"a new room {room!r}: give it a line in DESIGN.md section 2 and here"
     is_package = parts[-1] == "__init__"
     module = ".".join(["fusionzoo", *(parts[:-1] if is_package else parts)])
-    bad = breaches(room, imported(path.read_text(encoding="utf-8"), module, is_package))
+    source = path.read_text(encoding="utf-8")
+    bad = breaches(room, imported(source, module, is_package))
     assert not bad, f"{room} may not import {', '.join(bad)}"
+    assert not private(source), f"{module} imports {', '.join(private(source))}: give it a public name"
+
+
+def private(source: str) -> list[str]:
+    """Underscored names of ours that `source` imports from another file; an underscored file is no such name."""
+    lines = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom))
+    names = [
+        (n.module or "", a.name) for n in lines if n.level or (n.module or "").startswith("fusionzoo") for a in n.names
+    ]
+    return [f"{m}.{a}" for m, a in names if a.startswith("_") and not a.startswith("__") and not is_file(f"{m}.{a}")]
+
+
+def is_file(module: str) -> bool:
+    return (PACKAGE.parent / (module.replace(".", "/") + ".py")).is_file()
 
 
 def test_einops_is_a_dependency_that_is_used():

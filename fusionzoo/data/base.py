@@ -228,7 +228,7 @@ def _shared(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize)), dtype, count).reshape(shape)
 
 
-class _Wrapper(Dataset[Sample]):
+class Wrapper(Dataset[Sample]):
     """Around a dataset; attributes that are not its own are the dataset's."""
 
     dataset: Any
@@ -242,7 +242,7 @@ class _Wrapper(Dataset[Sample]):
         return getattr(self.dataset, name)
 
 
-class WithTransform(_Wrapper):
+class WithTransform(Wrapper):
     """`dataset` with `fn` called on each sample; every other attribute is the dataset's own."""
 
     def __init__(self, dataset: Any, fn: Callable[[Sample], Sample]) -> None:
@@ -253,7 +253,7 @@ class WithTransform(_Wrapper):
         return self.fn(self.dataset[index])
 
 
-class Cached(_Wrapper):
+class Cached(Wrapper):
     """Any `dataset` of samples of one size, each made once and then kept (rgb and label uint8, x as float32).
 
     For datasets that have no `cache=` of their own, such as `Planted`.

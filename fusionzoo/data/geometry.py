@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusionzoo.data.base import Sample, _Wrapper
+from fusionzoo.data.base import Sample, Wrapper
 from fusionzoo.data.hha import Intrinsics, gravity, surface_normals
 from fusionzoo.errors import InputError, unknown
 
@@ -225,7 +225,7 @@ def geometry_concepts(
     return torch.stack([made[c] for c in concepts]), valid
 
 
-class WithGeometry(_Wrapper):
+class WithGeometry(Wrapper):
     """`dataset` (of kind depth) whose samples also carry geometric concepts.
 
     A sample gains `masks`, bool (K, H, W), and `masks_valid`, bool (H, W); `mask_names` lists the concepts.

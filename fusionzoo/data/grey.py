@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionzoo.data.base import Sample, _Wrapper
+from fusionzoo.data.base import Sample, Wrapper
 from fusionzoo.errors import InputError
 
 __all__ = ["CURVE", "WithGrey", "grey"]
@@ -49,7 +49,7 @@ def grey(depth: Tensor) -> Tensor:
     return (out * measured).floor().to(torch.uint8)
 
 
-class WithGrey(_Wrapper):
+class WithGrey(Wrapper):
     """`dataset` (of kind depth) with x as grey: float32 (1, H, W) of 0..255."""
 
     x_kind = "grey"

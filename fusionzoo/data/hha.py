@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionzoo.data.base import Sample, _Wrapper
+from fusionzoo.data.base import Sample, Wrapper
 from fusionzoo.errors import InputError
 
 __all__ = ["NYU_CAMERA", "Intrinsics", "WithHHA", "gravity", "hha", "point_cloud", "read_rotations", "surface_normals"]
@@ -156,7 +156,7 @@ def hha(depth: Tensor, camera: Intrinsics, down: Tensor | Sequence[float] | None
     return (channels.round().clamp(0, 255) * valid).to(torch.uint8)
 
 
-class WithHHA(_Wrapper):
+class WithHHA(Wrapper):
     """`dataset` (of kind depth) with x as HHA: float32 (3, H, W) of 0..255. About 0.1 s for 480 x 640: see `Cached`.
 
     Args:
