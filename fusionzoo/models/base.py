@@ -65,11 +65,13 @@ class FusionModel(nn.Module):
     """Which inputs the model reads; a baseline that reads only one ignores the other."""
 
     architecture: str = ""
+    """The registered name from which the model is built again; a class that is not registered may give its own."""
     model_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         model = super().__new__(cls)
-        model.architecture, model.model_args = _recorded(cls, args, options)
+        name, model.model_args = _recorded(cls, args, options)
+        model.architecture = name or cls.architecture
         return model
 
     def __init__(self, num_classes: int, x_channels: int, preprocess: Preprocess | dict[str, Any] | None) -> None:

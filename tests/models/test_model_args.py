@@ -84,3 +84,26 @@ def test_copies_keep_the_arguments_as_their_own() -> None:
     for one in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model):  # noqa: S301
         assert one.model_args == want
         one.model_args["decoder_args"]["pyramid_channels"] = 1
+
+
+class Named(Own):
+    """A user's model that says by itself how it is called."""
+
+    architecture = "mine"
+
+
+class Wider(CMX):
+    """A registered family's subclass, itself not registered: its config must not build the family's model."""
+
+
+def test_a_class_that_names_its_architecture_keeps_the_name() -> None:
+    assert Named(2).architecture == Named(2).config()["architecture"] == "mine"
+    assert copy.deepcopy(Named(2)).architecture == "mine"
+    assert Own(2).architecture == "" and Named.architecture == "mine"
+    with torch.device("meta"):
+        assert Wider(size=1).architecture == ""
+
+
+def test_a_registered_name_stands_above_the_class_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(architectures._entries, "thing_of_a_test", Named)
+    assert Named(2).architecture == "thing_of_a_test"
