@@ -112,7 +112,7 @@ def check(
         size: (H, W) that the model sees; by default that of the record's result on this data, else the config's.
         revision, token, index: as for `fusionzoo.from_pretrained`.
         points, absence, batch_size, progress, state: as for `fusionzoo.dissect`.
-        trace: also ablate and restore every level of each modality (`fusionzoo.dissect.trace`): some 70 forward passes
+        trace: also ablate and restore every stage of each modality (`fusionzoo.dissect.trace`): some 70 forward passes
             of each image.
         robustness: also corrupt the images (`fusionzoo.dissect.robustness`): some 45 forward passes of each.
         align: resample x of another size than rgb's (nearest), where `data` is a text.

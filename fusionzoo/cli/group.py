@@ -26,7 +26,7 @@ COMMANDS = {
     "list": "List checkpoints, fusion strategies or architectures.",
     "info": "Show what is known of a checkpoint, strategy or architecture.",
     "check": "Verify checkpoints, dissect them on data, say how they use each modality.",
-    "trace": "Ablate, swap and restore each level of each modality; say what the prediction rests on.",
+    "trace": "Ablate, swap and restore each stage of each modality; say what the prediction rests on.",
     "robustness": "Measure a checkpoint with missing modalities and corrupted images.",
     "predict": "Segment images and draw the classes over them.",
     "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",

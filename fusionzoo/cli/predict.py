@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.option("--split", help="Split of the data.  [default: test]")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images of --data, evenly spread.")
 @click.option("--no-x", is_flag=True, help="Leave X out: the model's substitute for it stands in.")
-@click.option("--no-rgb", is_flag=True, help="Leave the colour out: the model's substitute for it stands in.")
+@click.option("--no-rgb", is_flag=True, help="Leave rgb out: the model's substitute for it stands in.")
 @align_option
 @size_option
 @click.option(

@@ -1,4 +1,4 @@
-"""`fusionzoo trace NAME`: causal tracing, which level of which modality the prediction rests on."""
+"""`fusionzoo trace NAME`: causal tracing, which stage of which modality the prediction rests on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def command(
     quiet: bool,
     as_json_: bool,
 ) -> None:
-    """Ablate, swap and restore each level of each modality; say what the prediction rests on.
+    """Ablate, swap and restore each stage of each modality; say what the prediction rests on.
 
     NAME is a bundled checkpoint (fusionzoo list), a checkpoint folder, or hf-hub:org/name. The effect of an edit is the
     mIoU (and the IoU of each class) that it costs; of `restore`, what it brings back while a modality is missing.

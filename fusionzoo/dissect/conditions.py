@@ -181,7 +181,7 @@ def fitted(model: nn.Module, data: Any) -> Any:
     """The data as a data set with names (`fusionzoo.data.adapt`); refuses what the model cannot have been made for."""
     plain = unwrapped(model)
     if not hasattr(plain, "levels") or not hasattr(plain, "preprocess"):
-        raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its levels and its preprocessing")
+        raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its stages and its preprocessing")
     kind = plain.preprocess.x_kind.replace("inverse_depth", "depth")
     data = adapt(data, class_names=plain.class_names, x_kind=kind, x_channels=plain.preprocess.x_channels)
     if len(plain.class_names) != data.num_classes:

@@ -15,16 +15,14 @@ True
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from fusionzoo.files import atomic_write, dump_json, read_json
-from fusionzoo.schema import encode, versioned
+from fusionzoo.dissect.formats import Stored, trace_of_format_1
+from fusionzoo.dissect.words import ERRORS
 
 __all__ = [
     "ERRORS",
-    "FORMAT_VERSION",
     "ClassTrace",
     "Curve",
     "Effects",
@@ -33,45 +31,9 @@ __all__ = [
     "Robustness",
     "Scores",
     "Setting",
-    "Stored",
     "Trace",
     "TraceRow",
 ]
-
-ERRORS = 3.0
-"""An effect counts when it is larger than this many standard errors."""
-
-FORMAT_VERSION = 1
-MAX_BYTES = 1 << 30
-
-S = TypeVar("S", bound="Stored")
-
-
-class Stored:
-    """`to_dict`, `from_dict`, `save` and `load` of a result; dataclasses with a `format_version` inherit it."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; NaN and infinities become null."""
-        values: dict[str, Any] = encode(self, nan_to_none=True)
-        return {"format_version": values.pop("format_version"), **values}
-
-    @classmethod
-    def from_dict(cls: type[S], values: dict[str, Any]) -> S:
-        """Inverse of `to_dict`.
-
-        Raises:
-            InputError: another format version, an unknown or missing field, or a value of another type, with its place.
-        """
-        return versioned(cls, values, cls.__name__.lower(), FORMAT_VERSION)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes JSON, all or nothing: the old file stays whole until the new one is complete."""
-        atomic_write(path, dump_json(self.to_dict(), indent=1))
-
-    @classmethod
-    def load(cls: type[S], path: str | os.PathLike[str]) -> S:
-        """Reads what `save` wrote. InputError for a missing file, text that is not JSON, or another schema."""
-        return cls.from_dict(read_json(path, MAX_BYTES))
 
 
 @dataclass
@@ -124,12 +86,12 @@ class TraceRow:
     under the edit, and `share` = effect / clean score. So a large effect always means that the prediction rests on it.
 
     Args:
-        point: probe that is edited; "" where the input is taken away, and for all levels of a stream at once.
+        point: probe that is edited; "" where the input is taken away, and for all stages of a stream at once.
         stream: "rgb", "x", "fused", or "" for a point of none.
-        level: None where `point` is none of a level's.
+        stage: None where `point` is none of a stage's.
         edit: "absent", "mean", "zero", "swap", "channels", "concept" or "restore".
-        reach: what the edit can change: "input" (everything), "stream" (every level of the stream), "onward" (this
-            level's fusion and the later stages of the stream), "fusion" (this level's fusion block, and what it hands
+        reach: what the edit can change: "input" (everything), "stream" (every stage of the stream), "onward" (this
+            stage's fusion and the later stages of the stream), "fusion" (this stage's fusion block, and what it hands
             back to the streams in models where they interact), "decoder" (what comes after the fusion), "after"
             (whatever follows the point).
         part: the channels "first:end" of "channels", the class of "concept", else "".
@@ -141,7 +103,7 @@ class TraceRow:
 
     point: str
     stream: str
-    level: int | None
+    stage: int | None
     edit: str
     reach: str
     part: str = ""
@@ -163,10 +125,10 @@ class TraceRow:
 
 @dataclass
 class Rest:
-    """One place of the ranking: the prediction rests on this level of this modality so much (see TraceRow)."""
+    """One place of the ranking: the prediction rests on this stage of this modality so much (see TraceRow)."""
 
     stream: str
-    level: int
+    stage: int
     point: str
     effect: float
     effect_error: float | None
@@ -182,12 +144,12 @@ class ClassTrace:
         name: of the class.
         kind: where the class is visible, on planted data ("rgb", "x", "both", "joint", "none"), else "".
         iou: clean.
-        rgb, rgb_error: IoU lost when every level of the rgb stream is ablated; x alike.
+        rgb, rgb_error: IoU lost when every stage of the rgb stream is ablated; x alike.
         rests_on: "rgb" or "x" (that one costs more, by over ERRORS standard errors of the difference), "both" (each
             costs it, neither measurably more), "neither" (neither costs more than a fifth of the IoU, errors allowed
             for), "unclear" (too large errors), "" where the class is not recognised or nothing was measured.
-        point: the point of one level and one modality whose ablation costs this class most, "" where none costs any.
-        level: of `point`.
+        point: the point of one stage and one modality whose ablation costs this class most, "" where none costs any.
+        stage: of `point`.
     """
 
     name: str
@@ -199,7 +161,7 @@ class ClassTrace:
     x_error: float | None
     rests_on: str
     point: str = ""
-    level: int | None = None
+    stage: int | None = None
 
 
 @dataclass
@@ -212,10 +174,10 @@ class Trace(Stored):
         absent: "rgb" or "x" -> scores with that modality missing.
         edits: kinds of intervention that were made.
         rows: every intervention.
-        ranking: levels of rgb and x, the one whose ablation costs most first.
-        restored: levels of rgb and x, the one whose clean value brings most back first.
+        ranking: stages of rgb and x, the one whose ablation costs most first.
+        restored: stages of rgb and x, the one whose clean value brings most back first.
         classes: what each class rests on.
-        found: on planted data, whether every recognised class that only colour shows rests on rgb and every one that
+        found: on planted data, whether every recognised class that only rgb shows rests on rgb and every one that
             only depth shows on x; None without planted truth, or where no such class is recognised.
     """
 
@@ -228,7 +190,11 @@ class Trace(Stored):
     restored: list[Rest] = field(default_factory=list)
     classes: list[ClassTrace] = field(default_factory=list)
     found: bool | None = None
-    format_version: int = FORMAT_VERSION
+    format_version: int = 2
+
+    @classmethod
+    def upgraded(cls, values: dict[str, Any], where: str) -> dict[str, Any]:
+        return trace_of_format_1(values) if values["format_version"] == 1 else values
 
 
 @dataclass
@@ -293,7 +259,7 @@ class Robustness(Stored):
     clean: Scores
     curves: list[Curve] = field(default_factory=list)
     failures: list[Failures] = field(default_factory=list)
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
 
 
 @dataclass
@@ -302,4 +268,10 @@ class Effects(Stored):
 
     trace: Trace | None = None
     robustness: Robustness | None = None
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
+
+    @classmethod
+    def upgraded(cls, values: dict[str, Any], where: str) -> dict[str, Any]:
+        parts: dict[str, type[Stored]] = {"trace": Trace, "robustness": Robustness}
+        there = {key: part for key, part in parts.items() if values.get(key) is not None}
+        return values | {key: part.current(values[key], f"{where}: {key}") for key, part in there.items()}

@@ -1,6 +1,6 @@
 """What a trace will run: every intervention, planned before the first image is read.
 
-Where a model can be edited: at the points of its levels, at the inputs of each level's fusion block (where it has such
+Where a model can be edited: at the points of its stages, at the inputs of each stage's fusion block (where it has such
 probes: `<block>.rgb_in` and `<block>.x_in` beside `<block>.fused`), and at other probes that are named.
 """
 
@@ -18,7 +18,7 @@ from fusionzoo.probes import probe_points, select
 __all__ = ["ABLATIONS", "CLEAN", "EDITS", "Intervention", "interventions"]
 
 ABLATIONS = ("mean", "zero", "swap")
-"""Edits of a whole point, the first one chosen is what levels are ranked by."""
+"""Edits of a whole point, the first one chosen is what stages are ranked by."""
 EDITS = (*ABLATIONS, "restore", "channels", "concept")
 """What `trace(edits=...)` can be asked for. "channels" and "concept" cost many forward passes."""
 
@@ -30,7 +30,7 @@ class Intervention:
     Args:
         edit: "clean", "absent" or one of EDITS.
         points: the probes that are edited, all at once.
-        stream, level, reach: see `fusionzoo.dissect.effects.TraceRow`.
+        stream, stage, reach: see `fusionzoo.dissect.effects.TraceRow`.
         absent: modality that is missing meanwhile ("restore") or altogether ("absent").
         part: channels "first:end" or class of the concept.
     """
@@ -38,7 +38,7 @@ class Intervention:
     edit: str
     points: tuple[str, ...] = ()
     stream: str = ""
-    level: int | None = None
+    stage: int | None = None
     reach: str = ""
     absent: str = ""
     part: str = ""
@@ -69,7 +69,7 @@ def interventions(
 
     >>> from fusionzoo.models import create_model
     >>> plan = interventions(create_model("sum_mobilenetv1-025_fpn"), ["restore"])
-    >>> [p.key for p in plan if p.level == 5 and p.absent == "x"]
+    >>> [p.key for p in plan if p.stage == 5 and p.absent == "x"]
     ['restore/stage5.x/x/-', 'restore/stage5.fusion.x_in/x/-', 'restore/stage5.fusion.fused/x/-']
     """
     sites = _sites(model, points, channels)
@@ -100,7 +100,7 @@ def interventions(
 
 
 def _at(site: Intervention, edit: str, absent: str = "", part: str = "") -> Intervention:
-    return Intervention(edit, site.points, site.stream, site.level, site.reach, absent, part)
+    return Intervention(edit, site.points, site.stream, site.stage, site.reach, absent, part)
 
 
 def _parts(channels: int, groups: int) -> list[str]:
@@ -113,25 +113,25 @@ def _parts(channels: int, groups: int) -> list[str]:
 def _sites(
     model: nn.Module, points: str | Sequence[str] | None, fired: Mapping[str, tuple[int, int]] | None
 ) -> list[Intervention]:
-    """Where to edit: the points of the levels, each level's inputs of its fusion block, and other points if named."""
+    """Where to edit: the points of the stages, each stage's inputs of its fusion block, and other points if named."""
     probes = probe_points(model)
     chosen = probes if points is None else select(model, [points] if isinstance(points, str) else points)
     silent = [p for p in chosen if points is not None and fired is not None and p not in fired]
     if silent:
         raise InputError(f"the forward pass does not reach {', '.join(silent[:5])}; leave them out")
     sites: dict[str, Intervention] = {}
-    for level, at in sorted(unwrapped(model).levels.items()):
+    for stage, at in sorted(unwrapped(model).levels.items()):
         two = "rgb" in at and "x" in at
         for stream, point in at.items():
             reach = "decoder" if stream == "fused" and two else "onward"
-            sites[point] = Intervention("", (point,), stream, level, reach)
+            sites[point] = Intervention("", (point,), stream, stage, reach)
             block = at.get("fused", "").rpartition(".")[0]
             entry = f"{block}.{stream}_in"
             if stream != "fused" and two and block and entry in probes:
-                sites[entry] = Intervention("", (entry,), stream, level, "fusion")
+                sites[entry] = Intervention("", (entry,), stream, stage, "fusion")
     if points is not None:
         for point, found in chosen.items():
             sites.setdefault(point, Intervention("", (point,), found.modality, None, "after"))
     order = {"onward": 0, "fusion": 1, "decoder": 2, "after": 3}
     kept = [s for p, s in sites.items() if p in chosen and (fired is None or p in fired)]
-    return sorted(kept, key=lambda s: (s.level or 0, order[s.reach], s.stream))
+    return sorted(kept, key=lambda s: (s.stage or 0, order[s.reach], s.stream))

@@ -1,4 +1,4 @@
-"""Causal tracing: which level of which modality does the prediction rest on?
+"""Causal tracing: which stage of which modality does the prediction rest on?
 
 Formulas. V is mIoU (or the IoU of a class) over all images of the run.
 
@@ -14,13 +14,13 @@ Formulas. V is mIoU (or the IoU of a class) over all images of the run.
 What an edit reaches: all that is computed from the value that the probe passes on, and nothing else.
 
 - `stage{i}.rgb`, "onward": fusion block i, and stages i+1, ... of the rgb stream with their blocks. So ablating or
-  restoring a level also does so to the later levels of that stream; what levels before i gave to the decoder stays.
-- `stage{i}.fusion.rgb_in`, "fusion": fusion block i alone, so the level by itself. (Where streams interact, the block
+  restoring a stage also does so to the later stages of that stream; what stages before i gave to the decoder stays.
+- `stage{i}.fusion.rgb_in`, "fusion": fusion block i alone, so the stage by itself. (Where streams interact, the block
   also feeds later stages: "inject" the rgb stream, "exchange" both.)
-- `stage{i}.fusion.fused`, "decoder": the decoder's input at that level (and, with "inject", the later rgb stages).
-- "stream": all levels of a stream at once, the model's inside view of a missing modality; "input": the input itself.
+- `stage{i}.fusion.fused`, "decoder": the decoder's input at that stage (and, with "inject", the later rgb stages).
+- "stream": all stages of a stream at once, the model's inside view of a missing modality; "input": the input itself.
 
-The ranking compares levels by themselves ("fusion") where the model has such points, else "onward".
+The ranking compares stages by themselves ("fusion") where the model has such points, else "onward".
 
 Cost: per batch one forward pass for each intervention and one clean one (and one of the other images for "swap"), after
 one pass for means. Activations of one batch are held, none across batches. Swap partners lie n // 2 images on, so that
@@ -91,7 +91,7 @@ def trace(
         model: a FusionModel; it runs in eval mode on the device where it is.
         data: as for `fusionzoo.dissect`.
         edits: some of EDITS; by default DEFAULT (of one image alone without "swap").
-        points: probe names or patterns to keep to; by default the points of all levels. Other probes (gates, attention)
+        points: probe names or patterns to keep to; by default the points of all stages. Other probes (gates, attention)
             may be named too.
         limit: use that many images, evenly spread over the data.
         batch_size: images for one forward pass; no result depends on it.
@@ -350,7 +350,7 @@ def _row(one: Intervention, counts: Mapping[str, Tensor], absent: Mapping[str, I
     return TraceRow(
         point=one.points[0] if len(one.points) == 1 else "",
         stream=one.stream,
-        level=one.level,
+        stage=one.stage,
         edit=one.edit,
         reach=one.reach,
         part=one.part,
@@ -365,24 +365,24 @@ def _row(one: Intervention, counts: Mapping[str, Tensor], absent: Mapping[str, I
 
 
 def _single(rows: Sequence[TraceRow], edit: str) -> list[TraceRow]:
-    """Rows of one level of rgb or x each, the level by itself where the model lets it."""
-    of = [r for r in rows if r.edit == edit and r.level is not None and r.stream in ("rgb", "x")]
+    """Rows of one stage of rgb or x each, the stage by itself where the model lets it."""
+    of = [r for r in rows if r.edit == edit and r.stage is not None and r.stream in ("rgb", "x")]
     of = [r for r in of if edit != "restore" or r.absent == r.stream]
     return [r for r in of if r.reach == "fusion"] or [r for r in of if r.reach == "onward"]
 
 
 def _ranking(rows: Sequence[TraceRow], edit: str) -> list[Rest]:
     found = [
-        Rest(r.stream, r.level, r.point, r.effect, r.effect_error, r.share, r.signal)
+        Rest(r.stream, r.stage, r.point, r.effect, r.effect_error, r.share, r.signal)
         for r in _single(rows, edit)
-        if r.effect is not None and r.level is not None
+        if r.effect is not None and r.stage is not None
     ]
     return sorted(found, key=lambda r: -r.effect)
 
 
 def _streams(plan: Sequence[Intervention], kinds: Sequence[str]) -> dict[str, Intervention]:
-    """Stream -> the intervention that takes the whole stream away: all its levels by the first kind of ablation, its
-    only level, or else the input."""
+    """Stream -> the intervention that takes the whole stream away: all its stages by the first kind of ablation, its
+    only stage, or else the input."""
     edit = next((k for k in kinds if k in ABLATIONS), None)
     found = {}
     for stream in ("rgb", "x"):
@@ -425,7 +425,7 @@ def _classes(
             row.rests_on = rests_on(row.iou, cost, between)
             best = max(single, key=lambda r: r.class_effect[k] or 0.0, default=None)
             if best is not None and _sure(best.class_effect[k], best.class_effect_error[k]):
-                row.point, row.level = best.point, best.level
+                row.point, row.stage = best.point, best.stage
         table.append(row)
     return table
 

@@ -9,6 +9,7 @@ __all__ = [
     "ERRORS",
     "LEAST",
     "RECOGNISED",
+    "SATURATED",
     "Finding",
     "at_stages",
     "apart",
@@ -23,6 +24,8 @@ ERRORS = 3.0
 """A difference counts when it is larger than this many standard errors ..."""
 LEAST = 0.005
 """... and larger than this (half a point of mIoU)."""
+SATURATED = 0.5
+"""Share of values at the ends of its declared range from which a probe is called saturated."""
 RECOGNISED = 0.4
 """Below this IoU a class is not recognised well enough to say from what: guessing between two reaches a third."""
 
@@ -63,9 +66,9 @@ def modality(modalities: Sequence[str], stream: str) -> str:
     """How a modality is called in a sentence.
 
     >>> modality(["rgb", "depth"], "x"), modality(["rgb", "depth"], "rgb")
-    ('depth', 'colour')
+    ('depth', 'rgb')
     """
-    return "colour" if stream == "rgb" else (modalities[1] if len(modalities) > 1 else "x")
+    return stream if stream == "rgb" else (modalities[1] if len(modalities) > 1 else "x")
 
 
 def real(value: float | None, error: float | None, least: float = LEAST) -> bool:
@@ -73,8 +76,8 @@ def real(value: float | None, error: float | None, least: float = LEAST) -> bool
     return value is not None and error is not None and value > max(ERRORS * error, least)
 
 
-def at_stages(levels: Sequence[int]) -> str:
-    return ("stage " if len(levels) == 1 else "stages ") + words(map(str, levels))
+def at_stages(stages: Sequence[int]) -> str:
+    return ("stage " if len(stages) == 1 else "stages ") + words(map(str, stages))
 
 
 def measured(value: float | None, error: float | None) -> str:

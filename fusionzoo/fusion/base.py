@@ -34,8 +34,8 @@ class FusionBlock(nn.Module):
 
     Args:
         channels: C of both inputs and of the three outputs.
-        level: 1 (finest) .. 5, for strategies that weigh levels differently.
-        depth: number of encoder levels in the model.
+        level: which stage of the encoders, 1 (finest) .. 5, for strategies that weigh stages differently.
+        depth: number of encoder stages in the model.
     """
 
     interaction: ClassVar[str] = "none"

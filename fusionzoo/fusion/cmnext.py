@@ -125,7 +125,7 @@ class CMNeXt(FusionBlock):
 
     Args:
         channels: C.
-        expansion: of the PPX; None takes 8 in the finer half of the levels and 4 in the coarser, as the original.
+        expansion: of the PPX; None takes 8 in the finer half of the stages and 4 in the coarser, as the original.
         heads: of the FFM; None as in CMX.
         original_init: as in CMX, with CMNeXt's smaller depthwise weights.
     """

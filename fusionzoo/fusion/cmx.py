@@ -213,13 +213,13 @@ class CMX(FusionBlock):
         return Fused(rgb, x, self.fusion(rgb, x))
 
 
-def pixels_at(level: int) -> int:
-    """Pixels of a 320 x 480 image's map at `level`, whose stride is 2 ** level.
+def pixels_at(stage: int) -> int:
+    """Pixels of a 320 x 480 image's map at `stage`, whose stride is 2 ** stage.
 
-    >>> [pixels_at(level) for level in (1, 3, 5)]
+    >>> [pixels_at(stage) for stage in (1, 3, 5)]
     [38400, 2400, 150]
     """
-    return (320 * 480) >> (2 * level)
+    return (320 * 480) >> (2 * stage)
 
 
 def default_heads(channels: int) -> int:

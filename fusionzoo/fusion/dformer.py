@@ -17,7 +17,7 @@ here from the equations. Channels last; x (B, H, W, C) of RGB, e (B, H, W, C/2) 
 of the encoder does not update e (`drop_depth`). Layer scales l start at 1e-6 in the original.
 
 As a strategy (ours): e = conv1x1(C -> C/2) x, one block, rgb' = fused = its x, x' = x + conv1x1(C/2 -> C) of its e;
-window 0 at level 1, 7 above; layer scales start at 0.1, so that the block does something from the first step.
+window 0 at stage 1, 7 above; layer scales start at 0.1, so that the block does something from the first step.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ equations. Channels last, x (B, H, W, C); D is depth resized to (H, W).
 
 w is all that depends on depth: two scalars a block. The first three stages are decomposed, the last one is full.
 
-As a strategy (ours): the "depth" of a level is conv1x1(C -> 1) of the x stream's feature; RGB carries on with the
-block's output, which is also `fused`; decomposed at every level, so memory is B heads H W (H + W).
+As a strategy (ours): the "depth" of a stage is conv1x1(C -> 1) of the x stream's feature; RGB carries on with the
+block's output, which is also `fused`; decomposed at every stage, so memory is B heads H W (H + W).
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ block equation is not available to us; THIS BLOCK IS OURS, built from the rule a
     c   = a * (s_rgb + s_x) / 2                     the consistent part: said by both
     e_m = n_m - U s_m                               what the shared space cannot express (U shared as well)
     k_m = sigmoid(conf_m(e_m))                      the modality's own confidence, with a 3x3 neighbourhood
-    p_m = k_m * (1 - l a') * V_m e_m                the specific part; a' = mean of a over groups, l in (0, 1) per level
+    p_m = k_m * (1 - l a') * V_m e_m                the specific part; a' = mean of a over groups, l in (0, 1) per stage
     fused = ReLU(BN(W [c; p_rgb; p_x] + w_rgb * n_rgb + w_x * n_x))
 
 The last two terms are a plain path, one weight per channel; without it gradients reach the encoders only through
 gates. Auxiliary losses (`losses`): s_rgb and s_x are pulled together where both are confident; specific is
-decorrelated from shared, and specific from specific. l is learned per level, so that levels can weigh the two
+decorrelated from shared, and specific from specific. l is learned per stage, so that stages can weigh the two
 differently; it starts at 0.5.
 """
 

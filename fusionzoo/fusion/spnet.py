@@ -4,14 +4,14 @@ Paper: Zhou et al., "Specificity-preserving RGB-D Saliency Detection", ICCV 2021
 github.com/taozh2017/SPNet, which states no licence; written here from the equations, no code taken. CBR is conv3x3 with
 bias, batch norm, ReLU.
 
-CIM:  r, d  = ReLU(conv1x1 rgb), ReLU(conv1x1 x)           (not in the first level's form, CIM0)
+CIM:  r, d  = ReLU(conv1x1 rgb), ReLU(conv1x1 x)           (not in the first stage's form, CIM0)
       w_m   = sigmoid(conv3x3 m);  r1 = CBR(r + r * w_d),  d1 = CBR(d + d * w_r)      gates crossed
-      f     = CBR([r1 * d1; max(r1, d1)]);   with a previous level's p: f = CBR([f; p])
+      f     = CBR([r1 * d1; max(r1, d1)]);   with a previous stage's p: f = CBR([f; p])
 MFA:  out   = ReLU(f + BN(conv3x3 [f * rgb; f * x]))       f from the shared decoder, rgb, x from the specific ones
 
 Parameters at width C: CIM0 54 C^2 + 11 C, MFA 18 C^2 + 3 C. The original also holds layers that nothing reads: `gamma1`
 and `gamma2` in CIM (2 more), two 3x3 convolutions in MFA (18 C^2 + 2 C more); only the port sets `dead_parameters`. As
-a strategy: CIM0 at every level; `refine=True` adds an MFA of the fused feature with both streams (ours: the original's
+a strategy: CIM0 at every stage; `refine=True` adds an MFA of the fused feature with both streams (ours: the original's
 MFA sits in the decoder).
 """
 
@@ -39,7 +39,7 @@ class CrossIntegration(nn.Module):
     Args:
         channels: C of the outcome.
         in_channels: of both inputs, reduced to C by 1x1; None where they have C already and nothing is reduced (CIM0).
-        previous: channels of the previous level's feature, 0 where there is none; the original takes C // 2.
+        previous: channels of the previous stage's feature, 0 where there is none; the original takes C // 2.
         dead_parameters: carry the original's unused `gamma1` and `gamma2`.
 
     >>> sum(p.numel() for p in CrossIntegration(64, dead_parameters=True).parameters())
@@ -74,7 +74,7 @@ class CrossIntegration(nn.Module):
 
     def forward(self, rgb: Tensor, x: Tensor, previous: Tensor | None = None) -> Tensor:
         if (previous is not None) != bool(self.previous):
-            raise InputError(f"this block was built for {self.previous} channels of a previous level (0: none)")
+            raise InputError(f"this block was built for {self.previous} channels of a previous stage (0: none)")
         if self.reduces:
             rgb, x = self.reduce_rgb(rgb).relu(), self.reduce_x(x).relu()
         gate_rgb = self.gate_rgb(self.weigh_rgb(rgb).sigmoid())  # (B, C, H, W)

@@ -38,9 +38,9 @@ class Stream(nn.Module):
         self._there = [c > 0 for c in counts]
         self.depth = len(counts) - 1
         for i in range(1, self.depth + 1):
-            level = nn.Module()
-            level.add_module(modality, Probe(counts[i], role="feature", modality=modality, meaning="encoder's feature"))
-            setattr(self, f"stage{i}", level)
+            stage = nn.Module()
+            stage.add_module(modality, Probe(counts[i], role="feature", modality=modality, meaning="encoder's feature"))
+            setattr(self, f"stage{i}", stage)
         self.decoder = build_decoder(decoder, counts, options)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
 
@@ -52,7 +52,7 @@ class Stream(nn.Module):
         return self.head(self.decoder(features))
 
     @property
-    def levels(self) -> list[int]:
+    def stages(self) -> list[int]:
         return [i for i in range(1, self.depth + 1) if self._there[i]]
 
 
@@ -97,7 +97,7 @@ class Baseline(FusionModel):
     def levels(self) -> dict[int, dict[str, str]]:
         streams: dict[str, Stream] = {n: getattr(self, f"{n}_stream") for n in _STREAMS[self.kind]}
         any_stream = next(iter(streams.values()))
-        return {i: {n: f"{n}_stream.stage{i}.{n}" for n in streams} for i in any_stream.levels if i > 1}
+        return {i: {n: f"{n}_stream.stage{i}.{n}" for n in streams} for i in any_stream.stages if i > 1}
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         if self.kind == "rgb_only":

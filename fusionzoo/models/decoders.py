@@ -1,6 +1,6 @@
-"""smp's decoders behind one interface: a feature list in, one map out, and which levels they use.
+"""smp's decoders behind one interface: a feature list in, one map out, and which stages they use.
 
-Constructor facts from segmentation-models-pytorch 0.6. Levels are 1..5 (strides 2..32); a level that a decoder does not
+Constructor facts from segmentation-models-pytorch 0.6. Stages are 1..5 (strides 2..32); a stage that a decoder does not
 use is not fused either, unless a stream needs it for its next stage.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["DECODERS", "Decoder", "build_decoder"]
 class _Kind:
     module: str
     cls: str
-    levels: tuple[int, ...]
+    stages: tuple[int, ...]
     options: dict[str, Any]  # what a user may override, with defaults
     out: Callable[[Sequence[int], dict[str, Any]], int]
     head_kernel: int
@@ -82,20 +82,20 @@ class Decoder(nn.Module):
         first: Any = channels[-1] if kind.channels_only else channels
         if kind.depth:
             given["encoder_depth"] = len(channels) - 1
-        if name == "segformer" and channels[1] > 0:  # give it the four levels that its paper uses
+        if name == "segformer" and channels[1] > 0:  # give it the four stages that its paper uses
             first, given["encoder_depth"] = [channels[0], *channels[2:]], len(channels) - 2
         try:
             self.net = cls(first, **given)
         except (ValueError, TypeError) as error:
             raise InputError(f"decoder {name!r} cannot be built with {options}: {error}") from error
-        self.skip_level_1 = name == "segformer" and channels[1] > 0
+        self.skip_stage_1 = name == "segformer" and channels[1] > 0
         self.out_channels = kind.out(channels, given)
         self.head_kernel = kind.head_kernel
         self.out = Probe(self.out_channels, role="decoded", modality="fused", meaning="what the head receives")
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Feature list [image, level 1, ..., level 5] -> (B, out_channels, h, w)."""
-        if self.skip_level_1:
+        """Feature list [image, stage 1, ..., stage 5] -> (B, out_channels, h, w)."""
+        if self.skip_stage_1:
             features = [features[0], *features[2:]]
         return self.out(self.net(features))
 
@@ -106,9 +106,9 @@ def _kind(name: str) -> _Kind:
     return DECODERS[name]
 
 
-def used_levels(name: str, encoder_channels: Sequence[int]) -> tuple[int, ...]:
-    """Levels of the encoder that the decoder reads and that are not empty."""
-    return tuple(i for i in _kind(name).levels if encoder_channels[i] > 0)
+def used_stages(name: str, encoder_channels: Sequence[int]) -> tuple[int, ...]:
+    """Stages of the encoder that the decoder reads and that are not empty."""
+    return tuple(i for i in _kind(name).stages if encoder_channels[i] > 0)
 
 
 def build_decoder(name: str, encoder_channels: Sequence[int], options: dict[str, Any] | None = None) -> Decoder:

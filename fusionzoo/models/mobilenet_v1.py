@@ -22,7 +22,7 @@ _BLOCKS = (
     (1024, 2), (1024, 1),
 )  # fmt: skip
 _ENDS = (1, 3, 5, 11, 13)
-"""A feature level ends after this many blocks: strides 2, 4, 8, 16, 32."""
+"""A stage ends after this many blocks: strides 2, 4, 8, 16, 32."""
 
 
 class _Conv(nn.Sequential):
@@ -52,13 +52,13 @@ class _Separable(nn.Module):
 
 
 class MobileNetV1(nn.Module):
-    """Five feature levels at strides 2 to 32.
+    """Five stages at strides 2 to 32.
 
     Args:
         width: channel multiplier; published weights exist for 0.25, 0.5, 0.75 and 1.
         in_channels: channels of the input image.
 
-    `forward` returns smp's feature list: the input itself, then the five levels.
+    `forward` returns smp's feature list: the input itself, then the five stages.
 
     >>> import torch
     >>> [tuple(f.shape[1:]) for f in MobileNetV1(0.25)(torch.zeros(1, 3, 64, 64))][1:3]
@@ -87,17 +87,17 @@ class MobileNetV1(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def stage(self, level: int, x: Tensor) -> Tensor:
-        """Level 1..5: from the previous level's feature (the image for level 1) to this one's."""
-        if level == 1:
+    def stage(self, number: int, x: Tensor) -> Tensor:
+        """Stage 1..5: from the previous stage's feature (the image for stage 1) to this one's."""
+        if number == 1:
             x = self.conv1(x)
-        start = 0 if level == 1 else _ENDS[level - 2]
-        for block in self.blocks[start : _ENDS[level - 1]]:
+        start = 0 if number == 1 else _ENDS[number - 2]
+        for block in self.blocks[start : _ENDS[number - 1]]:
             x = block(x)
         return x
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features = [x]
-        for level in range(1, 6):
-            features.append(self.stage(level, features[-1]))
+        for number in range(1, 6):
+            features.append(self.stage(number, features[-1]))
         return features

@@ -1,7 +1,7 @@
 """Encoders run stage by stage, so that a fusion block can sit between two stages and feed the next one.
 
 `build_encoder(name, in_channels)` gives smp's encoders, timm's through smp (`tu-NAME`) and `mobilenetv1-WWW` (WWW =
-width in hundredths). `run_stage(encoder, level, previous feature)` gives the feature of one level; smp has no such
+width in hundredths). `run_stage(encoder, number, previous feature)` gives the feature of one stage; smp has no such
 thing, so the families are taken apart here, each the way its own `forward` runs. What is run is looked up in the
 encoder at each call: nothing is kept beside the module tree. A family that is not known (`has_stages`) runs as a whole,
 which serves interaction "none" only.
@@ -35,8 +35,8 @@ class Stage(nn.Module):
     def __init__(self, rgb_channels: int, fusion: nn.Module | None = None, x_channels: int | None = None) -> None:
         super().__init__()
         x_channels = rgb_channels if x_channels is None else x_channels
-        self.rgb = Probe(rgb_channels, role="feature", modality="rgb", meaning="RGB encoder's feature at this level")
-        self.x = Probe(x_channels, role="feature", modality="x", meaning="x encoder's feature at this level")
+        self.rgb = Probe(rgb_channels, role="feature", modality="rgb", meaning="RGB encoder's feature at this stage")
+        self.x = Probe(x_channels, role="feature", modality="x", meaning="x encoder's feature at this stage")
         if fusion is not None:
             self.fusion = fusion
 
@@ -74,7 +74,7 @@ def _full_name(token: str) -> str:
 
 
 def build_encoder(name: str, in_channels: int) -> nn.Module:
-    """An encoder with five levels and random weights; `name` as in `known_encoders` or with '-' for '_'.
+    """An encoder with five stages and random weights; `name` as in `known_encoders` or with '-' for '_'.
 
     Never downloads: initial weights are a separate, explicit step. Under `torch.device("meta")` smp's encoders are
     built on the CPU and lose their storage then: they read values while they are built.
@@ -89,7 +89,7 @@ def build_encoder(name: str, in_channels: int) -> nn.Module:
         with torch.device("cpu" if device.type == "meta" else device):
             encoder = get_encoder(full, in_channels=in_channels, depth=5, weights=None)
     except ValueError as error:  # smp's: strides that are no pyramid's
-        raise InputError(f"encoder {full!r} gives no five levels: {error} Take a resnet, mit or convnext") from error
+        raise InputError(f"encoder {full!r} gives no five stages: {error} Take a resnet, mit or convnext") from error
     return encoder.to("meta") if device.type == "meta" else encoder
 
 
@@ -98,20 +98,20 @@ def has_stages(encoder: nn.Module) -> bool:
     return isinstance(encoder, MobileNetV1) or _stages(encoder) is not None
 
 
-def run_stage(encoder: nn.Module, level: int, x: Tensor) -> Tensor:
-    """The feature of `level` (1..5) from that of the level before, (B, C, H, W); level 1 starts from the image.
+def run_stage(encoder: nn.Module, number: int, x: Tensor) -> Tensor:
+    """The feature of stage `number` (1..5) from that of the stage before, (B, C, H, W); stage 1 starts from the image.
 
     Raises:
         InputError: an encoder of a family that is not known here.
     """
     if isinstance(encoder, MobileNetV1):
-        return encoder.stage(level, x)
+        return encoder.stage(number, x)
     stages = _stages(encoder)
     if stages is None:
         raise InputError(
             f"{type(encoder).__name__} cannot run stage by stage; take a resnet, mit, mobilenet or convnext encoder"
         )
-    for path in stages[level - 1]:
+    for path in stages[number - 1]:
         x = encoder.get_submodule(path)(x)
     return x.contiguous() if _is_mix_transformer(encoder) else x
 
@@ -121,8 +121,8 @@ def _is_mix_transformer(encoder: nn.Module) -> bool:
 
 
 def _stages(encoder: nn.Module) -> list[list[str]] | None:
-    """For each of the five levels the submodules that lead to it, by name; None where the family is not known."""
-    if _is_mix_transformer(encoder):  # nothing at level 1 (an empty feature); level 2 starts from the image
+    """For each of the five stages the submodules that lead to it, by name; None where the family is not known."""
+    if _is_mix_transformer(encoder):  # nothing at stage 1 (an empty feature); stage 2 starts from the image
         return [[], *([f"patch_embed{i}", f"block{i}", f"norm{i}"] for i in range(1, 5))]
     later = [["layer2"], ["layer3"], ["layer4"]]
     if hasattr(encoder, "layer0") and hasattr(encoder, "layer0_pool"):  # SENet family
@@ -130,7 +130,7 @@ def _stages(encoder: nn.Module) -> list[list[str]] | None:
     if hasattr(encoder, "layer4") and hasattr(encoder, "maxpool"):  # ResNet, ResNeXt, SKNet
         return [["conv1", "bn1", "relu" if hasattr(encoder, "relu") else "act1"], ["maxpool", "layer1"], *later]
     if hasattr(encoder, "_out_indexes") and isinstance(getattr(encoder, "features", None), nn.Sequential):
-        # MobileNet v2; VGG marks its feature at full size too, which lies within level 1 here
+        # MobileNet v2; VGG marks its feature at full size too, which lies within stage 1 here
         ends = [0, *(i + 1 for i in cast("list[int]", encoder._out_indexes)[-5:])]
         return [[f"features.{i}" for i in range(a, b)] for a, b in zip(ends, ends[1:], strict=False)]
     inner = getattr(encoder, "model", None)
@@ -156,11 +156,11 @@ def _timm_stages(encoder: nn.Module, inner: nn.ModuleDict) -> list[list[str]] | 
 
 
 def out_channels(encoder: nn.Module) -> list[int]:
-    """Channels of the image (index 0) and of the feature of each level."""
+    """Channels of the image (index 0) and of the feature of each stage."""
     return list(cast("list[int]", encoder.out_channels))
 
 
-def empty_like_level1(image: Tensor) -> Tensor:
-    """The empty level-1 feature of encoders that start at stride 4: (B, 0, H/2, W/2)."""
+def empty_like_stage1(image: Tensor) -> Tensor:
+    """The empty stage-1 feature of encoders that start at stride 4: (B, 0, H/2, W/2)."""
     b, _, h, w = image.shape
     return torch.empty(b, 0, h // 2, w // 2, dtype=image.dtype, device=image.device)

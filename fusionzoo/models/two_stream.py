@@ -1,4 +1,4 @@
-"""TwoStream: two encoders run stage by stage, a FusionBlock per level, an smp decoder, a head.
+"""TwoStream: two encoders run stage by stage, a FusionBlock per stage, an smp decoder, a head.
 
     rgb --stage 1--> r1 --+--stage 2--> r2 --+-- ...
                           | fuse             | fuse          fused 1..5 -> decoder -> head -> logits at the input size
@@ -20,8 +20,8 @@ from torch import Tensor
 from fusionzoo.errors import FusionZooError, InputError, closest
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
-from fusionzoo.models.decoders import build_decoder, used_levels
-from fusionzoo.models.stages import Stage, build_encoder, empty_like_level1, has_stages, out_channels, run_stage
+from fusionzoo.models.decoders import build_decoder, used_stages
+from fusionzoo.models.stages import Stage, build_encoder, empty_like_stage1, has_stages, out_channels, run_stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.probes.tape import probe
@@ -79,11 +79,11 @@ class TwoStream(FusionModel):
         _refuse_unknown(strategy, fusion, options)
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
-        used = used_levels(decoder, channels)
+        used = used_stages(decoder, channels)
         last = max(used)
         fused = {i for i in range(1, last) if channels[i] > 0} | set(used) if self.interaction != "none" else set(used)
         self.depth = len(channels) - 1
-        self.fused_levels = tuple(sorted(fused))
+        self.fused_stages = tuple(sorted(fused))
         for i in range(1, self.depth + 1):
             block = None
             if i in fused:
@@ -99,24 +99,24 @@ class TwoStream(FusionModel):
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """[rgb image, level 1, ..., level 5]: fused where a level is fused, else the RGB stream's own feature."""
+        """[rgb image, stage 1, ..., stage 5]: fused where a stage is fused, else the RGB stream's own feature."""
         staged = self.interaction != "none" or (has_stages(self.rgb_encoder) and has_stages(self.x_encoder))
         whole = None if staged else (self.rgb_encoder(rgb), self.x_encoder(x))
         out, r, d = [rgb], rgb, x
         for i in range(1, self.depth + 1):
-            level: Stage = getattr(self, f"stage{i}")
+            stage: Stage = getattr(self, f"stage{i}")
             if whole is None:
                 r, d = run_stage(self.rgb_encoder, i, r), run_stage(self.x_encoder, i, d)
             else:
                 r, d = whole[0][i], whole[1][i]
             if self._empty[i]:
-                out.append(empty_like_level1(rgb))
+                out.append(empty_like_stage1(rgb))
                 continue
-            r, d = level.rgb(r), level.x(d)
-            if i not in self.fused_levels:
+            r, d = stage.rgb(r), stage.x(d)
+            if i not in self.fused_stages:
                 out.append(r)
                 continue
-            fused = level.fusion(r, d)
+            fused = stage.fusion(r, d)
             out.append(fused.fused)
             if self.interaction == "exchange":
                 r, d = fused.rgb, fused.x
@@ -128,8 +128,8 @@ class TwoStream(FusionModel):
         return self.logits(self.head(self.decoder(self.features(rgb, x))))
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
-        """(logits, auxiliary losses): each loss name of the strategy, averaged over levels."""
-        blocks: dict[int, FusionBlock] = {i: getattr(self, f"stage{i}").fusion for i in self.fused_levels}
+        """(logits, auxiliary losses): each loss name of the strategy, averaged over stages."""
+        blocks: dict[int, FusionBlock] = {i: getattr(self, f"stage{i}").fusion for i in self.fused_stages}
         names = {i: {n: f"stage{i}.fusion.{n}" for n in block.loss_probes} for i, block in blocks.items()}
         wanted = [name for of_block in names.values() for name in of_block.values()]
         tapes: AbstractContextManager[Mapping[str, Tensor]] = nullcontext({})
@@ -138,9 +138,9 @@ class TwoStream(FusionModel):
         with tapes as tape:
             logits = self._sized(rgb, x, step)
         seen = {i: {n: tape[name] for n, name in of_block.items()} for i, of_block in names.items()}
-        by_level = [block.losses(seen[i]) for i, block in blocks.items()]
+        by_stage = [block.losses(seen[i]) for i, block in blocks.items()]
         values: dict[str, list[Tensor]] = {}
-        for losses in by_level:
+        for losses in by_stage:
             for name, value in losses.items():
                 values.setdefault(name, []).append(value)
         return logits, {name: sum(of[1:], of[0]) / len(of) for name, of in sorted(values.items())}

@@ -20,12 +20,12 @@ from fusionzoo.report.verdict import x_name
 __all__ = ["html", "text"]
 
 Curve = list[tuple[float | None, float | None]]
-_LEVELS = {
+_STAGES = {
     "cka gap": "CKA of the streams (gap)",
     "semantic variance": "Semantic variance, points",
     "consistent": "Consistent concepts",
 }
-"""Numbers of a level that get small charts of their own -> title."""
+"""Numbers of a stage that get small charts of their own -> title."""
 _COUNTS = ("consistent", "specific")
 
 
@@ -90,7 +90,7 @@ def html(found: Evolution | Mapping[str, Any]) -> str:
         named = (("unique_rgb", "rgb alone", "rgb"), ("redundant", "shared", "fused"), ("unique_x", f"{x} alone", "x"))
         chosen = [(f"stage {stage} {key}", name, stream) for key, name, stream in named]
         parts.append(_lines(f"share{stage}", f"Variance of the fused features, stage {stage}", curves, places, chosen))
-    for i, (key, label) in enumerate(_LEVELS.items()):
+    for i, (key, label) in enumerate(_STAGES.items()):
         parts.append(_multiples(f"small{i}", label, key, curves, places, stages))
     every = _table(e)
     order = Table("Checkpoints", ("at", "name"), tuple(zip(places, _names(e), strict=True)), "<<")
@@ -150,19 +150,19 @@ def _lines(
 
 
 def _multiples(
-    key: str, title: str, name_of: str, curves: Mapping[str, Curve], places: Sequence[str], levels: Sequence[int]
+    key: str, title: str, name_of: str, curves: Mapping[str, Curve], places: Sequence[str], stages: Sequence[int]
 ) -> Part | None:
     panels, rows = [], []
-    for level in levels:
-        name = f"stage {level} {name_of}"
+    for stage in stages:
+        name = f"stage {stage} {name_of}"
         if name in curves:
             scale = 1.0 if _plain(name) else 100.0
             errors = [None if e is None else scale * e for _, e in curves[name]]
-            panels.append(Panel(f"stage {level}", places, _values(name, curves[name]), errors, "both"))
-            rows.append((f"stage {level}", *(_cell(name, *m) for m in curves[name])))
+            panels.append(Panel(f"stage {stage}", places, _values(name, curves[name]), errors, "both"))
+            rows.append((f"stage {stage}", *(_cell(name, *m) for m in curves[name])))
     if not panels:
         return None
-    table = Table(title, ("level", *places), tuple(rows), "<" + ">" * len(places))
+    table = Table(title, ("stage", *places), tuple(rows), "<" + ">" * len(places))
     said = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
     drawing = svg.multiples(key, title, said, panels, low=None)
     return Part(title, Plot(drawing, "Over the training; thin lines: two standard errors."), table)

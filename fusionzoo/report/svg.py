@@ -159,7 +159,7 @@ def lines(
     series: Sequence[Series],
     *,
     floor: Values | None = None,
-    x_label: str = "level",
+    x_label: str = "stage",
     high: float | None = None,
 ) -> str:
     """Line chart over named positions; `floor` fills a band from zero to a noise floor; `high` fixes the upper end."""
@@ -327,7 +327,7 @@ def stacked(
     description: str,
     positions: Sequence[str],
     parts: Sequence[Series],
-    x_label: str = "level",
+    x_label: str = "stage",
 ) -> str:
     """One column a position, from 0 to 100, filled from below by the parts' values; values below zero are not drawn."""
     left, right, top, tall = 38.0, 14.0, 30.0, 150.0

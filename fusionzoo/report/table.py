@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fusionzoo.hub.markdown import clean
+
 __all__ = [
     "ABSENT",
     "WIDTH",
@@ -46,15 +48,6 @@ class Table:
             raise ValueError(
                 f"table {self.title!r}: {len(self.columns)} columns, align {self.align!r}, rows {wrong[:1]}"
             )
-
-
-def clean(value: object) -> str:
-    """One line without control characters: names may come from a foreign file, and a terminal obeys escape codes.
-
-    >>> clean("a\\x1b[31mred\\n")
-    'a [31mred'
-    """
-    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
 def points(value: float | None, signed: bool = False) -> str:

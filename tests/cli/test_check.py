@@ -35,7 +35,7 @@ def test_the_text_has_the_answer_first(run: tuple[Result, Path], checkpoint: Pat
     assert lines[0] == f"{checkpoint.name} on planted, test, 8 images, 160x120"
     assert lines[1].startswith(("OK: ", "FAILED: ")) and "file checks passed" in lines[1]
     assert max(map(len, lines[: lines.index(f"wrote {out / 'report.json'} and {out / 'report.html'}")])) <= 100
-    for title in ("Segmentation", "Levels", "Concepts", "Planted truth", "Probe points"):
+    for title in ("Segmentation", "Stages", "Concepts", "Planted truth", "Probe points"):
         assert title in lines
     assert result.stderr == ""
 
@@ -67,7 +67,7 @@ def test_effects_are_found_said_and_stored(checkpoint: Path) -> None:
     values = json.loads(result.stdout)
     dissection = Dissection.from_dict(values["dissection"])
     assert dissection.effects is not None and dissection.effects.trace is not None
-    assert {r.level for r in dissection.effects.trace.ranking} == {2, 3, 4, 5}
+    assert {r.stage for r in dissection.effects.trace.ranking} == {2, 3, 4, 5}
     assert dissection.effects.robustness is not None and len(dissection.effects.robustness.curves) == 9
     assert dissection.effects.trace.clean.miou == dissection.segmentation["both"].miou
     assert any(f["text"].startswith("robustness: ") for f in values["findings"])

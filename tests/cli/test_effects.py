@@ -40,7 +40,7 @@ def test_trace_writes_what_it_prints(checkpoint: Path, tmp_path: Path) -> None:
     assert {"Ablation", "Restoration", "Classes"} <= set(lines) and max(map(len, lines[:-1])) <= 100
     found = Trace.load(out)
     assert found.edits == ["mean", "restore"] and found.setting.n == 2 and found.setting.modalities == ["rgb", "depth"]
-    assert {r.level for r in found.ranking} == {2, 3, 4, 5}
+    assert {r.stage for r in found.ranking} == {2, 3, 4, 5}
     assert result.stderr == ""
 
 
@@ -127,7 +127,7 @@ def test_the_text_says_what_the_result_holds() -> None:
     scores = Scores(0.6, 0.02, [0.7, 0.5], [None, None])
     text = trace_text(Trace(setting, scores, {}, ["mean", "restore", "concept"], rows, ranking, [], classes, False))
     assert text.startswith("m on toy, test, 9 images, 32x24\nmIoU 60.0 ±2.0\n")
-    assert "The prediction rests most on thermal at level 1 (12.3 ±0.4)." in text
+    assert "The prediction rests most on thermal at stage 1 (12.3 ±0.4)." in text
     assert "do NOT all rest on it" in text and "51 %" in text and "30.0 ±10.0" in text and "\x1b" not in text
     curve = Curve("noise_x", "x", "standard deviation, metres", [0, 0.1], [0.6, 0.3], [0.0, 0.0], [0, 0.3], [0, 0.0],
                   [[0.7, 0.5]] * 2, [[0.0, 0.0]] * 2, 0.3, 0.5)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -19,7 +20,9 @@ from fusionzoo.dissect.effects import (
     TraceRow,
 )
 from fusionzoo.dissect.findings import effect_findings
+from fusionzoo.dissect.results import Dissection
 from fusionzoo.errors import InputError
+from tests.dissect.test_results import example
 
 SETTING = Setting("m", "toy", "test", 9, ["wall", "paint", "dent"], [24, 32], ["rgb", "depth"])
 CLEAN = Scores(0.6, 0.02, [0.7, 0.5, None], [0.1, None, None])
@@ -71,6 +74,24 @@ def test_round_trip_through_text_and_files(tmp_path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_trace_of_the_first_format_loads() -> None:
+    """There a stage was a level; robustness is as it was. Inside of effects and of a dissection too."""
+    whole = Effects(traced(), curves())
+    old = json.loads(re.sub(r'"stage":', '"level":', json.dumps(whole.to_dict())))
+    old["trace"]["format_version"] = 1
+    assert Trace.from_dict(old["trace"]) == whole.trace and Effects.from_dict(old) == whole
+    kept = example()
+    kept.effects = whole
+    assert Dissection.from_dict(kept.to_dict() | {"effects": old}) == kept
+    with pytest.raises(InputError, match=r"rows\[0\]: unknown field 'level'"):
+        Trace.from_dict(old["trace"] | {"format_version": 2})
+    for broken in ({"rows": [3]}, {"rows": None}, {"classes": [{"level": 1}]}):
+        with pytest.raises(InputError, match="^trace: "):
+            Trace.from_dict(old["trace"] | broken)
+    with pytest.raises(InputError, match="effects: trace: format_version is 3, this fusionzoo reads 1 and 2"):
+        Effects.from_dict(old | {"trace": old["trace"] | {"format_version": 3}})
+
+
 def test_what_is_not_of_the_schema_is_named() -> None:
     values = Effects(traced(), curves()).to_dict()
     values["trace"]["rows"][0]["efect"] = values["trace"]["rows"][0].pop("effect")
@@ -98,17 +119,17 @@ def test_signal_needs_three_errors() -> None:
 def test_the_findings_say_it() -> None:
     said = [(f.level, f.text) for f in effect_findings(Effects(traced(), curves()), "depth")]
     assert said == [
-        ("info", "causal tracing: the prediction rests most on depth at stage 4 (20.0 +- 1.0) and colour at stage 3"
+        ("info", "causal tracing: the prediction rests most on depth at stage 4 (20.0 +- 1.0) and rgb at stage 3"
                  " (5.0 +- 0.1): points of mIoU lost when ablated"),
-        ("info", "causal tracing: without colour, its clean feature brings most back at stage 3 (80 %) of the loss"),
+        ("info", "causal tracing: without rgb, its clean feature brings most back at stage 3 (80 %) of the loss"),
         ("info", "causal tracing: without depth, its clean feature brings most back at stage 4 (66 %) of the loss"),
-        ("info", "causal tracing: 'paint' rests more on colour"),
+        ("info", "causal tracing: 'paint' rests more on rgb"),
         ("info", "causal tracing: 'dent' rests more on depth"),
         ("info", "causal tracing against the planted truth: every recognised class that one modality alone shows rests"
                  " on it"),
         ("info", "robustness: it keeps least under missing_x: 40 % of its mIoU, averaged over the severities"),
         ("info", "robustness: half of its mIoU is lost from noise_x of 2 (metres) on"),
-        ("info", "robustness: expected mIoU 40.0 instead of 60.0 when colour and depth each fail with probability 0.2"),
+        ("info", "robustness: expected mIoU 40.0 instead of 60.0 when rgb and depth each fail with probability 0.2"),
     ]  # fmt: skip
     last = effect_findings(Effects(traced(False)), "depth")[-1]
     assert last.level == "warn" and last.text.endswith("'dent' show in one modality but do not rest on it")

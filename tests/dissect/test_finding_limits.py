@@ -23,7 +23,7 @@ def test_a_modality_is_used_from_three_errors_and_half_a_point(above: float, bel
     ("iou", "without_rgb", "without_x", "alone"),
     [
         (0.50, 0.405, 0.045, True),
-        (0.50, 0.395, 0.045, False),  # keeps more than a fifth without colour
+        (0.50, 0.395, 0.045, False),  # keeps more than a fifth without rgb
         (0.50, 0.405, 0.055, False),  # keeps less than nine tenths without depth
         (0.41, 0.405, 0.010, True),
         (0.39, 0.385, 0.010, False),  # hardly recognised at all
@@ -34,7 +34,7 @@ def test_a_class_of_one_modality(iou: float, without_rgb: float, without_x: floa
     lost = {"rgb": [without_rgb, 0.0, 0.0, 0.0], "x": [without_x, 0.0, 0.0, 0.0]}
     no_rgb, no_x = drop(0.2, 0.01, lost["rgb"], error), drop(0.1, 0.01, lost["x"], error)
     found = texts(scored([iou, 0.5, 0.5, 0.5], no_rgb, no_x))
-    assert any(t.startswith("'window' comes from colour alone") for t in found) == alone
+    assert any(t.startswith("'window' comes from rgb alone") for t in found) == alone
 
 
 @pytest.mark.parametrize(("value", "differ"), [(0.041, True), (0.039, False)])
@@ -57,7 +57,7 @@ def test_only_one_stream_encodes_a_concept(rgb: float, x: float, only: bool) -> 
     """Three times the other's IoU, and at least a tenth."""
     rows = [level(2, 0.07, 0.01, [rgb, 0.2, 0.2, 0.2], [x, 0.2, 0.2, 0.2], error=0.001)]
     found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=rows))
-    assert any("only the colour stream encodes 'window'" in t for t in found) == only
+    assert any("only the rgb stream encodes 'window'" in t for t in found) == only
     swapped = [level(2, 0.07, 0.01, [x, 0.2, 0.2, 0.2], [rgb, 0.2, 0.2, 0.2], error=0.001)]
     found = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=swapped))
     assert any("only the depth stream encodes 'window'" in t for t in found) == only

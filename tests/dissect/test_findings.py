@@ -43,7 +43,7 @@ def texts(d, level=None):
 def test_both_modalities_are_used():
     said = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.061, 0.01)))
     assert said[0] == (
-        "The model uses both modalities: without colour it loses 20.0 +- 1.0 points, without depth it loses 6.1 +- 1.0"
+        "The model uses both modalities: without rgb it loses 20.0 +- 1.0 points, without depth it loses 6.1 +- 1.0"
         " points."
     )
     assert (
@@ -73,7 +73,7 @@ def test_classes_of_one_modality_and_of_both():
     no_rgb = drop(0.2, 0.01, [0.5, 0.1, 0.5, 0.05], [0.01, 0.01, 0.01, 0.01])
     no_x = drop(0.1, 0.01, [0.01, 0.3, 0.49, 0.0], [0.01, 0.01, 0.01, 0.01])
     said = texts(scored([0.5, 0.5, 0.5, 0.05], no_rgb, no_x))
-    assert "'window' comes from colour alone: keeps nine tenths of its IoU without depth, lost without colour" in said
+    assert "'window' comes from rgb alone: keeps nine tenths of its IoU without depth, lost without rgb" in said
     assert "'door' needs both: gone without either modality" in said
     assert "depth helps most with 'door' (49.0) and 'sofa' (30.0) (points of class IoU)" in said
     assert not any("lamp" in t for t in said)  # never learnt
@@ -118,8 +118,8 @@ def test_concepts_that_only_one_stream_encodes():
         level(3, 0.07, 0.01, [0.3, 0.05, 0.3, 0.09], [0.1, 0.6, 0.2, 0.01]),
     ]
     said = texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=rows))
-    tail = ": concept IoU, best level of each stream"
-    assert f"only the colour stream encodes 'window' (45.0 against 10.0){tail}" in said
+    tail = ": concept IoU, best stage of each stream"
+    assert f"only the rgb stream encodes 'window' (45.0 against 10.0){tail}" in said
     assert f"only the depth stream encodes 'sofa' (60.0 against 5.0){tail}" in said
     noisy = [level(2, 0.07, 0.01, [0.45, 0.02, 0.3, 0.09], [0.06, 0.01, 0.2, 0.01], error=0.2)]
     assert not any("only the" in t for t in texts(scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=noisy)))
@@ -153,7 +153,7 @@ def test_planted_truth_that_is_not_found_fails():
     assert said[1] == Finding(
         "fail",
         "The planted truth is NOT found: 1 of 2 one-modality concepts are encoded better by the right stream; mean"
-        " difference between the streams: 10.0 (colour-only concepts), 20.0 (depth-only), 1.0 (visible in both); not"
+        " difference between the streams: 10.0 (rgb-only concepts), 20.0 (depth-only), 1.0 (visible in both); not"
         " 'window'.",
     )
 
@@ -162,11 +162,9 @@ def test_a_whole_run_in_words():
     said = texts(dissect(Toy(), ToyData(), tau=None, progress=False))
     assert said[0].startswith("The model uses both modalities")
     assert said[1].startswith("The planted truth is found: 2 of 2")
-    assert "'paint' comes from colour alone: keeps nine tenths of its IoU without depth, lost without colour" in said
-    assert "'dent' comes from depth alone: keeps nine tenths of its IoU without colour, lost without depth" in said
-    agreed = (
-        "encoded at stage 1: 'wall' in both streams alike (consistent); 'paint' specific to colour; 'dent' specific"
-    )
+    assert "'paint' comes from rgb alone: keeps nine tenths of its IoU without depth, lost without rgb" in said
+    assert "'dent' comes from depth alone: keeps nine tenths of its IoU without rgb, lost without depth" in said
+    agreed = "encoded at stage 1: 'wall' in both streams alike (consistent); 'paint' specific to rgb; 'dent' specific"
     assert f"{agreed} to depth" in said
     assert "dead: gate (no channel ever varies)" in said
 
@@ -175,7 +173,7 @@ def test_models_of_one_modality():
     torch.manual_seed(0)
     found = findings(dissect(create_model("x_only_mobilenetv1-025_fpn", num_classes=3), ToyData(4), progress=False))
     assert found[0] == Finding("info", "The model reads depth only.")
-    assert not any("colour" in f.text for f in found)
+    assert not any("rgb" in f.text for f in found)
 
 
 def test_swapped_modalities_swap_the_words():
@@ -184,7 +182,7 @@ def test_swapped_modalities_swap_the_words():
         d.segmentation["without_x"],
         d.segmentation["without_rgb"],
     )
-    assert findings(d)[0].text.startswith("The model does not measurably use colour")
+    assert findings(d)[0].text.startswith("The model does not measurably use rgb")
 
 
 # ------------------------------------------------------------------------------- contribution, levels, shared concepts
@@ -205,8 +203,8 @@ def said_of(made, **more):
 def test_the_split_and_synergy_with_their_errors():
     said = said_of(contribution(0.3, 0.1, 0.08))
     assert (
-        "contribution (Shapley values, with and without each): colour 30.0 +- 1.0 and depth 10.0 +- 1.0 points,"
-        " so 75 % colour and 25 % depth" in said
+        "contribution (Shapley values, with and without each): rgb 30.0 +- 1.0 and depth 10.0 +- 1.0 points,"
+        " so 75 % rgb and 25 % depth" in said
     )
     assert (
         "the modalities help each other (synergy): together 8.0 +- 1.0 points more than the two by themselves" in said
@@ -250,7 +248,7 @@ def test_where_each_modality_matters_most():
     rows = [shares(2, 0.4, 0.1), shares(3, 0.39, 0.12), shares(4, 0.2, 0.13)]
     said = said_of(None, levels=rows)
     assert (
-        "colour shapes the fused features most at stages 2 and 3: 40 % and 39 % of their variance comes from it alone"
+        "rgb shapes the fused features most at stages 2 and 3: 40 % and 39 % of their variance comes from it alone"
         " (least at stage 4, 20 %)" in said
     )
     assert not any(t.startswith("depth shapes") for t in said)  # 10, 12 and 13 percent, errors of 1: all alike
@@ -261,15 +259,13 @@ def test_shared_and_specific_concepts():
     rows[0].specificity = r.StageSpecificity(2, [], ["sofa"], ["door"])
     rows[1].specificity = r.StageSpecificity(3, ["window", "lamp"], ["sofa"], [], gained=["door"], lost=["lamp"])
     said = said_of(None, levels=rows)
-    assert (
-        "encoded at stage 3: 'window' and 'lamp' in both streams alike (consistent); 'sofa' specific to colour" in said
-    )
+    assert "encoded at stage 3: 'window' and 'lamp' in both streams alike (consistent); 'sofa' specific to rgb" in said
     assert "fusion at stage 3 gains 'door' and loses 'lamp' against the better of the streams" in said
-    assert "concepts over the levels: 0 consistent and 2 specific at stage 2, 2 and 1 at stage 3" in said
+    assert "concepts over the stages: 0 consistent and 2 specific at stage 2, 2 and 1 at stage 3" in said
 
 
 def test_levels_of_uneven_maps_have_no_shares_by_position():
     rows = [shares(2, 0.4, 0.1), shares(3, 0.2, 0.1), shares(4, 0.1, 0.1)]
     rows[1].similarity.commonality = {"gap": rows[1].similarity.commonality["pix"]}
     said = said_of(None, levels=rows)
-    assert any(t.startswith("colour shapes the fused features most at stage 2: 40 %") for t in said)
+    assert any(t.startswith("rgb shapes the fused features most at stage 2: 40 %") for t in said)

@@ -143,6 +143,21 @@ def test_files_of_the_first_format_load():
             r.Dissection.from_dict(wrong)
 
 
+@pytest.mark.parametrize("broken", [
+    {"levels": [{"points": {}}]}, {"levels": 3}, {"levels": [3]}, {"planted": {"rows": 3}},
+    {"contribution": {"values": {"y": 1}}}, {"segmentation": ["both"]}, {"data": None}, {"protocol": None},
+    {"effects": 3},
+])  # fmt: skip
+def test_what_is_no_file_of_the_first_format_is_refused(broken):
+    with pytest.raises(InputError, match="^dissection: "):
+        r.Dissection.from_dict(copy.deepcopy(FIRST) | broken)
+    checkpoint = {"name": "a", **{k: v for k, v in broken.items() if k not in ("data", "protocol", "effects")}}
+    whole = {k: FIRST[k] for k in ("format_version", "model", "data", "protocol")} | {"checkpoints": [checkpoint]}
+    if len(checkpoint) > 1:
+        with pytest.raises(InputError, match="^evolution: "):
+            Evolution.from_dict(whole)
+
+
 def test_training_curves_of_the_first_format_load():
     keys = ("segmentation", "levels", "probes", "planted")
     one = {"name": "a", "step": 10, **{k: copy.deepcopy(FIRST[k]) for k in keys}}

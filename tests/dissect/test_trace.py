@@ -112,7 +112,7 @@ def test_ablation_reaches_what_is_computed_from_the_point_and_nothing_else(trace
     assert clean[PAINT] > 0.5 and clean[DENT] > 0.5
     for point, victim in KILLS.items():
         one = row(traced, edit, point)
-        assert one.level == int(point[5]) and one.reach == REACH[point.split(".")[1]] and one.stream in point
+        assert one.stage == int(point[5]) and one.reach == REACH[point.split(".")[1]] and one.stream in point
         for k in (PAINT, DENT):
             if k == victim:
                 assert one.class_effect[k] == pytest.approx(clean[k], abs=1e-12), point
@@ -129,7 +129,7 @@ def test_ablation_reaches_what_is_computed_from_the_point_and_nothing_else(trace
     assert row(traced, edit, "level2.block.fused").class_effect[PAINT] == pytest.approx(clean[PAINT])
     for stream, victim in (("rgb", PAINT), ("x", DENT)):
         whole = row(traced, edit, "", stream=stream)
-        assert whole.reach == "stream" and whole.level is None
+        assert whole.reach == "stream" and whole.stage is None
         assert whole.class_effect[victim] == pytest.approx(clean[victim])
         assert abs(whole.class_effect[PAINT + DENT - victim]) < SIDE
 
@@ -153,13 +153,13 @@ def test_restoring_brings_back_what_the_point_carries(traced):
 
 
 def test_the_answer(traced):
-    assert [(r.stream, r.level) for r in traced.ranking[:2]] in ([("rgb", 2), ("x", 1)], [("x", 1), ("rgb", 2)])
+    assert [(r.stream, r.stage) for r in traced.ranking[:2]] in ([("rgb", 2), ("x", 1)], [("x", 1), ("rgb", 2)])
     assert [r.effect for r in traced.ranking[2:]] == [0.0, 0.0]  # rgb of level 1, x of level 2
     assert all(r.point.endswith("_in") for r in traced.ranking)  # levels by themselves
-    assert {(r.stream, r.level) for r in traced.restored if r.effect > 0} == {("rgb", 2), ("x", 1)}
+    assert {(r.stream, r.stage) for r in traced.restored if r.effect > 0} == {("rgb", 2), ("x", 1)}
     wall, paint, dent = traced.classes
-    assert (paint.rests_on, paint.point, paint.level, paint.kind) == ("rgb", "level2.block.rgb_in", 2, "rgb")
-    assert (dent.rests_on, dent.point, dent.level, dent.kind) == ("x", "level1.block.x_in", 1, "x")
+    assert (paint.rests_on, paint.point, paint.stage, paint.kind) == ("rgb", "level2.block.rgb_in", 2, "rgb")
+    assert (dent.rests_on, dent.point, dent.stage, dent.kind) == ("x", "level1.block.x_in", 1, "x")
     assert (
         paint.rgb == pytest.approx(traced.clean.iou[PAINT])
         and abs(paint.x) < SIDE
@@ -257,7 +257,7 @@ def test_chosen_points_only():
         p for p in probe_points(Ladder()) if p.startswith("level2")
     }
     gate = trace(Toy(), ToyData(4), edits=("mean", "zero"), points=["gate"], progress=False)
-    assert [(r.edit, r.point, r.reach, r.level) for r in gate.rows if r.edit != "absent"] == [
+    assert [(r.edit, r.point, r.reach, r.stage) for r in gate.rows if r.edit != "absent"] == [
         ("mean", "gate", "after", None), ("zero", "gate", "after", None),
     ]  # fmt: skip
     assert gate.ranking == [] and all(r.effect == 0.0 for r in gate.rows if r.point == "gate")
@@ -288,7 +288,7 @@ def test_the_plan_names_every_level_of_a_two_stream_model():
     plan = interventions(create_model("hybrid_mobilenetv1-025_fpn"), ["mean", "restore"])
     assert len({one.key for one in plan}) == len(plan)
     fusion = [one for one in plan if one.edit == "mean" and one.reach == "fusion"]
-    assert [(one.level, one.stream, one.points[0]) for one in fusion] == [
+    assert [(one.stage, one.stream, one.points[0]) for one in fusion] == [
         (i, s, f"stage{i}.fusion.{s}_in") for i in (2, 3, 4, 5) for s in ("rgb", "x")
     ]
     assert [one.points for one in plan if one.reach == "stream"] == [

@@ -77,6 +77,23 @@ def test_export_equals_eager(name: str) -> None:
     assert not any("probe" in node.name for node in exported.graph.nodes)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["concat_mit-b0_segformer", "cmx_mit_b0", "gemini_swin_tiny", "dformerv2_s"])
+def test_onnx_equals_eager(name: str, tmp_path: Path) -> None:
+    """Models whose heads, windows and tokens are laid out by einops, run by onnxruntime."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = create_model(name, num_classes=3).eval()
+    rgb, x = images()
+    torch.onnx.export(model, (rgb, x), tmp_path / "model.onnx", dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    inputs = dict(zip((i.name for i in session.get_inputs()), (rgb.numpy(), x.numpy()), strict=True))
+    (got,) = session.run(None, inputs)
+    with torch.no_grad():
+        wanted = model(rgb, x)
+    torch.testing.assert_close(torch.from_numpy(got), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+
+
 def test_nothing_attached_adds_no_node() -> None:
     """The graph of a model with probes has as many nodes as that of the same model without them."""
     counts = []

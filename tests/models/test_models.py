@@ -173,7 +173,7 @@ def test_stage_by_stage_equals_the_encoders_own_forward(name: str) -> None:
 
 
 def test_an_encoder_without_five_levels_is_named() -> None:
-    with pytest.raises(InputError, match="'tu-vit_tiny_patch16_224' gives no five levels"):
+    with pytest.raises(InputError, match="'tu-vit_tiny_patch16_224' gives no five stages"):
         build_encoder("tu-vit_tiny_patch16_224", 3)
 
 

@@ -53,7 +53,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("LEAST = 0.005", "LEAST = 0.006"),
         ("LEAST = 0.005", "LEAST = 0.004"),
     ]),
-    ("tests/dissect/test_finding_limits.py::test_a_class_of_one_modality", "fusionzoo/dissect/findings.py", [
+    ("tests/dissect/test_finding_limits.py::test_a_class_of_one_modality", "fusionzoo/dissect/findings/use.py", [
         ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.9, 0.7"),
         ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.8, 0.8"),
     ]),
@@ -61,22 +61,26 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("RECOGNISED = 0.4", "RECOGNISED = 0.3"),
     ]),
     ("tests/dissect/test_finding_limits.py::test_streams_clearly_differ_from_twice_the_floor",
-     "fusionzoo/dissect/findings.py", [
+     "fusionzoo/dissect/findings/stages.py", [
         ("CLEARLY = 2.0", "CLEARLY = 1.9"),
     ]),
-    ("tests/dissect/test_finding_limits.py::test_only_one_stream_encodes_a_concept", "fusionzoo/dissect/findings.py", [
+    ("tests/dissect/test_finding_limits.py::test_only_one_stream_encodes_a_concept",
+     "fusionzoo/dissect/findings/stages.py", [
         ("ONLY = 3.0", "ONLY = 2.8"),
         ("LEARNT = 0.1", "LEARNT = 0.09"),
     ]),
     ("tests/dissect/test_finding_limits.py::test_a_probe_is_saturated_from_half_of_its_values",
-     "fusionzoo/dissect/findings.py", [
+     "fusionzoo/dissect/words.py", [
         ("SATURATED = 0.5", "SATURATED = 0.6"),
     ]),
-    ("tests/dissect/test_findings.py::test_redundancy", "fusionzoo/dissect/findings.py", [
+    ("tests/dissect/test_findings.py::test_redundancy", "fusionzoo/dissect/findings/use.py", [
         ('"help each other (synergy)" if value > 0', '"help each other (synergy)" if value < 0'),
     ]),
-    ("tests/dissect/test_effects.py::test_signal_needs_three_errors", "fusionzoo/dissect/effects.py", [
+    ("tests/dissect/test_effects.py::test_signal_needs_three_errors", "fusionzoo/dissect/words.py", [
         ("ERRORS = 3.0", "ERRORS = 2.5"),
+    ]),
+    ("tests/dissect/test_effects.py::test_a_trace_of_the_first_format_loads", "fusionzoo/dissect/formats.py", [
+        ('("rows", "ranking", "restored", "classes")', '("rows", "ranking", "restored")'),
     ]),
 ]
 # fmt: on

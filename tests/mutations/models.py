@@ -11,7 +11,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/models/test_two_stream.py::test_concat_is_two_encoders_a_block_a_level_decoder_and_head",
      "fusionzoo/models/two_stream.py", [
         ("out.append(fused.fused)", "out.append(r)"),
-        ("r, d = level.rgb(r), level.x(d)", "d, r = level.rgb(r), level.x(d)"),
+        ("r, d = stage.rgb(r), stage.x(d)", "d, r = stage.rgb(r), stage.x(d)"),
     ]),
     ("tests/models/test_two_stream.py::test_a_loss_is_the_mean_over_the_levels_that_have_it",
      "fusionzoo/models/two_stream.py", [

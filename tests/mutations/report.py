@@ -53,7 +53,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("length = span * min(max((value or 0) / top, 0), 1)", "length = span * min(max((value or 0) / top, 0.2), 1)"),
     ]),
     ("tests/report/test_limits.py::test_half_of_the_values_at_an_end_is_saturated",
-     "fusionzoo/report/sections/health.py", [
+     "fusionzoo/dissect/words.py", [
         ("SATURATED = 0.5", "SATURATED = 0.6"),
     ]),
     ("tests/report/test_new_parts.py::test_signed_bars_start_at_zero", "fusionzoo/report/svg.py", [

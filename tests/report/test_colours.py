@@ -164,5 +164,5 @@ def test_the_maps_over_levels_stand_under_their_stream(full: dict[str, Any]) -> 
         assert value == "absent" if stated is None else float(value) == pytest.approx(100 * stated, abs=0.051)
     for said, value, _ in hints(drawing(page(full), "trace")):
         level, stream, reach = said.rsplit(", ", 2)
-        size = {"alone": 1, "onward": 5}[reach] * int(level.removeprefix("level "))
+        size = {"alone": 1, "onward": 5}[reach] * int(level.removeprefix("stage "))
         assert float(value) == pytest.approx(size if stream == "rgb" else 0.0), "a gain of depth is no loss"

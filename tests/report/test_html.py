@@ -72,9 +72,9 @@ def test_answer_then_evidence(read: Reader, findings: list[str]) -> None:
         "Segmentation: mIoU",
         "Similarity of the rgb and the depth stream (CKA)",
         "Semantic variance",
-        "Which stream encodes what: level 5",
+        "Which stream encodes what: stage 5",
         "Planted truth",
-        "Concepts over levels",
+        "Concepts over stages",
         "Dead and saturated probes",
         "How this was made",
     ]
@@ -96,7 +96,7 @@ def test_the_numbers_are_there(read: Reader, example: dict[str, Any]) -> None:
     iou = example["levels"][3]["concept_iou"]["rgb"][4]
     assert f"{100 * iou:.1f}" in cells
     assert "-31.1 ±0.8" in cells
-    assert text_in(read, "caption").count("Concept set IoU by stream and level") == 1
+    assert text_in(read, "caption").count("Concept set IoU by stream and stage") == 1
     assert text_in(read, "b") == ["OK"]
 
 

@@ -30,7 +30,7 @@ def test_the_terminal_shows_all_parts_in_a_hundred_columns(full: dict[str, Any])
     text = terminal(full, None, ["The answer."])
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
-    titles = [lines.index(title) for title in ("Segmentation", "Contribution", "Levels", "Shared and specific")]
+    titles = [lines.index(title) for title in ("Segmentation", "Contribution", "Stages", "Shared and specific")]
     assert lines.index("  * The answer.") < titles[0] and titles == sorted(titles)
     assert all(title in lines for title in NEW)
 
@@ -62,14 +62,14 @@ def test_trace_rows_keep_the_sign(full: dict[str, Any]) -> None:
     table = tracing.trace(typed(full))
     assert table is not None
     assert table.columns == (
-        "level", "rgb alone", "rgb onward", "depth alone", "depth onward", "rgb back", "depth back",
+        "stage", "rgb alone", "rgb onward", "depth alone", "depth onward", "rgb back", "depth back",
     )  # fmt: skip
     assert table.rows[2] == ("3", "3.0 ±0.2", "15.0 ±0.2", "-1.5 ±0.2", "-7.5 ±0.2", "3 %", "-2 %")
 
 
 def test_a_gain_is_not_drawn_as_a_loss(full: dict[str, Any]) -> None:
     drawing = tracing.SECTION.plot(typed(full)).drawing  # type: ignore[union-attr]
-    assert "level 5, rgb, onward: 25.0" in drawing and "level 5, depth, onward: 0.0" in drawing
+    assert "stage 5, rgb, onward: 25.0" in drawing and "stage 5, depth, onward: 0.0" in drawing
 
 
 def test_the_page_folds_what_is_long(full: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ def test_the_page_folds_what_is_long(full: dict[str, Any]) -> None:
         titles
     )
     folds = [w for t, w in reader.words if t == "summary"]
-    assert "12 more findings" in folds and "Classes over levels" in folds and "Failing modalities" in folds
+    assert "12 more findings" in folds and "Classes over stages" in folds and "Failing modalities" in folds
     assert reader.tags["svg"] == reader.tags["figure"] == 11
 
 

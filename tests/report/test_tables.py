@@ -81,7 +81,7 @@ def test_concepts_of_one_level(example: dict[str, Any]) -> None:
     assert cell(table, "box", "rgb-depth") == f"{100 * (iou['rgb'][5] - iou['x'][5]):+.1f}"
     assert cell(table, "void pattern", "fused") == "-"
     assert cell(table, "void pattern", "both") == "-"
-    assert "level 2" in table.note
+    assert "stage 2" in table.note
 
 
 def test_a_model_with_one_stream_has_gaps_not_errors(example: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def test_the_answer_comes_first(example: dict[str, Any], checks: list[dict[str, 
     assert lines[0] == "hybrid_mobilenetv1-025_fpn.planted on planted, test, 64 images, 160x120"
     assert lines[1] == "OK: all 3 file checks passed; planted truth found (6 of 6 one-modality concepts)."
     assert lines[3].startswith("  * Depth adds 21.2 points")
-    titles = ["Segmentation", "Levels", "Concepts", "Planted truth", "Probe points"]
+    titles = ["Segmentation", "Stages", "Concepts", "Planted truth", "Probe points"]
     assert [line for line in lines if line in titles] == titles
     assert "File checks" not in lines
 

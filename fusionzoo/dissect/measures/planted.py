@@ -52,9 +52,9 @@ def planted_table(
     For each concept and each stream the best set IoU over the stages is taken (each stream at its own best stage, the
     same rule for all); `stage` is the stage of the best of all. A row is found when
 
-    - "rgb" (visible in colour only): rgb is above x; "x": the reverse;
+    - "rgb" (visible in rgb only): rgb is above x; "x": the reverse;
     - "both": rgb and x differ less than they do on average for the concepts of one modality;
-    - "joint", "joint: and", ... (only colour and x together tell): fused is above rgb and above x;
+    - "joint", "joint: and", ... (only rgb and x together tell): fused is above rgb and above x;
     - "none" (visible nowhere): its best is below the best of every concept that one stream can see.
 
     The table is found when every "rgb" and "x" row is, and the "both" concepts differ less on average than the "rgb"

@@ -12,7 +12,7 @@ pixels. Three passes with fixed-size states; memory does not depend on the numbe
 Set IoU(c) = sum |M_c and L_c| / sum |M_c or L_c|, sums over the images that contain c (as in Net2Vec) unless told
 otherwise. Scores are upsampled bilinearly to ONE evaluation grid, the same for all probe points, since their IoUs are
 compared; masks come to that grid by the label at the cell's centre (`concept_masks(..., mode="nearest")`). A quarter of
-the input's height and width is fine enough for every level and cheap.
+the input's height and width is fine enough for every stage and cheap.
 
 Whether to binarise: binary channels are what Net2Vec weighs, and what its numbers compare with. Raw channels need one
 pass less and keep what a threshold throws away; their set IoU is higher wherever a concept is coded by degree.

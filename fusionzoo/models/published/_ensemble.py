@@ -1,9 +1,9 @@
 """What CEN, TokenFusion and GeminiFusion share around their encoders: one weight set for both streams, two predictions.
 
-    f_m = the four stage outputs of stream m, strides 4 to 32 (stage 1 of the papers is level 2 here, by stride)
+    f_m = the four stage outputs of stream m, strides 4 to 32 (the papers' stage 1 is stage 2 here, by stride)
     scores_m = decoder of f_m, the same weights for both;   result = sum_m softmax(alpha)_m scores_m
 
-There is no fused feature: the levels name both streams. The decoder sees both streams as one batch, RGB's half first,
+There is no fused feature: the stages name both streams. The decoder sees both streams as one batch, RGB's half first,
 so that batch norm's statistics in training are those of both; the originals pass them one after the other, which is
 the same in evaluation. They also stop gradients between the weighted sum and the two predictions, which have losses of
 their own: `detach_ensemble`, which only the converter sets.
@@ -25,7 +25,7 @@ from fusionzoo.probes.point import Probe
 
 __all__ = ["PairedPatchEmbed", "StreamEnsemble", "StreamStage", "mit_size"]
 
-LEVELS = (2, 3, 4, 5)
+STAGES = (2, 3, 4, 5)
 
 
 def mit_size(backbone: str) -> int | None:
@@ -107,7 +107,7 @@ class StreamEnsemble(FusionModel):
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="weighted sum of both class scores")
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Images of three channels -> the four levels' maps of both streams, strides 4, 8, 16, 32, rounded up."""
+        """Images of three channels -> the four stages' maps of both streams, strides 4, 8, 16, 32, rounded up."""
         raise NotImplementedError
 
     def decode(self, features: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -71,22 +71,22 @@ class ResNetTrunk(nn.Module):
             setattr(self, f"layer{i + 1}", stage)
         he_init_(self)
 
-    def stage(self, level: int, feature: Tensor) -> Tensor:
-        """Level 1: image (B, C, H, W) -> (B, 64, H/2, W/2); levels 2 to 5 each from the one before."""
-        if level == 1:
+    def stage(self, number: int, feature: Tensor) -> Tensor:
+        """Stage 1: image (B, C, H, W) -> (B, 64, H/2, W/2); stages 2 to 5 each from the one before."""
+        if number == 1:
             return self.bn1(self.conv1(feature)).relu()
-        if level == 2:
+        if number == 2:
             feature = pool(feature)
-        out: Tensor = getattr(self, f"layer{level - 1}")(feature)
+        out: Tensor = getattr(self, f"layer{number - 1}")(feature)
         return out
 
 
 class TwoResNets(FusionModel):
-    """Two trunks, the fused feature of each of five levels carried on in the RGB stream.
+    """Two trunks, the fused feature of each of five stages carried on in the RGB stream.
 
     Args:
         depth, block: see ResNetTrunk.
-        fusion: (channels, level) -> fusion block.
+        fusion: (channels, stage) -> fusion block.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class TwoResNets(FusionModel):
         """The five fused maps, strides 2 to 32."""
         out = []
         for i in range(1, 6):
-            level: Stage = getattr(self, f"stage{i}")
-            rgb, x = level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x))
-            fused = level.fusion(rgb, x)
+            stage: Stage = getattr(self, f"stage{i}")
+            rgb, x = stage.rgb(self.rgb_encoder.stage(i, rgb)), stage.x(self.x_encoder.stage(i, x))
+            fused = stage.fusion(rgb, x)
             rgb, x = fused.fused, fused.x
             out.append(fused.fused)
         return out

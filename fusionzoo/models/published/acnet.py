@@ -45,7 +45,7 @@ class ACNet(TwoResNets):
             preprocess = Preprocess(x_mean=(2.8424503515351494,), x_std=(0.9932836506164299,))
         super().__init__(
             depth,
-            lambda channels, level: GatePair(channels, level=level),
+            lambda channels, stage: GatePair(channels, level=stage),
             num_classes=num_classes,
             x_channels=x_channels,
             preprocess=preprocess,
@@ -67,17 +67,17 @@ class ACNet(TwoResNets):
         return {i: at | {"fused": f"stage{i}.merged"} for i, at in super().levels.items()}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """The merged stream at five levels, strides 2 to 32."""
+        """The merged stream at five stages, strides 2 to 32."""
         out: list[Tensor] = []
         for i in range(1, 6):
-            level: Stage = getattr(self, f"stage{i}")
-            rgb, x = level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x))
-            fused = level.fusion(rgb, x)
+            stage: Stage = getattr(self, f"stage{i}")
+            rgb, x = stage.rgb(self.rgb_encoder.stage(i, rgb)), stage.x(self.x_encoder.stage(i, x))
+            fused = stage.fusion(rgb, x)
             rgb, x, merged = fused.rgb, fused.x, fused.fused
             if out:
                 before = pool(out[-1]) if i == 2 else out[-1]
                 merged = getattr(self, f"merged_layer{i - 1}")(before) + merged
-            out.append(level.get_submodule("merged")(merged))
+            out.append(stage.get_submodule("merged")(merged))
         return out
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:

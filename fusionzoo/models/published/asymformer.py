@@ -148,11 +148,11 @@ class AsymFormer(FusionModel):
         """What the decoder receives, strides 4, 8, 16, 32: x of the first stage, the fused maps of the others."""
         out = []
         for i in range(1, 5):
-            level: Stage = getattr(self, f"stage{i + 1}")
-            rgb = level.rgb(self.rgb_encoder.stage(i, rgb))
-            x = level.x(self.x_encoder.stage(i, x))
+            stage: Stage = getattr(self, f"stage{i + 1}")
+            rgb = stage.rgb(self.rgb_encoder.stage(i, rgb))
+            x = stage.x(self.x_encoder.stage(i, x))
             if i > 1:
-                x = level.fusion(rgb, x)
+                x = stage.fusion(rgb, x)
             out.append(x)
         return out
 

@@ -15,7 +15,7 @@ ReLU works in place, so that the shortcut of the decoder's residual units is rec
 the converter sets these two; by default the sum trains everything. The auxiliary loss is the paper's penalty on the
 scales. The decoder has no norms: with He's deviations everywhere its sums grow tenfold a scale, from 60 to 2 million
 with random weights, past float16; what is added to a shortcut or a chain starts at a tenth of it here.
-There is no fused feature: the levels name both streams. x is depth / 5 in metres, repeated to three channels.
+There is no fused feature: the stages name both streams. x is depth / 5 in metres, repeated to three channels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
 from fusionzoo.fusion.channel_exchange import CENBottleneck, PairBatchNorm
-from fusionzoo.models.published._ensemble import LEVELS, StreamEnsemble
+from fusionzoo.models.published._ensemble import STAGES, StreamEnsemble
 from fusionzoo.models.published._resnet import BLOCKS, he_init_, pool
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
@@ -170,7 +170,7 @@ class CEN(StreamEnsemble):
         rgb, x = self.norm1(self.conv1(rgb), self.conv1(x))
         rgb, x = pool(self.stage1.rgb(rgb.relu())), pool(self.stage1.x(x.relu()))
         out = []
-        for i in LEVELS:
+        for i in STAGES:
             stage: Stage = getattr(self, f"stage{i}")
             for block in stage.fusion.children():
                 rgb, x = block(rgb, x)

@@ -138,15 +138,15 @@ class CMNeXt(FusionModel):
         before = x_channels // parts
         for i, channels in enumerate(self.channels, 1):
             if auxiliaries == 0:
-                level: nn.Module = nn.Module()
-                level.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB encoder's feature")
+                stage: nn.Module = nn.Module()
+                stage.rgb = Probe(channels, role="feature", modality="rgb", meaning="RGB encoder's feature")
             else:
                 block = Exchange(channels, level=i + 1, heads=HEADS[i - 1], original_init=original_init)
-                level = Stage(channels, block)
+                stage = Stage(channels, block)
                 branch = Branch(before, channels, i, auxiliaries, drops[i - 1], original_init)
                 setattr(self, f"branch{i}", branch)
                 before = channels
-            setattr(self, f"stage{i + 1}", level)
+            setattr(self, f"stage{i + 1}", stage)
         self.decoder = SegFormerHead(self.channels, num_classes, width)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
 
@@ -159,13 +159,13 @@ class CMNeXt(FusionModel):
         maps = list(x.chunk(self.auxiliaries, dim=1)) if self.auxiliaries else []
         out = []
         for i in range(1, 5):
-            level: Stage = getattr(self, f"stage{i + 1}")
-            rgb = level.rgb(self.rgb_encoder.stage(i, rgb))
+            stage: Stage = getattr(self, f"stage{i + 1}")
+            rgb = stage.rgb(self.rgb_encoder.stage(i, rgb))
             if not maps:
                 out.append(rgb)
                 continue
             merged, maps = getattr(self, f"branch{i}")(maps)
-            fused = level.fusion(rgb, level.x(merged))
+            fused = stage.fusion(rgb, stage.x(merged))
             rgb = fused.rgb
             out.append(fused.fused)
             if self.scrambled:

@@ -70,8 +70,8 @@ class CMX(FusionModel):
         """The four fused maps, strides 4 to 32."""
         out = []
         for i in range(1, 5):
-            level: Stage = getattr(self, f"stage{i + 1}")
-            fused = level.fusion(level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x)))
+            stage: Stage = getattr(self, f"stage{i + 1}")
+            fused = stage.fusion(stage.rgb(self.rgb_encoder.stage(i, rgb)), stage.x(self.x_encoder.stage(i, x)))
             rgb, x = fused.rgb, fused.x
             out.append(fused.fused)
         return out

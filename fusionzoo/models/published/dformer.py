@@ -149,8 +149,8 @@ class DFormer(FusionModel):
         """RGB's maps after the four stages, strides 4, 8, 16, 32."""
         out = []
         for i in range(4):
-            level: Stage = getattr(self, f"stage{i + 2}")
-            rgb, x = level.fusion(level.rgb(self.rgb_down[i](rgb)), level.x(self.x_down[i](x)))
+            stage: Stage = getattr(self, f"stage{i + 2}")
+            rgb, x = stage.fusion(stage.rgb(self.rgb_down[i](rgb)), stage.x(self.x_down[i](x)))
             out.append(rgb)
         return out
 

@@ -148,10 +148,10 @@ class DFormerV2(FusionModel):
         """What the decoder receives of the four stages, strides 4, 8, 16, 32."""
         out = []
         for i, down in enumerate(self.down):
-            level: Stage = getattr(self, f"stage{i + 2}")
-            rgb = level.rgb(down(rgb))
-            depth = level.x(interpolate(x, size=rgb.shape[-2:], mode="bilinear", align_corners=False))
-            rgb, fused = level.fusion(rgb, depth)
+            stage: Stage = getattr(self, f"stage{i + 2}")
+            rgb = stage.rgb(down(rgb))
+            depth = stage.x(interpolate(x, size=rgb.shape[-2:], mode="bilinear", align_corners=False))
+            rgb, fused = stage.fusion(rgb, depth)
             out.append(fused)
         return out
 

@@ -1,4 +1,4 @@
-"""ESANet: two ResNets of factorised blocks, SE-add into RGB at five levels, pyramid pooling, a decoder with skips.
+"""ESANet: two ResNets of factorised blocks, SE-add into RGB at five stages, pyramid pooling, a decoder with skips.
 
 Paper: Seichter et al., "Efficient RGB-D Semantic Segmentation for Indoor Scene Analysis", ICRA 2021, arXiv 2011.06961.
 Origin: github.com/TUI-NICR/ESANet (Apache-2.0); written here from the paper and its sizes.
@@ -168,7 +168,7 @@ class ESANet(TwoResNets):
     ) -> None:
         super().__init__(
             depth,
-            lambda channels, level: SEAddUniRGB(channels, level=level, min_hidden=1),
+            lambda channels, stage: SEAddUniRGB(channels, level=stage, min_hidden=1),
             num_classes=num_classes,
             x_channels=x_channels,
             preprocess=preprocess,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.gemini import GeminiBlock, GeminiFusion
-from fusionzoo.models.published._ensemble import LEVELS, PairedPatchEmbed, StreamEnsemble, StreamStage
+from fusionzoo.models.published._ensemble import STAGES, PairedPatchEmbed, StreamEnsemble, StreamStage
 from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.published._swin import SWINS, PatchMerge, SwinStage
@@ -66,22 +66,22 @@ class GeminiMiT(StreamEnsemble):
         for i, width in enumerate(channels):
             embed = PairedPatchEmbed.mit(channels[i - 1] if i else 3, width, i + 1)
             mit_init_(embed)
-            setattr(self, f"embed{LEVELS[i]}", embed)
+            setattr(self, f"embed{STAGES[i]}", embed)
             blocks = nn.ModuleList(
                 GeminiBlock(width, HEADS[i], REDUCTIONS[i], fusion_heads=fusion_heads, drop=r) for r in rates[i]
             )
             for block in blocks:
                 _init_around_fusion(block)
-            setattr(self, f"stage{LEVELS[i]}", StreamStage(width, blocks))
+            setattr(self, f"stage{STAGES[i]}", StreamStage(width, blocks))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         out = []
-        for i in LEVELS:
+        for i in STAGES:
             tokens, size = getattr(self, f"embed{i}")(rgb, x)
-            level: StreamStage = getattr(self, f"stage{i}")
-            for block in level.fusion.children():
+            stage: StreamStage = getattr(self, f"stage{i}")
+            for block in stage.fusion.children():
                 tokens = block(*tokens, size)
-            rgb, x = level(*tokens, size)
+            rgb, x = stage(*tokens, size)
             out.append((rgb, x))
         return out
 
@@ -125,9 +125,9 @@ class GeminiSwin(StreamEnsemble):
         rates = drop_rates(depths, drop_path)
         for i, width in enumerate(channels):
             stage = SwinStage(width, heads[i], window, fusion_heads, rates[i])
-            setattr(self, f"stage{LEVELS[i]}", StreamStage(width, stage))
+            setattr(self, f"stage{STAGES[i]}", StreamStage(width, stage))
             if i < 3:
-                setattr(self, f"merge{LEVELS[i]}", PatchMerge(width))
+                setattr(self, f"merge{STAGES[i]}", PatchMerge(width))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         down, right = -rgb.shape[2] % 4, -rgb.shape[3] % 4
@@ -136,12 +136,12 @@ class GeminiSwin(StreamEnsemble):
         tokens, size = self.embed2(rgb, x)
         both = torch.cat(tokens).unflatten(1, size)  # (2B, H, W, C)
         out = []
-        for i in LEVELS:
-            level: StreamStage = getattr(self, f"stage{i}")
-            both = level.fusion(both)
+        for i in STAGES:
+            stage: StreamStage = getattr(self, f"stage{i}")
+            both = stage.fusion(both)
             size = (both.shape[1], both.shape[2])
-            out.append(level(*both.flatten(1, 2).chunk(2), size))
-            if i < LEVELS[-1]:
+            out.append(stage(*both.flatten(1, 2).chunk(2), size))
+            if i < STAGES[-1]:
                 both = getattr(self, f"merge{i}")(both)
         return out
 

@@ -72,10 +72,10 @@ class Encoder(nn.Module):
         self.layer4 = MiniInception(c, d)
         self.layer5 = MiniInception(d, e)
 
-    def stage(self, level: int, feature: Tensor) -> Tensor:
-        if level > 1:
+    def stage(self, number: int, feature: Tensor) -> Tensor:
+        if number > 1:
             feature = max_pool2d(feature, 2, 2)
-        out: Tensor = getattr(self, f"layer{level}")(feature)
+        out: Tensor = getattr(self, f"layer{number}")(feature)
         return out
 
 
@@ -141,10 +141,10 @@ class MFNet(FusionModel):
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         fused = []
         for i in range(1, 6):
-            level: Stage = getattr(self, f"stage{i}")
-            rgb, x = level.rgb(self.rgb_encoder.stage(i, rgb)), level.x(self.x_encoder.stage(i, x))
+            stage: Stage = getattr(self, f"stage{i}")
+            rgb, x = stage.rgb(self.rgb_encoder.stage(i, rgb)), stage.x(self.x_encoder.stage(i, x))
             if i > 1:
-                fused.append(level.fusion(rgb, x))
+                fused.append(stage.fusion(rgb, x))
         return self.logits(self.decoder(fused))
 
 

@@ -8,8 +8,8 @@ github.com/EPFL-VILAB/MultiMAE (CC BY-NC 4.0, weights too); written here from th
     head: the tokens of `main_tasks` alone, side by side, Lin(-> 16 c), each token laid out as 4x4 pixels of c channels,
     four ConvNeXt blocks (dw 7x7, LN, Lin(c -> 4c), GELU, Lin(4c -> c), shortcut), 1x1, bilinear to the input's size
 
-There is one token stream and no fusion block: x reaches the prediction through self-attention alone. Level 1 holds the
-tokens as embedded, levels 2 to 5 those after each quarter of the blocks, split into RGB's and x's and laid out as maps,
+There is one token stream and no fusion block: x reaches the prediction through self-attention alone. Stage 1 holds the
+tokens as embedded, stages 2 to 5 those after each quarter of the blocks, split into RGB's and x's and laid out as maps,
 all of stride 16; x's after the last block are not read. A missing x is zeros, as in every model here, so that its
 probes stay; `drop_missing` leaves its tokens out of the sequence instead, as published. A missing RGB, which the head
 reads, is zeros either way. The positions are parameters without gradient, as in the original.
@@ -188,9 +188,9 @@ class MultiMAE(FusionModel):
         nn.init.trunc_normal_(self.global_token, std=0.02)
         self.blocks = nn.ModuleList(Block(width, heads, drop * i / max(1, depth - 1)) for i in range(depth))
         parts = min(4, depth)
-        self._ends = {-(-depth * (i + 1) // parts): i + 2 for i in range(parts)}  # blocks so far -> level
-        for level in range(1, parts + 2):
-            setattr(self, f"stage{level}", Stage(width, None))
+        self._ends = {-(-depth * (i + 1) // parts): i + 2 for i in range(parts)}  # blocks so far -> stage
+        for stage in range(1, parts + 2):
+            setattr(self, f"stage{stage}", Stage(width, None))
         self.decoder = Decoder(width * len(main_tasks), head_width, head_pixels, head_depth, num_classes)
         trunc_init_(self)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
@@ -216,17 +216,17 @@ class MultiMAE(FusionModel):
         tokens = self._watched(1, maps, self.global_token.expand(rgb.shape[0], -1, -1))
         for i, block in enumerate(self.blocks, 1):
             tokens = block(tokens)
-            if (level := self._ends.get(i)) is not None:
+            if (stage := self._ends.get(i)) is not None:
                 count = size[0] * size[1]
                 maps = [to_map(t, size) for t in tokens[:, :-1].split(count, dim=1)]
                 if i < len(self.blocks):
-                    tokens = self._watched(level, maps, tokens[:, -1:])
+                    tokens = self._watched(stage, maps, tokens[:, -1:])
         last: Stage = getattr(self, f"stage{max(self._ends.values())}")
         return [point(m) for point, m in zip((last.rgb, last.x), maps, strict=False)]
 
-    def _watched(self, level: int, maps: Sequence[Tensor], rest: Tensor) -> Tensor:
-        """The sequence [rgb; x; rest] after both maps have passed the probes of `level`."""
-        stage: Stage = getattr(self, f"stage{level}")
+    def _watched(self, number: int, maps: Sequence[Tensor], rest: Tensor) -> Tensor:
+        """The sequence [rgb; x; rest] after both maps have passed the probes of stage `number`."""
+        stage: Stage = getattr(self, f"stage{number}")
         points = (stage.rgb, stage.x)[: len(maps)]
         return torch.cat([*(to_tokens(p(m)) for p, m in zip(points, maps, strict=True)), rest], dim=1)
 

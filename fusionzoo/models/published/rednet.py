@@ -115,7 +115,7 @@ class RedNet(TwoResNets):
             preprocess = Preprocess(x_mean=(2.38125,), x_std=(1.20625,))
         super().__init__(
             depth,
-            lambda channels, level: Addition(channels, level=level),
+            lambda channels, stage: Addition(channels, level=stage),
             num_classes=num_classes,
             x_channels=x_channels,
             preprocess=preprocess,

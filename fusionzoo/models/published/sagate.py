@@ -195,8 +195,8 @@ class SAGate(FusionModel):
         for i in range(2, 6):
             for block in getattr(self, f"layer{i - 1}"):
                 rgb, x = block(rgb, x)
-            level: Stage = getattr(self, f"stage{i}")
-            fused = level.fusion(level.rgb(rgb), level.x(x))
+            stage: Stage = getattr(self, f"stage{i}")
+            fused = stage.fusion(stage.rgb(rgb), stage.x(x))
             rgb, x = fused.rgb, fused.x
             out.append(fused.fused)
         return out

@@ -222,11 +222,11 @@ class Sigma(FusionModel):
         both = self.patch_norm(self.patches(torch.cat([rgb, x])).movedim(1, 3))  # one pass: (2B, H/4, W/4, C)
         out = []
         for i in range(1, 5):
-            level: Stage = getattr(self, f"stage{i + 1}")
+            stage: Stage = getattr(self, f"stage{i + 1}")
             first, second = getattr(self, f"layer{i}")(both).movedim(3, 1).chunk(2)
-            both = torch.cat([level.rgb(first), level.x(second)]).movedim(1, 3)
+            both = torch.cat([stage.rgb(first), stage.x(second)]).movedim(1, 3)
             first, second = getattr(self, f"norm{i}")(both).movedim(3, 1).chunk(2)
-            out.append(level.fusion(first, second).fused)
+            out.append(stage.fusion(first, second).fused)
             if i < 4:
                 both = getattr(self, f"merge{i}")(both)
         return out

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion._parts import to_map, to_tokens
 from fusionzoo.fusion.token_exchange import ScoreNet, TokenFusionBlock
-from fusionzoo.models.published._ensemble import LEVELS, PairedPatchEmbed, StreamEnsemble, StreamStage
+from fusionzoo.models.published._ensemble import STAGES, PairedPatchEmbed, StreamEnsemble, StreamStage
 from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates, mit_init_
 from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.preprocess import Preprocess
@@ -112,18 +112,18 @@ class TokenFusion(StreamEnsemble):
         for i, width in enumerate(channels):
             embed = PairedPatchEmbed.mit(channels[i - 1] if i else 3, width, i + 1)
             mit_init_(embed)
-            setattr(self, f"embed{LEVELS[i]}", embed)
+            setattr(self, f"embed{STAGES[i]}", embed)
             stage = ExchangeStage(width, HEADS[i], REDUCTIONS[i], rates[i], threshold)
-            setattr(self, f"stage{LEVELS[i]}", StreamStage(width, stage))
+            setattr(self, f"stage{STAGES[i]}", StreamStage(width, stage))
 
     def features_and_masks(self, rgb: Tensor, x: Tensor) -> tuple[list[tuple[Tensor, Tensor]], list[Tokens]]:
         """(see `features`; the masks (B, N) of both streams in every block, first to last)."""
         features, masks = [], []
-        for i in LEVELS:
+        for i in STAGES:
             tokens, size = getattr(self, f"embed{i}")(rgb, x)
-            level: StreamStage = getattr(self, f"stage{i}")
-            tokens, used = level.fusion(*tokens, size)
-            rgb, x = level(*tokens, size)
+            stage: StreamStage = getattr(self, f"stage{i}")
+            tokens, used = stage.fusion(*tokens, size)
+            rgb, x = stage(*tokens, size)
             features.append((rgb, x))
             masks += used
         return features, masks

@@ -32,8 +32,8 @@ PAGE: list[Section] = [
 CARD: list[Section] = [scores.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, planted.SECTION]
 PLOTS: dict[str, tuple[str, Section]] = {
     "modalities.svg": ("mIoU with both modalities and without either", scores.SECTION),
-    "similarity.svg": ("Similarity of the two streams at each level", similarity.SECTION),
-    "variance.svg": ("Semantic variance at each level", concepts.VARIANCE),
+    "similarity.svg": ("Similarity of the two streams at each stage", similarity.SECTION),
+    "variance.svg": ("Semantic variance at each stage", concepts.VARIANCE),
     "streams.svg": ("Which stream encodes what", concepts.BEST),
 }
 """Pictures of the card: file name -> title and section."""

@@ -90,5 +90,5 @@ def said(places: Iterable[str], series: Iterable[Series], digits: int) -> str:
     rows = []
     for s in series:
         values = ", ".join(f"{p}: {number(v, digits)}" for p, v in zip(places, s.values, strict=True))
-        rows.append(f"{s.name} at level {values}")
+        rows.append(f"{s.name} at stage {values}")
     return "; ".join(rows)

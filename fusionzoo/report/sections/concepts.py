@@ -41,7 +41,7 @@ def _variance_plot(d: Dissection) -> Plot | None:
     floor = [None if e is None else hundred(e.floor) for e in first]
     known = any(f is not None for f in floor)
     words = said(positions(d), [*series, *([Series("noise floor", "band", floor)] if known else [])], 1)
-    title = "Semantic variance per level"
+    title = "Semantic variance per stage"
     drawing = svg.lines("sv", title, "In points; " + words, positions(d), series, floor=floor if known else None)
     caption = "How much the concept IoUs of two streams differ, in points; higher is more different."
     if known:
@@ -80,7 +80,7 @@ def concepts(d: Dissection, at: Stage | None = None) -> Table:
         kind = (clean(kinds.get(name, ABSENT)),) if kinds else ()
         rows.append((clean(name), *kind, *tasks, points(r), points(v), points(f), gap))
     kind_column = ("visible in",) if kinds else ()
-    where = f" at level {at.stage} (the highest mean)" if at is not None else ""
+    where = f" at stage {at.stage} (the highest mean)" if at is not None else ""
     return Table(
         "Concepts",
         ("concept", *kind_column, "both", "no rgb", f"no {x}", "rgb", x, "fused", f"rgb-{x}"),
@@ -92,7 +92,7 @@ def concepts(d: Dissection, at: Stage | None = None) -> Table:
 
 def _best_title(d: Dissection) -> str:
     best = best_stage(d)
-    return f"Which stream encodes what: level {'-' if best is None else best.stage}"
+    return f"Which stream encodes what: stage {'-' if best is None else best.stage}"
 
 
 def _best_plot(d: Dissection) -> Plot | None:
@@ -108,7 +108,7 @@ def _best_plot(d: Dissection) -> Plot | None:
         f"{label}: " + ", ".join(f"{names[s]} {number(v, 1)}" for s, v in row.items()) for label, row in rows
     )
     drawing = svg.dumbbell("streams", _best_title(d), f"Concept set IoU in points. {spoken}", rows, names)
-    return Plot(drawing, "Concept set IoU of each stream's features, in points, at the level with the highest mean.")
+    return Plot(drawing, "Concept set IoU of each stream's features, in points, at the stage with the highest mean.")
 
 
 BEST = Section("concepts", concepts, _best_plot, _best_title, lambda d: concepts(d) if best_stage(d) else None)
@@ -139,8 +139,8 @@ def _map_table(d: Dissection) -> Table | None:
         rows.append((clean(name), *(points(None if v is None else v / 100) for v in values)))
     columns = ["concept", *(f"{name} {c}" for name, cs, _ in panels for c in cs)]
     return Table(
-        "Concept set IoU by stream and level", tuple(columns), tuple(rows), "<" + ">" * (len(columns) - 1),
-        "Points; column names give stream and level.",
+        "Concept set IoU by stream and stage", tuple(columns), tuple(rows), "<" + ">" * (len(columns) - 1),
+        "Points; column names give stream and stage.",
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def _map_plot(d: Dissection) -> Plot | None:
         return None
     names = [clean(n) for n in d.concept_names]
     drawing = svg.heatmap("map", table.title, "The table below holds every value.", names, _panels(d))
-    return Plot(drawing, "Concept set IoU in points; columns are levels.")
+    return Plot(drawing, "Concept set IoU in points; columns are stages.")
 
 
-MAP = Section("map", plot=_map_plot, title=lambda d: "Concepts over levels", detail=_map_table)
+MAP = Section("map", plot=_map_plot, title=lambda d: "Concepts over stages", detail=_map_table)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from fusionzoo.dissect.measures.health import ProbeHealth
 from fusionzoo.dissect.results import Dissection
+from fusionzoo.dissect.words import SATURATED
 from fusionzoo.report.sections.base import Fold, Part, Section
 from fusionzoo.report.table import Table, clean, number, points
 
-__all__ = ["SATURATED", "SECTION", "probes"]
-
-SATURATED = 0.5
-"""A probe counts as saturated when at least this fraction of its values sits at an end of its declared range."""
+__all__ = ["SECTION", "probes"]
 
 
 def flagged(probe: ProbeHealth) -> bool:

@@ -22,11 +22,11 @@ def planted(d: Dissection) -> Table | None:
         rows.append((clean(r.concept), "yes" if r.found else "NO", clean(r.kind), *fields))
     return Table(
         "Planted truth",
-        ("concept", "found", "visible in", "rgb", x, "fused", f"rgb-{x}", "level"),
+        ("concept", "found", "visible in", "rgb", x, "fused", f"rgb-{x}", "stage"),
         tuple(rows),
         "<<<>>>>>",
         "It is known where each concept of these scenes is visible; found: the probes agree. Concept set IoU in points,"
-        " best level of each stream; level: that of the best of all.",
+        " best stage of each stream; stage: that of the best of all.",
     )
 
 

@@ -23,20 +23,23 @@ def robustness(d: Dissection) -> Table | None:
     found = _found(d)
     if found is None or not found.curves:
         return None
-    most = max(len(c.severities) for c in found.curves) - 1
+    units = "; ".join(f"{clean(c.corruption)}: {clean(c.unit)}" for c in found.curves)
+    note = f"Clean mIoU {points(found.clean.miou)}. Kept: mean over the severities, of the clean mIoU. Units: {units}."
+    return _curves_table("Robustness", found.curves, note)
+
+
+def _curves_table(title: str, curves: Sequence[Curve], note: str, units: bool = False) -> Table:
+    """One row a corruption, with a column of `units` where they do not stand in the note."""
+    most = max((len(c.severities) for c in curves), default=1) - 1
     rows = []
-    for c in found.curves:
+    for c in curves:
         cells = [f"{s:g}: {points(v)}" for s, v in zip(c.severities[1:], c.miou[1:], strict=True)]
         kept = ABSENT if c.kept is None else f"{100 * c.kept:.0f} %"
-        rows.append((clean(c.corruption), *cells, *[""] * (most - len(cells)), kept))
-    units = "; ".join(f"{clean(c.corruption)}: {clean(c.unit)}" for c in found.curves)
-    return Table(
-        "Robustness",
-        ("corruption", *["severity: mIoU", *[""] * (most - 1)][:most], "kept"),
-        tuple(rows),
-        "<" * (most + 1) + ">",
-        f"Clean mIoU {points(found.clean.miou)}. Kept: mean over the severities, of the clean mIoU. Units: {units}.",
-    )
+        name = (clean(c.corruption), _unit(c.unit)) if units else (clean(c.corruption),)
+        rows.append((*name, *cells, *[""] * (most - len(cells)), kept))
+    head = ("corruption", "unit") if units else ("corruption",)
+    columns = (*head, *["severity: mIoU", *[""] * (most - 1)][:most], "kept")
+    return Table(title, columns, tuple(rows), "<" * (len(columns) - 1) + ">", note)
 
 
 def failures(d: Dissection) -> Table | None:
@@ -44,17 +47,17 @@ def failures(d: Dissection) -> Table | None:
     found = _found(d)
     if found is None or not found.failures:
         return None
-    rows = [_row(f) for f in found.failures]
-    chances = [f"p={p:g}" for p in found.failures[0].probability]
-    head = ("protocol", "rgb", x_name(d), "both", "average", *chances)
-    return Table(
-        "Failing modalities",
-        head,
-        tuple(rows),
-        "<" + ">" * (len(head) - 1),
+    note = (
         "mIoU with that modality failing: missing (EMM), missing in random regions (RMM), noisy (NM); average over the"
-        " failures; expectation when each fails by itself with probability p.",
+        " failures; expectation when each fails by itself with probability p."
     )
+    return _failures_table("Failing modalities", found.failures, x_name(d), note)
+
+
+def _failures_table(title: str, found: Sequence[Failures], x: str, note: str) -> Table:
+    chances = found[0].probability if found else []
+    columns = ("protocol", "rgb", x, "both", "average", *(f"p={p:g}" for p in chances))
+    return Table(title, columns, tuple(map(_row, found)), "<" + ">" * (len(columns) - 1), note)
 
 
 def _row(f: Failures) -> tuple[str, ...]:
@@ -101,19 +104,11 @@ def answers(found: Robustness) -> list[str]:
 
 def tables(found: Robustness) -> list[Table]:
     """All tables of robustness curves, those without rows left out."""
-    return [table for table in (_curves_table(found.curves), _failures_table(found.failures)) if table.rows]
-
-
-def _curves_table(curves: Sequence[Curve]) -> Table:
-    most = max((len(c.severities) for c in curves), default=1) - 1
-    rows = []
-    for c in curves:
-        cells = [f"{s:g}: {points(v)}" for s, v in zip(c.severities[1:], c.miou[1:], strict=True)]
-        kept = "-" if c.kept is None else f"{100 * c.kept:.0f} %"
-        rows.append((c.corruption, _unit(c.unit), *cells, *[""] * (most - len(cells)), kept))
-    columns = ("corruption", "unit", *(["severity: mIoU"] + [""] * most)[:most], "kept")
     note = "Kept: mean mIoU over the severities, of the clean mIoU. Errors and classes are in the JSON."
-    return Table("Curves", columns, tuple(rows), "<<" + "<" * most + ">", note)
+    curves = _curves_table("Curves", found.curves, note, units=True)
+    note = "mIoU with that modality failing; mean over failures; expectation when each fails with probability p. "
+    note += "; ".join(f"{f.name}: {f.note}" for f in found.failures)
+    return [table for table in (curves, _failures_table("Failures", found.failures, "x", note)) if table.rows]
 
 
 def _unit(unit: str) -> str:
@@ -122,12 +117,3 @@ def _unit(unit: str) -> str:
     return {"grey levels of 255": "grey", "stops (halvings of the light)": "stops"}.get(
         short, short.replace(" of the area", "").replace(" of the model's input", "")
     )
-
-
-def _failures_table(found: Sequence[Failures]) -> Table:
-    chances = found[0].probability if found else []
-    columns = ("protocol", "rgb", "x", "both", "average", *(f"p={p:g}" for p in chances))
-    note = "mIoU with that modality failing; mean over failures; expectation when each fails with probability p. " + (
-        "; ".join(f"{f.name}: {f.note}" for f in found)
-    )
-    return Table("Failures", columns, tuple(_row(f) for f in found), "<" + ">" * (len(columns) - 1), note)

@@ -34,7 +34,7 @@ def _plot(d: Dissection) -> Plot | None:
     if not series:
         return None
     drawing = svg.lines("cka", _title(d), said(positions(d), series, 2), positions(d), series, high=1.0)
-    return Plot(drawing, "Unbiased linear CKA per level: 1 is the same up to rotation and scale, 0 is unrelated.")
+    return Plot(drawing, "Unbiased linear CKA per stage: 1 is the same up to rotation and scale, 0 is unrelated.")
 
 
 def _detail(d: Dissection) -> Table | None:

@@ -44,7 +44,7 @@ def _detail(d: Dissection) -> Table | None:
         for kind, name in kinds:
             listed = ", ".join(clean(c) for c in getattr(row.specificity, kind))
             rows += [(str(row.stage), name, listed)] if listed else []
-    return Table("Concepts by level", ("level", "kind", "concepts"), tuple(rows), "<<<") if found else None
+    return Table("Concepts by stage", ("stage", "kind", "concepts"), tuple(rows), "<<<") if found else None
 
 
 SECTION = Section("specificity", plot=_plot, title=lambda d: TITLE, detail=_detail)

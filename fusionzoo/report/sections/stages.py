@@ -49,8 +49,8 @@ def stages(d: Dissection) -> Table:
     first = d.rows[0].concepts.variance if d.rows else {}
     reducer = next((v.reducer for v in first.values() if v.reducer), "")
     return Table(
-        "Levels",
-        ("level", "CKA gap", "CKA pix", "SV rgb-x", "floor", "SV rgb-fus", f"SV {x[:3]}-fus", "IoU rgb", f"IoU {x}",
+        "Stages",
+        ("stage", "CKA gap", "CKA pix", "SV rgb-x", "floor", "SV rgb-fus", f"SV {x[:3]}-fus", "IoU rgb", f"IoU {x}",
          "IoU fused"),
         tuple(rows),
         "<>>>>>>>>>",
@@ -62,13 +62,8 @@ def stages(d: Dissection) -> Table:
 
 def best_stage(d: Dissection) -> Stage | None:
     """The stage whose fused (else best) stream has the highest mean concept IoU; None when no concept was measured."""
-    scored = []
-    for row in d.rows:
-        means = {s: mean(row.concepts.iou.get(s) or ()) for s in STREAMS}
-        there = [v for v in means.values() if v is not None]
-        if there:
-            scored.append((means["fused"] if means["fused"] is not None else max(there), row))
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+    known = [(row.mean_iou, row) for row in d.rows if row.mean_iou is not None]
+    return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
 # ----------------------------------------------------------------------------------------------- shared and specific
@@ -96,7 +91,7 @@ def sharing(d: Dissection) -> Table | None:
         return None
     return Table(
         "Shared and specific",
-        ("level", "rgb alone %", "shared %", f"{x} alone %", "consistent", "only rgb", f"only {x}", "gained", "lost"),
+        ("stage", "rgb alone %", "shared %", f"{x} alone %", "consistent", "only rgb", f"only {x}", "gained", "lost"),
         tuple(rows),
         "<>>>>>>>>",
         "Percent of the fused features' variance that one modality alone explains, or either (shared; below 0: only"
@@ -149,10 +144,10 @@ def comparison(dissections: Sequence[Dissection]) -> Table:
     where = {clean(f"{d.data.name}, {d.data.split}, {d.data.n} images") for d in dissections}
     return Table(
         "Comparison",
-        ("checkpoint", "mIoU", "no rgb", f"no {x}", "level", "CKA gap", "SV rgb-x", "planted"),
+        ("checkpoint", "mIoU", "no rgb", f"no {x}", "stage", "CKA gap", "SV rgb-x", "planted"),
         tuple(rows),
         "<>>>>>><",
-        f"Points, on {'; '.join(sorted(where))}. CKA and SV (semantic variance) at the level named.",
+        f"Points, on {'; '.join(sorted(where))}. CKA and SV (semantic variance) at the stage named.",
     )
 
 
@@ -178,5 +173,5 @@ def contributions(dissections: Sequence[Dissection]) -> Table:
         tuple(rows),
         "<>>>>>>",
         "Shapley values of the mIoU and their interaction (above 0: the modalities help each other), points ± standard"
-        " error. At the level named: concepts that both streams encode alike, and that only one does.",
+        " error. At the stage named: concepts that both streams encode alike, and that only one does.",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fusionzoo.dissect.effects import Rest, Setting, Trace, TraceRow
 from fusionzoo.dissect.results import Dissection
@@ -30,8 +30,8 @@ def _rows(found: Trace, edit: str = "mean") -> dict[tuple[int, str, str], TraceR
     rows = {}
     for r in found.rows:
         own = edit != "restore" or r.stream == r.absent
-        if r.edit == edit and r.level is not None and own:
-            rows[r.level, r.reach, r.stream] = r
+        if r.edit == edit and r.stage is not None and own:
+            rows[r.stage, r.reach, r.stream] = r
     return rows
 
 
@@ -52,14 +52,14 @@ def trace(d: Dissection) -> Table | None:
         cells = [_effect(ablated.get((stage, reach, s))) for s, reach in columns]
         body.append((str(stage), *cells, *(_back(restored.get((stage, reach, s))) for s, reach in back)))
     named = {"rgb": "rgb", "x": x_name(d)}
-    head = ["level", *(f"{named[s]} {REACH[r]}" for s, r in columns), *(f"{named[s]} back" for s, _ in back)]
+    head = ["stage", *(f"{named[s]} {REACH[r]}" for s, r in columns), *(f"{named[s]} back" for s, _ in back)]
     return Table(
         "Causal tracing",
         tuple(head),
         tuple(body),
         "<" + ">" * (len(head) - 1),
-        "mIoU lost, in points, when the level is replaced by its mean: for its fusion block alone, or for the stream"
-        " from there on. Back: share of what is lost without the modality that the level's clean value brings back.",
+        "mIoU lost, in points, when the stage is replaced by its mean: for its fusion block alone, or for the stream"
+        " from there on. Back: share of what is lost without the modality that the stage's clean value brings back.",
     )
 
 
@@ -88,9 +88,9 @@ def _plot(d: Dissection) -> Plot | None:
         chosen = [r for r in REACH if any(k[1:] == (r, s) for k in rows)]
         grid = [[_lost(rows[v, r, s].effect if (v, r, s) in rows else None) for r in chosen] for v in stages]
         panels.append((name, [REACH[r] for r in chosen], grid))
-    words = "mIoU lost in points when a level is ablated; the table below holds every value."
-    drawing = svg.heatmap("trace", "What the prediction rests on", words, [f"level {v}" for v in stages], panels)
-    return Plot(drawing, "Points of mIoU lost when a level is ablated; darker rests on it more.")
+    words = "mIoU lost in points when a stage is ablated; the table below holds every value."
+    drawing = svg.heatmap("trace", "What the prediction rests on", words, [f"stage {v}" for v in stages], panels)
+    return Plot(drawing, "Points of mIoU lost when a stage is ablated; darker rests on it more.")
 
 
 def _classes(d: Dissection) -> Sequence[Fold]:
@@ -106,17 +106,17 @@ def _classes(d: Dissection) -> Sequence[Fold]:
     cells: list[list[str]] = [[name] for name in names]
     for s, called in (("rgb", "rgb"), ("x", x_name(d))):
         chosen = [rows[v, reach, s] for v in stages if (v, reach, s) in rows]
-        places = [str(r.level) for r in chosen]
+        places = [str(r.stage) for r in chosen]
         panels.append((called, places, [[_lost(r.class_effect[k]) for r in chosen] for k in range(len(names))]))
         for k in range(len(names)):
             cells[k] += [with_error(r.class_effect[k], r.class_effect_error[k]) for r in chosen]
     head = ["class", *(f"{name} {c}" for name, columns, _ in panels for c in columns)]
     table = Table(
-        "Classes over levels", tuple(head), tuple(map(tuple, cells)), "<" + ">" * (len(head) - 1),
-        f"IoU of the class lost, in points, when that level is ablated ({REACH[reach]}).",
+        "Classes over stages", tuple(head), tuple(map(tuple, cells)), "<" + ">" * (len(head) - 1),
+        f"IoU of the class lost, in points, when that stage is ablated ({REACH[reach]}).",
     )  # fmt: skip
     drawing = svg.heatmap("classes", table.title, "The table below holds every value.", names, panels)
-    return (Fold("Classes over levels", table, Plot(drawing, "")),)
+    return (Fold("Classes over stages", table, Plot(drawing, "")),)
 
 
 SECTION = Section("trace", trace, _plot, lambda d: "What the prediction rests on", folds=_classes)
@@ -139,7 +139,7 @@ def answers(found: Trace) -> list[str]:
         if places:
             said.append(f"{title} {', '.join(_place(s, r) for r in places)}.")
         elif ranking:
-            said.append("No level of either modality by itself matters measurably.")
+            said.append("No stage of either modality by itself matters measurably.")
     if found.found is not None:
         verdict = "rest on it" if found.found else "do NOT all rest on it"
         said.append(f"Planted truth: the recognised classes that one modality alone shows {verdict}.")
@@ -147,59 +147,41 @@ def answers(found: Trace) -> list[str]:
 
 
 def _place(s: Setting, r: Rest) -> str:
-    return f"{_called(s, r.stream)} at level {r.level} ({with_error(r.effect, r.effect_error)})"
+    return f"{_called(s, r.stream)} at stage {r.stage} ({with_error(r.effect, r.effect_error)})"
 
 
-def _levels_table(found: Trace) -> Table:
-    """mIoU lost by each ablation, level by level: the level's block alone, and the stream from there on."""
+def _stages_table(found: Trace) -> Table:
+    """mIoU lost by each ablation, stage by stage: the stage's block alone, and the stream from there on."""
     rows = []
     for edit in [e for e in found.edits if e in ("mean", "zero", "swap")]:
-        of = [r for r in found.rows if r.edit == edit]
-        for level in sorted({r.level for r in of if r.level is not None}):
-            cells = []
-            for reach in ("fusion", "onward"):
-                for stream in ("rgb", "x"):
-                    cells.append(_cell(r for r in of if (r.level, r.reach, r.stream) == (level, reach, stream)))
-            fused = _cell(r for r in of if r.level == level and r.stream == "fused")
-            rows.append((edit, str(level), *cells, fused))
-        whole = [_cell(r for r in of if r.reach == "stream" and r.stream == stream) for stream in ("rgb", "x")]
-        if any(c != "-" for c in whole):
-            rows.append((edit, "all", "-", "-", *whole, "-"))
-        for r in of:
-            if r.level is None and r.reach == "after":
-                rows.append((edit, r.point, *["-"] * 4, with_error(r.effect, r.effect_error)))
-    absent = [_cell(r for r in found.rows if r.edit == "absent" and r.stream == stream) for stream in ("rgb", "x")]
-    rows.append(("absent", "input", "-", "-", *absent, "-"))
+        at, of = _rows(found, edit), [r for r in found.rows if r.edit == edit]
+        for stage in sorted({k[0] for k in at}):
+            fused = next((r for k, r in at.items() if k[0] == stage and k[2] == "fused"), None)
+            rows.append((edit, str(stage), *_cells(at, stage, _effect), _effect(fused)))
+        whole = [_effect(next((r for r in of if r.reach == "stream" and r.stream == s), None)) for s in ("rgb", "x")]
+        if any(c != ABSENT for c in whole):
+            rows.append((edit, "all", ABSENT, ABSENT, *whole, ABSENT))
+        rows += [(edit, r.point, *[ABSENT] * 4, _effect(r)) for r in of if r.stage is None and r.reach == "after"]
+    absent = {r.stream: r for r in found.rows if r.edit == "absent"}
+    rows.append(("absent", "input", ABSENT, ABSENT, *(_effect(absent.get(s)) for s in ("rgb", "x")), ABSENT))
     x = _called(found.setting, "x")
-    columns = ("edit", "level", "rgb alone", f"{x} alone", "rgb onward", f"{x} onward", "fused")
+    columns = ("edit", "stage", "rgb alone", f"{x} alone", "rgb onward", f"{x} onward", "fused")
     note = (
-        "mIoU lost in points. Alone: what the level's fusion block gets; onward: the stream from this level on;"
+        "mIoU lost in points. Alone: what the stage's fusion block gets; onward: the stream from this stage on;"
         " ± one standard error."
     )
     return Table("Ablation", columns, tuple(rows), "<<>>>>>", note)
 
 
-def _cell(rows: Iterable[TraceRow]) -> str:
-    row = next(iter(rows), None)
-    return "-" if row is None else with_error(row.effect, row.effect_error)
+def _cells(at: Rows, stage: int, cell: Callable[[TraceRow | None], str]) -> list[str]:
+    return [cell(at.get((stage, reach, stream))) for reach in REACH for stream in ("rgb", "x")]
 
 
 def _restored_table(found: Trace) -> Table:
-    of = [r for r in found.rows if r.edit == "restore" and r.level is not None]
-    rows = []
-    for level in sorted({r.level for r in of if r.level is not None}):
-        cells = []
-        for reach in ("fusion", "onward"):
-            for m in ("rgb", "x"):
-                row = next((r for r in of if (r.level, r.reach, r.stream, r.absent) == (level, reach, m, m)), None)
-                share = None if row is None else row.share
-                cells.append("-" if share is None else f"{100 * share:.0f} %")
-        rows.append((str(level), *cells))
-    x = _called(found.setting, "x")
-    note = "Share of the mIoU lost without the modality that comes back when this level gets its clean value."
-    return Table(
-        "Restoration", ("level", "rgb alone", f"{x} alone", "rgb onward", f"{x} onward"), tuple(rows), "<>>>>", note
-    )
+    at, x = _rows(found, "restore"), _called(found.setting, "x")
+    rows = tuple((str(stage), *_cells(at, stage, _back)) for stage in sorted({k[0] for k in at}))
+    note = "Share of the mIoU lost without the modality that comes back when this stage gets its clean value."
+    return Table("Restoration", ("stage", "rgb alone", f"{x} alone", "rgb onward", f"{x} onward"), rows, "<>>>>", note)
 
 
 def _classes_table(found: Trace) -> Table:
@@ -231,5 +213,5 @@ def _parts_table(found: Trace) -> Table:
 
 def tables(found: Trace) -> list[Table]:
     """All tables of a trace, those without rows left out."""
-    made = (_levels_table(found), _restored_table(found), _classes_table(found), _parts_table(found))
+    made = (_stages_table(found), _restored_table(found), _classes_table(found), _parts_table(found))
     return [table for table in made if table.rows]

@@ -58,7 +58,7 @@ def mit_table(stages: Sequence[nn.Module], block: Mapping[str, str], blocks: str
     Args:
         stages: the blocks of each stage.
         block: official keys of a block to ours.
-        blocks: path from a level of ours to its blocks.
+        blocks: path from a stage of ours to its blocks.
     """
     out = dict(ENSEMBLE)
     for i, stage in enumerate(stages, 1):

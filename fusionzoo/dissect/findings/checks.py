@@ -1,0 +1,61 @@
+"""What so few images leave out, the planted truth, and the health of the probes."""
+
+from __future__ import annotations
+
+from fusionzoo.dissect.results import FEWEST, Dissection
+from fusionzoo.dissect.words import SATURATED, Finding, points, words
+
+__all__ = ["few_images", "health", "planted"]
+
+_KINDS = {"rgb": "rgb-only concepts", "x": "depth-only", "both": "visible in both"}
+
+
+def few_images(d: Dissection) -> list[Finding]:
+    """What so few images leave out."""
+    if d.data.n >= FEWEST or "concepts" in d.protocol.metrics or not d.protocol.metrics:
+        return []
+    images = "image" if d.data.n == 1 else "images"
+    text = f"with {d.data.n} {images} concepts, semantic variance and shared concepts are left out: they need {FEWEST}"
+    return [Finding("info", text)]
+
+
+def planted(d: Dissection) -> list[Finding]:
+    if d.planted is None:
+        return []
+    judged = {kind: [r for r in d.planted.rows if r.kind == kind] for kind in ("rgb", "x", "both")}
+    right = sum(r.found for kind in ("rgb", "x") for r in judged[kind])
+    total = sum(len(judged[kind]) for kind in ("rgb", "x"))
+    gaps = {
+        kind: [abs(r.rgb - r.x) for r in rows if r.rgb is not None and r.x is not None] for kind, rows in judged.items()
+    }
+    mean = {kind: sum(g) / len(g) for kind, g in gaps.items() if g}
+    shared = ", ".join(f"{points(mean[k])} ({t})" for k, t in _KINDS.items() if k in mean)
+    text = (
+        f"{right} of {total} one-modality concepts are encoded better by the right stream;"
+        f" mean difference between the streams: {shared}"
+    )
+    if d.planted.found:
+        return [Finding("info", f"The planted truth is found: {text}.")]
+    wrong = [repr(r.concept) for kind in ("rgb", "x") for r in judged[kind] if not r.found]
+    tail = f"; not {words(wrong)}" if wrong else ""
+    return [Finding("fail", f"The planted truth is NOT found: {text}{tail}.")]
+
+
+def health(d: Dissection) -> list[Finding]:
+    dead = [p for p in d.health if p.channels and p.dead == p.channels]
+    some = [p for p in d.health if 0 < p.dead < p.channels]
+    full = [p for p in d.health if p not in dead and p.saturated is not None and p.saturated >= SATURATED]
+    found = []
+    if dead:
+        text = f"dead: {words(p.name for p in dead)} (no channel ever varies)"
+        found.append(Finding("warn", text))
+    if full:
+        listed = words(f"{p.name} ({100 * (p.saturated or 0):.0f} %)" for p in full)
+        found.append(Finding("warn", f"saturated: {listed} of the values at an end of the range"))
+    if some:
+        most = max(some, key=lambda p: p.dead / p.channels)
+        text = f"{len(some)} of {len(d.health)} probe points have channels that never vary"
+        found.append(Finding("info", f"{text}; most: {most.name}, {most.dead} of {most.channels}"))
+    if d.health and not dead and not full and not some:
+        found.append(Finding("info", f"no dead channel and no saturated probe among {len(d.health)} probe points"))
+    return found

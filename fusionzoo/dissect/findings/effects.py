@@ -1,0 +1,86 @@
+"""What the interventions and corruptions say: causal tracing, robustness."""
+
+from __future__ import annotations
+
+from fusionzoo.dissect.effects import Curve, Effects, Rest, Robustness, Trace
+from fusionzoo.dissect.words import RECOGNISED, Finding, points, words
+
+__all__ = ["effect_findings"]
+
+PLACES = 3
+"""So many stages are named, those with the largest effect."""
+HALF = 0.5
+"""A corruption is dangerous from the severity on at which this share of the clean mIoU is lost."""
+
+
+def effect_findings(effects: Effects | None, x: str = "x") -> list[Finding]:
+    """What the interventions and corruptions say, the answer first; `x` is how the second modality is called.
+
+    >>> effect_findings(None)
+    []
+    """
+    if effects is None:
+        return []
+    said = [] if effects.trace is None else _trace(effects.trace, x)
+    return said if effects.robustness is None else said + _robustness(effects.robustness, x)
+
+
+def _trace(found: Trace, x: str) -> list[Finding]:
+    said, named = [], {"rgb": "rgb", "x": x}
+    top = [r for r in found.ranking if r.signal and r.effect > 0][:PLACES]
+    if top:
+        said.append(
+            f"the prediction rests most on {words(_place(r, x) for r in top)}: points of mIoU lost when ablated"
+        )
+    elif any(r.effect_error is not None for r in found.ranking):
+        said.append("no stage of either modality matters measurably by itself")
+    for missing in ("rgb", "x"):
+        back = [r for r in found.restored if r.stream == missing and r.signal and r.share is not None and r.effect > 0]
+        if back:
+            listed = words(f"stage {r.stage} ({100 * (r.share or 0):.0f} %)" for r in back[:PLACES])
+            said.append(f"without {named[missing]}, its clean feature brings most back at {listed} of the loss")
+    for stream in ("rgb", "x"):
+        names = [
+            repr(c.name) for c in found.classes if c.rests_on == stream and c.iou is not None and c.iou >= RECOGNISED
+        ]
+        if names:
+            said.append(f"{words(names)} rest{'s' if len(names) == 1 else ''} more on {named[stream]}")
+    out = [Finding("info", f"causal tracing: {text}") for text in said]
+    if found.found is not None:
+        text = "every recognised class that one modality alone shows rests on it"
+        wrong = [repr(c.name) for c in found.classes if c.kind in ("rgb", "x") and c.rests_on not in ("", c.kind)]
+        text = text if found.found else f"{words(wrong)} show in one modality but do not rest on it"
+        out.append(Finding("info" if found.found else "warn", f"causal tracing against the planted truth: {text}"))
+    return out
+
+
+def _place(r: Rest, x: str) -> str:
+    error = "" if r.effect_error is None else f" +- {points(r.effect_error)}"
+    return f"{x if r.stream == 'x' else r.stream} at stage {r.stage} ({points(r.effect)}{error})"
+
+
+def _robustness(found: Robustness, x: str) -> list[Finding]:
+    known = [c for c in found.curves if c.kept is not None]
+    said = []
+    if known:
+        worst = min(known, key=lambda c: c.kept or 0.0)
+        kept = f"{100 * (worst.kept or 0):.0f} % of its mIoU, averaged over the severities"
+        said.append(f"it keeps least under {worst.corruption}: {kept}")
+    fatal = [(c, s) for c in known for s in [_half(c)] if s is not None and c.unit != "probability"]
+    if fatal:
+        listed = words(f"{c.corruption} of {s:g} ({c.unit})" for c, s in fatal)
+        said.append(f"half of its mIoU is lost from {listed} on")
+    for f in found.failures:
+        if f.name == "EMM" and f.expected[-1] is not None and found.clean.miou is not None:
+            said.append(
+                f"expected mIoU {points(f.expected[-1])} instead of {points(found.clean.miou)} when rgb and {x} each"
+                f" fail with probability {f.probability[-1]:g}"
+            )
+    return [Finding("info", f"robustness: {text}") for text in said]
+
+
+def _half(curve: Curve) -> float | None:
+    """The first severity at which half of the clean mIoU is lost."""
+    clean = curve.miou[0]
+    pairs = zip(curve.severities, curve.miou, strict=True)
+    return next((s for s, v in pairs if clean and v is not None and v <= (1 - HALF) * clean), None)

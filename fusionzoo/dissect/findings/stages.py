@@ -1,0 +1,151 @@
+"""What the streams encode at which stage, how alike they are there, and what the fused features take from each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fusionzoo.dissect.findings.use import called
+from fusionzoo.dissect.results import Dissection, Stage
+from fusionzoo.dissect.words import ERRORS, Finding, apart, at_stages, points, real, words
+
+__all__ = ["agreement", "encoded", "fused", "matters", "streams"]
+
+LEARNT = 0.1
+"""Concepts with a lower IoU are not worth a word."""
+CLEARLY = 2.0
+"""Streams clearly differ when their semantic variance is twice its noise floor; up to the floor nothing is said."""
+ONLY = 3.0
+"""Only one stream encodes a concept when its IoU there is three times that of the other stream."""
+
+
+def streams(d: Dissection) -> list[Finding]:
+    """Where the streams encode the same concepts and where not."""
+    rows = [(row.stage, row.concepts.variance["rgb_x"]) for row in d.rows if "rgb_x" in row.concepts.variance]
+    known = [(stage, v) for stage, v in rows if v.value is not None and v.floor is not None]
+    same = [stage for stage, v in known if not v.signal]
+    near = [(stage, v) for stage, v in known if v.signal and (v.value or 0) <= CLEARLY * (v.floor or 0)]
+    apart = [(stage, v) for stage, v in known if v.signal and (stage, v) not in near]
+    found = []
+    for rows, text in ((apart, "the streams encode concepts differently"), (near, "the streams differ little")):
+        if rows:
+            values = words([points(v.value or 0) for _, v in rows])
+            floors = words([points(v.floor or 0) for _, v in rows])
+            at = at_stages([stage for stage, _ in rows])
+            found.append(Finding("info", f"at {at} {text}: semantic variance {values} points, noise floor {floors}"))
+    if same:
+        text = "no difference between the streams is measurable (semantic variance at its noise floor)"
+        found.append(Finding("info", f"at {at_stages(same)} {text}"))
+    cka = [
+        (row.stage, row.similarity.cka.gap.unbiased)
+        for row in d.rows
+        if row.similarity.cka.gap and row.similarity.cka.gap.unbiased is not None
+    ]
+    if len(cka) > 1:
+        (first, a), (last, b) = cka[0], cka[-1]
+        text = f"rgb and {called(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
+        found.append(Finding("info", f"{text} (unbiased, images as samples)"))
+    return found
+
+
+def matters(d: Dissection) -> list[Finding]:
+    """At which stage the fused features take most from one modality alone: shares of their variance."""
+    found = []
+    for stream in ("rgb", "x"):
+        shares = [(row.stage, row.similarity.commonality.get("pix")) for row in d.rows]
+        rows = [(stage, getattr(s, f"unique_{stream}")) for stage, s in shares if s is not None]
+        known = [(stage, m.value, m.error) for stage, m in rows if m.value is not None and m.error is not None]
+        if len(known) < 2:
+            continue
+        best = max(known, key=lambda row: row[1])
+        alike = [row for row in known if not apart(best[1:], row[1:])]
+        if len(alike) == len(known) or not real(best[1], best[2]):
+            continue
+        percent = words(f"{100 * value:.0f} %" for _, value, _ in alike)
+        low = min(known, key=lambda row: row[1])
+        text = (
+            f"{called(d, stream)} shapes the fused features most at {at_stages([stage for stage, _, _ in alike])}:"
+            f" {percent} of their variance comes from it alone (least at stage {low[0]}, {100 * low[1]:.0f} %)"
+        )
+        found.append(Finding("info", text))
+    return found
+
+
+def agreement(d: Dissection) -> list[Finding]:
+    """Consistent and specific concepts at the stage that encodes concepts best, and how their number changes."""
+    rows = [(row, row.specificity) for row in d.rows if row.specificity is not None]
+    if not rows:
+        return []
+    row, best = max(rows, key=lambda pair: pair[0].mean_iou or 0.0)
+    parts = [f"{words(map(repr, best.consistent))} in both streams alike (consistent)"] if best.consistent else []
+    for stream, names in (("rgb", best.rgb), ("x", best.x)):
+        parts += [f"{words(map(repr, names))} specific to {called(d, stream)}"] if names else []
+    found = [Finding("info", f"encoded at stage {row.stage}: {'; '.join(parts)}")] if parts else []
+    if best.gained or best.lost:
+        gains = [f"gains {words(map(repr, best.gained))}"] if best.gained else []
+        gains += [f"loses {words(map(repr, best.lost))}"] if best.lost else []
+        found.append(
+            Finding("info", f"fusion at stage {row.stage} {' and '.join(gains)} against the better of the streams")
+        )
+    if len(rows) > 1:
+        (first, a), (last, b) = rows[0], rows[-1]
+        at = [(len(v.consistent), len(v.rgb) + len(v.x)) for v in (a, b)]
+        text = (
+            f"concepts over the stages: {at[0][0]} consistent and {at[0][1]} specific at stage {first.stage},"
+            f" {at[1][0]} and {at[1][1]} at stage {last.stage}"
+        )
+        found.append(Finding("info", text))
+    return found
+
+
+def _best(stages: Sequence[Stage], stream: str, k: int) -> tuple[float, float] | None:
+    """(IoU, margin) of concept k at the stream's best stage; the margin is what error and noise floor allow."""
+    best: tuple[float, float] | None = None
+    for row in stages:
+        iou = row.concepts.iou.get(stream, [])
+        value = iou[k] if k < len(iou) else None
+        if value is None or (best is not None and value <= best[0]):
+            continue
+        error, floor = row.concepts.error[stream][k], row.concepts.floor[stream][k]
+        best = (value, math.inf if error is None or floor is None else max(ERRORS * error, floor))
+    return best
+
+
+def encoded(d: Dissection) -> list[Finding]:
+    """Concepts that only one stream encodes, each stream at its best stage."""
+    if any(row.specificity is not None for row in d.rows):
+        return []  # said with the consistent ones
+    only: dict[str, list[str]] = {"rgb": [], "x": []}
+    for k, name in enumerate(d.data.class_names):
+        best = {s: _best(d.rows, s, k) for s in only}
+        for s, other in (("rgb", "x"), ("x", "rgb")):
+            mine, theirs = best[s], best[other]
+            if mine is None or theirs is None or mine[0] < LEARNT or mine[0] < ONLY * theirs[0]:
+                continue
+            if mine[0] - theirs[0] > math.hypot(mine[1], theirs[1]):
+                only[s].append(f"{name!r} ({points(mine[0])} against {points(theirs[0])})")
+    return [
+        Finding(
+            "info",
+            f"only the {called(d, s)} stream encodes {words(names)}: concept IoU, best stage of each stream",
+        )
+        for s, names in only.items()
+        if names
+    ]
+
+
+def fused(d: Dissection) -> list[Finding]:
+    """Which stream the fused features encode concepts like."""
+    near: dict[str, list[int]] = {"rgb": [], "x": []}
+    for row in d.rows:
+        to = {s: row.concepts.variance.get(f"{s}_fused") for s in near}
+        values = {s: v.value for s, v in to.items() if v is not None and v.value is not None and v.floor is not None}
+        if len(values) == 2:
+            floor = max(v.floor for v in to.values() if v is not None and v.floor is not None)
+            if abs(values["rgb"] - values["x"]) > floor:
+                near[min(values, key=lambda s: values[s])].append(row.stage)
+    return [
+        Finding("info", f"at {at_stages(at)} the fused features encode concepts more like {called(d, s)}")
+        for s, at in near.items()
+        if at
+    ]
