@@ -255,7 +255,9 @@ def test_workflows_have_few_rights_and_pinned_actions():
     assert flow["permissions"] == {"contents": "read"} and not any("permissions" in job for job in jobs.values())
     used = re.findall(r"uses: (.*)", text)
     assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[0-9.]+", line) for line in used)
-    assert {"pytest -n 2 --dist loadfile", ".ci/lint"} <= {step.get("run") for job in jobs.values() for step in job["steps"]}
+    assert {"pytest -n 2 --dist loadfile", ".ci/lint"} <= {
+        step.get("run") for job in jobs.values() for step in job["steps"]
+    }
     assert any("-c tests/oldest.txt" in row["install"] for row in jobs["tests"]["strategy"]["matrix"]["include"])
 
 

@@ -23,7 +23,6 @@ OTHER = {
     "dissect/robustness.py": "grey levels",
     "dissect/words.py": "how serious a finding is",
     "metrics/concepts/curve.py": "values that bins stand for",
-    "metrics/concepts/specificity.py": "chance level",
     "metrics/similarity/null.py": "level of significance",
     "metrics/stats/resample.py": "level of confidence",
     "probes/intervene.py": "the usual level of a channel",
@@ -37,7 +36,7 @@ OTHER = {
 API = r"""
     \.levels\b | def\ levels\( | "levels"            # a model's points by stage: models of users have this property
     | \blevel:\ (int|which) | \blevel=|, \ level\b | \(channels,\ level   # the keyword of a fusion block: strategies of
-    | self\.level\b | \b2\ \*\ level\b | \blevel\ ==\ 0?1? | pixels_at\(level\) | "level"   # users take it
+    | self\.level\b | \b2\ \*\ level\b | \blevel\ (==|<)\ \w | pixels_at\(level\) | "level"   # users take it
 """
 
 

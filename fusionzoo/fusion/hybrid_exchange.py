@@ -4,7 +4,7 @@
     rgb'  = rgb + Z_rgb ReLU(BN(D_x x)),    x' = x + Z_x ReLU(BN(D_rgb rgb))
 
 D narrows to C / 4 channels; Z starts near zero, so that training begins with `concat` and two encoders as they were
-pretrained, and opens the exchange only where it helps. After the last level nothing is exchanged. The product is left
+pretrained, and opens the exchange only where it helps. After the last stage nothing is exchanged. The product is left
 out with rank 0. Parameters 3 C^2 + 3 C, with the product 3 R C more.
 """
 

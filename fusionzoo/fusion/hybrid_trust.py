@@ -14,7 +14,7 @@ The rule of Chen et al. (arXiv 2308.10019), specificity-driven inference under c
     rgb'  = rgb + Z_rgb ReLU(BN(D_x p_x)),  x' = x + Z_x ReLU(BN(D_rgb p_rgb))       Z starts near 0
 
 trust_m is a 1x1 convolution to 8 maps, ReLU, a depthwise 3x3, ReLU, 1x1 to one. Each term can be left out: without
-trust t_m = 1/2, without agreement a = 1/2, without product no q, without exchange (and after the last level) the
+trust t_m = 1/2, without agreement a = 1/2, without product no q, without exchange (and after the last stage) the
 streams stay as they were, without supervision there are no losses. Losses: 1 - cos(s_rgb, s_x), each position weighed
 by t_rgb t_x (no gradient to it), that is where both are trusted; mean squared correlation of private with shared parts
 and of private with private ones. Parameters 4.25 C^2 + 23 C + 192.
