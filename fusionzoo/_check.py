@@ -16,6 +16,7 @@ from typing import Any
 
 from fusionzoo.data import as_kind, parse_spec
 from fusionzoo.data.spec import GENERATED
+from fusionzoo.data.validate import has_labels, sorted_out, without_x
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import fitted
 from fusionzoo.dissect.effects import Effects
@@ -30,7 +31,7 @@ from fusionzoo.hub.records import Record, read_record
 from fusionzoo.hub.verification import Verification
 from fusionzoo.models.device import usable_device
 
-__all__ = ["CheckResult", "Finding", "check", "measured", "open_data", "record_of", "report_path", "unlike"]
+__all__ = ["CheckResult", "Finding", "check", "labelled", "measured", "open_data", "record_of", "report_path", "unlike"]
 
 FORMAT_VERSION = 1
 TOLERANCE = 0.001
@@ -99,6 +100,7 @@ def check(
     progress: bool = True,
     state: str | os.PathLike[str] | None = None,
     align: bool = False,
+    empty: str = "refuse",
     device: str | None = None,
 ) -> CheckResult:
     """Verifies a checkpoint, dissects it on data, and says what came out.
@@ -116,13 +118,15 @@ def check(
             of each image.
         robustness: also corrupt the images (`fusionzoo.dissect.robustness`): some 45 forward passes of each.
         align: resample x of another size than rgb's (nearest), where `data` is a text.
+        empty: images without any valid x: "refuse", "skip" them, or "keep" them for their rgb.
         device: "cpu", "cuda", ...; by default the CPU.
 
     Returns:
         CheckResult; `.ok` and `.exit_status` say how it went.
 
     Raises:
-        UnknownNameError, InputError: no such checkpoint or data, or data of other classes than the checkpoint's.
+        UnknownNameError, InputError: no such checkpoint or data, data of other classes than the checkpoint's, or
+            without any labelled pixel.
     """
     checkpoint = resolve(name, revision, token, index=index)
     verification, model = checkpoint.inspect()
@@ -134,8 +138,9 @@ def check(
         record = record_of(checkpoint)
         if device is not None:
             model.to(usable_device(device))
-        dataset = open_data(data, model, record, split=split, size=size, limit=limit, align=align)
-        far = unlike(model, dataset)
+        dataset = open_data(data, model, record, split=split, size=size, limit=limit, align=align, empty=empty)
+        labelled(dataset)
+        remarks = [getattr(dataset, "empty_note", ""), unlike(model, dataset)]
         try:
             result.dissection = dissect(
                 model,
@@ -158,8 +163,7 @@ def check(
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
             said = findings(result.dissection)
-            if far is not None:
-                said.insert(1, Finding("warn", far))
+            said[1:1] = [Finding("warn", text) for text in remarks if text]
             result.findings = [*said[:1], *_against_record(result.dissection, record, limit is None), *said[1:]]
     if out is not None:
         result.save(report_path(out))
@@ -225,15 +229,34 @@ def open_data(
     size: tuple[int, int] | None = None,
     limit: int | None = None,
     align: bool = False,
+    empty: str = "refuse",
 ) -> Any:
     """The dataset that `data` names, as the model takes it: its size, its kind of x, its classes.
+
+    With `empty` "skip" or "keep" its `note` says which images without x there are, if any; and so does a warning.
 
     Raises:
         UnknownNameError, InputError: no such data, data of which the model's x cannot be made, or of other classes.
     """
-    dataset = _dataset(data, split, size, limit, align, model, record) if isinstance(data, str) else fitted(model, data)
+    named = isinstance(data, str)
+    dataset = _named(data, split, size, limit, align, empty, model, record) if named else fitted(model, data)
+    # with "refuse" they are refused when they are met: looking for them costs a pass over x
+    dataset, note = sorted_out(dataset, without_x(dataset) if empty in ("skip", "keep") else (), empty)
+    if note:
+        warnings.warn(note, FusionZooWarning, stacklevel=3)
+    dataset = as_kind(dataset, model.preprocess.x_kind) if named else dataset
     _same_classes(model, dataset, record)
     return dataset
+
+
+def labelled(data: Any) -> None:
+    """InputError where `data` has not one labelled pixel: nothing can be scored on it."""
+    if not has_labels(data):
+        raise InputError(
+            f"{data.name}, {data.split}: none of {len(data)} images has a labelled pixel (all are ignored), so"
+            " nothing can be scored; name a labelled split (--split), or see ignore in dataset.toml;"
+            " fusionzoo predict needs no labels"
+        )
 
 
 def unlike(model: Any, data: Any, looked_at: int = 8) -> str | None:
@@ -252,25 +275,26 @@ def unlike(model: Any, data: Any, looked_at: int = 8) -> str | None:
     return text
 
 
-def _dataset(
+def _named(
     spec: str,
     split: str | None,
     size: tuple[int, int] | None,
     limit: int | None,
     align: bool,
+    empty: str,
     model: Any,
     record: Record | None,
 ) -> Any:
-    """The data that `spec` names, at the size of the record's result on it, or else of the config."""
+    """The data that `spec` names, x as stored, at the size of the record's result on it, or else of the config."""
     kind = spec.partition(":")[0]
     if size is None:
         size = _stated_size(record, kind, split or "test") or model.input_size
-    options: dict[str, Any] = {"align": True} if align else {}
+    options: dict[str, Any] = {"align": align or None, "empty_depth": None if empty == "refuse" else "keep"}
     if kind in GENERATED:
         options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
     if kind == "nyuv2":
         options["num_classes"] = len(model.class_names)
-    return as_kind(parse_spec(spec, split=split, size=size, limit=limit, **options), model.preprocess.x_kind)
+    return parse_spec(spec, split=split, size=size, limit=limit, **options)
 
 
 def _stated_size(record: Record | None, data: str, split: str) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -26,13 +27,13 @@ from fusionzoo.data import as_kind, eval_transform
 from fusionzoo.data.auxiliary import DEPTH_KINDS
 from fusionzoo.data.hha import Intrinsics
 from fusionzoo.data.inputs import Pair, folder_pairs, kind_given, name_of, rgb_tensor, x_tensor
-from fusionzoo.data.pair import fitted, read_pair
+from fusionzoo.data.pair import check_pair, fitted, read_pair
+from fusionzoo.data.validate import EMPTY, no_x
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.hub import from_pretrained
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.models.device import usable_device
-from fusionzoo.preprocess import validate_pair
 from fusionzoo.report.overlay import areas, overlay
 
 if TYPE_CHECKING:
@@ -115,8 +116,9 @@ def predict(model: Any, rgb: Any, x: Any = None, **options: Any) -> Any:
             are millimetres, floats metres); `x_encoding` of 16-bit depth, "sunrgbd" (turned bits) or "swapped" (bytes);
             `x_kind` of what is given, by default the model's own, or depth where a model that takes HHA or grey
             pictures is given a single channel of more than 8 bits; `camera` for HHA, `fusionzoo.data.hha.Intrinsics` or
-            (fx, fy, cx, cy) in pixels of rgb; `without`, "rgb" or "x", to leave out a modality that is given; `device`,
-            by default where the model is.
+            (fx, fy, cx, cy) in pixels of rgb; `without`, "rgb" or "x", to leave out a modality that is given; `empty`,
+            for images whose x has no valid value: "refuse", "skip" them in lists and folders, or "keep" them, the
+            model's substitute standing in; `device`, by default where the model is.
 
     Returns:
         A Prediction; for a list or a folder an iterator of them, each made when it is asked for.
@@ -163,6 +165,7 @@ class Predictor:
         x_encoding: str | None = None,
         camera: Intrinsics | tuple[float, float, float, float] | None = None,
         without: str | None = None,
+        empty: str = "refuse",
         device: str | torch.device | None = None,
     ) -> None:
         if x_scale is not None and not 0 < x_scale < math.inf:
@@ -171,6 +174,8 @@ class Predictor:
             )
         if without not in (None, "rgb", "x"):
             raise InputError(f"without is {without!r}; give 'rgb' or 'x'")
+        if empty not in EMPTY:
+            raise InputError(f"empty is {empty!r}; give {', '.join(EMPTY)}")
         if size is not None and min(size) < 1:
             raise InputError(f"size is {size}; give (height, width), both positive")
         self.model: Any = from_pretrained(model) if isinstance(model, str | os.PathLike) else model
@@ -183,16 +188,27 @@ class Predictor:
         self.needs, self.modalities = plain.needs, plain.modalities
         self.size = size or plain.input_size
         self.align, self.scale, self.kind, self.camera, self.without = align, x_scale, x_kind, camera, without
-        self.encoding = x_encoding
+        self.encoding, self.empty = x_encoding, empty
+        self.left_out: list[str] = []
         self._warned: set[str] = set()
 
     def all(self, pairs: Iterable[Pair]) -> Iterator[Prediction]:
-        """The predictions, one after the other."""
-        return (self(pair) for pair in pairs)
+        """The predictions, one after the other; `left_out` names the images that `empty` "skip" leaves out."""
+        for pair in pairs:
+            read = self._read(pair)
+            if read is None:
+                self.left_out.append(pair.id)
+            else:
+                yield self._predicted(pair, *read)
 
     def __call__(self, pair: Pair) -> Prediction:
         """The prediction for one input; errors as of `predict`."""
-        rgb, x, kind = self._read(pair)
+        read = self._read(pair)
+        if read is None:
+            raise InputError(f'{pair.id}: no valid x in any pixel, and no other image; empty="keep" uses its rgb')
+        return self._predicted(pair, *read)
+
+    def _predicted(self, pair: Pair, rgb: Tensor, x: Tensor | None, kind: str) -> Prediction:
         seen_rgb, seen_x = self.without != "rgb", self.without != "x" and x is not None
         if not seen_rgb and not seen_x:
             raise InputError(f"{pair.id}: neither rgb nor x is left for the model")
@@ -208,11 +224,24 @@ class Predictor:
         picture = rgb if rgb.dtype == torch.uint8 else (rgb.float() * 255).round().clamp(0, 255).to(torch.uint8)
         return Prediction(pair.id, labels if few else labels.astype(np.uint16), self.class_names, picture)
 
-    def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str]:
-        """(rgb (3, H, W), x (Cx, H, W) or None, kind of x)."""
+    def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str] | None:
+        """(rgb (3, H, W), x (Cx, H, W) or None, kind of x); None: left out, since x has no valid value."""
+        rgb, x, kind = self._as_given(pair)
+        if x is None or self.empty == "refuse" or not no_x(x, kind):
+            return rgb, x, kind
+        self._warn("empty", f"{pair.id}: no valid x in any pixel: " + (
+            "left out" if self.empty == "skip" else "the model's substitute stands in"
+        ))  # fmt: skip
+        return None if self.empty == "skip" else (rgb, None, kind)
+
+    def _as_given(self, pair: Pair) -> tuple[Tensor, Tensor | None, str]:
+        """(rgb (3, H, W), x (Cx, H, W) or None, kind of x), checked."""
         kind = self.kind or kind_given(pair.x, self.preprocess.x_kind)
         if isinstance(pair.rgb, str | os.PathLike) and isinstance(pair.x, str | os.PathLike):
-            rgb, x = read_pair(Path(pair.rgb), Path(pair.x), kind, self.scale, align=self.align, encoding=self.encoding)
+            rgb, x = read_pair(
+                Path(pair.rgb), Path(pair.x), kind, self.scale, align=self.align, encoding=self.encoding,
+                keep_empty=self.empty != "refuse", say=partial(self._warn, "turned"),
+            )  # fmt: skip
             return rgb, x, kind
         rgb = rgb_tensor(pair.rgb, pair.id)
         if pair.x is None:
@@ -221,7 +250,7 @@ class Predictor:
         size = (rgb.shape[-2], rgb.shape[-1])
         if x.shape[-2:] != size:
             x = torch.from_numpy(fitted(x.cpu().numpy(), size, self.align, pair.id)).to(x.device)
-        validate_pair(rgb, x, kind, pair.id)
+        check_pair(rgb, x, kind, pair.id, self.empty != "refuse")
         return rgb, x, kind
 
     def _fed(self, name: str, rgb: Tensor, x: Tensor | None, kind: str, whole: tuple[int, int]) -> dict[str, Tensor]:

@@ -6,20 +6,23 @@ import functools
 import importlib
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from fusionzoo import hub
 from fusionzoo._check import CheckResult, check, measured, report_path
-from fusionzoo.data import Planted
+from fusionzoo.data import Planted, parse_spec
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.findings import Finding
-from fusionzoo.errors import InputError, UnknownNameError
+from fusionzoo.dissect.results import JUDGED_FROM
+from fusionzoo.errors import FusionZooWarning, InputError, UnknownNameError
 from fusionzoo.hub.expect import fill
 from fusionzoo.hub.verification import Verification
 from fusionzoo.models import create_model
 from fusionzoo.train.evaluate import evaluate
+from tests.train.rooms import SMALL, rooms
 
 NAME = "concat_mobilenetv1-025_fpn"
 SIZE = (32, 48)
@@ -218,3 +221,63 @@ def test_three_images_and_a_subset_of_a_users_data(tmp_path):
     assert result.ok and result.dissection.data.n == 3 and result.dissection.segmentation["both"].miou is not None
     part = check(tmp_path, torch.utils.data.Subset(planted(), [0, 2]), None, progress=False)
     assert part.dissection.data.n == 2 and part.dissection.data.class_names == planted().class_names
+
+
+@pytest.fixture
+def rooms_checkpoint(tmp_path):
+    """A checkpoint for three classes, and a maker of folders for it."""
+    torch.manual_seed(0)
+    model = create_model(NAME, num_classes=3, **SMALL)
+    model.set_classes(["wall", "floor", "box"])
+    hub.save(model, tmp_path / "ck")
+    return tmp_path / "ck"
+
+
+def test_images_without_depth_are_left_out_or_kept(quick, rooms_checkpoint, tmp_path):
+    def scores(data, **more):
+        found = check(rooms_checkpoint, data, None, split="val", progress=False, **more)
+        warned = [f.text for f in found.findings if "no valid depth" in f.text]
+        return found.dissection.segmentation["both"], found.dissection.data.n, warned
+
+    def one(i, mm):
+        return mm.astype(np.uint16) * (i != 5)
+
+    data = rooms(tmp_path / "d", val=4, depth=one)
+    with pytest.raises(InputError, match=r"005\.png: depth is zero everywhere .*--empty skip leaves .*--empty keep"):
+        scores(data)
+    with pytest.warns(FusionZooWarning, match=r"1 of 4 val images have no valid depth .*\(005\): left out"):
+        skipped, n, said = scores(data, empty="skip")
+    assert n == 3 and len(said) == 1
+    toml = tmp_path / "d" / "dataset.toml"
+    toml.write_text(toml.read_text().replace('"005", ', ""))
+    assert scores(data)[0] == skipped
+    with pytest.warns(FusionZooWarning, match="kept"):
+        kept, n, _ = scores(rooms(tmp_path / "e", val=4, depth=one), empty="keep")
+    model = hub.from_pretrained(rooms_checkpoint)
+    full = parse_spec(f"folder:{tmp_path / 'e'}", split="val", empty_depth="keep")
+    hit = total = 0
+    for sample in (full[i] for i in range(4)):
+        rgb = model.preprocess.rgb(sample["rgb"][None])
+        x = None if sample["id"] == "005" else model.preprocess.x(sample["x"][None])
+        with torch.no_grad():
+            hit += int((model(rgb, x).argmax(1)[0] == sample["label"]).sum())
+        total += sample["label"].numel()
+    assert n == 4 and kept.pixel_accuracy == pytest.approx(hit / total, abs=2 / total)
+
+
+def test_nothing_is_scored_without_labels(rooms_checkpoint, tmp_path):
+    data = rooms(tmp_path / "d", unlabelled=(4, 5))
+    with pytest.raises(InputError, match="none of 2 images has a labelled pixel .*--split"):
+        check(rooms_checkpoint, data, None, split="val", progress=False)
+    assert check(rooms_checkpoint, rooms(tmp_path / "e", unlabelled=(4,)), None, split="val", progress=False).ok
+
+
+def test_too_few_images_do_not_fail_the_planted_truth(tmp_path):
+    few = run(write(tmp_path))
+    assert few.dissection.planted is not None and not few.dissection.planted.found  # random weights
+    assert few.dissection.truth_found is None and few.ok
+    said = f"The planted truth cannot be judged with {N} images: {JUDGED_FROM} are needed."
+    assert [f.level for f in few.findings if f.text == said] == ["info"]
+    data = Planted("test", n=JUDGED_FROM, size=SIZE)
+    enough = check(tmp_path, data, None, progress=False)
+    assert not enough.ok and any(f.text.startswith("The planted truth is NOT found") for f in enough.findings)

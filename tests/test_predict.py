@@ -14,7 +14,7 @@ from PIL import Image
 import fusionzoo
 from fusionzoo.data import Planted, as_kind
 from fusionzoo.data.hha import NYU_CAMERA
-from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.models import predict_labels
 
 SIZE = (48, 64)
@@ -190,6 +190,25 @@ def test_what_cannot_be_meant(change: dict[str, Any], words: str, scene: dict[st
     given = {"model": build(), "rgb": scene["rgb"], "x": scene["x"], **change}
     with pytest.raises(InputError, match=words):
         fusionzoo.predict(given.pop("model"), given.pop("rgb"), given.pop("x"), **given)
+
+
+def test_images_without_x_are_left_out_or_kept(scene: dict[str, Any], files: tuple[Path, Path], tmp_path: Path) -> None:
+    model, rgb, x = build(), scene["rgb"], scene["x"]
+    none = torch.zeros_like(x)
+    with pytest.raises(InputError, match="image 2: depth is zero everywhere .*--empty skip"):
+        list(fusionzoo.predict(model, [rgb, rgb], [x, none]))
+    with pytest.warns(FusionZooWarning, match="image 2: no valid x in any pixel: left out"):
+        assert [p.id for p in fusionzoo.predict(model, [rgb] * 3, [x, none, x], empty="skip")] == ["image 1", "image 3"]
+    alone = fusionzoo.predict(model, rgb, None).labels
+    with pytest.warns(FusionZooWarning, match="the model's substitute stands in"):
+        assert (fusionzoo.predict(model, rgb, none, empty="keep").labels == alone).mean() > 0.99
+    with pytest.warns(FusionZooWarning), pytest.raises(InputError, match="no other image"):
+        fusionzoo.predict(model, rgb, none, empty="skip")
+    Image.fromarray(np.zeros(SIZE, np.uint16)).save(tmp_path / "x.png")
+    with pytest.warns(FusionZooWarning, match="the model's substitute stands in"):
+        assert (fusionzoo.predict(model, files[0], tmp_path / "x.png", empty="keep").labels == alone).mean() > 0.99
+    with pytest.raises(InputError, match="empty is 'drop'; give refuse, skip, keep"):
+        fusionzoo.predict(model, rgb, x, empty="drop")
 
 
 def test_weights_that_give_no_numbers(scene: dict[str, Any]) -> None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fusionzoo.cli.output import align_option, device_option, json_option, note, print_json, say, size_option
+from fusionzoo.cli.output import (
+    align_option,
+    device_option,
+    empty_option,
+    json_option,
+    note,
+    print_json,
+    say,
+    size_option,
+)
 
 if TYPE_CHECKING:
     from fusionzoo._check import CheckResult
@@ -26,6 +35,7 @@ __all__ = ["command"]
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread.")
 @size_option
 @align_option
+@empty_option
 @device_option
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for report.json and report.html.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
@@ -52,6 +62,7 @@ def command(
     limit: int | None,
     size: tuple[int, int] | None,
     align: bool,
+    empty: str,
     device: str | None,
     out: str | None,
     batch_size: int,
@@ -88,7 +99,7 @@ def command(
             name, data, None, limit,
             split=split, revision=revision, index=index, trace=trace, robustness=robustness,
             batch_size=batch_size, progress=not quiet, absence=absence, state=state,
-            size=size, align=align, device=device,
+            size=size, align=align, empty=empty, device=device,
         )  # fmt: skip
         results.append(result)
         if folder is not None:
@@ -116,7 +127,7 @@ def _more(name: str, trace: bool, robustness: bool) -> str:
     """The command that shows what was left out, on the same data; for a shell, so with quotes where they are needed."""
     flags = [flag for flag, done in (("--trace", trace), ("--robustness", robustness)) if not done]
     ctx = click.get_current_context()
-    given = ("data", "split", "size", "align", "limit", "batch_size", "absence", "revision", "index", "device")
+    given = ("data", "split", "size", "align", "empty", "limit", "batch_size", "absence", "revision", "index", "device")
     same: list[str] = []
     for option in ctx.command.params:
         value = ctx.params.get(str(option.name))

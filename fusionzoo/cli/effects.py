@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fusionzoo.cli.output import align_option, device_option, json_option, print_json, say, size_option
+from fusionzoo.cli.output import align_option, device_option, empty_option, json_option, print_json, say, size_option
 
 if TYPE_CHECKING:
     from fusionzoo.dissect.effects import Robustness, Trace
@@ -34,6 +34,7 @@ def options(command: F) -> F:
             click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread."),
             size_option,
             align_option,
+            empty_option,
             device_option,
             click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the JSON here."),
             click.option("--state", type=click.Path(dir_okay=False), metavar="FILE", help="Save sums here; resume."),
@@ -61,6 +62,7 @@ def subject(
     *,
     size: tuple[int, int] | None = None,
     align: bool = False,
+    empty: str = "refuse",
     device: str | None = None,
 ) -> tuple[Any, Any, str]:
     """(model, dataset, name) of a checkpoint on data, the same images at the same size as `fusionzoo check` takes.
@@ -70,7 +72,7 @@ def subject(
     Raises:
         CheckFailed: the checkpoint fails its verification. UnknownNameError, InputError: no such checkpoint or data.
     """
-    from fusionzoo._check import open_data, record_of, unlike
+    from fusionzoo._check import labelled, open_data, record_of, unlike
     from fusionzoo.hub.load import resolve
     from fusionzoo.models.device import usable_device
 
@@ -80,7 +82,8 @@ def subject(
     model, _ = checkpoint.load()
     if device is not None:
         model.to(usable_device(device))
-    found = open_data(data, model, record_of(checkpoint), split=split, size=size, limit=limit, align=align)
+    found = open_data(data, model, record_of(checkpoint), split=split, size=size, limit=limit, align=align, empty=empty)
+    labelled(found)
     unlike(model, found)
     return model, found, checkpoint.name
 

@@ -10,7 +10,17 @@ from typing import Any
 
 import click
 
-__all__ = ["align_option", "as_json", "device_option", "json_option", "note", "print_json", "say", "size_option"]
+__all__ = [
+    "align_option",
+    "as_json",
+    "device_option",
+    "empty_option",
+    "json_option",
+    "note",
+    "print_json",
+    "say",
+    "size_option",
+]
 
 
 class _Size(click.ParamType):
@@ -28,6 +38,13 @@ class _Size(click.ParamType):
 
 
 align_option = click.option("--align", is_flag=True, help="Resample x to the size of rgb (nearest neighbour).")
+empty_option = click.option(
+    "--empty",
+    type=click.Choice(["refuse", "skip", "keep"]),
+    default="refuse",
+    show_default=True,
+    help="Images without any valid x: refuse, skip them, or keep them for their rgb.",
+)
 device_option = click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cpu]")
 size_option = click.option("--size", type=_Size(), help="Feed the model images of this size.  [default: its own]")
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusionzoo.cli.output import align_option, device_option, json_option, note, print_json, say, size_option
+from fusionzoo.cli.output import (
+    align_option,
+    device_option,
+    empty_option,
+    json_option,
+    note,
+    print_json,
+    say,
+    size_option,
+)
 
 if TYPE_CHECKING:
     from fusionzoo._predict import Pair, Prediction, Predictor
@@ -29,6 +38,7 @@ __all__ = ["command"]
 @click.option("--no-x", is_flag=True, help="Leave X out: the model's substitute for it stands in.")
 @click.option("--no-rgb", is_flag=True, help="Leave rgb out: the model's substitute for it stands in.")
 @align_option
+@empty_option
 @size_option
 @click.option(
     "--x-scale", type=float, help="Stored x times this is metres. Default: 0.001 for 16-bit files, 1 for float files."
@@ -58,6 +68,7 @@ def command(
     no_x: bool,
     no_rgb: bool,
     align: bool,
+    empty: str,
     size: tuple[int, int] | None,
     x_scale: float | None,
     x_encoding: str | None,
@@ -96,24 +107,24 @@ def command(
     predictor = Predictor(
         from_pretrained(name, revision, index=index), size=size, align=align, x_scale=x_scale, x_kind=x_kind,
         x_encoding=x_encoding, camera=intrinsics or (NYU_CAMERA if camera else None), device=device,
-        without="x" if no_x else "rgb" if no_rgb else None,
+        empty=empty, without="x" if no_x else "rgb" if no_rgb else None,
     )  # fmt: skip
     pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(str(rgb), x)
     if no_x or no_rgb or (data is None and x is None):
         gone = "rgb" if no_rgb else predictor.modalities[1]
         note(f"without {gone}: the model's substitute for it stands in")
-    facts, skipped = [], 0
-    for pair in _progress(pairs, count, quiet or not many):
-        if many and skip_existing and places.done(pair.id):
-            skipped += 1
-            continue
-        facts.append({"model": name, **places.write(predictor(pair), alpha)})
+    skipped: list[str] = []
+    todo = _todo(_progress(pairs, count, quiet or not many), places, skip_existing and many, skipped)
+    found = predictor.all(todo) if many else (predictor(pair) for pair in todo)
+    facts = [{"model": name, **places.write(prediction, alpha)} for prediction in found]
     if as_json_:
         print_json(facts if many else facts[0])
     elif many:
         say(f"wrote {len(facts)} pictures to {output}" + (f" and class maps to {labels}" if labels else ""))
         if skipped:
-            say(f"{skipped} were there already")
+            say(f"{len(skipped)} were there already")
+        if predictor.left_out:
+            say(f"{len(predictor.left_out)} without any valid x left out: {', '.join(predictor.left_out)}")
     else:
         for row in facts[0]["classes"]:
             say(f"{100 * row['share']:5.1f} %  {row['name']}")
@@ -131,7 +142,8 @@ def _from_data(predictor: Predictor, spec: str, split: str | None, limit: int | 
     from fusionzoo.data import parse_spec
     from fusionzoo.data.inputs import Pair
 
-    more: dict[str, Any] = {"align": True} if predictor.align else {}
+    more: dict[str, Any] = {"align": predictor.align or None}
+    more["empty_depth"] = None if predictor.empty == "refuse" else "keep"
     found = parse_spec(spec, split=split, limit=limit, labels=False, **more)
     predictor.kind = predictor.kind or found.x_kind
     predictor.camera = predictor.camera or getattr(found, "camera", None)
@@ -143,6 +155,15 @@ def _progress(pairs: Iterator[Pair], count: int, quiet: bool) -> Iterator[Pair]:
     from tqdm import tqdm
 
     yield from tqdm(pairs, total=count, unit="image", disable=quiet)
+
+
+def _todo(pairs: Iterator[Pair], places: _Places, skip_existing: bool, skipped: list[str]) -> Iterator[Pair]:
+    """The pairs whose files are to be written; the ids of the others come into `skipped`."""
+    for pair in pairs:
+        if skip_existing and places.done(pair.id):
+            skipped.append(pair.id)
+        else:
+            yield pair
 
 
 class _Places:

@@ -46,6 +46,7 @@ def command(
     limit: int | None,
     size: tuple[int, int] | None,
     align: bool,
+    empty: str,
     device: str | None,
     out: str | None,
     state: str | None,
@@ -64,7 +65,7 @@ def command(
     from fusionzoo.report import robustness_text
 
     model, dataset, known = subject(
-        name, data, split, limit, revision, index, out, size=size, align=align, device=device
+        name, data, split, limit, revision, index, out, size=size, align=align, empty=empty, device=device
     )
     found = robustness(
         model, dataset, corruptions=dict(corruptions) or None, failures=not no_failures, limit=limit,

@@ -30,6 +30,7 @@ def command(
     limit: int | None,
     size: tuple[int, int] | None,
     align: bool,
+    empty: str,
     device: str | None,
     out: str | None,
     state: str | None,
@@ -48,7 +49,7 @@ def command(
     from fusionzoo.report import trace_text
 
     model, dataset, known = subject(
-        name, data, split, limit, revision, index, out, size=size, align=align, device=device
+        name, data, split, limit, revision, index, out, size=size, align=align, empty=empty, device=device
     )
     found = trace(
         model, dataset, edits=edits or None, points=points or None, limit=limit, batch_size=batch_size,

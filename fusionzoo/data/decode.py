@@ -18,7 +18,7 @@ import numpy as np
 from fusionzoo.data.png16 import SIGNATURE, decode_png16
 from fusionzoo.errors import InputError
 
-__all__ = ["Pixels", "planes", "read_pixels"]
+__all__ = ["Pixels", "orientation", "planes", "read_pixels"]
 
 _DECODE_ERRORS = (
     OSError,
@@ -151,6 +151,21 @@ def _picture(path: Path, colours: bool) -> Pixels:
     except Image.DecompressionBombError as error:
         raise ValueError(error) from error
     return Pixels(_upright(array, turn), alpha, cut)
+
+
+def orientation(path: str | Path) -> int:
+    """The EXIF orientation by which `read_pixels` turns a file upright, 1 to 8, from its header alone; 1: as stored."""
+    from PIL import Image
+
+    if Path(path).suffix.lower() == ".npy":
+        return 1
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
+                return 1  # Pillow would read all of it, to see whether the orientation comes last
+            return _orientation(image)
+    except (*_DECODE_ERRORS, Image.DecompressionBombError):
+        return 1  # the reader meets the same error and words it
 
 
 def _orientation(image: Any) -> int:

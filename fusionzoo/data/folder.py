@@ -34,6 +34,8 @@ assumed.
 
 from __future__ import annotations
 
+import mmap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,8 +49,9 @@ from fusionzoo.data.auxiliary import X_CHANNELS
 from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
 from fusionzoo.data.images import read_colour_label, read_label, read_rgb
 from fusionzoo.data.layout import Layout
+from fusionzoo.data.pair import turned_alone
 from fusionzoo.data.settings import read_settings
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import FusionZooWarning, InputError, unknown
 
 __all__ = ["Folder"]
 
@@ -104,6 +107,7 @@ class Folder(SegmentationDataset):
             )
         self.x_kind = settings.x_kind or layout.kind or "depth"
         self.x_channels = X_CHANNELS[self.x_kind]
+        self._told = np.frombuffer(mmap.mmap(-1, 1), np.uint8)  # shared with the workers: each remark is made once
         self._settings, self._format, self._labels = settings, settings.x_format(self.x_kind), labels
         self.align = settings.align if align is None else align
         if empty_depth not in ("error", "keep"):
@@ -135,6 +139,11 @@ class Folder(SegmentationDataset):
     def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         files = self._files[self.ids[index]]
         rgb, (raw, scale) = read_rgb(files["rgb"]), self._format.read(files["x"])
+        if not self._told[0]:
+            parts = {part: files[part] for part in ("rgb", "x", "label") if part in files}
+            if (remark := turned_alone(parts, (rgb.shape[-2], rgb.shape[-1]))) is not None:
+                self._told[0] = 1
+                warnings.warn(f"{remark} (said of the first such image)", FusionZooWarning, stacklevel=2)
         if not self._labels:
             return rgb, raw, np.full(rgb.shape[-2:], IGNORE, np.uint8), scale
         return rgb, raw, self._classes(files["label"]), scale

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fusionzoo.data.auxiliary import XFormat, read_x
+from fusionzoo.data.auxiliary import DEPTH_KINDS, XFormat, read_x
+from fusionzoo.data.decode import orientation
 from fusionzoo.data.images import read_rgb, resize_nearest
-from fusionzoo.errors import InputError
+from fusionzoo.errors import FusionZooWarning, InputError
 from fusionzoo.preprocess import missing_x, validate_pair, validate_x
 
-__all__ = ["check_pair", "fitted", "nearest", "read_depth", "read_pair"]
+__all__ = ["check_pair", "fitted", "nearest", "read_depth", "read_pair", "turned_alone"]
 
 
 def read_pair(
@@ -26,6 +30,8 @@ def read_pair(
     offset: float = 0.0,
     encoding: str | None = None,
     missing: tuple[float, ...] = (),
+    keep_empty: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(rgb uint8 (3, H, W), x float32 (Cx, H, W)) from two files; depth in metres, 0 = missing.
 
@@ -35,6 +41,8 @@ def read_pair(
         scale: stored x times this is the unit; None: what the file type settles.
         align: bring x of another size to that of rgb, by nearest neighbour; both must show the same view.
         offset, encoding, missing: see `XFormat`.
+        keep_empty: accept x without any valid value.
+        say: called with a remark, see `turned_alone`; None: warnings.warn.
 
     Raises:
         InputError: a file that cannot be read, sizes that differ, negative or all-missing depth, a unit that cannot be.
@@ -43,8 +51,10 @@ def read_pair(
     raw, factor = XFormat(x_kind, scale, offset, encoding, None, missing).read(x)
     where = f"{rgb} and {x}"
     raw = fitted(raw, (image.shape[-2], image.shape[-1]), align, where)
+    if (remark := turned_alone({"rgb": rgb, "x": x}, (image.shape[-2], image.shape[-1]))) is not None:
+        (say or partial(warnings.warn, category=FusionZooWarning, stacklevel=2))(remark)
     aux = torch.from_numpy(raw.astype(np.float32) * np.float32(factor))
-    validate_pair(image, aux, x_kind, where)
+    check_pair(image, aux, x_kind, where, keep_empty)
     return image, aux
 
 
@@ -82,6 +92,27 @@ def fitted(array: np.ndarray, size: tuple[int, int], align: bool, where: str, pa
     )
 
 
+def turned_alone(parts: Mapping[str, str | Path], size: tuple[int, int]) -> str | None:
+    """One sentence where some parts of an image were turned by their EXIF orientation, others have none, and no size
+    tells whether those lie as the picture shows or as it is stored: a half turn, a mirror image, a square. Else None.
+
+    Args:
+        parts: part ("rgb", "x", "label") -> its file. size: (H, W), upright.
+    """
+    turns = {part: orientation(path) for part, path in parts.items()}
+    turned = {part: turn for part, turn in turns.items() if turn > 4 and size[0] == size[1] or 1 < turn <= 4}
+    plain = [part for part, turn in turns.items() if turn == 1]
+    if not turned or not plain:
+        return None
+    first = next(iter(turned))
+    is_one = len(plain) == 1
+    return (
+        f"{parts[first]} was turned by its EXIF orientation ({turned[first]}) and {' and '.join(plain)}"
+        f" {'has' if is_one else 'have'} none: right if {'it lies' if is_one else 'they lie'} as the picture shows,"
+        " wrong if as the camera stored it; export all upright, without EXIF, to be sure"
+    )
+
+
 def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """`resize_nearest` for NumPy arrays of any dtype."""
     height, width = array.shape[-2:]
@@ -92,7 +123,14 @@ def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_pair(rgb: Tensor, x: Tensor, x_kind: str, where: str, keep_empty: bool = False) -> None:
-    """`validate_pair`, which with `keep_empty` accepts x that is missing everywhere."""
-    if keep_empty and bool(missing_x(x, x_kind).all()):
+    """`validate_pair` for an image of a data set; x that is missing everywhere is accepted with `keep_empty`, and
+    refused without it, saying how to go on."""
+    if bool(missing_x(x, x_kind).all()) and not bool((x < 0).any()):
+        if not keep_empty:
+            what = "depth is zero everywhere (or NaN)" if x_kind in DEPTH_KINDS else "x is NaN or infinite everywhere"
+            raise InputError(
+                f"{where}: {what}: no pixel was measured; --empty skip leaves such images out, --empty keep uses their"
+                " rgb"
+            )
         x = torch.ones_like(x)  # nothing but its shape is left to validate
     validate_pair(rgb, x, x_kind, where)

@@ -157,9 +157,18 @@ def _files(folder: Path, record: Record | None) -> tuple[bool, str]:
             raise CheckFailed(f"{name}, which the record lists, is not there")
         if path.stat().st_size != info.size:
             kind = identify(path, unknown=False) if name == WEIGHTS else ""
-            what = f"it is {kind}" if kind else "truncated or changed"
+            what = f"it is {kind}" if kind else "truncated or changed" + (_fault(path) if name == CONFIG else "")
             raise CheckFailed(f"{name} has {path.stat().st_size} bytes, the record says {info.size}: {what}")
     return True, f"{CONFIG}, {WEIGHTS}" + (" with the record's sizes" if record is not None else "")
+
+
+def _fault(config: Path) -> str:
+    """What is wrong inside a config file, after a blank in brackets; "" where it describes a model."""
+    try:
+        expected(read_json(config))
+    except InputError as error:
+        return f" ({error})"
+    return ""
 
 
 def missing_file(name: str, present: Iterable[str]) -> str:

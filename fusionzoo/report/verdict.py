@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fusionzoo.dissect.effects import Setting
-from fusionzoo.dissect.results import Dissection
+from fusionzoo.dissect.results import JUDGED_FROM, Dissection
 from fusionzoo.report.table import Table, clean
 
 __all__ = ["as_dissection", "checks", "effect_heading", "facts", "heading", "said", "verdict", "verification", "x_name"]
@@ -71,13 +71,14 @@ def verdict(d: Dissection | None, verification: Any) -> tuple[bool, str]:
         parts.append(f"{len(failed)} of {len(rows)} file checks failed: {named}")
     elif rows:
         parts.append(f"all {len(rows)} file checks passed")
-    truth = None if d is None else d.planted
-    if truth is not None:
-        deciding = [r.found for r in truth.rows if r.kind in ("rgb", "x")]
-        found = "found" if truth.found else "NOT found"
-        parts.append(f"planted truth {found} ({sum(deciding)} of {len(deciding)} one-modality concepts)")
+    if d is not None and d.planted is not None:
+        deciding = [r.found for r in d.planted.rows if r.kind in ("rgb", "x")]
+        found = "found" if d.truth_found else "NOT found"
+        counted = f"{sum(deciding)} of {len(deciding)} one-modality concepts"
+        few = f"planted truth not judged with {d.data.n} images ({JUDGED_FROM} are needed)"
+        parts.append(few if d.truth_found is None else f"planted truth {found} ({counted})")
     words = "; ".join(parts) or ("not dissected" if d is None else "dissected; no files were checked")
-    return d is not None and not failed and (truth is None or truth.found), f"{words}."
+    return d is not None and not failed and d.truth_found is not False, f"{words}."
 
 
 def verification(rows: Any) -> Table:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from fusionzoo.data import Cached, as_kind, parse_spec
 from fusionzoo.data.spec import GENERATED
@@ -14,29 +14,9 @@ from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.models import FusionModel
 from fusionzoo.train.settings import Settings
 
-__all__ = ["Selected", "loader", "sample_bytes", "training_data", "validation_data"]
+__all__ = ["loader", "sample_bytes", "training_data", "validation_data"]
 
 _LABEL_MAPS = (40, 13, 4)  # of NYU Depth v2
-
-
-class Selected(Dataset[dict[str, Any]]):
-    """Some samples of `dataset`, by their indices; every other attribute is the dataset's own."""
-
-    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
-        self.dataset, self.indices = dataset, list(indices)
-        self.ids = [dataset.ids[i] for i in self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        sample: dict[str, Any] = self.dataset[self.indices[index]]
-        return sample
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":  # while unpickling, `dataset` is not there yet
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
 
 
 def training_data(settings: Settings, start: FusionModel | None) -> Any:

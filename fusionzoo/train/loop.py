@@ -19,7 +19,7 @@ import torch
 
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write, dump_json
-from fusionzoo.hub.layout import CONFIG, WEIGHTS
+from fusionzoo.hub.layout import WEIGHTS
 from fusionzoo.models import FusionModel
 from fusionzoo.models.device import usable_device
 from fusionzoo.train.data import training_data, validation_data
@@ -31,7 +31,7 @@ from fusionzoo.train.ready import ready, remarks
 from fusionzoo.train.recipe import record_fields as recipe_fields
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import checkpoint, encoders, fit_classes, new_model, with_statistics
-from fusionzoo.train.state import STATE, finish, meaning, publish, read_state, write_state
+from fusionzoo.train.state import LOG, SETTINGS, STATE, finish, meaning, nothing_done, publish, read_state, write_state
 
 __all__ = ["finetune"]
 
@@ -69,6 +69,7 @@ def finetune(
     """
     out, say = Path(out), note or partial(warnings.warn, category=FusionZooWarning, stacklevel=2)
     _check_folder(out, resume)
+    resume = resume and not nothing_done(out)
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.manual_seed(settings.seed)
 
@@ -102,7 +103,7 @@ def finetune(
         epoch, seconds, line = state["epoch"], state["seconds"], state["line"]
         best = state["best"] if (out / WEIGHTS).is_file() else -1.0
     out.mkdir(parents=True, exist_ok=True)
-    atomic_write(out / "settings.json", dump_json(settings.to_dict()))
+    atomic_write(out / SETTINGS, dump_json(settings.to_dict()))
 
     def keep() -> None:
         numbers = {"meaning": same, "epoch": epoch, "best": best, "seconds": seconds, "line": line}
@@ -125,7 +126,7 @@ def finetune(
         line = {"epoch": epoch, "loss": round(loss, 4), "miou": miou, "best_miou": None if best < 0 else best,
                 "seconds": round(seconds, 1)}  # fmt: skip
         keep()
-        with open(out / "log.jsonl", "a") as log:
+        with open(out / LOG, "a") as log:
             log.write(json.dumps(line) + "\n")
         if progress is not None:
             progress(line)
@@ -134,11 +135,10 @@ def finetune(
 
 
 def _check_folder(out: Path, resume: bool) -> None:
-    names = {p.name for p in out.iterdir()} if out.exists() else set()
-    cut_early = "settings.json" in names and CONFIG not in names  # in its first epoch: nothing to lose, begin again
-    if resume and STATE not in names and not cut_early:
+    begun, lost = (out / SETTINGS).exists(), nothing_done(out)
+    if resume and not (out / STATE).exists() and not (begun and lost):
         raise InputError(f"{out} holds no state.pt to resume from: the run is finished, or never began")
-    if not resume and names:
+    if not resume and not lost:
         raise InputError(f"{out} is not empty; add --resume to continue a run that was cut off, or name a new folder")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fusionzoo.data.validate import sorted_out
 from fusionzoo.errors import InputError
 from fusionzoo.preprocess import Preprocess
-from fusionzoo.train.data import Selected, sample_bytes
+from fusionzoo.train.data import sample_bytes
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey, survey
 
@@ -42,25 +43,13 @@ def ready(
             continue
         found = survey(data, preprocess=preprocess if role == "training" else None, workers=settings.workers)
         _refuse_unusable(found, data, role)
-        out.append((_without_empty(data, found, settings, role, say), found))
+        data, note = sorted_out(data, found.empty, settings.empty, role)
+        if note:
+            say(note)
+        out.append((data, found))
     (train, seen), (val, _) = out
     assert seen is not None
     return train, val, seen
-
-
-def _without_empty(data: Any, found: Survey, settings: Settings, role: str, say: Callable[[str], None]) -> Any:
-    if not found.empty:
-        return data
-    names = ", ".join(str(data.ids[i]) for i in found.empty[:5]) + (", ..." if len(found.empty) > 5 else "")
-    what = f"{len(found.empty)} of {found.n} {role} images have no valid {data.x_kind} in any pixel ({names})"
-    if settings.empty == "refuse":
-        raise InputError(f"{what}; --empty skip leaves them out, --empty keep uses their rgb")
-    if settings.empty == "keep":
-        say(f"{what}: kept, their x counts as absent")
-        return data
-    say(f"{what}: left out")
-    gone = set(found.empty)
-    return Selected(data, [i for i in range(found.n) if i not in gone])
 
 
 def remarks(found: Survey, data: Any) -> list[str]:

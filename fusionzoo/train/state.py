@@ -20,9 +20,18 @@ from fusionzoo.hub.store import save
 from fusionzoo.models import FusionModel
 from fusionzoo.train.settings import Settings
 
-__all__ = ["finish", "meaning", "publish", "read_state", "write_state"]
+__all__ = ["LOG", "SETTINGS", "STATE", "finish", "meaning", "nothing_done", "publish", "read_state", "write_state"]
 
-STATE, PART = "state.pt", ".next"
+SETTINGS, LOG, STATE, PART = "settings.json", "log.jsonl", "state.pt", ".next"
+
+
+def nothing_done(out: Path) -> bool:
+    """Whether `out` holds no more than a run leaves that ended in its first epoch: nothing is lost by beginning again.
+
+    Hidden files (of the system, or of a write that was cut off) do not count.
+    """
+    names = {p.name for p in out.iterdir() if not p.name.startswith(".")} if out.exists() else set()
+    return names <= {SETTINGS, STATE}
 
 
 def publish(model: FusionModel, out: Path, *, half: bool, record_fields: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionzoo.data.validate import no_x
 from fusionzoo.preprocess import QUANTILES, Preprocess, missing_x
 from fusionzoo.train.data import loader
 
@@ -68,7 +69,7 @@ def survey(data: Any, *, preprocess: Preprocess | None = None, workers: int = 0)
         counts += torch.bincount(sample["label"].flatten(), minlength=256)
         x = sample["x"].float()
         valid = ~missing_x(x, data.x_kind)
-        if not bool((valid & (x != 0)).any()):  # HHA and grey pictures of no depth are 0 everywhere
+        if no_x(x, data.x_kind):
             empty.append(i)
             continue
         shares.append(1 - float(valid.float().mean()))

@@ -109,6 +109,33 @@ def test_a_damaged_checkpoint_is_not_traced(checkpoint: Path, tmp_path: Path) ->
     assert result.exit_code == 1 and "sha256" in result.stderr and result.stdout == ""
 
 
+@pytest.mark.parametrize("command", ["check", "trace", "robustness"])
+def test_images_without_depth(command: str, tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+
+    from fusionzoo.models import create_model
+    from tests.train.rooms import SMALL, rooms
+
+    torch.manual_seed(0)
+    model = create_model("concat_mobilenetv1-025_fpn", num_classes=3, **SMALL)
+    model.set_classes(["wall", "floor", "box"])
+    model.save_pretrained(tmp_path / "ck")
+    data = rooms(tmp_path / "d", val=3, depth=lambda i, mm: mm.astype(np.uint16) * (i != 5))
+    args = [command, str(tmp_path / "ck"), "--data", data, "--split", "val", "--quiet", "--json"]
+    args += {"trace": ["--edit", "zero"], "robustness": ["--corruption", "noise_x=0.1", "--no-failures"]}.get(
+        command, []
+    )
+    refused = call(*args)
+    assert refused.exit_code == 2 and refused.stderr.count("\n") == 1 and "--empty skip" in refused.stderr
+    for way, n in (("skip", 2), ("keep", 3)):
+        found = call(*args, "--empty", way)
+        assert found.exit_code == 0, found.output
+        values = json.loads(found.stdout)
+        assert (values["dissection"]["data"] if command == "check" else values["setting"])["n"] == n
+        assert "1 of 3 val images have no valid depth in any pixel (005)" in found.stderr
+
+
 def test_the_text_says_what_the_result_holds() -> None:
     setting = Setting("m", "toy", "test", 9, ["wall", "a\x1b[31m"], [24, 32], ["rgb", "thermal"])
     rows = [

@@ -233,6 +233,18 @@ def test_folders(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -
     assert (out / "b c.png").stat().st_mtime_ns == kept and (out / "a.png").is_file()
 
 
+def test_a_file_without_depth_among_many(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -> None:
+    depth = np.asarray(Image.open(folders[1] / "a.png"))
+    Image.fromarray(np.zeros_like(depth)).save(folders[1] / "a.png")
+    args = [*map(str, folders), "--model", str(checkpoint), "-o", str(tmp_path / "o"), "--quiet"]
+    refused = call(*args)
+    assert refused.exit_code == 2 and "--empty skip leaves such images out" in refused.stderr
+    result = call(*args, "--empty", "skip")
+    assert result.exit_code == 0 and result.stdout.endswith("1 without any valid x left out: a\n"), result.output
+    assert len(list((tmp_path / "o").glob("*.png"))) == 2 and not (tmp_path / "o" / "a.png").exists()
+    assert call(*args, "--empty", "keep").exit_code == 0 and (tmp_path / "o" / "a.png").is_file()
+
+
 def test_folders_whose_files_have_a_prefix(folders: tuple[Path, Path], checkpoint: Path, tmp_path: Path) -> None:
     for folder, word in zip(folders, ("rgb", "depth"), strict=True):
         for i, path in enumerate(sorted(folder.glob("*.png"))):

@@ -2,6 +2,20 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/data/test_validate.py::test_x_that_says_nothing", "fusionzoo/data/validate.py", [
+        ("~missing_x(x, x_kind) & (x != 0)", "~missing_x(x, x_kind)"),
+    ]),
+    ("tests/data/test_validate.py::test_left_out_kept_or_refused", "fusionzoo/data/validate.py", [
+        ('"n": len(self), "selected": self.empty_note', ""),
+    ]),
+    ("tests/data/test_orientation.py::test_parts_of_which_some_are_turned", "fusionzoo/data/pair.py", [
+        ("turn > 4 and size[0] == size[1]", "turn > 4"),
+        ("turn > 4 and size[0] == size[1]", "turn > 8"),
+        ("if turn == 1]", "if turn != 3]"),
+    ]),
+    ("tests/data/test_orientation.py::test_a_folder_says_it_of_the_first", "fusionzoo/data/folder.py", [
+        ("self._told[0] = 1", "pass"),
+    ]),
     ("tests/data/test_transforms.py::test_all_three_stay_aligned", "fusionzoo/data/transforms.py", [
         ("rgb, x, label = rgb.flip(-1), x.flip(-1), label.flip(-1)", "rgb, x, label = rgb.flip(-1), x, label.flip(-1)"),
         ("_pad(label, self.size, top, left, IGNORE)", "_pad(label, self.size, top, left, 0)"),

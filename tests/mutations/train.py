@@ -2,6 +2,10 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/train/test_start.py::test_an_error_in_the_first_epoch_leaves_nothing_in_the_way",
+     "fusionzoo/train/state.py", [
+        ("names <= {SETTINGS, STATE}", "True"),
+    ]),
     ("tests/train/test_optim.py::test_dropout_takes_either_modality_as_often_and_never_both",
      "fusionzoo/train/dropout.py", [
         ("x.masked_fill(draw > 1 - probability / 2, 0.0)", "x"),
@@ -39,7 +43,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_start.py::test_depth_is_made_grey_as_check_and_predict_do", "fusionzoo/train/start.py", [
         ('    if new:\n', '    if not new:\n'),
     ]),
-    ("tests/train/test_start.py::test_images_without_depth_are_named_skipped_or_kept", "fusionzoo/train/ready.py", [
+    ("tests/train/test_start.py::test_images_without_depth_are_named_skipped_or_kept", "fusionzoo/data/validate.py", [
         ("if i not in gone]", "if i in gone]"),
     ]),
     ("tests/train/test_optim.py::test_average_follows", "fusionzoo/train/average.py", [

@@ -239,3 +239,25 @@ def test_neither_cache_nor_workers_changes_what_is_measured(tmp_path: Path) -> N
     assert scores["kept"] == pytest.approx(scores["read"], abs=1e-3)
     one, two = (from_pretrained(str(tmp_path / name)).preprocess for name in ("kept", "workers"))
     assert one == two
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_error_in_the_first_epoch_leaves_nothing_in_the_way(
+    resume: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, out = settings(rooms(tmp_path / "d"), epochs=2), tmp_path / "out"
+
+    def full(*args: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fusionzoo.train.epoch.update_average", full)
+        with pytest.raises(MemoryError):
+            finetune(chosen, out)
+    (out / ".state.pt.0123.tmp").write_bytes(b"cut off")
+    line = finetune(settings(rooms(tmp_path / "d"), epochs=1, lr=1e-4), out, resume=resume)  # and other settings
+    assert line["epoch"] == 1 and from_pretrained(str(out)).num_classes == 3
+    with pytest.raises(InputError, match="is not empty"):
+        finetune(chosen, out)
+    with pytest.raises(InputError, match="holds no state.pt to resume from"):
+        finetune(chosen, tmp_path / "new", resume=True)

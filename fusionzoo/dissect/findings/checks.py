@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusionzoo.dissect.results import FEWEST, Dissection
+from fusionzoo.dissect.results import FEWEST, JUDGED_FROM, Dissection
 from fusionzoo.dissect.words import SATURATED, Finding, points, words
 
 __all__ = ["few_images", "health", "planted"]
@@ -22,6 +22,9 @@ def few_images(d: Dissection) -> list[Finding]:
 def planted(d: Dissection) -> list[Finding]:
     if d.planted is None:
         return []
+    if d.truth_found is None:
+        few = f"{d.data.n} image{'' if d.data.n == 1 else 's'}"
+        return [Finding("info", f"The planted truth cannot be judged on {few}: {JUDGED_FROM} are needed.")]
     judged = {kind: [r for r in d.planted.rows if r.kind == kind] for kind in ("rgb", "x", "both")}
     right = sum(r.found for kind in ("rgb", "x") for r in judged[kind])
     total = sum(len(judged[kind]) for kind in ("rgb", "x"))

@@ -19,13 +19,14 @@ from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.formats import Stored, dissection_of_format_1, evolution_of_format_1
 from fusionzoo.dissect.measures import METRICS
 from fusionzoo.dissect.measures.base import Measured
-from fusionzoo.dissect.results.about import FEWEST, DataInfo, ModelInfo, Protocol, RunInfo
+from fusionzoo.dissect.results.about import FEWEST, JUDGED_FROM, DataInfo, ModelInfo, Protocol, RunInfo
 from fusionzoo.dissect.results.stages import Measures, Stage, StagePoints
 from fusionzoo.dissect.results.stages import curves as curves_of
 from fusionzoo.schema import decode
 
 __all__ = [
     "FEWEST",
+    "JUDGED_FROM",
     "Checkpoint",
     "DataInfo",
     "Dissection",
@@ -86,6 +87,11 @@ class Dissection(Measures, Stored):
     def concept_names(self) -> list[str]:
         """The rows of every concept table: the classes, unless other concepts were measured."""
         return self.concepts.names if self.concepts is not None else self.data.class_names
+
+    @property
+    def truth_found(self) -> bool | None:
+        """Whether the planted truth was found; None where there is none, or too few images to tell (JUDGED_FROM)."""
+        return None if self.planted is None or self.data.n < JUDGED_FROM else self.planted.found
 
     def over_stages(self) -> dict[str, list[Measured]]:
         """Each of `Stage.numbers` as a curve over the stages."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-__all__ = ["FEWEST", "DataInfo", "ModelInfo", "Protocol", "RunInfo"]
+__all__ = ["FEWEST", "JUDGED_FROM", "DataInfo", "ModelInfo", "Protocol", "RunInfo"]
 
 FEWEST = 4
 """Images that concepts need: each training half one, the held-out part two."""
+JUDGED_FROM = 16
+"""Images from which on the planted truth is judged: each role has four blocks of them. With fewer a good model may fail
+to show a concept that hardly any image shows."""
 
 
 @dataclass

@@ -138,7 +138,7 @@ def comparison(dissections: Sequence[Dissection]) -> Table:
         best = best_stage(d) or (d.rows[-1] if d.rows else None)
         variance = variance_cells(None if best is None else best.concepts.variance.get("rgb_x"))[0]
         cka = _cka(None if best is None else best.similarity.cka.gap)
-        found = ABSENT if d.planted is None else ("yes" if d.planted.found else "NO")
+        found = ABSENT if d.truth_found is None else ("yes" if d.truth_found else "NO")
         at = integer(None if best is None else best.stage)
         rows.append((clean(d.model.name), *miou, at, cka, variance, found))
     where = {clean(f"{d.data.name}, {d.data.split}, {d.data.n} images") for d in dissections}
