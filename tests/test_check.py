@@ -276,7 +276,7 @@ def test_too_few_images_do_not_fail_the_planted_truth(tmp_path):
     few = run(write(tmp_path))
     assert few.dissection.planted is not None and not few.dissection.planted.found  # random weights
     assert few.dissection.truth_found is None and few.ok
-    said = f"The planted truth cannot be judged with {N} images: {JUDGED_FROM} are needed."
+    said = f"The planted truth cannot be judged on {N} images: {JUDGED_FROM} are needed."
     assert [f.level for f in few.findings if f.text == said] == ["info"]
     data = Planted("test", n=JUDGED_FROM, size=SIZE)
     enough = check(tmp_path, data, None, progress=False)

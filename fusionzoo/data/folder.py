@@ -140,7 +140,7 @@ class Folder(SegmentationDataset):
         files = self._files[self.ids[index]]
         rgb, (raw, scale) = read_rgb(files["rgb"]), self._format.read(files["x"])
         if not self._told[0]:
-            parts = {part: files[part] for part in ("rgb", "x", "label") if part in files}
+            parts: dict[str, str | Path] = {part: path for part, path in files.items() if part in ("rgb", "x", "label")}
             if (remark := turned_alone(parts, (rgb.shape[-2], rgb.shape[-1]))) is not None:
                 self._told[0] = 1
                 warnings.warn(f"{remark} (said of the first such image)", FusionZooWarning, stacklevel=2)

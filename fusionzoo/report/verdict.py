@@ -75,7 +75,7 @@ def verdict(d: Dissection | None, verification: Any) -> tuple[bool, str]:
         deciding = [r.found for r in d.planted.rows if r.kind in ("rgb", "x")]
         found = "found" if d.truth_found else "NOT found"
         counted = f"{sum(deciding)} of {len(deciding)} one-modality concepts"
-        few = f"planted truth not judged with {d.data.n} images ({JUDGED_FROM} are needed)"
+        few = f"planted truth not judged on {d.data.n} images ({JUDGED_FROM} are needed)"
         parts.append(few if d.truth_found is None else f"planted truth {found} ({counted})")
     words = "; ".join(parts) or ("not dissected" if d is None else "dissected; no files were checked")
     return d is not None and not failed and d.truth_found is not False, f"{words}."
