@@ -37,9 +37,6 @@ FACTS: dict[str, Callable[[Any], bool]] = {
 }
 """What the data sets of `fusionzoo.data` say about themselves, and how it is told from other things of that name."""
 
-AGREE = ("class_names", "num_classes", "x_kind", "x_channels", "ignore_index")
-"""Facts in which the parts of a concatenation may not differ."""
-
 
 def adapt(data: Any, *, class_names: Sequence[str], x_kind: str = "depth", x_channels: int = 1) -> Any:
     """`data` itself where it is a data set as `fusionzoo.data` makes; else an `Adapted` one around it.

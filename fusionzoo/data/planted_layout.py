@@ -42,7 +42,6 @@ CLASSES = {
 
 FLOOR, WALL, CEILING, BOX, BALL, POSTER, RUG, BUMP, NICHE, JOINT_A, JOINT_B, UNSEEN = range(12)
 
-FACES = ("left", "right", "back", "floor", "ceiling", "front")
 LEFT, RIGHT, BACK, DOWN, UP, FRONT = range(6)
 MARGIN = 0.65  # metres between objects and walls; more than the largest relief, so no relief hides an object
 KEPT = 0.45  # share of the unseen patches that get their label; below 1/2, so "there is none" stays the better guess

@@ -1,7 +1,7 @@
 """Deprecated import paths of the metrics: which domain a name or module of release 0.1 lives in now.
 
 Old paths work for one release and warn (`FutureWarning`). Delete this file with the next one.
-One exception: `fusionzoo.metrics.cooperation` was a function and is a domain now (`cooperation.cooperation`).
+`fusionzoo.metrics.cooperation` was a function of release 0.1 and is a domain now.
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 WIDTH = 360
-Number = float | int
 Values = Sequence[float | None]
 
 

@@ -67,15 +67,22 @@ def _stage(done: Done, stage: int) -> StageSpecificity | None:
     iou = {s: [curves[half].compute().iou for half in HALVES] for s, curves in fits.items()}
     full, floors = {s: curves[FULL] for s, curves in fits.items()}, {s: one - two for s, (one, two) in iou.items()}
     made = concept_roles(full["rgb"], full["x"], [floors["rgb"], floors["x"]])
-    changes = fused_roles(*(full[s] for s in STREAMS), [floors[s] for s in STREAMS]) if "fused" in full else ()
+    changes: Sequence[str] = ()
+    if "fused" in full:
+        changes = fused_roles(full["rgb"], full["x"], full["fused"], [floors[s] for s in STREAMS])
 
     def those(roles: Sequence[str], wanted: str) -> list[str]:
-        return [name for name, role in zip(done.setup.concept_names, roles, strict=False) if role == wanted]
+        return [name for name, role in zip(done.setup.concept_names, roles, strict=True) if role == wanted]
 
     return StageSpecificity(
         stage,
-        *(those(made.roles, role) for role in ("consistent", "rgb", "x", "undecided", "unencoded")),
-        *(those(changes, change) for change in ("gained", "lost")),
+        consistent=those(made.roles, "consistent"),
+        rgb=those(made.roles, "rgb"),
+        x=those(made.roles, "x"),
+        undecided=those(made.roles, "undecided"),
+        unencoded=those(made.roles, "unencoded"),
+        gained=those(changes, "gained") if changes else [],
+        lost=those(changes, "lost") if changes else [],
         difference=[Measured(number(v), number(e)) for v, e in zip(made.difference, made.error, strict=True)],
         chance=numbers(made.chance),
     )

@@ -143,8 +143,8 @@ def compare_curves(
     (read_u, counts_u, absent_u), (read_v, counts_v, absent_v) = u.at_thresholds(), v.at_thresholds()
 
     def statistic(one: Tensor, two: Tensor) -> Tensor:
-        pair = (torch.where(absent_u | absent_v, torch.nan, t) for t in (read_u(one), read_v(two)))
-        return torch.tensor(semantic_variance(*pair, reducer), dtype=torch.float64)
+        one, two = (torch.where(absent_u | absent_v, torch.nan, t) for t in (read_u(one), read_v(two)))
+        return torch.tensor(semantic_variance(one, two, reducer), dtype=torch.float64)
 
     value, se = jackknife(statistic, [counts_u, counts_v])
     floors = [abs(semantic_variance(a.compute().iou, b.compute().iou, reducer)) for a, b in halves]

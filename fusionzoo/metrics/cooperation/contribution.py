@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -60,9 +61,10 @@ class Contribution:
     interaction: dict[tuple[str, str], Estimate]
 
 
-def contribution_of(
-    tallies: Mapping[tuple[str, ...] | frozenset[str], Tensor], scores: Callable[[Tensor], Tensor]
-) -> Contribution:
+Subset = TypeVar("Subset", bound=tuple[str, ...] | frozenset[str])
+
+
+def contribution_of(tallies: Mapping[Subset, Tensor], scores: Callable[[Tensor], Tensor]) -> Contribution:
     """Contribution of every modality to scores of any sums.
 
     Args:
@@ -110,7 +112,7 @@ def _counts(matrices: Iterable[ConfusionMatrix]) -> list[Tensor]:
     return counts
 
 
-def contribution(matrices: Mapping[tuple[str, ...] | frozenset[str], ConfusionMatrix]) -> Contribution:
+def contribution(matrices: Mapping[Subset, ConfusionMatrix]) -> Contribution:
     """Contribution of every modality from the confusion matrices of all subsets.
 
     The score of a class is its IoU; its share in the mean is that of the mIoU of each subset.

@@ -18,23 +18,14 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion._parts import PairNorm, to_map, to_tokens
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.published._mit import SIZES, patch_conv
+from fusionzoo.models.published._mit import patch_conv
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 
-__all__ = ["PairedPatchEmbed", "StreamEnsemble", "StreamStage", "mit_size"]
+__all__ = ["PairedPatchEmbed", "StreamEnsemble", "StreamStage"]
 
 STAGES = (2, 3, 4, 5)
-
-
-def mit_size(backbone: str) -> int | None:
-    """3 of "mit_b3"; None where the name is no Mix Transformer's.
-
-    >>> mit_size("mit_b3"), mit_size("swin_tiny")
-    (3, None)
-    """
-    return next((size for size in SIZES if backbone == f"mit_b{size}"), None)
 
 
 class PairedPatchEmbed(nn.Module):
