@@ -207,7 +207,7 @@ class Variance:
 
     `error`: jackknife standard error over groups of held-out images. `interval`: 95 %, value -+ 1.96 errors.
     `floor`: what one and the same representation shows between weights solved on two disjoint halves of the training
-    images (the larger of the pair's two). A value at or below the floor is no signal: see `signal`.
+    images (the larger of the pair's two, in absolute value). A value up to the floor is no signal: see `signal`.
     """
 
     value: float | None
