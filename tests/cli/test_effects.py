@@ -71,7 +71,7 @@ def test_robustness_with_severities(checkpoint: Path, tmp_path: Path) -> None:
     [
         ([], "Missing argument 'NAME'"),
         (["nowhere.planted"], "unknown checkpoint 'nowhere.planted'"),
-        (["{c}", "--data", "planetd"], "did you mean 'planted'?"),
+        (["{c}", "--data", "planetd"], "did you mean 'planted'"),
         (["{c}", "--limit", "0"], "0 is not in the range x>=1"),
         (["{c}", "--limit", "2", "--quiet", "--out", "/proc/none/a.json", "{few}"], "/proc/none"),
     ],
