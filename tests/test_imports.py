@@ -17,10 +17,10 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"bench", "_check", "_predict", "report", "dissect", "train", "hub", "data", "models"},
     "_predict": {"hub", "models", "data", "report", "preprocess"},
     "_check": {"hub", "dissect", "data", "models"},
-    "bench": {"hub", "train", "data", "models", "metrics", "report", "files", "schema"},
+    "bench": {"hub", "dissect", "train", "data", "models", "metrics", "report", "files", "schema"},
     "dissect": {"models", "probes", "metrics", "data"},
     "report": {"dissect", "metrics", "hub"},
-    "train": {"models", "metrics", "data", "hub", "preprocess"},
+    "train": {"models", "probes", "metrics", "data", "hub", "preprocess"},
     "hub": {"models", "fusion", "probes", "registry", "preprocess"},
     "models": {"fusion", "probes", "registry", "preprocess"},
     "fusion": {"probes", "registry"},
@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
 
 GROUND = {"errors", "files", "schema"}
 
-HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect"}
+HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect", "bench": "fusionzoo.bench"}
 
 
 def imported(source: str, module: str, is_package: bool) -> set[str]:

@@ -16,6 +16,7 @@ from fusionzoo.train.data import loader
 from fusionzoo.train.dropout import drop_modality
 from fusionzoo.train.losses import segmentation_loss, total
 from fusionzoo.train.optim import clip_gradients
+from fusionzoo.train.rule import losses
 from fusionzoo.train.settings import AUXILIARY, Settings
 
 __all__ = ["train_epoch"]
@@ -61,12 +62,12 @@ def train_epoch(
         rgb, x = model.preprocess(batch["rgb"].to(device), batch["x"].to(device))
         if settings.drop_modality:
             rgb, x = drop_modality(rgb, x, settings.drop_modality)
-        rgb = rgb.contiguous(memory_format=torch.channels_last)
+        rgb, label = rgb.contiguous(memory_format=torch.channels_last), batch["label"].to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp):
-            logits, auxiliary = model.losses(rgb, x, step=2)
+            logits, auxiliary = losses(model, rgb, x, label, settings.auxiliary, step=2)
         for name in settings.auxiliary.keys() - auxiliary.keys() - AUXILIARY.keys():
             raise unknown(f"auxiliary loss of {settings.model}", name, auxiliary, "--auxiliary NAME=FACTOR")
-        main = segmentation_loss(logits, batch["label"].to(device), weight)
+        main = segmentation_loss(logits, label, weight)
         loss = total(main, auxiliary, settings.auxiliary)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,0 +1,139 @@
+"""The rule as a training-time term for any two-stream model: consistent where both streams know a concept, else apart.
+
+"Specificity-driven inference under consistency constraints" (Chen et al., arXiv 2308.10019) as a loss on the features
+of the two encoders, stage by stage; nothing of it is left at inference. With z_m the features of modality m, each
+channel brought to mean 0 and variance 1 over the labelled positions of the batch, and k a class:
+
+    M_mk = mean of z_m over the positions of k
+    e_mk = |M_mk|^2 / mean of |z_m|^2 over k           how much of the feature there is the class itself, in [0, 1]
+    w_k  = sqrt(e_rgb,k e_x,k)                         known to both streams; no gradient to it
+    consistency   = sum_k w_k (1 - cos(M_rgb,k, M_x,k)) / sum_k w_k
+    decorrelation = mean over channel pairs of the squared correlation of z_rgb with z_x, where a position of class k
+                    weighs 1 - w_k
+    rule = mean over the stages of consistency + decorrelation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fusionzoo.errors import InputError
+from fusionzoo.models import FusionModel
+from fusionzoo.probes.tape import probe
+
+__all__ = ["RULE", "consistent_and_specific", "losses", "rule_loss", "stream_pairs"]
+
+RULE = "rule"
+"""Name of the term among the auxiliary losses."""
+
+
+def losses(
+    model: FusionModel, rgb: Tensor, x: Tensor, label: Tensor, factors: Mapping[str, float], *, step: int = 1
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """`model.losses(rgb, x, step=step)`, and the rule among the auxiliary losses where `factors` gives it weight.
+
+    Args:
+        label: (B, H, W) of the input's size, on its device.
+        factors: of the auxiliary losses by name.
+
+    Raises:
+        InputError: the rule is wanted of a model without two streams of equal width.
+    """
+    if not factors.get(RULE):
+        return model.losses(rgb, x, step=step)
+    with _streams(model) as pairs:
+        logits, auxiliary = model.losses(rgb, x, step=step)
+    return logits, {**auxiliary, RULE: rule_loss(pairs, label, model.num_classes)}
+
+
+def stream_pairs(model: FusionModel) -> list[tuple[str, str]]:
+    """The probes (rgb, x) of each stage whose features the rule compares.
+
+    Raises:
+        InputError: a model without two streams of equal width.
+    """
+    points = model.probe_points()
+    found = [(names["rgb"], names["x"]) for names in model.levels.values() if {"rgb", "x"} <= set(names)]
+    pairs = [(a, b) for a, b in found if points[a].channels == points[b].channels]
+    if not pairs:
+        raise InputError(f"{model.architecture} has no two streams of equal width for the rule; train it without")
+    return pairs
+
+
+@contextmanager
+def _streams(model: FusionModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """What the two encoders say at each stage of the next forward pass: (rgb, x), with gradients."""
+    pairs = stream_pairs(model)
+    out: list[tuple[Tensor, Tensor]] = []
+    with probe(model, *(name for pair in pairs for name in pair), detach=False, clone=False, trace=True) as tape:
+        yield out
+        out += [(tape[a], tape[b]) for a, b in pairs]
+
+
+def rule_loss(pairs: list[tuple[Tensor, Tensor]], label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Mean over the stages of the sum of the rule's two terms, in float32 also under autocast.
+
+    Args:
+        pairs: (rgb, x) features (B, C, h, w) of each stage.
+        label: (B, H, W) int64 at the size of the input.
+    """
+    with torch.autocast(label.device.type, enabled=False):
+        terms = [consistent_and_specific(rgb, x, label, num_classes, ignore_index) for rgb, x in pairs]
+    return torch.stack([consistency + decorrelation for consistency, decorrelation in terms]).mean()
+
+
+def consistent_and_specific(
+    rgb: Tensor, x: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255
+) -> tuple[Tensor, Tensor]:
+    """(consistency, decorrelation) of one stage, scalars: 0..2 and 0..1; (0, 0) without a labelled position.
+
+    Args:
+        rgb, x: (B, C, h, w).
+        label: (B, H, W) int64; sampled at the centres of the features' cells.
+
+    >>> v, label = torch.randn(2, 4, 8, 8), torch.randint(3, (2, 16, 16))
+    >>> abs(float(consistent_and_specific(v, v, label, 3)[0])) < 1e-5
+    True
+    """
+    (height, width), (full_h, full_w) = rgb.shape[2:], label.shape[1:]
+    rows = (torch.arange(height, device=label.device) * 2 + 1) * full_h // (2 * height)
+    cols = (torch.arange(width, device=label.device) * 2 + 1) * full_w // (2 * width)
+    classes = label[:, rows][:, :, cols].flatten()  # (B h w)
+    known = classes != ignore_index
+    if not bool(known.any()):
+        return rgb.sum() * 0, x.sum() * 0
+    classes = classes[known]
+    z_rgb, z_x = (_standard(v.float().movedim(1, -1).flatten(0, 2)[known]) for v in (rgb, x))  # (N, C)
+    member = F.one_hot(classes, num_classes).to(z_rgb.dtype)  # (N, K)
+    count = member.sum(0).clamp(min=1)[:, None]  # (K, 1)
+    mean_rgb, mean_x = member.t() @ z_rgb / count, member.t() @ z_x / count  # (K, C)
+    both = (_explained(mean_rgb, z_rgb, member, count) * _explained(mean_x, z_x, member, count)).sqrt()  # (K,)
+    apart = 1 - F.cosine_similarity(mean_rgb, mean_x, dim=1)
+    consistency = (both * apart).sum() / both.sum().clamp(min=1e-6)
+    return consistency, _correlation(z_rgb, z_x, 1 - both[classes])
+
+
+@torch.no_grad()
+def _explained(mean: Tensor, z: Tensor, member: Tensor, count: Tensor) -> Tensor:
+    """e of each class, (K,); 0 for a class that is not there."""
+    energy = (member.t() @ z.square().sum(1, keepdim=True) / count)[:, 0]
+    return (mean.square().sum(1) / energy.clamp(min=1e-6)).clamp(0, 1)
+
+
+def _standard(v: Tensor) -> Tensor:
+    """Each column of (N, C) with mean 0 and variance 1; a constant one is 0."""
+    v = v - v.mean(0)
+    return v / v.square().mean(0).add(1e-6).sqrt()
+
+
+def _correlation(u: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared correlation of the columns of u with those of v over weighted rows."""
+    share = weight / weight.sum().clamp(min=1e-6)
+    u, v = (t - share @ t for t in (u, v))
+    scale = [(share @ t.square()).clamp(min=1e-6).sqrt() for t in (u, v)]
+    return ((share[:, None] * u).t() @ v / (scale[0][:, None] * scale[1])).square().mean()
