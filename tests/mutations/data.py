@@ -82,5 +82,16 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("rows = ((torch.arange(size[0]) * 2 + 1) * height) // (2 * size[0])",
          "rows = (torch.arange(size[0]) * height) // size[0]"),
     ]),
+    ("tests/data/test_planted_graded.py::test_the_rule_of_the_docstring_labels_the_whole_picture",
+     "fusionzoo/data/planted_graded.py", [
+        ("concept = PARITY + int(heads != out)", "concept = PARITY + int(not heads)"),
+        ("DARK + int(not (out if told else heads))", "DARK + int(not heads)"),
+        ("CONFLICT + int(not (heads if told else out))", "CONFLICT + int(not out)"),
+        ("concept = AND if third == 0 else WALL", "concept = AND if third < 2 else WALL"),
+    ]),
+    ("tests/data/test_planted_graded.py::test_depth_does_not_know_paint_nor_colour_relief",
+     "fusionzoo/data/planted_render.py", [
+        ("risk[window][mask] += np.float32(slot.speckle)", "albedo[window][mask] *= np.float32(1 - slot.speckle)"),
+    ]),
 ]
 # fmt: on

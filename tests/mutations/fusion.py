@@ -119,5 +119,16 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/fusion/cmx.py", [
         ("return rgb + into_rgb * x, x + into_x * rgb", "return rgb + into_x * x, x + into_rgb * rgb"),
     ]),
+    ("tests/fusion/test_hybrid_trust.py::test_it_equals_its_equations", "fusionzoo/fusion/hybrid_trust.py", [
+        ("2 * agree * (trust[:, :1] * s_rgb + trust[:, 1:] * s_x)",
+         "2 * agree * (trust[:, 1:] * s_rgb + trust[:, :1] * s_x)"),
+        ("((1 + agree) / 2)", "(agree.clamp(0, 1))"),
+        ("rgb + self.give_x(p_x), x + self.give_rgb(p_rgb)", "rgb + self.give_x(p_rgb), x + self.give_rgb(p_x)"),
+        ("self.factor_rgb(p_rgb) * self.factor_x(p_x)", "self.factor_rgb(p_rgb) + self.factor_x(p_x)"),
+    ]),
+    ("tests/fusion/test_hybrid_exchange.py::test_it_equals_its_equations", "fusionzoo/fusion/hybrid_exchange.py", [
+        ("rgb + self.given_x(self.give_x(x)), x + self.given_rgb(self.give_rgb(rgb))",
+         "rgb + self.given_x(self.give_x(rgb)), x + self.given_rgb(self.give_rgb(x))"),
+    ]),
 ]
 # fmt: on
