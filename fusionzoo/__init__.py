@@ -1,7 +1,8 @@
 """fusionzoo: RGB-X fusion models in plain PyTorch, every fusion block open to probes, and an engine that dissects them.
 
 Importing this package does no work and loads no torch: public names are looked up on first use. A function whose
-module would have the same name lives in `_name.py`; the package `fusionzoo.dissect` is itself callable.
+module would have the same name lives in `_name.py`; the packages `fusionzoo.dissect` and `fusionzoo.bench` are
+themselves callable.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ _HOMES = {
     "predict": "fusionzoo._predict",
 }
 
-__all__ = ["__version__", *_HOMES, "dissect"]
+_PACKAGES = ("dissect", "bench")
+
+__all__ = ["__version__", *_HOMES, *_PACKAGES]
 
 if TYPE_CHECKING:
     from fusionzoo._check import check as check
     from fusionzoo._predict import predict as predict
+    from fusionzoo.bench import bench as bench
     from fusionzoo.dissect import dissect as dissect
     from fusionzoo.dissect.robustness import robustness as robustness
     from fusionzoo.dissect.trace import trace as trace
@@ -43,8 +47,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "dissect":
-        return importlib.import_module("fusionzoo.dissect")
+    if name in _PACKAGES:
+        return importlib.import_module(f"fusionzoo.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'fusionzoo' has no attribute {name!r}; public names: {', '.join(__all__[1:])}")

@@ -1,4 +1,4 @@
-"""The public names of `fusionzoo`: the list is API, found lazily; `dissect` is a callable package."""
+"""The public names of `fusionzoo`: the list is API, found lazily; `dissect` and `bench` are callable packages."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ PUBLIC = {
     "dissect",
     "check",
     "predict",
+    "bench",
 }
 
 
@@ -48,20 +49,22 @@ def test_an_unknown_name_lists_the_public_ones():
         from fusionzoo import create_modle  # noqa: F401
 
 
-def test_dissect_is_package_and_function_at_once():
-    package = importlib.import_module("fusionzoo.dissect")
-    assert fusionzoo.dissect is package
-    assert inspect.signature(package) == inspect.signature(package.dissect)
-    assert "model" in inspect.signature(package).parameters and "dissect" in pydoc.render_doc(package)
-    with pytest.raises(TypeError, match="dissect"):
-        fusionzoo.dissect()
+@pytest.mark.parametrize("name", ["dissect", "bench"])
+def test_a_package_is_a_function_at_once(name):
+    package = importlib.import_module(f"fusionzoo.{name}")
+    function = getattr(package, name)
+    assert getattr(fusionzoo, name) is package
+    assert inspect.signature(package) == inspect.signature(function)
+    assert "data" in inspect.signature(package).parameters and name in pydoc.render_doc(package)
+    with pytest.raises(TypeError, match=name):
+        package()
 
 
 def test_functions_stay_functions_whatever_is_imported():
     """No submodule shares its name with a public function, so no import can put a module in its place."""
     folder = Path(fusionzoo.__file__).parent
     modules = {p.stem for p in folder.glob("*.py")} | {p.parent.name for p in folder.glob("*/__init__.py")}
-    assert modules & PUBLIC == {"dissect"}
+    assert modules & PUBLIC == {"dissect", "bench"}
 
 
 @pytest.mark.parametrize(

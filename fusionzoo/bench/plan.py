@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -11,11 +13,46 @@ from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.bench.results import RunResult
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.models import create_model, list_fusions
+from fusionzoo.train.rule import stream_pairs
 
-__all__ = ["Run", "chosen_rates", "final_runs", "select_runs", "strategies"]
+__all__ = ["Run", "Variant", "chosen_rates", "final_runs", "select_runs", "strategies", "variant"]
 
 SELECT_SEED = 1000
 """Seed of the runs that choose the learning rate; none of the final ones."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one row of a table trains: a registered strategy, options of its blocks, with or without the rule."""
+
+    fusion: str
+    options: dict[str, Any]
+    rule: bool
+
+
+def variant(row: str) -> Variant:
+    """The variant that a row's name says: `STRATEGY[@OPTION=VALUE...][+rule]`.
+
+    Raises:
+        InputError: an option without a value, or something other than the rule after "+".
+
+    >>> variant("hybrid_trust@trust=false+rule")
+    Variant(fusion='hybrid_trust', options={'trust': False}, rule=True)
+    """
+    named, plus, rule = row.partition("+")
+    if plus and rule != "rule":
+        raise InputError(f"{row!r}: after '+' stands 'rule' and nothing else")
+    fusion, *given = named.split("@")
+    options = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"{row!r}: {pair!r} is no option; write STRATEGY@OPTION=VALUE")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return Variant(fusion, options, bool(plus))
 
 
 @dataclass(frozen=True)
@@ -41,7 +78,8 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
     """(strategies that match and can be built with the protocol's encoder, those that cannot -> the reason).
 
     Args:
-        patterns: "all", or names and fnmatch patterns, in a list or parted by commas.
+        patterns: "all", or names and fnmatch patterns, in a list or parted by commas; each with `@OPTION=VALUE` and
+            `+rule` behind it where wanted, see `variant`.
 
     Raises:
         UnknownNameError: a pattern that matches nothing.
@@ -49,15 +87,22 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
     asked = [p.strip() for p in patterns.split(",")] if isinstance(patterns, str) else list(patterns)
     names: list[str] = []
     for pattern in asked:
-        found = list_fusions("*" if pattern == "all" else pattern)
+        name = variant(pattern).fusion
+        found = list_fusions("*" if name == "all" else name)
         if not found:
-            raise unknown("fusion strategy", pattern, list_fusions(), "fusionzoo list --fusions")
-        names += [name for name in found if name not in names]
+            raise unknown("fusion strategy", name, list_fusions(), "fusionzoo list --fusions")
+        names += [row for each in found if (row := each + pattern[len(name) :]) not in names]
     fitting, refused = [], {}
     for name in names:
+        row = variant(name)
+        more = {"fusion_args": row.options} if row.options else {}
         try:
             with torch.device("meta"):
-                create_model(protocol.architecture(name), num_classes=2, decoder_args=protocol.decoder_args)
+                model = create_model(
+                    protocol.architecture(row.fusion), num_classes=2, decoder_args=protocol.decoder_args, **more
+                )
+            if row.rule:
+                stream_pairs(model)
         except InputError as error:
             refused[name] = str(error)
         else:

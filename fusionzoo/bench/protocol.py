@@ -17,7 +17,7 @@ from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import dump_json
 from fusionzoo.schema import decode, encode
 
-__all__ = ["PROTOCOLS", "BenchProtocol", "read_protocol"]
+__all__ = ["PROTOCOLS", "BenchProtocol", "protocol_for", "read_protocol"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class BenchProtocol:
         train_images: at most that many training images; None: all.
         learning_rates: the grid; with one entry nothing is chosen. select_epochs: of these runs; None: `epochs`.
         encoder_lr_share: learning rate of pretrained encoders / that of new parts.
+        rule: factor of the rule (`fusionzoo.train.rule`) in the rows named `STRATEGY+rule`.
+        dissect_images: test images that each final run is dissected on; 0: none.
         epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, auxiliary, drop_modality,
             amp: as in `fusionzoo.train.Settings`.
     """
@@ -64,6 +66,8 @@ class BenchProtocol:
     balance: float = 0.0
     weight_decay: float = 0.01
     auxiliary: dict[str, float] = field(default_factory=lambda: {"consistency": 0.1, "decorrelation": 0.1})
+    rule: float = 0.1
+    dissect_images: int = 60
     drop_modality: float = 0.0
     amp: bool = True
 
@@ -109,6 +113,7 @@ PROTOCOLS = {
         epochs=12,
         size=(120, 160),
     ),
+    "folder": BenchProtocol("folder", epochs=20),
     "nyu40": BenchProtocol(
         "nyu40",
         encoder="timm-tf-efficientnet-lite0",
@@ -122,6 +127,16 @@ PROTOCOLS = {
     ),
 }
 """Protocols by name; the data set itself is named on the command line."""
+
+
+def protocol_for(data: str) -> str:
+    """Name of the protocol that suits the data where none is named.
+
+    >>> protocol_for("folder:rooms"), protocol_for("nyuv2:here"), protocol_for("planted-2")
+    ('folder', 'nyu13', 'planted-2')
+    """
+    kind = data.partition(":")[0]
+    return {"nyuv2": "nyu13"}.get(kind, kind if kind in PROTOCOLS else "folder")
 
 
 def read_protocol(name_or_file: str, **changes: Any) -> BenchProtocol:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusionzoo.bench.results import RunResult
 from fusionzoo.errors import InputError
 
-__all__ = ["Row", "interval", "rank"]
+__all__ = ["Row", "interval", "paired", "rank"]
 
 _T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """97.5 % quantile of Student's t by degrees of freedom; from 10 on 1.96 (1 + 1.25 / df), within 1.1 %."""
@@ -27,9 +27,11 @@ class Row:
     Attributes:
         strategy, num_params, gmacs, seconds (mean), learning_rate: of its final runs.
         seeds: in order. miou: condition -> mean over seeds (fractions). spread: condition -> largest minus smallest.
+        least: the smallest mIoU with both inputs.
         kinds: kind of concept -> mean IoU of its classes with both inputs, for data whose truth is known.
         difference: (mean, low, high) of mIoU minus the reference's, paired by seed; None for the reference itself
             and with fewer than two common seeds.
+        rule_gain: the same for a row with the rule, minus its strategy without.
     """
 
     strategy: str
@@ -42,6 +44,8 @@ class Row:
     spread: dict[str, float]
     kinds: dict[str, float]
     difference: tuple[float, float, float] | None
+    rule_gain: tuple[float, float, float] | None = None
+    least: float = 0.0
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float, float]:
@@ -70,15 +74,30 @@ def rank(results: Sequence[RunResult], reference: str = "concat") -> list[Row]:
     for result in sorted(results, key=lambda r: r.seed):
         if result.phase == "final":
             by_strategy.setdefault(result.strategy, []).append(result)
-    base = {r.seed: r.scores["both"].miou for r in by_strategy.get(reference, [])}
-    rows = [_row(name, found, {} if name == reference else base) for name, found in by_strategy.items()]
+    rows = []
+    for name, found in by_strategy.items():
+        plain = name.removesuffix("+rule")
+        row = _row(name, found)
+        rows.append(replace(
+            row,
+            difference=paired(found, by_strategy.get(reference, [])) if name != reference else None,
+            rule_gain=paired(found, by_strategy.get(plain, [])) if plain != name else None,
+        ))  # fmt: skip
     return sorted(rows, key=lambda row: -row.miou["both"])
 
 
-def _row(strategy: str, found: list[RunResult], base: dict[int, float]) -> Row:
+def paired(
+    found: Sequence[RunResult], base: Sequence[RunResult], condition: str = "both"
+) -> tuple[float, float, float] | None:
+    """(mean, low, high) of `found` minus `base` in mIoU over the seeds of both; None with fewer than two."""
+    other = {r.seed: r.scores[condition].miou for r in base if condition in r.scores}
+    pairs = [r.scores[condition].miou - other[r.seed] for r in found if r.seed in other and condition in r.scores]
+    return interval(pairs) if len(pairs) > 1 else None
+
+
+def _row(strategy: str, found: list[RunResult]) -> Row:
     conditions = list(found[0].scores)
     values = {c: [r.scores[c].miou for r in found] for c in conditions}
-    pairs = [r.scores["both"].miou - base[r.seed] for r in found if r.seed in base]
     return Row(
         strategy,
         found[0].num_params,
@@ -89,7 +108,8 @@ def _row(strategy: str, found: list[RunResult], base: dict[int, float]) -> Row:
         {c: statistics.fmean(v) for c, v in values.items()},
         {c: max(v) - min(v) for c, v in values.items()},
         _by_kind(found),
-        interval(pairs) if len(pairs) > 1 else None,
+        None,
+        least=min(values["both"]),
     )
 
 

@@ -35,6 +35,8 @@ class RunResult:
         seed, learning_rate: of the run.
         scores: condition -> score; "both" always, further ones in final runs only.
         num_params: learnable numbers. gmacs: 10^9 multiply-accumulates of one image at the test size.
+        peak_mb, latency_ms, latency_ratio: as of `fusionzoo.bench.cost.Cost`, beside `concat`; final runs only.
+        figures: of the dissection, see `fusionzoo.bench.figures`; final runs only.
         seconds: training time. best: validation mIoU, None in final runs. class_names: order of `class_iou`.
         data, images: name of the data and number of scored images. command, versions, machine: how it was made.
     """
@@ -53,6 +55,10 @@ class RunResult:
     class_names: list[str]
     concepts: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    peak_mb: float | None = None
+    latency_ms: float | None = None
+    latency_ratio: float | None = None
+    figures: dict[str, float] = field(default_factory=dict)
     command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)

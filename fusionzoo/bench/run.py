@@ -20,36 +20,42 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from fusionzoo import __version__
-from fusionzoo.bench.plan import Run, chosen_rates, final_runs, select_runs, strategies
-from fusionzoo.bench.protocol import BenchProtocol
+from fusionzoo.bench.cost import cost, counted
+from fusionzoo.bench.figures import dissected
+from fusionzoo.bench.plan import Run, chosen_rates, final_runs, select_runs, strategies, variant
+from fusionzoo.bench.protocol import BenchProtocol, read_protocol
 from fusionzoo.bench.results import RunResult, read_results
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.data import parse_spec
 from fusionzoo.data.spec import GENERATED
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.convert import encoder_state
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
-from fusionzoo.models import create_model
+from fusionzoo.models import FusionModel, create_model
 from fusionzoo.schema import encode
 from fusionzoo.train import Settings, finetune
+from fusionzoo.train.rule import RULE
 
 __all__ = ["bench", "train_and_score"]
 
+REFERENCE = "concat"
+"""Whose latency each model's is measured beside."""
+RULES = ("off", "on", "both")
 Report = Callable[[list[RunResult]], None]
 
 
 def bench(
     data: str,
-    protocol: BenchProtocol,
+    protocol: str | BenchProtocol,
     out: str | Path,
     *,
     patterns: str | Sequence[str] = "all",
     seeds: Sequence[int] = (0, 1, 2),
+    rule: str = "off",
     init: str = "",
     resume: bool = False,
     jobs: int = 1,
@@ -60,10 +66,11 @@ def bench(
 
     Args:
         data: "planted", "planted-2", "nyuv2:PATH" or "folder:PATH".
-        protocol: what is held equal; see `read_protocol`.
+        protocol: what is held equal, or its name or file; see `read_protocol`.
         out: a new folder, or with `resume` that of an earlier run with the same protocol.
         patterns: strategies: "all", names, fnmatch patterns.
         seeds: of the final runs.
+        rule: "off", "on" or "both": every strategy without the rule, with it, or both ways (`fusionzoo.train.rule`).
         init: folder of a converted encoder that both streams start from; "": what the protocol names.
         jobs: processes side by side, each training one model.
         device: "cpu", "cuda", ...
@@ -76,6 +83,8 @@ def bench(
         InputError: a folder in use, or of another protocol; data that does not fit.
     """
     out = Path(out)
+    if isinstance(protocol, str):
+        protocol = read_protocol(protocol)
     if init:
         protocol = replace(protocol, init=Path(init).name)
     init = init or protocol.init
@@ -86,7 +95,7 @@ def bench(
     with _alone(out):
         results = read_results(out / "results", protocol)
         atomic_write(out / "protocol.json", dump_json(encode(protocol)))
-        names, refused = strategies(patterns, protocol)
+        names, refused = strategies(_with_rule(patterns, rule), protocol)
         if not names:
             raise InputError(f"no strategy fits the encoder {protocol.encoder}: {next(iter(refused.values()))}")
         common = {"protocol": protocol, "data": data, "out": out, "init": init, "device": device}
@@ -100,6 +109,15 @@ def bench(
                 if report is not None:
                     report(results)
     return results, refused
+
+
+def _with_rule(patterns: str | Sequence[str], rule: str) -> list[str]:
+    """The rows' patterns without the rule, with it, or both."""
+    if rule not in RULES:
+        raise unknown("choice for the rule", rule, RULES)
+    asked = [p.strip() for p in patterns.split(",")] if isinstance(patterns, str) else list(patterns)
+    ruled = [p if variant(p).rule else f"{p}+{RULE}" for p in asked]
+    return {"off": asked, "on": ruled, "both": [*asked, *ruled]}[rule]
 
 
 def _refuse_absent(init: str, protocol: BenchProtocol) -> None:
@@ -129,6 +147,11 @@ def train_and_score(
     size = protocol.test_size or protocol.base
     tested = _tested(data, split, size, protocol.num_classes)
     found = score(model, tested, CONDITIONS if final else {"both": None}, protocol.batch_size)
+    build = functools.partial(_build, protocol, run.strategy, model.num_classes, model.x_channels)
+    reference = functools.partial(_build, protocol, REFERENCE, model.num_classes, model.x_channels)
+    where = next(model.parameters()).device
+    needs = cost(build, reference, size, model.x_channels, where) if final else counted(build, size, model.x_channels)
+    images = min(protocol.dissect_images, len(tested)) if final else 0
     result = RunResult(
         protocol=protocol,
         strategy=run.strategy,
@@ -136,9 +159,14 @@ def train_and_score(
         seed=run.seed,
         learning_rate=run.learning_rate,
         scores=found,
-        num_params=sum(p.numel() for p in model.parameters()),
-        gmacs=_gmacs(protocol, run.strategy, model.num_classes, model.x_channels, size),
+        num_params=needs.num_params,
+        gmacs=needs.gmacs,
+        peak_mb=needs.peak_mb,
+        latency_ms=needs.latency_ms,
+        latency_ratio=needs.latency_ratio,
+        figures=dissected(model, tested, images) if images else {},
         seconds=_seconds(folder),
+        options={**variant(run.strategy).options, **({RULE: protocol.rule} if variant(run.strategy).rule else {})},
         data=tested.name,
         images=len(tested),
         class_names=list(tested.class_names),
@@ -161,8 +189,9 @@ def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | Non
 
 def _settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:
     final = run.phase == "final"
+    row = variant(run.strategy)
     return Settings(
-        model=protocol.architecture(run.strategy),
+        model=protocol.architecture(row.fusion),
         data=data,
         init=init,
         num_classes=protocol.num_classes,
@@ -181,9 +210,10 @@ def _settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settin
         jitter=protocol.jitter,
         ema=protocol.ema,
         balance=protocol.balance,
-        auxiliary=protocol.auxiliary,
+        auxiliary={**protocol.auxiliary, **({RULE: protocol.rule} if row.rule else {})},
         drop_modality=protocol.drop_modality,
         decoder_args=protocol.decoder_args,
+        fusion_args=row.options,
         amp=protocol.amp,
         limit=protocol.train_images,
     )
@@ -208,18 +238,15 @@ def _run_of(result: RunResult) -> Run:
     return Run(result.strategy, result.phase, result.seed, result.learning_rate)
 
 
-def _gmacs(protocol: BenchProtocol, strategy: str, num_classes: int, x_channels: int, size: tuple[int, int]) -> float:
-    """10^9 multiply-accumulates of one image, counted on the meta device."""
-    with torch.device("meta"):
-        model = create_model(
-            protocol.architecture(strategy),
-            num_classes=num_classes,
-            x_channels=x_channels,
-            decoder_args=protocol.decoder_args,
-        ).eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(torch.empty(1, 3, *size), torch.empty(1, x_channels, *size))
-    return round(counter.get_total_flops() / 2e9, 4)
+def _build(protocol: BenchProtocol, strategy: str, num_classes: int, x_channels: int) -> FusionModel:
+    row = variant(strategy)
+    return create_model(
+        protocol.architecture(row.fusion),
+        num_classes=num_classes,
+        x_channels=x_channels,
+        decoder_args=protocol.decoder_args,
+        **({"fusion_args": row.options} if row.options else {}),
+    )
 
 
 def _seconds(folder: Path) -> float:

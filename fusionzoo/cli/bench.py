@@ -23,9 +23,12 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 
 @click.command(name="bench")
 @click.option("--data", required=True, metavar="SPEC", help="planted, planted-2, nyuv2:PATH or folder:PATH.")
-@click.option("--protocol", "protocol_name", default="planted", show_default=True, metavar="NAME|FILE.toml",
-              help="What is held equal: a built-in protocol (planted, planted-2, nyu13, nyu40) or a file.")  # fmt: skip
-@click.option("--strategies", "patterns", default="all", show_default=True, help="Names and patterns, by commas.")
+@click.option("--protocol", "protocol_name", metavar="NAME|FILE.toml",
+              help="Held equal: planted, planted-2, nyu13, nyu40, folder or a file; default: by the data.")  # fmt: skip
+@click.option("--strategies", "patterns", default="all", show_default=True,
+              help="Names and patterns, by commas; NAME@OPTION=VALUE sets an option.")  # fmt: skip
+@click.option("--rule", type=click.Choice(["off", "on", "both"]), default="off", show_default=True,
+              help="Train with the consistency-specificity rule on the encoders, without, or both ways.")  # fmt: skip
 @click.option("--seeds", default="0,1,2", show_default=True, callback=_seeds, help="Of the final runs.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for results and checkpoints.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run of the same protocol in --out.")
@@ -37,8 +40,9 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @json_option
 def command(
     data: str,
-    protocol_name: str,
+    protocol_name: str | None,
     patterns: str,
+    rule: str,
     seeds: tuple[int, ...],
     out: str,
     resume: bool,
@@ -51,19 +55,22 @@ def command(
 ) -> None:
     """Compare fusion strategies fairly: one protocol, only the fusion changes.
 
-    Writes one JSON file a run to OUT/results, ranked.md and the checkpoints; the table so far goes to stderr.
+    Writes one JSON file a run to OUT/results, the page index.html, ranked.md and the checkpoints; the table so far goes
+    to stderr.
     """
-    from fusionzoo.bench import RunResult, bench, rank, read_protocol
+    from fusionzoo.bench import RunResult, bench, protocol_for, rank, read_protocol
+    from fusionzoo.bench.page import html
     from fusionzoo.bench.table import ranked
     from fusionzoo.files import atomic_write
     from fusionzoo.schema import encode
 
-    protocol = read_protocol(protocol_name, epochs=epochs)
+    protocol = read_protocol(protocol_name or protocol_for(data), epochs=epochs)
 
     def report(results: list[RunResult]) -> None:
         rows = rank(results, reference)
         if rows:
             atomic_write(Path(out) / "ranked.md", ranked(rows, reference) + "\n")
+            atomic_write(Path(out) / "index.html", html(results, reference=reference))
         last = results[-1]
         where = f"{last.strategy} {last.phase} seed {last.seed} lr {last.learning_rate:g}"
         note(f"{where}: mIoU {100 * last.scores['both'].miou:.2f} ({last.seconds:.0f} s)")
@@ -71,10 +78,11 @@ def command(
             note(ranked(rows, reference))
 
     results, refused = bench(
-        data, protocol, out, patterns=patterns, seeds=seeds, init=init, resume=resume, jobs=jobs, device=device,
-        report=report,
+        data, protocol, out, patterns=patterns, rule=rule, seeds=seeds, init=init, resume=resume, jobs=jobs,
+        device=device, report=report,
     )  # fmt: skip
     rows = rank(results, reference)
+    atomic_write(Path(out) / "index.html", html(results, refused, reference))
     if as_json_:
         print_json({"protocol": encode(protocol), "rows": encode(rows), "left_out": refused})
         return

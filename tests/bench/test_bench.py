@@ -17,9 +17,11 @@ from PIL import Image
 from scipy.stats import ttest_rel
 
 from fusionzoo.bench import BenchProtocol, RunResult, Score, bench, rank, read_protocol, read_results
-from fusionzoo.bench.plan import SELECT_SEED, chosen_rates, final_runs, select_runs, strategies
+from fusionzoo.bench.plan import SELECT_SEED, Variant, chosen_rates, final_runs, select_runs, strategies, variant
+from fusionzoo.bench.table import ranked
 from fusionzoo.errors import InputError, UnknownNameError
 
+ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = """
 encoder = "mobilenetv1-025"
 decoder_args = { pyramid_channels = 32, segmentation_channels = 32 }
@@ -28,6 +30,7 @@ epochs = 2
 batch_size = 4
 size = [32, 32]
 base = [32, 48]
+dissect_images = 4
 """
 
 
@@ -57,13 +60,15 @@ def data(tmp_path: Path) -> str:
 
 
 def start(data: str, folder: Path, *extra: str) -> subprocess.Popen[str]:
+    """The command of the README on `data`, with a small protocol, two rows and two seeds."""
     code = "import sys; from fusionzoo.cli import main; main(sys.argv[1:])"
-    words = ["bench", "--data", data, "--protocol", str(folder / "toy.toml"), "--strategies", "sum,concat",
-             "--seeds", "0,1", "--out", str(folder / "out"), "--json", *extra]  # fmt: skip
+    (line,) = (line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("fusionzoo bench "))
+    said = line.partition("#")[0].replace("folder:PATH", data).replace("runs/bench", str(folder / "out")).split()[1:]
+    words = [*said, "--protocol", str(folder / "toy.toml"), "--strategies", "concat,sum+rule", "--seeds", "0,1"]
+    words += ["--json", *extra]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    root = str(Path(__file__).resolve().parents[2])
     return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env=env, cwd=root)  # fmt: skip
+                            text=True, env=env, cwd=ROOT)  # fmt: skip
 
 
 def test_a_killed_benchmark_resumes_to_the_whole_table(data: str, tmp_path: Path) -> None:
@@ -85,17 +90,22 @@ def test_a_killed_benchmark_resumes_to_the_whole_table(data: str, tmp_path: Path
     out, err = again.communicate()
     assert again.returncode == 0, err
     table = json.loads(out)
-    assert {row["strategy"]: row["seeds"] for row in table["rows"]} == {"sum": [0, 1], "concat": [0, 1]}
+    assert {row["strategy"]: row["seeds"] for row in table["rows"]} == {"sum+rule": [0, 1], "concat": [0, 1]}
     assert sorted(p.name for p in results.glob("*.json")) == sorted(
-        f"{s}.final.s{seed}.lr0.001.json" for s in ("sum", "concat") for seed in (0, 1)
+        f"{s}.final.s{seed}.lr0.001.json" for s in ("sum+rule", "concat") for seed in (0, 1)
     )
     assert all((results / name).read_bytes() == content for name, content in kept.items()), "a finished run ran again"
     found = read_results(results)
     assert all(r.protocol == read_protocol(str(tmp_path / "toy.toml")) for r in found)
+    assert {r.strategy: r.options for r in found} == {"concat": {}, "sum+rule": {"rule": 0.1}}
     assert all(r.images == 4 and r.class_names == ["near", "far"] for r in found)
     assert all(set(r.scores) == {"both", "without_rgb", "without_x", "noise_rgb", "low_light", "holes_x", "shift_x"}
                for r in found)  # fmt: skip
+    for one in found:
+        assert one.peak_mb and one.latency_ms and one.latency_ratio and "shapley rgb" in one.figures, one.strategy
     assert "| concat |" in (tmp_path / "out" / "ranked.md").read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "sum+rule" in page and "Accuracy and cost" in page and "Dissection" in page
 
 
 def test_results_of_another_protocol_are_refused(tmp_path: Path) -> None:
@@ -119,6 +129,29 @@ def test_ranking_and_its_intervals_equal_scipy() -> None:
     assert first.difference == pytest.approx((0.03, want.low, want.high), abs=1e-5)
     pairs = [result("concat", 0, 0.5), result("gate", 1, 0.6), result("gate", 0, 0.6)]
     assert rank(pairs)[0].difference is None, "one common seed makes no interval"
+
+
+def test_the_rule_is_compared_with_its_own_strategy() -> None:
+    values = {"concat": [0.5, 0.5], "sum": [0.4, 0.42], "sum+rule": [0.43, 0.44]}
+    rows = {r.strategy: r for r in rank([result(k, s, v) for k, of in values.items() for s, v in enumerate(of)])}
+    assert rows["sum+rule"].rule_gain is not None and rows["sum+rule"].rule_gain[0] == pytest.approx(0.025)
+    assert rows["sum"].rule_gain is None and rows["sum+rule"].difference is not None
+    assert rows["sum+rule"].difference[0] == pytest.approx(-0.065)
+    assert "+2.50 (" in ranked(list(rows.values()))
+
+
+def test_a_row_says_its_options_and_the_rule() -> None:
+    assert variant("hybrid_trust@trust=false@product=true+rule") == Variant(
+        "hybrid_trust", {"trust": False, "product": True}, True
+    )
+    protocol = BenchProtocol("toy")
+    fitting, refused = strategies("sum+rule,rgb_only+rule,hybrid_trust@trust=false", protocol)
+    assert fitting == ["sum+rule", "hybrid_trust@trust=false"]
+    assert list(refused) == ["rgb_only+rule"] and "no two streams" in refused["rgb_only+rule"]
+    assert "trust" in strategies("hybrid_trust@trst=false", protocol)[1]["hybrid_trust@trst=false"]
+    for wrong in ("sum+rul", "sum@trust"):
+        with pytest.raises(InputError, match="after|OPTION=VALUE"):
+            strategies(wrong, protocol)
 
 
 def test_learning_rates_are_chosen_on_validation_scores_alone() -> None:

@@ -1,0 +1,246 @@
+"""The page of a benchmark: `index.html`, which stands alone: no script, nothing external."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fusionzoo.bench.plots import intervals, scatter
+from fusionzoo.bench.rank import Row, paired, rank
+from fusionzoo.bench.results import RunResult
+from fusionzoo.bench.study import TARGETS, correlations, row_means
+from fusionzoo.bench.table import gap
+from fusionzoo.errors import InputError
+from fusionzoo.report import svg
+from fusionzoo.report.page import render
+from fusionzoo.report.sections.base import Fold, Part, Plot
+from fusionzoo.report.table import ABSENT, Table, clean, hundred, number, points
+from fusionzoo.schema import encode
+
+__all__ = ["html"]
+
+FIGURES = ("cka gap", "semantic variance", "redundant", "unique_rgb", "unique_x", "consistent", "rgb-specific",
+           "x-specific", "shapley rgb", "shapley x", "interaction", "balance shares", "balance streams",
+           "balance concepts")  # fmt: skip
+BEST = 10
+"""So many of the best strategies are compared pair by pair."""
+_POINTS = ("semantic variance", "shapley rgb", "shapley x", "interaction")
+
+
+def html(results: Sequence[RunResult], refused: Mapping[str, str] | None = None, reference: str = "concat") -> str:
+    """The page as text.
+
+    Args:
+        results: of one protocol, at least one final run.
+        refused: strategies left out -> reason.
+        reference: the strategy that the others are compared with.
+
+    Raises:
+        InputError: no final run among the results.
+    """
+    rows = rank(results, reference)
+    if not rows:
+        raise InputError("no final run is finished yet: nothing to show")
+    final = [r for r in results if r.phase == "final"]
+    first = final[0]
+    name = first.protocol.name
+    title = f"Fusion strategies on {clean(first.data)}, protocol {name}"
+    parts = [_accuracy(rows, reference), _kinds(rows), _robustness(rows), _rule(rows), *_fronts(rows, final),
+             _pairs(rows, final)]  # fmt: skip
+    wide = [_cost(rows, final), _figures(rows, final), _correlations(final), _left_out(refused or {}), _made(final)]
+    seeds = sorted({r.seed for r in final})
+    kicker = f"fusionzoo bench: {len(rows)} rows, seeds {', '.join(map(str, seeds))}, {first.images} test images"
+    return render(
+        title,
+        kicker,
+        title,
+        columns=[p for p in parts if p is not None],
+        wide=[p for p in wide if p is not None],
+        sentences=_sentences(rows, reference),
+    )
+
+
+def _sentences(rows: Sequence[Row], reference: str) -> list[str]:
+    best = rows[0]
+    out = [f"First is {best.strategy} with {points(best.miou['both'])} mIoU (mean of {len(best.seeds)} seeds)."]
+    above = [r.strategy for r in rows if r.difference is not None and r.difference[1] > 0]
+    below = [r.strategy for r in rows if r.difference is not None and r.difference[2] < 0]
+    if any(r.difference is not None for r in rows):
+        out.append(
+            f"With an interval wholly above {reference}: {', '.join(above) or 'none'}; wholly below:"
+            f" {', '.join(below) or 'none'}. Student's intervals, 95 %, paired by seed, not corrected for number."
+        )
+    ruled = [r.rule_gain for r in rows if r.rule_gain is not None]
+    if ruled:
+        up = sum(g[0] > 0 for g in ruled)
+        mean = statistics.fmean(g[0] for g in ruled)
+        out.append(f"The rule lifts {up} of {len(ruled)} strategies; mean change {points(mean, signed=True)} points.")
+    return out
+
+
+def _sign(row: Row) -> str:
+    return "fused" if row.strategy.startswith("hybrid") else "x" if row.strategy.endswith("_only") else "both"
+
+
+def _accuracy(rows: Sequence[Row], reference: str) -> Part:
+    drawn = [
+        (r.strategy, 100 * r.miou["both"], 100 * r.least, 100 * (r.least + r.spread["both"]), _sign(r)) for r in rows
+    ]
+    cells = tuple(
+        (r.strategy, str(len(r.seeds)), points(r.miou["both"]), points(r.spread["both"]), gap(r.difference) or ABSENT,
+         f"{r.learning_rate:g}") for r in rows
+    )  # fmt: skip
+    columns = ("strategy", "seeds", "mIoU", "spread", f"minus {reference}, points (95 %)", "rate")
+    drawing = intervals("accuracy", "mIoU by strategy", "mIoU with the spread over seeds", drawn)
+    caption = "Mean mIoU in percent; the line spans the seeds. Diamond: hybrid; square: one modality only."
+    return Part("Accuracy", Plot(drawing, caption), Table("Accuracy", columns, cells, "<>>>>>"))
+
+
+def _heat(key: str, title: str, caption: str, rows: Sequence[Row], values: Mapping[str, Mapping[str, float]]) -> Part:
+    """A heat map of row x name -> fraction, with its table."""
+    names = list(dict.fromkeys(name for of in values.values() for name in of))
+    short = [n.removeprefix("joint: ").replace("without_", "no ").replace("_", " ") for n in names]
+    grid = [[hundred(values[r.strategy].get(n)) for n in names] for r in rows]
+    drawing = svg.heatmap(key, title, caption, [r.strategy for r in rows], [("", short, grid)], top=100)
+    cells = tuple((r.strategy, *(points(values[r.strategy].get(n)) for n in names)) for r in rows)
+    table = Table(title, ("strategy", *short), cells, "<" + ">" * len(names))
+    return Part(title, Plot(drawing, caption), table)
+
+
+def _kinds(rows: Sequence[Row]) -> Part | None:
+    if not any(r.kinds for r in rows):
+        return None
+    caption = "Mean IoU of the classes of each kind, percent: seen by both, by one alone, or only by joining them."
+    return _heat("kinds", "What is recognised", caption, rows, {r.strategy: r.kinds for r in rows})
+
+
+def _robustness(rows: Sequence[Row]) -> Part | None:
+    if len(rows[0].miou) < 2:
+        return None
+    caption = "mIoU in percent without a modality, and with damaged inputs."
+    return _heat("robust", "Robustness", caption, rows, {r.strategy: r.miou for r in rows})
+
+
+def _rule(rows: Sequence[Row]) -> Part | None:
+    ruled = [(r, r.rule_gain) for r in rows if r.rule_gain is not None]
+    if not ruled:
+        return None
+    drawn = [
+        (r.strategy.removesuffix("+rule"), *(100 * v for v in gain), _sign(r))
+        for r, gain in sorted(ruled, key=lambda pair: -pair[1][0])
+    ]
+    caption = "mIoU with the rule minus without, points, paired by seed, 95 % interval."
+    drawing = intervals("rule", "What the rule changes", caption, drawn, zero=True)
+    cells = tuple((r.strategy.removesuffix("+rule"), gap(gain)) for r, gain in ruled)
+    return Part("What the rule changes", Plot(drawing, caption), Table("Rule", ("strategy", "change"), cells, "<>"))
+
+
+def _fronts(rows: Sequence[Row], final: Sequence[RunResult]) -> list[Part]:
+    """Score over each cost, and over how well it does with a modality missing."""
+    means = row_means(final)
+    slow = _mean_of(final, "latency_ratio")
+    costs = {
+        "parameters": {r.strategy: float(r.num_params) for r in rows},
+        "GMACs of one image": {r.strategy: r.gmacs for r in rows},
+        "time of one image / concat's": slow,
+    }
+    out = []
+    for i, (label, values) in enumerate(costs.items()):
+        there = [(r.strategy, values[r.strategy], 100 * r.miou["both"]) for r in rows if values.get(r.strategy, 0) > 0]
+        if len(there) > 1:
+            caption = f"mIoU over {label}; joined: those that no other beats at the same cost or less."
+            out.append(
+                Part(f"Accuracy and cost: {label}", Plot(scatter(f"front{i}", label, caption, there, label), caption))
+            )
+    missing = [
+        (r.strategy, 100 * means[r.strategy][TARGETS[1]], 100 * r.miou["both"])
+        for r in rows
+        if means[r.strategy].get(TARGETS[1], 0) > 0
+    ]
+    if len(missing) > 1:
+        caption = "mIoU with both inputs over the mean without rgb and without x; joined: beaten in both by none."
+        drawing = scatter("missing", "Both and missing", caption, missing, "mIoU with a modality missing", gain=True)
+        out.append(Part("Both inputs, and one missing", Plot(drawing, caption)))
+    return out
+
+
+def _mean_of(final: Sequence[RunResult], name: str) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for run in final:
+        if (value := getattr(run, name)) is not None:
+            found.setdefault(run.strategy, []).append(value)
+    return {strategy: statistics.median(values) for strategy, values in found.items()}
+
+
+def _cost(rows: Sequence[Row], final: Sequence[RunResult]) -> Part:
+    ratio, ms, peak = (_mean_of(final, n) for n in ("latency_ratio", "latency_ms", "peak_mb"))
+    cells = tuple(
+        (r.strategy, f"{r.num_params:,}", number(r.gmacs), number(peak.get(r.strategy), 1),
+         number(ms.get(r.strategy), 1), number(ratio.get(r.strategy), 2), f"{r.seconds:.0f}") for r in rows
+    )  # fmt: skip
+    columns = ("strategy", "parameters", "GMACs", "peak MB", "ms", "time / concat's", "s a training")
+    note = "Peak: weights and all that lives at once, one image, float32. Time: in turns with concat, call by call."
+    return Part("Cost", table=Table("Cost", columns, cells, "<>>>>>>"), note=note)
+
+
+def _figures(rows: Sequence[Row], final: Sequence[RunResult]) -> Part | None:
+    means = row_means(final)
+    names = [n for n in FIGURES if any(n in of for of in means.values())]
+    if not names:
+        return None
+    write = lambda n, v: points(v) if n in _POINTS else number(v, 2)  # noqa: E731
+    cells = tuple((r.strategy, *(write(n, means[r.strategy].get(n)) for n in names)) for r in rows)
+    note = "Means over stages and seeds; semantic variance, Shapley values and interaction in points of IoU."
+    return Part("Dissection", table=Table("Dissection", ("strategy", *names), cells, "<" + ">" * len(names)), note=note)
+
+
+def _pairs(rows: Sequence[Row], final: Sequence[RunResult]) -> Part | None:
+    """Row minus column of the best, each with its interval."""
+    best = [r.strategy for r in rows[:BEST]]
+    runs = {name: [r for r in final if r.strategy == name] for name in best}
+    found = {(a, b): paired(runs[a], runs[b]) for a in best for b in best if a != b}
+    if not any(found.values()):
+        return None
+    cells = tuple((a, b, gap(found[a, b])) for i, a in enumerate(best) for b in best[i + 1 :] if found[a, b])
+    apart = sum(1 for i, a in enumerate(best) for b in best[i + 1 :] if (d := found[a, b]) and (d[1] > 0 or d[2] < 0))
+    note = f"{apart} of {len(cells)} pairs of the {len(best)} best have an interval without 0, uncorrected for number."
+    table = Table("First minus second, points (95 %)", ("first", "second", "difference"), cells, "<<>")
+    fold = Fold("Every pair", table)
+    return Part("Pair by pair", note=note, folds=(fold,))
+
+
+def _correlations(final: Sequence[RunResult]) -> Part | None:
+    found = correlations(final)
+    if not found:
+        return None
+    cells = tuple(
+        (c.figure, c.target, f"{c.rho:+.2f}", f"{c.low:+.2f} to {c.high:+.2f}", str(c.n))
+        for c in sorted(found, key=lambda c: (TARGETS.index(c.target), -abs(c.rho)))
+    )
+    drawn = [(c.figure, c.rho, c.low, c.high, "both") for c in found if c.target == TARGETS[0]]
+    drawing = intervals("rho", "Rank correlation with mIoU", "Spearman's rho of each figure", drawn, zero=True)
+    note = (
+        "Spearman over strategies (means over seeds), percentile bootstrap over strategies; "
+        f"{len(found)} pairs, not corrected for their number."
+    )
+    table = Table("Correlations", ("figure", "with", "rho", "95 %", "n"), cells, "<<>>>")
+    plot = Plot(drawing, "With mIoU; the others are in the table.")
+    return Part("What predicts accuracy and robustness", plot, table, note=note)
+
+
+def _left_out(refused: Mapping[str, str]) -> Part | None:
+    if not refused:
+        return None
+    cells = tuple((clean(name), clean(reason)) for name, reason in refused.items())
+    return Part("Left out", table=Table("Left out", ("strategy", "reason"), cells, "<<"))
+
+
+def _made(final: Sequence[RunResult]) -> Part:
+    values: dict[str, Any] = encode(final[0].protocol)
+    said = [(key, clean(value)) for key, value in values.items()]
+    for name in ("versions", "machine"):
+        each = dict.fromkeys(", ".join(f"{k} {v}" for k, v in getattr(r, name).items()) for r in final)
+        said.append((name, clean("; ".join(each))))
+    said.append(("first command", clean(final[0].command)))
+    return Part("How this was made", table=Table("How this was made", ("what", "value"), tuple(said), "<<"))

@@ -1,0 +1,111 @@
+"""What predicts what, over the rows of a benchmark: rank correlations with bootstrap intervals."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionzoo.bench.results import RunResult
+from fusionzoo.errors import InputError
+
+__all__ = ["TARGETS", "Correlation", "correlations", "row_means", "spearman"]
+
+ABSENT = ("without_rgb", "without_x")
+TARGETS = ("mIoU", "a modality missing", "inputs damaged")
+"""What figures are to predict: the score with both inputs; its mean without rgb and without x; its mean under the
+corruptions, both as they are (mIoU)."""
+DRAWS = 2000
+FEWEST = 5
+"""Rows below which no interval is given: fewer say nothing."""
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of a figure with a target over `n` strategies, 95 % bootstrap interval over them."""
+
+    figure: str
+    target: str
+    rho: float
+    low: float
+    high: float
+    n: int
+
+
+def ranks(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1, equal values share their mean rank.
+
+    >>> ranks([0.2, 0.1, 0.2]).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    v = np.asarray(values, np.float64)
+    below, upto = (v[:, None] > v).sum(1), (v[:, None] >= v).sum(1)
+    return (below + upto + 1) / 2
+
+
+def spearman(one: Sequence[float], two: Sequence[float], draws: int = DRAWS) -> tuple[float, float, float]:
+    """(rho, low, high): Spearman's correlation and its percentile interval over `draws` bootstrap samples of the pairs.
+
+    NaN where a list is constant. The draws are always the same.
+
+    >>> spearman([1, 2, 3, 4, 5, 6], [2, 4, 6, 8, 10, 13], draws=100)
+    (1.0, 1.0, 1.0)
+
+    Raises:
+        InputError: lists of different lengths, or fewer than 3 pairs.
+    """
+    a, b = np.asarray(one, np.float64), np.asarray(two, np.float64)
+    if len(a) != len(b) or len(a) < 3:
+        raise InputError(f"a rank correlation needs 3 pairs or more, got {len(a)} and {len(b)} values")
+    rng = np.random.default_rng(0)
+    found = [_rho(a[i], b[i]) for i in rng.integers(0, len(a), (draws, len(a)))]
+    kept = [v for v in found if v == v]
+    low, high = (float(v) for v in np.quantile(kept, (0.025, 0.975))) if kept else (float("nan"),) * 2
+    return _rho(a, b), low, high
+
+
+def _rho(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    u, v = (r - r.mean() for r in (ranks(a), ranks(b)))
+    scale = float(np.sqrt((u @ u) * (v @ v)))
+    return round(float(u @ v) / scale, 12) if scale else float("nan")
+
+
+def row_means(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:
+    """Strategy -> its targets, figures and costs as means over seeds; only final runs.
+
+    What a run does not have is left out of that strategy's means.
+    """
+    rows: dict[str, dict[str, list[float]]] = {}
+    for run in results:
+        if run.phase != "final":
+            continue
+        values = rows.setdefault(run.strategy, {})
+        gone = [s.miou for c, s in run.scores.items() if c in ABSENT]
+        hurt = [s.miou for c, s in run.scores.items() if c not in (*ABSENT, "both")]
+        parts = {"mIoU": [run.scores["both"].miou], "a modality missing": gone, "inputs damaged": hurt}
+        numbers = {name: statistics.fmean(v) for name, v in parts.items() if v}
+        numbers |= run.figures | {"parameters": float(run.num_params), "GMACs": run.gmacs}
+        for name, value in numbers.items():
+            values.setdefault(name, []).append(value)
+    return {row: {name: statistics.fmean(v) for name, v in values.items()} for row, values in rows.items()}
+
+
+def correlations(results: Sequence[RunResult]) -> list[Correlation]:
+    """Every figure and cost with every target, over the strategies that have both; those of one stage are left out.
+
+    Empty with fewer than FEWEST strategies.
+    """
+    rows = row_means(results)
+    names = dict.fromkeys(name for row in rows.values() for name in row if " stage " not in name)
+    out = []
+    for figure in names:
+        for target in TARGETS:
+            pairs = [(row[figure], row[target]) for row in rows.values() if figure in row and target in row]
+            if figure not in TARGETS and len(pairs) >= FEWEST:
+                rho, low, high = spearman(*zip(*pairs, strict=True))
+                if rho == rho:
+                    out.append(Correlation(figure, target, rho, low, high, len(pairs)))
+    return out

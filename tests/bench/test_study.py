@@ -1,0 +1,84 @@
+"""Rank correlations and their intervals against SciPy; the page of a benchmark."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fusionzoo.bench import BenchProtocol, RunResult, Score
+from fusionzoo.bench.page import html
+from fusionzoo.bench.plots import pareto, scatter
+from fusionzoo.bench.study import correlations, row_means, spearman
+from fusionzoo.errors import InputError
+
+
+def made(count: int = 12, seeds: int = 3) -> list[RunResult]:
+    """Strategies whose CKA gap predicts mIoU with noise, and whose cost does not."""
+    rng = np.random.default_rng(0)
+    out = []
+    for i in range(count):
+        gapped = float(rng.uniform())
+        for seed in range(seeds):
+            miou = 0.5 + 0.2 * gapped + 0.01 * float(rng.normal())
+            scores = {"both": Score(miou, 0.9, [miou, 0.4]), "without_x": Score(miou / 2, 0.5, [0.1, 0.1]),
+                      "holes_x": Score(miou - 0.1, 0.5, [0.1, 0.1])}  # fmt: skip
+            out.append(RunResult(
+                BenchProtocol("toy"), f"way{i}" if i else "concat", "final", seed, 1e-3, scores, 1000 + 17 * i, 0.1 + i,
+                60.0, "planted-2", 20, ["poster", "and"], {"poster": "rgb", "and": "joint: and"}, peak_mb=3.0,
+                latency_ms=5.0, latency_ratio=1.0 + i, figures={"cka gap": gapped, "cka gap stage 1": 0.0},
+            ))  # fmt: skip
+    ruled = [replace(r, strategy="concat+rule") for r in out if r.strategy == "concat"]
+    return [*out, *ruled]
+
+
+def test_spearman_equals_scipy_ties_included() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 6, 30), rng.normal(size=30)
+    rho, low, high = spearman(a.tolist(), b.tolist())
+    assert rho == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-9)
+    found = stats.bootstrap(
+        (a, b), lambda u, v: stats.spearmanr(u, v).statistic, paired=True, vectorized=False, method="percentile",
+        n_resamples=400, rng=np.random.default_rng(2),
+    ).confidence_interval  # fmt: skip
+    assert (low, high) == pytest.approx((found.low, found.high), abs=0.08)
+    assert np.isnan(spearman([1, 1, 1], [1, 2, 3])[0])
+    with pytest.raises(InputError, match="3 pairs"):
+        spearman([1, 2], [1, 2])
+
+
+def test_what_predicts_is_found_with_its_number_of_strategies() -> None:
+    found = {(c.figure, c.target): c for c in correlations(made())}
+    gapped = found["cka gap", "mIoU"]
+    assert gapped.rho > 0.9 and gapped.low > 0.5 and gapped.n == 13
+    assert ("cka gap stage 1", "mIoU") not in found and ("mIoU", "mIoU") not in found
+    assert found["parameters", "inputs damaged"].low < 0 < found["parameters", "inputs damaged"].high
+    assert correlations(made(3)) == []
+    assert row_means(made(1))["concat"]["a modality missing"] == pytest.approx(row_means(made(1))["concat"]["mIoU"] / 2)
+
+
+def test_the_page_stands_alone_and_shows_every_row() -> None:
+    page = html(made(), {"dformer": "its encoder is <of> another shape"}, "concat")
+    assert len(page) < 3e6 and "<script" not in page and not re.search(r'(src|href)="', page)
+    for name in ("way11", "concat+rule", "joint: and".removeprefix("joint: "), "&lt;of&gt;", "cka gap", "peak MB"):
+        assert name in page, name
+    assert page.count("<svg") >= 8 and "The rule lifts 0 of 1" in page
+    with pytest.raises(InputError, match="no final run"):
+        html([replace(r, phase="select") for r in made(2)])
+
+
+def test_one_run_alone_makes_a_page() -> None:
+    one = replace(made(1)[0], figures={}, concepts={}, latency_ratio=None, latency_ms=None, peak_mb=None)
+    assert "First is concat" in html([one])
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    rng = np.random.default_rng(3)
+    points = [(str(i), float(c), float(s)) for i, (c, s) in enumerate(rng.uniform(1, 9, (40, 2)))]
+    want = {a for a, c, s in points if not any(c2 <= c and s2 >= s and b != a for b, c2, s2 in points)}
+    assert set(pareto(points)) == want
+    drawing = scatter("k", "t", "d", points, "cost")
+    assert all(f">{name}<" in drawing for name in want)

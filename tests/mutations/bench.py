@@ -1,0 +1,28 @@
+"""The benchmark of strategies. See tests/mutants.py."""
+
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/bench/test_study.py::test_spearman_equals_scipy_ties_included", "fusionzoo/bench/study.py", [
+        ("return (below + upto + 1) / 2", "return below + 1"),
+        ("np.quantile(kept, (0.025, 0.975))", "np.quantile(kept, (0.25, 0.75))"),
+    ]),
+    ("tests/bench/test_study.py::test_the_front_is_what_no_other_beats", "fusionzoo/bench/plots.py", [
+        ("        if score > best:", "        if score < best or not front:"),
+    ]),
+    ("tests/bench/test_cost.py::test_counts_equal_those_by_hand", "fusionzoo/bench/cost.py", [
+        ("weights + peak_bytes(", "0 * weights + peak_bytes("),
+        ("counter.get_total_flops() / 2e9", "counter.get_total_flops() / 1e9"),
+    ]),
+    ("tests/bench/test_cost.py::test_what_is_freed_counts_no_more_and_views_never", "fusionzoo/bench/cost.py", [
+        ("        self.now -= size", "        self.now -= 0"),
+        ("not in given | self.known:", "not in self.known:"),
+    ]),
+    ("tests/bench/test_bench.py::test_the_rule_is_compared_with_its_own_strategy", "fusionzoo/bench/rank.py", [
+        ("by_strategy.get(plain, [])", "by_strategy.get(reference, [])"),
+    ]),
+    ("tests/bench/test_bench.py::test_a_row_says_its_options_and_the_rule", "fusionzoo/bench/plan.py", [
+        ("            if row.rule:", "            if False:"),
+        ("options[key] = json.loads(value)", "options[key] = value"),
+    ]),
+]
+# fmt: on
