@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo.data import as_kind, parse_spec
-from fusionzoo.data.spec import GENERATED
+from fusionzoo.data.spec import GENERATED, label_maps
 from fusionzoo.data.validate import has_labels, sorted_out, without_x
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import fitted
@@ -292,7 +292,7 @@ def _named(
     options: dict[str, Any] = {"align": align or None, "empty_depth": None if empty == "refuse" else "keep"}
     if kind in GENERATED:
         options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
-    if kind == "nyuv2":
+    if kind == "nyuv2" or len(model.class_names) in label_maps(kind):
         options["num_classes"] = len(model.class_names)
     return parse_spec(spec, split=split, size=size, limit=limit, **options)
 

@@ -18,9 +18,9 @@ from fusionzoo.schema import decode, encode
 
 __all__ = ["QUANTILES", "X_KINDS", "Preprocess", "missing_x", "validate_pair", "validate_x"]
 
-X_KINDS = ("depth", "inverse_depth", "grey", "hha", "thermal")
-"""`depth` metres; `inverse_depth` given metres, fed as 1/metres; `hha` and `thermal` 0..255; `grey` depth as a picture,
-0..255, stretched from the nearest to the farthest pixel."""
+X_KINDS = ("depth", "inverse_depth", "grey", "hha", "thermal", "event", "lidar")
+"""`depth` metres; `inverse_depth` given metres, fed as 1/metres; all others 0..255: `hha`, `thermal`, `event`, `lidar`
+(events and LiDAR points drawn in three channels), `grey` (depth stretched from the nearest to the farthest pixel)."""
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 """Which quantiles of valid raw x `Preprocess.x_quantiles` holds."""
 

@@ -22,7 +22,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 
 
 @click.command(name="bench")
-@click.option("--data", required=True, metavar="SPEC", help="planted, planted-2, nyuv2:PATH or folder:PATH.")
+@click.option("--data", required=True, metavar="SPEC", help="planted, folder:PATH, ... (list --data).")
 @click.option("--protocol", "protocol_name", metavar="NAME|FILE.toml",
               help="Held equal: planted, planted-2, nyu13, nyu40, folder or a file; default: by the data.")  # fmt: skip
 @click.option("--strategies", "patterns", default="all", show_default=True,

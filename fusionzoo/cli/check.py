@@ -29,7 +29,7 @@ __all__ = ["command"]
 @click.command(name="check")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
-    "--data", default="planted", show_default=True, metavar="SPEC", help="planted, nyuv2:PATH or folder:PATH."
+    "--data", default="planted", show_default=True, metavar="SPEC", help="planted, folder:PATH, ... (list --data)."
 )
 @click.option("--split", help="Split of the data.  [default: test]")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread.")

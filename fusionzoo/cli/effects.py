@@ -28,7 +28,7 @@ def options(command: F) -> F:
                 default="planted",
                 show_default=True,
                 metavar="SPEC",
-                help="planted, nyuv2:PATH or folder:PATH.",
+                help="planted, folder:PATH, ... (list --data).",
             ),
             click.option("--split", help="Split of the data.  [default: test]"),
             click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread."),

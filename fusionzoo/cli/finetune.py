@@ -89,7 +89,7 @@ def _settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(name="finetune")
 @click.argument("model")
-@click.option("--data", required=True, metavar="SPEC", help="planted, nyuv2:PATH or folder:PATH.")
+@click.option("--data", required=True, metavar="SPEC", help="planted, folder:PATH, ... (list --data).")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for the checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was cut off, in the same folder with equal flags.")
 @click.option("--device", help="cpu, cuda, ...; default: cuda where there is one.")

@@ -23,13 +23,14 @@ from fusionzoo.errors import FusionZooError, FusionZooWarning, closest
 __all__ = ["COMMANDS", "main", "one_line", "status_of"]
 
 COMMANDS = {
-    "list": "List checkpoints, fusion strategies or architectures.",
+    "list": "List checkpoints, fusion strategies, architectures or data sets.",
     "info": "Show what is known of a checkpoint, strategy or architecture.",
     "check": "Verify checkpoints, dissect them on data, say how they use each modality.",
     "trace": "Ablate, swap and restore each stage of each modality; say what the prediction rests on.",
     "robustness": "Measure a checkpoint with missing modalities and corrupted images.",
     "predict": "Segment images and draw the classes over them.",
     "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",
+    "data": "Look at a data set before anything is trained.",
     "finetune": "Train a model, or continue from a checkpoint, on your data.",
     "bench": "Compare fusion strategies fairly: one protocol, only the fusion changes.",
     "convert": "Turn foreign weights into safetensors and JSON.",

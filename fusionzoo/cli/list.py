@@ -1,4 +1,4 @@
-"""`fusionzoo list`: bundled checkpoints, fusion strategies, architectures. Needs no torch."""
+"""`fusionzoo list`: bundled checkpoints, fusion strategies, architectures, data sets. Only the last needs torch."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ __all__ = ["command"]
 @click.argument("patterns", nargs=-1)
 @click.option("--fusions", is_flag=True, help="Fusion strategies and the baselines.")
 @click.option("--architectures", is_flag=True, help="Architectures: published, and strategy_encoder_decoder.")
+@click.option("--data", is_flag=True, help="Data sets: what is written before PATH, images, classes, licence.")
 @click.option("--index", metavar="FILE|REPO", help="List the records of this index file or hf-hub:org/name as well.")
 @json_option
-def command(patterns: tuple[str, ...], fusions: bool, architectures: bool, index: str | None, as_json_: bool) -> None:
-    """List checkpoints, fusion strategies or architectures.
+def command(
+    patterns: tuple[str, ...], fusions: bool, architectures: bool, data: bool, index: str | None, as_json_: bool
+) -> None:
+    """List checkpoints, fusion strategies, architectures or data sets.
 
     PATTERNS such as 'hybrid_*' keep the names that match any of them. Quote them.
     """
-    if fusions and architectures:
-        raise click.UsageError("give --fusions or --architectures, not both")
+    if fusions + architectures + data > 1:
+        raise click.UsageError("give one of --fusions, --architectures and --data")
     if fusions:
         rows = _fusions(patterns or ("*",))
     elif architectures:
         rows = _architectures(patterns or ("*",))
+    elif data:
+        rows = _data_sets(patterns or ("*",))
     else:
         rows = _checkpoints(patterns or ("*",), index)
     if as_json_:
         print_json(rows)
         return
     if not rows:
-        kind = "fusion strategy" if fusions else "architecture" if architectures else "checkpoint"
+        named = {"fusion strategy": fusions, "architecture": architectures, "data set": data}
+        kind = next((kind for kind, asked in named.items() if asked), "checkpoint")
         raise _nothing(kind, patterns)
     from fusionzoo.report.table import Table, text_table
 
@@ -110,6 +116,31 @@ def _architectures(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     for name in kept([*PUBLISHED, *names], patterns):
         parts = names.get(name, {"fusion": "published", "encoder": "-", "decoder": "-"})
         rows.append({"architecture": name, **parts})
+    return rows
+
+
+def _data_sets(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
+    from fusionzoo.data.spec import KINDS, OFFICIAL, official
+
+    plain: dict[str, tuple[str, str, dict[str, int | None], str, str]] = {
+        "planted": ("planted", "depth", {"train": 2000, "val": 200, "test": 200}, "12", "generated here: MIT"),
+        "planted-2": ("planted-2", "depth", {"train": 2000, "val": 200, "test": 200}, "18", "generated here: MIT"),
+        "nyuv2": ("nyuv2:PATH", "depth", {"train": 681, "val": 114, "test": 654}, "40, 13, 4", "none stated"),
+        "folder": ("folder:PATH", "any", {}, "any", "yours"),
+    }
+    rows = []
+    for name in kept(KINDS, patterns):
+        if name in OFFICIAL:
+            cls = official(name)
+            facts = cls.facts
+            splits = {part: facts.splits[part] for part in facts.parts}
+            words = f"#{'|'.join(cls.words)}" if cls.words else ""
+            row = (f"{name}:PATH", cls.x_kind, splits, ", ".join(map(str, facts.classes)), facts.licence)
+        else:
+            row, words = plain[name], ""
+        spec, x, splits, classes, licence = row
+        counts = ", ".join(f"{split} {n}" for split, n in splits.items())
+        rows.append({"data": spec, "x": x, "images": counts, "classes": classes, "words": words, "licence": licence})
     return rows
 
 

@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option("--model", "name", required=True, help="Bundled checkpoint, folder or Hub name.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="The picture to write (PNG), or a folder.")
 @click.option("--labels", type=click.Path(), help="Also write the class numbers, as grey PNG: a file, or a folder.")
-@click.option("--data", metavar="SPEC", help="Images of a data set instead: planted, nyuv2:PATH or folder:PATH.")
+@click.option("--data", metavar="SPEC", help="Images of a data set instead: planted, folder:PATH, ... (list --data).")
 @click.option("--split", help="Split of the data.  [default: test]")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images of --data, evenly spread.")
 @click.option("--no-x", is_flag=True, help="Leave X out: the model's substitute for it stands in.")

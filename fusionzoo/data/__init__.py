@@ -15,7 +15,9 @@ from fusionzoo.data.geometry import WithGeometry, geometry_concepts
 from fusionzoo.data.grey import WithGrey
 from fusionzoo.data.hha import WithHHA
 from fusionzoo.data.images import read_label, read_rgb
+from fusionzoo.data.inspection import Inspection
 from fusionzoo.data.kinds import as_kind
+from fusionzoo.data.look import inspect
 from fusionzoo.data.nyuv2 import NYUv2
 from fusionzoo.data.spec import parse_spec
 from fusionzoo.data.transforms import eval_transform, train_transform
@@ -27,6 +29,7 @@ __all__ = [
     "Adapted",
     "Cached",
     "Folder",
+    "Inspection",
     "NYUv2",
     "Planted",
     "SegmentationDataset",
@@ -40,6 +43,7 @@ __all__ = [
     "collate",
     "eval_transform",
     "geometry_concepts",
+    "inspect",
     "parse_spec",
     "read_label",
     "read_rgb",

@@ -1,4 +1,4 @@
-"""Reading one file as x: depth, HHA, thermal or a grey picture; what marks missing depth, and which units can be.
+"""Reading one file as x: depth, or a picture such as HHA or thermal; what marks missing depth, and which units can be.
 
 One reader for every command and data set: `XFormat` says how x is stored, `XFormat.read` gives it in its unit.
 """
@@ -19,7 +19,7 @@ from fusionzoo.preprocess import X_KINDS
 
 __all__ = ["DEPTH_KINDS", "ENCODINGS", "X_CHANNELS", "XFormat", "read_x", "without_holes"]
 
-X_CHANNELS = {"depth": 1, "inverse_depth": 1, "grey": 1, "hha": 3, "thermal": 1}
+X_CHANNELS = {"depth": 1, "inverse_depth": 1, "grey": 1, "hha": 3, "thermal": 1, "event": 3, "lidar": 3}
 """Channels of each kind of x."""
 
 DEPTH_KINDS = ("depth", "inverse_depth")
@@ -44,7 +44,7 @@ class XFormat:
     """How x is stored in its files. The value in the unit of `kind` is `stored * scale + offset`.
 
     Attributes:
-        kind: as of `Preprocess`: depth in metres; HHA, thermal and grey 0..255.
+        kind: as of `Preprocess`: depth in metres; all others 0..255.
         scale: None: what the file settles: 16-bit depth is millimetres (0.001), float depth metres, all else 1.
         offset: in the unit.
         encoding: of 16-bit depth, one of `ENCODINGS`; None: plain, and refused where it looks like another one.
@@ -256,9 +256,10 @@ def _wide(raw: np.ndarray) -> np.ndarray:
 def _channels(pixels: Pixels, kind: str, path: str | Path) -> np.ndarray:
     """(Cx, H, W) in the stored dtype, float32 for floats.
 
-    HHA has three channels, all other kinds one. Three equal channels are one; so are three that differ by up to 1/32 of
-    the range (thermal, grey; depth of 8 bits: by 2), of which the middle value of each pixel counts. Four channels of
-    which the last varies are, for thermal, red, green, blue and thermal (the layout of the MFNet set).
+    HHA, event and LiDAR pictures have three channels (the latter two may be saved as one, which counts as each), all
+    other kinds one. Three equal channels are one; so are three that differ by up to 1/32 of the range (thermal, grey;
+    depth of 8 bits: by 2), of which the middle value of each pixel counts. Four channels of which the last varies are,
+    for thermal, red, green, blue and thermal (the layout of the MFNet set).
     """
     values, wanted = pixels.array, X_CHANNELS[kind]
     if values.dtype == np.bool_:
@@ -280,6 +281,8 @@ def _channels(pixels: Pixels, kind: str, path: str | Path) -> np.ndarray:
             raise InputError(
                 f"{path} has 3 channels; {kind} needs 1. Is it colour, or painted with a colour map? Save the values"
             )
+    if values.shape[2] == 1 and kind in ("event", "lidar"):
+        values = np.repeat(values, 3, axis=2)
     if values.shape[2] != wanted:
         hint = "; make it from depth with: fusionzoo hha" if kind == "hha" else ""
         raise InputError(f"{path} has {values.shape[2]} channels; {kind} needs {wanted}{hint}")

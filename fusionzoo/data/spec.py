@@ -1,24 +1,41 @@
-"""Data from one word of the command line: `planted`, `planted-2`, `nyuv2:PATH`, `folder:PATH`."""
+"""Data from one word of the command line: `planted`, `nyuv2:PATH`, `folder:PATH`, `deliver:PATH#event`, ..."""
 
 from __future__ import annotations
 
-import inspect
+import importlib
+from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusionzoo.data.base import Cached, WithTransform
 from fusionzoo.errors import InputError, unknown
 
-__all__ = ["GENERATED", "KINDS", "parse_spec"]
+if TYPE_CHECKING:
+    from fusionzoo.data.official import OfficialDataset
+
+__all__ = ["GENERATED", "KINDS", "OFFICIAL", "label_maps", "official", "open_path", "open_splits", "parse_spec"]
+
+OFFICIAL = {
+    "sunrgbd": "SUNRGBD",
+    "mfnet": "MFNet",
+    "pst900": "PST900",
+    "fmb": "FMB",
+    "scannet": "ScanNet",
+    "cityscapes": "Cityscapes",
+    "deliver": "DELIVER",
+}
+"""Kind, which is the name of its module too -> class: published data sets in their official layouts."""
 
 GENERATED = ("planted", "planted-2")
 """Data that is drawn, not read."""
-KINDS = (*GENERATED, "nyuv2", "folder")
+KINDS = (*GENERATED, "nyuv2", "folder", *OFFICIAL)
 _OF_FOLDERS = ("align", "empty_depth", "labels")
 _NEEDS = {
     "nyuv2": "the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat",
     "folder": "the folder with rgb/ x/ label/ and dataset.toml",
 }
+_PARTIAL = {"partial": {"partial": True}}
 
 
 def parse_spec(
@@ -33,13 +50,15 @@ def parse_spec(
     """The dataset that `spec` names.
 
     Args:
-        spec: "planted", "planted-2", "nyuv2:PATH" or "folder:PATH".
-        split: None: "test", for a folder without splits "all".
+        spec: "planted", "planted-2", "nyuv2:PATH", "folder:PATH", or a published data set (`OFFICIAL`): "mfnet:PATH".
+            Words behind `#` choose what such a data set offers: "deliver:PATH#event", "mfnet:PATH#partial" (where
+            images are missing), several with commas.
+        split: None: "test", or where the labels of that are not published, "val"; for a folder without splits "all".
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).
         limit: at most that many samples.
         options: any further argument of the dataset (`cache`, `label_size`, `transform`, `seed`, ...). Those of
-            folders only (`align`, `empty_depth`, `labels`) are taken by the others too, where they change nothing.
+            files only (`align`, `empty_depth`, `labels`) are taken by the others too, where they change nothing.
 
     Raises:
         UnknownNameError: an unknown kind, with the closest.
@@ -49,12 +68,13 @@ def parse_spec(
     if kind not in KINDS:
         path = Path(spec).expanduser()
         if spec and path.exists():  # the kind was forgotten
-            guess = "folder" if (path / "dataset.toml").is_file() else "nyuv2"
-            raise InputError(f"{spec!r} does not say what kind of data it is; did you mean {guess}:{spec}?")
-        raise unknown("data", kind, KINDS, " | ".join((*GENERATED, "nyuv2:PATH", "folder:PATH")))
+            raise InputError(f"{spec!r} does not say what kind of data it is; did you mean {_guess(path)}:{spec}?")
+        raise unknown(
+            "data", kind, KINDS, " | ".join((*GENERATED, "nyuv2:PATH", "folder:PATH", "fusionzoo list --data"))
+        )
     given = {"split": split, "size": size, "num_classes": num_classes, "limit": limit, **options}
     given = {k: v for k, v in given.items() if v is not None}
-    if kind != "folder":
+    if kind in (*GENERATED, "nyuv2"):
         given = {name: value for name, value in given.items() if name not in _OF_FOLDERS}
     if kind in GENERATED:
         if colon:
@@ -62,7 +82,7 @@ def parse_spec(
         from fusionzoo.data.planted import Planted
         from fusionzoo.data.planted_graded import PlantedGraded
 
-        cls = PlantedGraded if kind == "planted-2" else Planted
+        cls: Any = PlantedGraded if kind == "planted-2" else Planted
         given.setdefault("split", "test")
         wanted, most = given.pop("num_classes", None), given.pop("limit", None)
         label_size, cache, transform = (given.pop(k, None) for k in ("label_size", "cache", "transform"))
@@ -75,24 +95,126 @@ def parse_spec(
             raise InputError(f"{kind} data has {data.num_classes} classes, not {wanted}; leave num_classes out")
         data = Cached(data) if cache else data
         return data if transform is None else WithTransform(data, transform)
-    if not rest:
-        raise InputError(f"{spec!r} has no path; give {kind}:PATH, {_NEEDS[kind]}")
-    path = Path(rest).expanduser()
-    if not path.exists():
-        raise InputError(f"{rest} does not exist; {kind}: needs {_NEEDS[kind]}")
+    path, chosen = open_path(spec)
     if kind == "nyuv2":
         from fusionzoo.data.nyuv2 import NYUv2
 
         given.setdefault("split", "test")
         return _build(kind, NYUv2, {"root": path, **given})
-    from fusionzoo.data.folder import Folder
+    if kind == "folder":
+        from fusionzoo.data.folder import Folder
 
-    return _build(kind, Folder, {"root": path, "split": None, **given})
+        return _build(kind, Folder, {"root": path, "split": None, **given})
+    chosen_class = official(kind)
+    hidden = "test" in chosen_class.facts.unlabelled and given.get("labels", True)
+    given.setdefault("split", "val" if hidden else "test")
+    return _build(kind, chosen_class, {"root": path, **chosen, **given})
+
+
+def official(kind: str) -> type[OfficialDataset]:
+    """The class of a published data set; its `facts` say what it is."""
+    found: type[OfficialDataset] = getattr(importlib.import_module(f"fusionzoo.data.{kind}"), OFFICIAL[kind])
+    return found
+
+
+def label_maps(kind: str) -> tuple[int, ...]:
+    """The numbers of classes that a kind of data can be read with, its default first; empty: it has but one way."""
+    if kind == "nyuv2":
+        return (40, 13, 4)
+    return tuple(official(kind).facts.classes) if kind in OFFICIAL else ()
+
+
+def open_path(spec: str) -> tuple[Path, dict[str, Any]]:
+    """(path, arguments that the words behind `#` stand for) of a spec that has a path.
+
+    Raises:
+        InputError: no path, or one that does not exist. UnknownNameError: a word that the data set does not know.
+    """
+    kind, _, rest = spec.partition(":")
+    needs = _NEEDS[kind] if kind in _NEEDS else f"the folder with {official(kind).facts.layout}"
+    if not rest:
+        raise InputError(f"{spec!r} has no path; give {kind}:PATH, {needs}")
+    chosen: dict[str, Any] = {}
+    if kind in OFFICIAL and "#" in rest and not Path(rest).expanduser().exists():
+        rest, _, words = rest.rpartition("#")
+        known = {**official(kind).words, **_PARTIAL}
+        for word in filter(None, words.split(",")):
+            if word not in known:
+                raise unknown(f"word of {kind} data", word, known)
+            if twice := set(chosen) & set(known[word]):
+                raise InputError(f"{spec!r} chooses {min(twice)} twice; give one of the words")
+            chosen |= known[word]
+    path = Path(rest).expanduser()
+    if not path.exists():
+        raise InputError(f"{rest} does not exist; {kind}: needs {needs}")
+    return path, chosen
+
+
+def open_splits(
+    spec: str, splits: Sequence[str] | None = None, **options: Any
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """(split -> data set, split -> why it cannot be opened) of a spec, images without depth and labels taken too.
+
+    Args:
+        splits: None: all that do not overlap.
+        options: as of `parse_spec`.
+
+    Raises:
+        UnknownNameError: a split that the data set does not have.
+        InputError: none of the splits can be opened: why the first cannot.
+    """
+    kind = spec.partition(":")[0]
+    opened: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for split in splits or _parts(spec):
+        unlabelled = kind in OFFICIAL and split in official(kind).facts.unlabelled
+        try:
+            more: dict[str, Any] = {"labels": False} if unlabelled else {}
+            opened[split] = parse_spec(spec, split=split, empty_depth="keep", **more, **options)
+        except InputError as error:
+            refused[split] = str(error)
+    if not opened:
+        raise InputError(next(iter(refused.values())))
+    return opened, refused
+
+
+def _parts(spec: str) -> list[str]:
+    """The splits of a spec that do not overlap: train, val and test where it has any of them."""
+    kind = spec.partition(":")[0]
+    if kind in OFFICIAL:
+        return list(official(kind).facts.parts)
+    if kind != "folder":
+        return ["train", "val", "test"]  # of nyuv2 and planted; a kind that is unknown is refused with them
+    from fusionzoo.data.layout import Layout
+    from fusionzoo.data.settings import read_settings
+
+    root, _ = open_path(spec)
+    toml = root / "dataset.toml"
+    said = read_settings(toml) if toml.is_file() else None
+    named = list(said.splits) if said is not None else []
+    if not named and root.is_dir():
+        layout = Layout(root, said.folders if said else {}, said.x_kind if said else None)
+        named = list(layout.splits())
+    order = [split for split in ("train", "val", "test") if split in named]
+    order += [split for split in named if split not in order]
+    unions = {"trainval", "all"} if {"train", "val"} & set(named) else {"all"} if len(named) > 1 else set()
+    return [split for split in order if split not in unions] or ["all"]
+
+
+def _guess(path: Path) -> str:
+    """The kind of data that a path most likely is."""
+    if path.is_file() or (path / "nyu_depth_v2_labeled.mat").is_file() or (path / "label40").is_dir():
+        return "nyuv2"
+    marks = {"cityscapes": "leftImg8bit", "sunrgbd": "SUNRGBDtoolbox", "scannet": "scannet_frames_25k"}
+    marks |= {"mfnet": "test_day.txt", "pst900": "train/thermal", "fmb": "train/Infrared", "deliver": "semantic/cloud"}
+    if (path / "dataset.toml").is_file():
+        return "folder"
+    return next((kind for kind, mark in marks.items() if (path / mark).exists()), "folder")
 
 
 def _build(kind: str, cls: Any, given: dict[str, Any]) -> Any:
-    known = inspect.signature(cls).parameters
+    known = {name for c in cls.__mro__ if "__init__" in vars(c) for name in signature(c).parameters}
     for name in given:
         if name not in known:
-            raise unknown(f"option of {kind} data", name, known)
+            raise unknown(f"option of {kind} data", name, known - {"self", "args", "kwargs", "options"})
     return cls(**given)

@@ -32,11 +32,18 @@ def _template() -> Template:
 
 
 def render(
-    title: str, kicker: str, head: str, *, columns: Sequence[Part] = (), wide: Sequence[Part] = (), **more: Any
+    title: str,
+    kicker: str,
+    head: str,
+    *,
+    columns: Sequence[Part] = (),
+    wide: Sequence[Part] = (),
+    policy: str = POLICY,
+    **more: Any,
 ) -> str:
     """A whole page: boxes in columns, then over the whole width. `more`: verdict, good, sentences, first, more."""
     made = _template().render(
-        title=title, kicker=kicker, head=head, columns=columns, wide=wide, policy=POLICY, sheet=style.sheet(), **more
+        title=title, kicker=kicker, head=head, columns=columns, wide=wide, policy=policy, sheet=style.sheet(), **more
     )
     return "".join(c if c.isprintable() or c == "\n" else " " for c in made)
 

@@ -9,14 +9,12 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from fusionzoo.data import Cached, as_kind, parse_spec
-from fusionzoo.data.spec import GENERATED
+from fusionzoo.data.spec import GENERATED, label_maps
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.models import FusionModel
 from fusionzoo.train.settings import Settings
 
 __all__ = ["loader", "sample_bytes", "training_data", "validation_data"]
-
-_LABEL_MAPS = (40, 13, 4)  # of NYU Depth v2
 
 
 def training_data(settings: Settings, start: FusionModel | None) -> Any:
@@ -38,7 +36,7 @@ def validation_data(settings: Settings, start: FusionModel | None) -> Any:
 def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
     kind = settings.data.partition(":")[0]
     classes = settings.num_classes
-    if classes is None and kind == "nyuv2" and start is not None and start.num_classes in _LABEL_MAPS:
+    if classes is None and start is not None and start.num_classes in label_maps(kind):
         classes = start.num_classes
     options |= {"num_classes": classes, "limit": settings.limit}
     if kind not in GENERATED:

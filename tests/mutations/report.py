@@ -59,5 +59,12 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/report/test_new_parts.py::test_signed_bars_start_at_zero", "fusionzoo/report/svg.py", [
         ("low, high = sorted((at(0), at(value)))", "low, high = sorted((at(ticks[0]), at(value)))"),
     ]),
+    ("tests/report/test_data_page.py::test_pictures_show_rgb_x_and_classes", "fusionzoo/report/data_page.py", [
+        ("weight[: len(colours)] = _ALPHA", "weight[:] = _ALPHA"),
+        ("np.where(missing[..., None], _MISSING, np.rint(colour))", "np.rint(colour)"),
+    ]),
+    ("tests/report/test_data_page.py::test_never_more_than_three_megabytes", "fusionzoo/report/data_page.py", [
+        ("if sum(map(len, [*cells, *made])) > room:", "if not made:"),
+    ]),
 ]
 # fmt: on
