@@ -81,6 +81,7 @@ def inspect(
     splits_ = [_facts(split, source, seen[split]) for split, source in opened.items()]
     equal = _equal(seen) + (_near(seen) if near else [])
     stated = getattr(first, "facts", None)
+    told = ("title", "paper", "licence", "get") if isinstance(stated, Facts) else ()
     return Inspection(
         name=first.name,
         class_names=list(first.class_names),
@@ -91,9 +92,7 @@ def inspect(
         refused=refused,
         equal=equal,
         remarks=_remarks(splits_, equal, list(first.class_names), first.x_kind),
-        facts={k: getattr(stated, k) for k in ("title", "paper", "licence", "get")}
-        if isinstance(stated, Facts)
-        else {},
+        facts={key: getattr(stated, key) for key in told},
         palette=list(getattr(first, "palette", ())),
         examples=[Example(split, *s.example) for split, rows in seen.items() for s in rows if s.example],
     )
