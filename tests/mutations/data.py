@@ -92,6 +92,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/data/test_planted_graded.py::test_depth_does_not_know_paint_nor_colour_relief",
      "fusionzoo/data/planted_render.py", [
         ("risk[window][mask] += np.float32(slot.speckle)", "albedo[window][mask] *= np.float32(1 - slot.speckle)"),
+    ]),
     ("tests/data/test_sunrgbd.py::test_rotated_bits", "fusionzoo/data/sunrgbd.py", [
         ("turned: np.ndarray = stored >> 3 | stored << 13", "turned: np.ndarray = stored >> 3"),
         ("return np.minimum(turned, np.uint16(FARTHEST))", "return turned"),
