@@ -111,6 +111,7 @@ PROTOCOLS = {
         final_split="trainval",
         learning_rates=(1e-3, 3e-3),
         epochs=12,
+        select_epochs=4,
         size=(120, 160),
     ),
     "folder": BenchProtocol("folder", epochs=20),

@@ -32,13 +32,13 @@ from fusionzoo.data import parse_spec
 from fusionzoo.data.spec import GENERATED
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import atomic_write, dump_json
-from fusionzoo.hub.convert import encoder_state
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import FusionModel, create_model
 from fusionzoo.schema import encode
 from fusionzoo.train import Settings, finetune
 from fusionzoo.train.rule import RULE
+from fusionzoo.train.start import new_model
 
 __all__ = ["bench", "train_and_score"]
 
@@ -88,16 +88,16 @@ def bench(
     if init:
         protocol = replace(protocol, init=Path(init).name)
     init = init or protocol.init
-    _refuse_absent(init, protocol)
     if out.exists() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty; add --resume to go on with it, or name a new folder")
+    names, refused = strategies(_with_rule(patterns, rule), protocol)
+    if not names:
+        raise InputError(f"no strategy fits the encoder {protocol.encoder}: {next(iter(refused.values()))}")
+    _begins(protocol, data, init, names[0])
     (out / "results").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         results = read_results(out / "results", protocol)
         atomic_write(out / "protocol.json", dump_json(encode(protocol)))
-        names, refused = strategies(_with_rule(patterns, rule), protocol)
-        if not names:
-            raise InputError(f"no strategy fits the encoder {protocol.encoder}: {next(iter(refused.values()))}")
         common = {"protocol": protocol, "data": data, "out": out, "init": init, "device": device}
         for phase in ("select", "final"):
             runs = select_runs(names, protocol) if phase == "select" else []
@@ -120,17 +120,16 @@ def _with_rule(patterns: str | Sequence[str], rule: str) -> list[str]:
     return {"off": asked, "on": ruled, "both": [*asked, *ruled]}[rule]
 
 
-def _refuse_absent(init: str, protocol: BenchProtocol) -> None:
-    """InputError, before anything is trained, where the weights that the encoders start from are not there."""
-    if not init:
-        return
-    try:
-        encoder_state(init)
-    except InputError as error:
-        raise InputError(
-            f"protocol {protocol.name} starts {protocol.encoder} from {init!r}: {error}; --init DIR names a converted"
-            " encoder (fusionzoo convert)"
-        ) from error
+def _begins(protocol: BenchProtocol, data: str, init: str, row: str) -> None:
+    """Before anything is trained: the error for a split that is not there, or for weights that cannot be loaded."""
+    tested = _tested(data, protocol.test_split, protocol.test_size or protocol.base, protocol.num_classes)
+    if len(protocol.learning_rates) > 1:
+        parse_spec(data, split=protocol.select_on, num_classes=protocol.num_classes)
+    if init:
+        try:
+            new_model(_settings(Run(row, "final", 0, protocol.learning_rates[0]), protocol, data, init), tested)
+        except InputError as error:
+            raise InputError(f"protocol {protocol.name} starts its encoders from {init!r}: {error}") from error
 
 
 def train_and_score(

@@ -179,11 +179,17 @@ def test_strategies_that_do_not_fit_are_named_with_the_reason() -> None:
         strategies("conkat", BenchProtocol("toy"))
 
 
-def test_weights_that_are_not_there_are_said_before_anything_is_trained(tmp_path: Path) -> None:
-    protocol = replace(read_protocol("nyu40"), init="nowhere")
-    with pytest.raises(InputError, match="protocol nyu40 starts .* from 'nowhere'.*--init DIR") as error:
-        bench("planted", protocol, tmp_path / "out", patterns="sum")
-    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+def test_what_is_not_there_is_said_before_anything_is_trained(data: str, tmp_path: Path) -> None:
+    assert read_protocol("nyu40").init == "efficientnet_lite0"
+    toy = read_protocol(str(tmp_path / "toy.toml"))
+    for protocol, said in (
+        (replace(toy, init="nowhere"), "protocol toy starts its encoders from 'nowhere'"),
+        (replace(toy, test_split="tset"), "did you mean 'test'"),
+        (replace(toy, learning_rates=(1e-3, 3e-3)), "'val'"),
+    ):
+        with pytest.raises((InputError, UnknownNameError), match=said) as error:
+            bench(data, protocol, tmp_path / "out", patterns="sum")
+        assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
