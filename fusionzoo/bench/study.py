@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from fusionzoo.bench.results import RunResult
 from fusionzoo.errors import InputError
 
-__all__ = ["TARGETS", "Correlation", "correlations", "row_means", "spearman"]
+__all__ = ["TARGETS", "Agreement", "Correlation", "agreement", "correlations", "partial", "row_means", "spearman"]
 
 ABSENT = ("without_rgb", "without_x")
 TARGETS = ("mIoU", "a modality missing", "inputs damaged")
@@ -109,3 +110,55 @@ def correlations(results: Sequence[RunResult]) -> list[Correlation]:
                 if rho == rho:
                     out.append(Correlation(figure, target, rho, low, high, len(pairs)))
     return out
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether two benchmarks rank the `n` strategies that both hold alike: Spearman's rho of mean mIoU, 95 %."""
+
+    one: str
+    two: str
+    rho: float
+    low: float
+    high: float
+    n: int
+
+
+def agreement(benchmarks: Mapping[str, Sequence[RunResult]]) -> list[Agreement]:
+    """Every pair of benchmarks that share FEWEST strategies or more.
+
+    Args:
+        benchmarks: name -> results; of one protocol each.
+    """
+    means = {name: {s: row["mIoU"] for s, row in row_means(runs).items()} for name, runs in benchmarks.items()}
+    out = []
+    for one, two in itertools.combinations(means, 2):
+        common = [s for s in means[one] if s in means[two]]
+        if len(common) >= FEWEST:
+            rho, low, high = spearman([means[one][s] for s in common], [means[two][s] for s in common])
+            out.append(Agreement(one, two, rho, low, high, len(common)))
+    return out
+
+
+def partial(one: Sequence[float], two: Sequence[float], given: Sequence[float]) -> tuple[float, float, float]:
+    """(rho, low, high): rank correlation of two lists with a third held equal, percentile bootstrap over the triples.
+
+    The correlation of what is left of both lists' ranks after a straight line in the third's ranks.
+
+    >>> round(partial([1, 2, 3, 4, 6, 5], [2, 1, 4, 3, 6, 5], [1, 2, 3, 4, 5, 6])[0], 2)
+    0.56
+    """
+    v = np.asarray([one, two, given], np.float64).T
+    rng = np.random.default_rng(0)
+    found = [_partial(v[i]) for i in rng.integers(0, len(v), (DRAWS, len(v)))]
+    low, high = (float(q) for q in np.quantile([f for f in found if f == f], (0.025, 0.975)))
+    return _partial(v), low, high
+
+
+def _partial(v: NDArray[np.float64]) -> float:
+    a, b, c = ((r - r.mean()) for r in (ranks(column) for column in v.T))
+    if not c @ c:
+        return float("nan")
+    a, b = (r - (r @ c) / (c @ c) * c for r in (a, b))
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 1e-9 else float("nan")

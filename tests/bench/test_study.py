@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +16,10 @@ from scipy import stats
 from fusionzoo.bench import BenchProtocol, RunResult, Score
 from fusionzoo.bench.page import html
 from fusionzoo.bench.plots import pareto, scatter
-from fusionzoo.bench.study import correlations, row_means, spearman
+from fusionzoo.bench.study import agreement, correlations, partial, row_means, spearman
 from fusionzoo.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def made(count: int = 12, seeds: int = 3) -> list[RunResult]:
@@ -58,6 +64,37 @@ def test_what_predicts_is_found_with_its_number_of_strategies() -> None:
     assert found["parameters", "inputs damaged"].low < 0 < found["parameters", "inputs damaged"].high
     assert correlations(made(3)) == []
     assert row_means(made(1))["concat"]["a modality missing"] == pytest.approx(row_means(made(1))["concat"]["mIoU"] / 2)
+
+
+def test_a_correlation_with_a_third_held_equal_equals_the_closed_form() -> None:
+    a, b, c = np.random.default_rng(4).normal(size=(3, 25))
+    b, c = b + a, c + a
+    ab, ac, bc = (stats.spearmanr(u, v).statistic for u, v in ((a, b), (a, c), (b, c)))
+    rho, low, high = partial(a.tolist(), b.tolist(), c.tolist())
+    assert rho == pytest.approx((ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2)), abs=1e-9) and low < rho < high
+
+
+def test_rankings_agree_over_the_strategies_that_both_hold() -> None:
+    one = made()
+    other = [replace(r, scores={"both": Score(1 - r.scores["both"].miou, 0.5)}) for r in one if r.strategy != "way3"]
+    (found,) = agreement({"planted": one, "nyu": other})
+    assert (found.rho, found.n, found.one, found.two) == (-1.0, 12, "planted", "nyu")
+    assert agreement({"planted": one, "nyu": other[:9]}) == []
+
+
+def test_the_study_of_several_benchmarks_is_one_command(tmp_path: Path) -> None:
+    for name, runs in (("one", made()), ("two", made(8))):
+        (tmp_path / name / "results").mkdir(parents=True)
+        for i, r in enumerate(runs):
+            row = {"way1": "cmx", "way2": "sum", "way3": "hybrid_trust", "way4": "hybrid_trust@trust=false"}
+            replace(r, strategy=row.get(r.strategy, r.strategy)).save(tmp_path / name / "results" / f"{i}.json")
+    command = [sys.executable, "benchmarks/strategies/study.py", str(tmp_path / "one"), str(tmp_path / "two"), "--out",
+               str(tmp_path / "study")]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text, numbers = (tmp_path / "study.md").read_text(), json.loads((tmp_path / "study.json").read_text())
+    assert "hybrid_trust@trust=false | hybrid_trust" in text and "cka gap" in text
+    assert numbers["agreement"][0]["n"] == 9 and set(numbers["benchmarks"]) == {"one", "two"}
 
 
 def test_the_page_stands_alone_and_shows_every_row() -> None:

@@ -1,0 +1,107 @@
+"""What several benchmarks of strategies say together: rankings, what predicts them, interaction, ablations.
+
+    python benchmarks/strategies/study.py runs/planted-2 runs/nyu13 runs/nyu40 --out benchmarks/results/strategies
+
+Each folder is an --out of `fusionzoo bench`; unfinished ones are read as far as they are. Writes OUT.json (all numbers)
+and OUT.md (tables). Nothing is left out because it did not come out well.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.bench import RunResult, rank, read_results
+from fusionzoo.bench.plan import variant
+from fusionzoo.bench.rank import Row, paired
+from fusionzoo.bench.study import FEWEST, TARGETS, agreement, correlations, partial, row_means
+from fusionzoo.bench.table import gap, ranked
+from fusionzoo.errors import InputError
+from fusionzoo.files import atomic_write, dump_json
+from fusionzoo.hub.markdown import grid
+from fusionzoo.registry import fusions
+from fusionzoo.schema import encode
+
+
+def interaction(row: str) -> str:
+    """What the streams receive for their next stage; "" for baselines."""
+    name = variant(row).fusion
+    return fusions.get(name).interaction if name in fusions else ""
+
+
+def exchange_at_equal_size(results: Sequence[RunResult]) -> dict[str, Any] | None:
+    """Rank correlation of "the streams receive something" with each target, parameters held equal."""
+    rows = {name: of for name, of in row_means(results).items() if interaction(name)}
+    out = {}
+    for target in TARGETS:
+        there = {name: of for name, of in rows.items() if target in of}
+        gives = [float(interaction(name) != "none") for name in there]
+        if len(there) >= FEWEST and len(set(gives)) == 2:
+            values = [[of[key] for of in there.values()] for key in (target, "parameters")]
+            rho, low, high = partial(gives, *values)
+            out[target] = {"rho": rho, "low": low, "high": high, "n": len(there)}
+    return out or None
+
+
+def ablation(rows: Sequence[Row], results: Sequence[RunResult]) -> list[list[str]]:
+    """[row with an option, its strategy without, difference]: every `STRATEGY@OPTION=VALUE` beside STRATEGY."""
+    runs: dict[str, list[RunResult]] = {}
+    for r in results:
+        if r.phase == "final":
+            runs.setdefault(r.strategy, []).append(r)
+    named = [(row.strategy, row.strategy.partition("@")[0]) for row in rows if "@" in row.strategy]
+    return [[name, plain, gap(paired(runs[name], runs.get(plain, []))) or "-"] for name, plain in named]
+
+
+def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any]]:
+    """One benchmark: Markdown, and its numbers."""
+    rows = rank(results)
+    found = sorted(correlations(results), key=lambda c: (TARGETS.index(c.target), -abs(c.rho)))
+    lines = [f"## {name}", "", ranked(rows), ""]
+    if found:
+        cells = [[c.figure, c.target, f"{c.rho:+.2f}", f"{c.low:+.2f} to {c.high:+.2f}", str(c.n)] for c in found]
+        lines += ["Spearman's rho over strategies, bootstrap interval, not corrected for number:", "",
+                  grid(["figure", "with", "rho", "95 %", "n"], cells, "<<>>>"), ""]  # fmt: skip
+    given = exchange_at_equal_size(results)
+    for target, value in (given or {}).items():
+        lines.append(
+            f"Streams that receive something, parameters held equal, {target}: rho {value['rho']:+.2f}"
+            f" ({value['low']:+.2f} to {value['high']:+.2f}), n {value['n']}.  "
+        )
+    ablated = ablation(rows, results)
+    if ablated:
+        lines += ["", grid(["row", "beside", "difference, points (95 %)"], ablated, "<<>"), ""]
+    return "\n".join(lines), {"rows": encode(rows), "correlations": encode(found), "interaction": given,
+                              "ablation": ablated}  # fmt: skip
+
+
+def agreements(benchmarks: Mapping[str, Sequence[RunResult]]) -> tuple[str, Any]:
+    """Whether the benchmarks rank alike: Markdown, and the numbers."""
+    found = agreement(benchmarks)
+    cells = [[a.one, a.two, f"{a.rho:+.2f}", f"{a.low:+.2f} to {a.high:+.2f}", str(a.n)] for a in found]
+    table = grid(["benchmark", "and", "rho", "95 %", "strategies"], cells, "<<>>>") if cells else ""
+    return f"## Do the rankings agree?\n\n{table or 'Too few strategies in common.'}\n", encode(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    benchmarks = {folder.name: read_results(folder / "results") for folder in args.folders}
+    for name, results in benchmarks.items():
+        if not any(r.phase == "final" for r in results):
+            raise InputError(f"{name} holds no final run yet")
+    text, numbers = [f"# Strategies: {', '.join(benchmarks)}\n"], {}
+    for name, results in benchmarks.items():
+        made, numbers[name] = section(name, results)
+        text.append(made)
+    made, between = agreements(benchmarks)
+    atomic_write(args.out.with_suffix(".md"), "\n".join([*text, made]))
+    atomic_write(args.out.with_suffix(".json"), dump_json({"benchmarks": numbers, "agreement": between}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
