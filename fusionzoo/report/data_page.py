@@ -216,11 +216,11 @@ def _scale(found: Any) -> tuple[float, ...]:
 
 
 def _over(rgb: NDArray[np.uint8], label: NDArray[np.uint8], colours: Sequence[Any]) -> NDArray[np.uint8]:
-    """(h, w, 3): the classes' colours over the image; unlabelled pixels bare."""
+    """(h, w, 3): the classes' colours over the image; unlabelled pixels, and a class shown in black, stay bare."""
     paint = np.zeros((256, 3))
     paint[: len(colours)] = colours
     weight = np.zeros((256, 1))
-    weight[: len(colours)] = _ALPHA
+    weight[: len(colours)] = _ALPHA * (paint[: len(colours)].max(axis=1, keepdims=True) > 0)
     blended: NDArray[np.uint8] = np.rint(rgb * (1 - weight[label]) + paint[label] * weight[label]).astype(np.uint8)
     return blended
 

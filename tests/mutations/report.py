@@ -60,7 +60,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("low, high = sorted((at(0), at(value)))", "low, high = sorted((at(ticks[0]), at(value)))"),
     ]),
     ("tests/report/test_data_page.py::test_pictures_show_rgb_x_and_classes", "fusionzoo/report/data_page.py", [
-        ("weight[: len(colours)] = _ALPHA", "weight[:] = _ALPHA"),
+        ("weight = np.zeros((256, 1))", "weight = np.full((256, 1), _ALPHA)"),
+        (" * (paint[: len(colours)].max(axis=1, keepdims=True) > 0)", ""),
         ("np.where(missing[..., None], _MISSING, np.rint(colour))", "np.rint(colour)"),
     ]),
     ("tests/report/test_data_page.py::test_never_more_than_three_megabytes", "fusionzoo/report/data_page.py", [

@@ -58,6 +58,7 @@ def example(split: str, name: str, size: tuple[int, int] = (24, 32), channels: i
     missing[: h // 2, : w // 2] = True
     label = np.full((h, w), 255, np.uint8)
     label[h // 2 :] = 1
+    label[h // 2 :, :8] = 0
     return Example(split, name, np.full((h, w, 3), 200, np.uint8), x, missing, label)
 
 
@@ -107,7 +108,9 @@ def test_pictures_show_rgb_x_and_classes() -> None:
     assert near(x[20, 0], (0x44, 0x01, 0x54)) and near(x[20, 31], (0xFD, 0xE7, 0x25)), "from dark to bright"
     assert near(classes[2, 20], (200, 200, 200)), "unlabelled stays bare"
     assert near(classes[20, 20], (233, 80, 80)), "0.6 red, 0.4 image"
-    assert read.of("i", "style") == ["background:#ff0000"] * 2 and read.text("span") == ["floor"] * 2
+    assert near(classes[20, 2], (200, 200, 200)), "a class shown in black is no paint"
+    assert read.of("i", "style") == ["background:#000000", "background:#ff0000"] * 2
+    assert read.text("span") == ["wall", "floor"] * 2
 
 
 def test_x_of_three_channels_is_shown_as_it_is() -> None:
