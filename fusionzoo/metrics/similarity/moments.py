@@ -167,7 +167,8 @@ class Moments(Accumulator):
 
     def centred(self) -> CentredMoments:
         """The moments about the mean of everything seen. Raises InputError when nothing was seen."""
-        self._seen()
+        if self.n == 0:
+            raise InputError("no samples yet: call update first")
         with torch.no_grad():
             state = _rebase(self._state, -self._state["sum"] / self.n)
         return CentredMoments(
