@@ -82,7 +82,9 @@ def test_channels_with_a_small_scale_are_counted_as_replaced():
     with torch.no_grad():
         model.block.exchange.rgb.weight.copy_(torch.tensor([0.0, 0.01, 0.5, 1, 1, 1, 1, -0.001]))
         model.block.exchange.x.weight.copy_(torch.tensor([0.01, 1, 1, 1, 1, 1, 1, -0.5]))
-    (found,) = measured(model).results["exchange"].masks
+    made = measured(model)
+    (found,) = made.results["exchange"].masks
+    assert not any("mask" in probe.name for probe in made.health)  # a mask that never varies is no dead channel
     assert found.name == "block.exchange.mask"
     assert (found.rgb, found.x, found.both, found.rgb_std) == (3 / 8, 1 / 8, 1 / 8, 0.0)
 

@@ -84,7 +84,8 @@ class ProbeHealth:
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     if "health" not in wanted:
         return []
-    return [Channels((p,)) for p in setup.points] + [Gate((p,)) for p, info in setup.points.items() if info.gate]
+    features = [p for p, info in setup.points.items() if info.role != "exchange"]  # masks are fixed by the weights
+    return [Channels((p,)) for p in features] + [Gate((p,)) for p, info in setup.points.items() if info.gate]
 
 
 def compute(done: Done, results: Mapping[str, Any]) -> list[ProbeHealth] | None:
