@@ -7,7 +7,10 @@ missing); `label` int64 (Hl, Wl), classes 0..K-1 and 255 = ignore; `id` str.
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,14 +200,15 @@ class SegmentationDataset(Dataset[Sample]):
 class _Store:
     """Decoded samples in anonymous shared memory, in their stored dtypes; forked workers share it.
 
-    Anonymous because a container's /dev/shm is often 64 MB. The system commits pages as they are filled.
+    Anonymous because a container's /dev/shm is often 64 MB. The system commits pages as they are filled. With a
+    `folder`, in files there that have no name any more: they go with the last process that has them.
     """
 
-    def __init__(self, n: int, first: tuple[Tensor, np.ndarray, np.ndarray, float]) -> None:
+    def __init__(self, n: int, first: tuple[Tensor, np.ndarray, np.ndarray, float], folder: str = "") -> None:
         rgb, raw, label, _ = first
-        self.rgb = _shared((n, *rgb.shape), np.uint8)
-        self.raw = _shared((n, *raw.shape), raw.dtype)
-        self.label = _shared((n, *label.shape), np.uint8)
+        self.rgb = _shared((n, *rgb.shape), np.uint8, folder)
+        self.raw = _shared((n, *raw.shape), raw.dtype, folder)
+        self.label = _shared((n, *label.shape), np.uint8, folder)
         self.factor = _shared((n,), np.float64)
         self.filled = _shared((n,), np.uint8)
 
@@ -223,9 +227,18 @@ class _Store:
         return rgb, self.raw[index], self.label[index], float(self.factor[index])
 
 
-def _shared(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _shared(shape: tuple[int, ...], dtype: Any, folder: str = "") -> np.ndarray:
     count = int(np.prod(shape))
-    return np.frombuffer(mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize)), dtype, count).reshape(shape)
+    size = max(1, count * np.dtype(dtype).itemsize)
+    if not folder:
+        return np.frombuffer(mmap.mmap(-1, size), dtype, count).reshape(shape)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is met here, and not by a signal in the middle
+            return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count).reshape(shape)
+    except OSError as error:
+        raise InputError(f"cannot keep {size / (1 << 30):.2f} GiB of images in {folder}: {error.strerror}") from error
 
 
 class Wrapper(Dataset[Sample]):
@@ -257,18 +270,21 @@ class Cached(Wrapper):
     """Any `dataset` of samples of one size, each made once and then kept (rgb and label uint8, x as float32).
 
     For datasets that have no `cache=` of their own, such as `Planted`.
+
+    Args:
+        folder: "" keeps them in memory; else in files in this folder, which are mapped into memory.
     """
 
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-        self._store: _Store | None = _Store(len(dataset), self._make(0)) if len(dataset) else None
+    def __init__(self, dataset: Any, folder: str = "") -> None:
+        self.dataset, self.folder = dataset, folder
+        self._store: _Store | None = _Store(len(dataset), self._make(0), folder) if len(dataset) else None
 
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
         if self._store is None:
-            self._store = _Store(len(self), self._make(0))
+            self._store = _Store(len(self), self._make(0), self.folder)
         rgb, x, label, _ = self._store.get(index, self._make)
         return {
             "rgb": rgb,

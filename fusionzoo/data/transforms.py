@@ -8,7 +8,7 @@ back. Random numbers come from the `generator` given, else from torch's global o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,8 @@ from fusionzoo.errors import InputError
 
 __all__ = ["EvalTransform", "TrainTransform", "as_plain", "as_tv", "colour_jitter", "eval_transform", "train_transform"]
 
+DRAWS = 8
+"""Random numbers that one sample takes."""
 MEAN_COLOUR = (124, 116, 104)
 """Fills rgb outside the image: the mean of ImageNet, so that it is 0 after the usual normalisation."""
 
@@ -103,7 +105,8 @@ class TrainTransform:
         if not 0 <= self.flip <= 1 or not 0 <= self.jitter < 1:
             raise InputError(f"flip is {self.flip} and jitter {self.jitter}; a probability and a strength below 1")
 
-    def __call__(self, sample: Sample) -> Sample:
+    def __call__(self, sample: Sample, draw: Sequence[float] | None = None) -> Sample:
+        """The sample transformed. `draw`: `DRAWS` numbers in [0, 1) that decide all of it; None: drawn here."""
         rgb, x, label = sample["rgb"], sample["x"], sample["label"]
         if rgb.shape[-2:] != x.shape[-2:] or rgb.shape[-2:] != label.shape[-2:]:
             raise InputError(
@@ -113,7 +116,8 @@ class TrainTransform:
         if self.extra is not None:
             sample = as_plain(self.extra(as_tv(sample)))
             rgb, x, label = sample["rgb"], sample["x"], sample["label"]
-        draw = torch.rand(8, generator=self.generator).tolist()
+        if draw is None:
+            draw = torch.rand(DRAWS, generator=self.generator).tolist()
         low, high = math.log(self.scale[0]), math.log(self.scale[1])
         zoom = math.exp(low + (high - low) * draw[0])
         rows = _window(rgb.shape[-2], self.base[0] * zoom, self.size[0], draw[1])
