@@ -17,7 +17,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import click
 
-from fusionzoo.cli.output import json_option, note, print_json, say
+from fusionzoo.cli.output import json_option, print_json, say
 from fusionzoo.errors import FusionZooError
 from fusionzoo.train.settings import Settings
 
@@ -93,24 +93,40 @@ def _settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for the checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was cut off, in the same folder with equal flags.")
 @click.option("--device", help="cpu, cuda, ...; default: cuda where there is one.")
+@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard too (pip install fusionzoo[train]).")
 @_settings_options
 @json_option
-def command(model: str, data: str, out: str, resume: bool, device: str | None, as_json_: bool, **flags: Any) -> None:
+def command(
+    model: str,
+    data: str,
+    out: str,
+    resume: bool,
+    device: str | None,
+    tensorboard: bool,
+    as_json_: bool,
+    **flags: Any,
+) -> None:
     """Train a model, or continue from a checkpoint, on your data.
 
     MODEL is an architecture (new weights) or a checkpoint (bundled name, folder, Hub name), which is fitted to the
-    classes of the data. The best checkpoint by validation mIoU is kept, loadable at any time; after Ctrl-C or a kill,
-    --resume goes on from the last whole epoch.
+    classes of the data. The best checkpoint by validation mIoU is kept, loadable at any time. After Ctrl-C, SIGTERM or
+    a kill, --resume goes on from the step where the run stopped, or from the last state (see --state-steps); with more
+    --epochs it extends a finished run. While it trains, OUT/training.html shows curves and pictures. On several GPUs:
+    torchrun --nproc-per-node N --no-python fusionzoo finetune ...
     """
+    from fusionzoo.cli.watch import Watch
     from fusionzoo.train import finetune
 
     for f in fields(Settings):
         if f.default_factory is not MISSING:
             flags[f.name] = dict(flags[f.name]) or f.default_factory()
     settings = Settings(model=model, data=data, **flags)
-    with _stoppable(out) as look:
-        last = finetune(settings, out, resume=resume, device=device, note=_remark, stop=look,
-                        progress=lambda line: note(_line(line, settings.epochs)))  # fmt: skip
+    with stoppable(out) as look, Watch(Path(out), tensorboard=tensorboard) as watch:
+        last = finetune(settings, out, resume=resume, device=device, note=lambda text: watch.say(f"note: {text}"),
+                        stop=look, step=watch.step, show=watch.show,
+                        progress=lambda line: watch.epoch(line, _line(line, settings.epochs)))  # fmt: skip
+    if not watch.first:
+        return
     if as_json_:
         print_json({"out": out, **last})
         return
@@ -138,18 +154,22 @@ class _Stopped(FusionZooError):
 
 
 @contextmanager
-def _stoppable(out: str) -> Iterator[Callable[[], None]]:
+def stoppable(out: str) -> Iterator[Callable[[], None]]:
     """Ctrl-C and SIGTERM end a run in one line that says how to go on.
 
-    Yields what to call now and then: an exception out of a signal's handler is lost where it meets a finaliser.
+    Yields what training calls between its steps, where it can stop without losing anything.
     """
     came: list[int] = []
+    training = False
 
     def handle(number: int, frame: types.FrameType | None) -> None:
         came.append(number)
-        raise _Signal
+        if not training or len(came) > 1:  # before training nothing is lost; who asks twice does not want to wait
+            raise _Signal
 
     def look() -> None:
+        nonlocal training
+        training = True
         if came:
             raise _Signal
 
@@ -162,10 +182,6 @@ def _stoppable(out: str) -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _remark(text: str) -> None:
-    note(f"note: {text}")
 
 
 def _line(line: dict[str, Any], epochs: int) -> str:

@@ -1,4 +1,4 @@
-"""The data of a training run: opened as the model takes it, kept in memory or not, read by workers or not."""
+"""The data of a training run: opened as the model takes it, kept in memory or on the disk, read by workers or not."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
             raise InputError(
                 f"{settings.model} takes {start.x_channels} x channels, {data.name} has {fitted.x_channels}; {way}"
             )
+    if settings.cache_dir:
+        return Cached(fitted, settings.cache_dir)
     if not settings.cache:
         return fitted
     return parse_spec(settings.data, **options, cache=True) if fitted is data else Cached(fitted)

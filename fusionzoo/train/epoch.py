@@ -3,87 +3,164 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
-from fusionzoo.data import WithTransform, collate, train_transform
+from fusionzoo.data import collate, train_transform
+from fusionzoo.data.augment import Augment
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.models import FusionModel
 from fusionzoo.train.average import update_average
+from fusionzoo.train.batches import Augmented, Batches, steps_of
 from fusionzoo.train.data import loader
+from fusionzoo.train.distill import Teacher
 from fusionzoo.train.dropout import drop_modality
-from fusionzoo.train.losses import segmentation_loss, total
+from fusionzoo.train.losses import Criterion, on_grid, total
 from fusionzoo.train.optim import clip_gradients
-from fusionzoo.train.rule import losses
+from fusionzoo.train.processes import Processes
+from fusionzoo.train.schedule import schedule, set_rates
 from fusionzoo.train.settings import AUXILIARY, Settings
+from fusionzoo.train.state import Run
 
-__all__ = ["train_epoch"]
+__all__ = ["Plan", "planned", "train_epoch"]
+
+AHEAD = 7919
+"""Between the seeds of two processes' own random numbers."""
 
 
-def train_epoch(
-    model: FusionModel,
-    average: FusionModel,
-    train: Any,
-    settings: Settings,
-    optimiser: torch.optim.Optimizer,
-    schedule: Any,
-    weight: Tensor | None,
-    epoch: int,
-    steps: int,
-    stop: Callable[[], None] | None,
-) -> float:
-    """Trains `model` for one epoch and moves `average` along; returns the mean loss of its steps.
+@dataclass(frozen=True)
+class Plan:
+    """What stays the same while a run trains.
 
-    Its random numbers depend on (seed, epoch) only, so that a resumed run equals an unbroken one.
+    Attributes:
+        batch: images of a step, over all processes. steps: of an epoch.
+        rate: factor of the learning rates at each step of the whole run.
+        teacher: None: no distillation.
+    """
+
+    settings: Settings
+    augment: Augment
+    criterion: Criterion
+    batch: int
+    steps: int
+    rate: Callable[[int], float]
+    teacher: Teacher | None
+    processes: Processes
+
+
+def planned(
+    settings: Settings, train: Any, weight: Tensor | None, teacher: Teacher | None, processes: Processes
+) -> Plan:
+    """The plan of a run over the samples `train` with (K,) class weights, or none."""
+    n = len(train)
+    transform = train_transform(settings.size, settings.base, settings.scale, settings.flip, settings.jitter,
+                                depth_scale=settings.depth_scale)  # fmt: skip
+    augment = Augment(transform, settings.corrupt, train.x_kind)
+    weight = None if weight is None else weight.to(processes.device)
+    criterion = Criterion(settings.loss, weight, settings.ohem, settings.label_smoothing)
+    steps = steps_of(n, settings.batch_size, settings.accumulate * processes.count)
+    rate = schedule(settings.schedule, settings.epochs * steps, settings.warmup)
+    return Plan(settings, augment, criterion, min(n, settings.batch_size), steps, rate, teacher, processes)
+
+
+def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float], None]) -> float:
+    """Trains `run` to the end of its epoch, from the step where it stands; returns the mean loss of the steps.
+
+    Its random numbers depend on (seed, epoch) and on those drawn in it before, so that a resumed run equals an unbroken
+    one.
 
     Args:
-        average: the averaged copy of `model`, or `model` itself: none.
         train: samples at the size of the largest zoom, not augmented.
-        weight: (K,) class weights, or None.
-        epoch: from 0. steps: of each epoch.
-        stop: called after every step.
+        after: called after every step with its loss and the norm of its gradient.
 
     Raises:
         InputError: a loss or gradient that is not finite, with the images of its batch.
         UnknownNameError: a factor for an auxiliary loss that the model does not have.
     """
-    torch.manual_seed(settings.seed * 100003 + epoch)
-    device = next(model.parameters()).device
-    model.train()
-    augmented = WithTransform(
-        train, train_transform(settings.size, settings.base, settings.scale, jitter=settings.jitter)
-    )
-    batches = loader(augmented, settings.batch_size, workers=settings.workers, collate_fn=collate, shuffle=True,
-                     drop_last=len(train) >= settings.batch_size)  # fmt: skip
-    sum_loss = 0.0
-    for i, batch in enumerate(batches):
-        rgb, x = model.preprocess(batch["rgb"].to(device), batch["x"].to(device))
-        if settings.drop_modality:
-            rgb, x = drop_modality(rgb, x, settings.drop_modality)
-        rgb, label = rgb.contiguous(memory_format=torch.channels_last), batch["label"].to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp):
-            logits, auxiliary = losses(model, rgb, x, label, settings.auxiliary, step=2)
-        for name in settings.auxiliary.keys() - auxiliary.keys() - AUXILIARY.keys():
-            raise unknown(f"auxiliary loss of {settings.model}", name, auxiliary, "--auxiliary NAME=FACTOR")
-        main = segmentation_loss(logits, label, weight)
-        loss = total(main, auxiliary, settings.auxiliary)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = clip_gradients(model)
-        value = float(loss.detach())
+    settings = plan.settings
+    batches = _batches(run, train, plan)
+    run.restore_random(plan.processes)
+    run.model.train()
+    for batch in batches:
+        done = run.epoch * plan.steps + run.step
+        set_rates(run.optimiser, plan.rate(done))
+        value, norm = _gradients(run, batch, plan)
         if not abs(value + norm) < float("inf"):
             raise InputError(
-                f"the loss is {value} and its gradient {norm} in epoch {epoch + 1}, step {i + 1} (images"
-                f" {', '.join(map(str, batch['id'][:8]))}); the last whole epoch is kept;"
+                f"the loss is {value} and its gradient {norm} in epoch {run.epoch + 1}, step {run.step + 1} (images"
+                f" {', '.join(map(str, batch['id'][:8]))}); the last state before it is kept;"
                 " lower --lr or drop --amp"
             )
-        optimiser.step()
-        schedule.step()
-        sum_loss += value
-        if average is not model:
-            update_average(average, model, settings.ema, epoch * steps + i)
-        if stop is not None:
-            stop()
-    return sum_loss / (i + 1)
+        run.optimiser.step()
+        if run.average is not run.model:
+            update_average(run.average, run.model, settings.ema, done)
+        run.step += 1
+        run.loss += value
+        after(value, norm)
+    return run.loss / plan.steps
+
+
+def _batches(run: Run, train: Any, plan: Plan) -> Any:
+    """The rest of the epoch's batches, this process's share of each."""
+    settings, processes = plan.settings, plan.processes
+    seed = settings.seed * 100003 + run.epoch
+    torch.manual_seed(seed + AHEAD * processes.rank)
+    alone = processes.count == 1 and settings.workers == 0
+    generator = torch.default_generator if alone else torch.Generator().manual_seed(seed)
+    sampler = Batches(
+        len(train),
+        settings.batch_size,
+        plan.augment.draws,
+        generator,
+        extra=int(settings.drop_modality > 0),
+        first=run.step,
+        rank=processes.rank,
+        processes=processes.count,
+    )
+    samples = Augmented(train, plan.augment)
+    return loader(samples, 1, workers=settings.workers, collate_fn=collate, batch_sampler=sampler,
+                  generator=torch.Generator())  # fmt: skip
+
+
+def _gradients(run: Run, batch: dict[str, Any], plan: Plan) -> tuple[float, float]:
+    """Gradients of the loss of a batch, part by part: (the loss, the norm of the gradient before it was clipped)."""
+    processes, parts = plan.processes, plan.settings.accumulate
+    height, width = batch["label"].shape[-2:]
+    batch = {k: v.to(processes.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+    batch["label"] = on_grid(batch["label"], (-(-height // 2), -(-width // 2)))
+    whole = processes.sum(plan.criterion.share(batch["label"]))
+    run.optimiser.zero_grad(set_to_none=True)
+    value, n = torch.zeros((), device=processes.device), len(batch["id"])
+    for k in range(parts):
+        part = {key: v[k * n // parts : (k + 1) * n // parts] for key, v in batch.items()}
+        alone = isinstance(run.wrapped, DistributedDataParallel) and k + 1 < parts
+        with run.wrapped.no_sync() if alone else nullcontext():
+            loss = _loss(run, part, plan, whole)
+            (loss * processes.count).backward()  # processes' gradients are averaged
+        value += loss.detach()
+    norm = clip_gradients(run.student, plan.settings.clip or float("inf"))
+    return float(processes.sum(value)), norm
+
+
+def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
+    """What a part of a batch adds to the batch's loss."""
+    settings, label = plan.settings, part["label"]
+    fraction = len(part["id"]) / plan.batch
+    rgb, x = run.model.preprocess(part["rgb"], part["x"])
+    if settings.drop_modality:
+        rgb, x = drop_modality(rgb, x, settings.drop_modality, torch.tensor([e[0] for e in part["extra"]]))
+    if settings.channels_last:
+        rgb = rgb.contiguous(memory_format=torch.channels_last)
+    shown = None if plan.teacher is None else plan.teacher(part["rgb"], part["x"], amp=settings.amp)
+    with torch.autocast(rgb.device.type, torch.bfloat16, enabled=settings.amp):
+        logits, auxiliary, distilled = run.wrapped(rgb, x, shown)
+    for name in settings.auxiliary.keys() - auxiliary.keys() - AUXILIARY.keys():
+        raise unknown(f"auxiliary loss of {settings.model}", name, auxiliary, "--auxiliary NAME=FACTOR")
+    loss = plan.criterion(logits[..., : label.shape[-2], : label.shape[-1]], label, whole, fraction)
+    for values, factors in ((auxiliary, settings.auxiliary), (distilled, settings.distill)):
+        loss = total(loss, {name: fraction * value for name, value in values.items()}, factors)
+    return loss

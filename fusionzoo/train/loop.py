@@ -1,14 +1,12 @@
 """finetune: train a model on a data set, validate, keep the best, resume after a kill.
 
-One process, CPU or one GPU. `out/` holds the best checkpoint so far, loadable at any time; beside it `settings.json`,
-`log.jsonl` (a line an epoch) and, until the end, `state.pt` (everything needed to go on).
+`out/` holds the best checkpoint so far, loadable at any time; beside it `settings.json`, `log.jsonl` (a line an epoch),
+`steps.jsonl` (a line a step) and `state.pt` (everything needed to go on), which is `finished.pt` at the end.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -18,20 +16,22 @@ from typing import Any
 import torch
 
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
-from fusionzoo.files import atomic_write, dump_json
-from fusionzoo.hub.layout import WEIGHTS
+from fusionzoo.metrics.segmentation import SegmentationScores
 from fusionzoo.models import FusionModel
-from fusionzoo.models.device import usable_device
 from fusionzoo.train.data import training_data, validation_data
-from fusionzoo.train.epoch import train_epoch
+from fusionzoo.train.distill import Student, Teacher
+from fusionzoo.train.epoch import Plan, planned, train_epoch
 from fusionzoo.train.evaluate import evaluate
+from fusionzoo.train.keep import Keeper
 from fusionzoo.train.losses import class_weights
-from fusionzoo.train.optim import parameter_groups, warmup_cosine
+from fusionzoo.train.optim import parameter_groups
+from fusionzoo.train.processes import joined
 from fusionzoo.train.ready import ready, remarks
 from fusionzoo.train.recipe import record_fields as recipe_fields
+from fusionzoo.train.samples import Show, show_images
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import checkpoint, encoders, fit_classes, new_model, with_statistics
-from fusionzoo.train.state import LOG, SETTINGS, STATE, finish, meaning, nothing_done, publish, read_state, write_state
+from fusionzoo.train.state import Run, finish, meaning, publish, reopen, resumed
 
 __all__ = ["finetune"]
 
@@ -44,20 +44,27 @@ def finetune(
     record_fields: dict[str, Any] | None = None,
     device: str | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    step: Callable[[dict[str, Any]], None] | None = None,
+    show: Show | None = None,
     note: Callable[[str], None] | None = None,
     stop: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Trains as `settings` say and writes the checkpoint folder `out`, anew whenever the best improves.
 
+    Under `torchrun` all processes call it alike; the first alone writes and calls `progress`, `step` and `show`.
+
     Args:
         settings: see `Settings`.
         out: a new or empty folder; with `resume`, the folder of a run that was cut off, with settings of equal meaning
-            (the data may have moved).
+            (the data may have moved), or of one that is finished, with more epochs.
         record_fields: fields for the checkpoint's record beyond those the run knows (name, metrics, ...).
         device: "cpu", "cuda", ...; None: cuda where there is one.
         progress: called with each epoch's log line.
+        step: called with each step's, and in it "steps", those of the whole run.
+        show: called at each validation for each of a few fixed images (see `Show`).
         note: called with each remark (what of a checkpoint was kept, x unlike what it saw, ...); None: warnings.warn.
-        stop: called after every step; what it raises ends the run, which can then be resumed.
+        stop: called after every step and between batches of validation; what it raises ends the run, whose state is
+            kept as it stands.
 
     Returns:
         The last log line: {"epoch", "loss", "miou", "best_miou", "seconds", ...}; miou is a fraction, None without
@@ -68,82 +75,70 @@ def finetune(
             is not finite. What was kept of a run until then stays loadable, and the run can be resumed.
     """
     out, say = Path(out), note or partial(warnings.warn, category=FusionZooWarning, stacklevel=2)
-    _check_folder(out, resume)
-    resume = resume and not nothing_done(out)
-    where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    torch.manual_seed(settings.seed)
+    with joined(device) as processes:
+        if processes.first:
+            reopen(out, settings, resume)
+        torch.manual_seed(settings.seed)
 
-    given = checkpoint(settings)
-    train, val = training_data(settings, given), validation_data(settings, given)
-    if given is None:
-        model = new_model(settings, train)
-    else:
-        model, kept = fit_classes(given, train, settings.model)
-        say(kept)
-    train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess)
-    with_statistics(model, found, new=given is None)
-    for remark in remarks(found, train):
-        say(remark)
+        given = checkpoint(settings)
+        train, val = training_data(settings, given), validation_data(settings, given)
+        teacher = Teacher(settings.teacher, train) if settings.teacher else None
+        if given is None:
+            model = new_model(settings, train)
+        else:
+            model, kept = fit_classes(given, train, settings.model)
+            say(kept)
+        train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess)
+        with_statistics(model, found, new=given is None)
+        for remark in remarks(found, train):
+            say(remark)
 
-    model.to(where).to(memory_format=torch.channels_last)
-    weight = class_weights(found.pixels, settings.balance).to(where) if settings.balance else None
-    steps = max(1, len(train) // settings.batch_size)
-    slow = encoders(model) if settings.init else []
-    groups = parameter_groups(model, slow, lr=settings.lr, encoder_lr=settings.encoder_lr)
-    optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(settings.epochs * steps))
-    average = copy.deepcopy(model).eval() if settings.ema else model
-    parts: dict[str, Any] = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
-    line: dict[str, Any] = {}
-    epoch, best, seconds, same = 0, -1.0, 0.0, meaning(settings, model, train, val)
-    if resume and (out / STATE).is_file():
-        state = read_state(out, same)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        epoch, seconds, line = state["epoch"], state["seconds"], state["line"]
-        best = state["best"] if (out / WEIGHTS).is_file() else -1.0
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(out / SETTINGS, dump_json(settings.to_dict()))
+        features = settings.distill.get("features", 0.0) > 0
+        student = Student(model, teacher, temperature=settings.temperature, features=features)
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        for module in (student, *([teacher.model] if teacher else [])):
+            module.to(processes.device).to(memory_format=layout)
+        slow = encoders(model) if settings.init else []
+        groups = parameter_groups(model, slow, lr=settings.lr, encoder_lr=settings.encoder_lr)
+        if features and teacher:
+            groups.append({"params": list(student.projections.parameters()), "lr": settings.lr})
+        optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+        average = copy.deepcopy(model).eval() if settings.ema else model
+        run = Run(model, average, student, processes.together(student), optimiser)
+        if settings.compile:
+            run.wrapped.compile()
+        weight = class_weights(found.pixels, settings.balance, settings.balance_by) if settings.balance else None
+        plan = planned(settings, train, weight, teacher, processes)
 
-    def keep() -> None:
-        numbers = {"meaning": same, "epoch": epoch, "best": best, "seconds": seconds, "line": line}
-        write_state(out, numbers | {name: part.state_dict() for name, part in parts.items()})
-
-    keep()  # weights beside a state are of a run that has not ended, weights alone of one that has
-
-    while epoch < settings.epochs:
-        begun = time.monotonic()
-        loss = train_epoch(model, average, train, settings, optimiser, schedule, weight, epoch, steps, stop)
-        epoch += 1
-        miou = None
-        if val is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
-            miou = _validate(average, val, settings, epoch)
-        seconds += time.monotonic() - begun
-        if val is None or (miou is not None and miou > best):
-            best = -1.0 if miou is None else miou
-            fields = recipe_fields(settings, out, train, seconds) | (record_fields or {})
-            publish(average, out, half=settings.half, record_fields=fields)
-        line = {"epoch": epoch, "loss": round(loss, 4), "miou": miou, "best_miou": None if best < 0 else best,
-                "seconds": round(seconds, 1)}  # fmt: skip
-        keep()
-        with open(out / LOG, "a") as log:
-            log.write(json.dumps(line) + "\n")
-        if progress is not None:
-            progress(line)
-    finish(out, seconds)
-    return line
+        same = meaning(settings, model, train, val, processes.count)
+        if resume:
+            resumed(run, out, same, settings, processes)
+        with Keeper(out, run, plan, same, step=step, stop=stop) as keeper:
+            keeper.begin()  # weights beside a state are of a run that has not ended, weights alone of one that has
+            while run.epoch < settings.epochs:
+                loss = train_epoch(run, train, plan, keeper.after)
+                epoch, scores = run.epoch + 1, None
+                if val is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
+                    scores = _validate(average, val, plan, epoch, keeper)
+                    if show is not None and processes.first:
+                        show_images(average, val, epoch, show)
+                if val is None or (scores is not None and scores.miou > run.best):
+                    run.best = -1.0 if scores is None else scores.miou
+                    fields = recipe_fields(settings, out, train, keeper.clock()) | (record_fields or {})
+                    if processes.first:
+                        publish(average, out, half=settings.half, record_fields=fields)
+                line = keeper.epoch(loss, scores)
+                if progress is not None and processes.first:
+                    progress(line)
+        if processes.first:
+            finish(out, run.seconds)
+        return run.line
 
 
-def _check_folder(out: Path, resume: bool) -> None:
-    begun, lost = (out / SETTINGS).exists(), nothing_done(out)
-    if resume and not (out / STATE).exists() and not (begun and lost):
-        raise InputError(f"{out} holds no state.pt to resume from: the run is finished, or never began")
-    if not resume and not lost:
-        raise InputError(f"{out} is not empty; add --resume to continue a run that was cut off, or name a new folder")
-
-
-def _validate(model: FusionModel, val: Any, settings: Settings, epoch: int) -> float:
+def _validate(model: FusionModel, val: Any, plan: Plan, epoch: int, keeper: Keeper) -> SegmentationScores:
+    settings, processes = plan.settings, plan.processes
     try:
-        return evaluate(model, val, batch_size=settings.batch_size, amp=settings.amp, workers=settings.workers).miou
+        return evaluate(model, val, batch_size=settings.batch_size, amp=settings.amp, workers=settings.workers,
+                        processes=processes, stop=keeper.look if processes.count == 1 else None)  # fmt: skip
     except CheckFailed as error:
         raise InputError(f"after epoch {epoch}: {error}; the epoch before is kept: lower --lr or drop --amp") from error

@@ -2,13 +2,105 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
+from segmentation_models_pytorch.losses import DiceLoss, LovaszLoss
 from torch import Tensor
 
-__all__ = ["class_weights", "segmentation_loss"]
+__all__ = ["Criterion", "class_weights", "on_grid", "segmentation_loss", "total"]
+
+LOG_OFFSET = 1.02
+"""c of the weights 1 / ln(c + frequency): they lie between 1.4 and 50.5."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The segmentation loss: a weighted sum of cross-entropy, Dice and Lovász-Softmax; ignored pixels count in none.
+
+    Cross-entropy is the mean over labelled pixels, weighted by class as torch's is, with label smoothing; with `ohem`
+    it is the mean over the hardest pixels alone. Dice (Milletari et al. 2016) and Lovász-Softmax (Berman et al. 2018,
+    classes that are present) are smp's, over the batch.
+
+    Args:
+        factors: of "cross_entropy", "dice" and "lovasz"; what is not named is left out.
+        weight: (K,) class weights of cross-entropy, or None.
+        ohem: share of the labelled pixels that count, those of the largest cross-entropy (online hard example mining);
+            0: all of them.
+        smoothing: of the labels, 0..1: the target is 1 - smoothing + smoothing / K.
+        ignore_index: label of pixels that no loss counts.
+
+    >>> criterion = Criterion({"cross_entropy": 1.0, "dice": 0.5})
+    >>> right = 20 * F.one_hot(torch.tensor([[[0, 1]]])).permute(0, 3, 1, 2).float()  # (B, H, W, K) -> (B, K, H, W)
+    >>> round(float(criterion(right, torch.tensor([[[0, 1]]]))), 4)
+    0.0
+    """
+
+    factors: Mapping[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0})
+    weight: Tensor | None = None
+    ohem: float = 0.0
+    smoothing: float = 0.0
+    ignore_index: int = 255
+
+    def share(self, label: Tensor) -> Tensor:
+        """What cross-entropy is divided by: the summed class weights of the labelled pixels of (B, h, w); a scalar."""
+        return self._weights(label).sum()
+
+    def __call__(self, logits: Tensor, label: Tensor, whole: Tensor | None = None, fraction: float = 1.0) -> Tensor:
+        """The loss of a batch, or of a part of one, so that the losses of all parts add up to that of the batch.
+
+        Args:
+            logits: (B, K, h, w). label: (B, h, w) int64 on the same grid (`on_grid`).
+            whole: `share` of the whole batch, where this is a part of it: cross-entropy is then exact.
+            fraction: images of this part / images of the batch. Dice, Lovász and `ohem` look at one part at a time:
+                the batch's is the mean of its parts', by images.
+
+        Returns:
+            Scalar; 0 where no pixel is labelled.
+        """
+        logits = logits.float()
+        loss = logits.new_zeros(())
+        if factor := self.factors.get("cross_entropy", 0.0):
+            loss = factor * self._cross_entropy(logits, label, whole, fraction)
+        if factor := self.factors.get("dice", 0.0):
+            loss = loss + factor * fraction * DiceLoss("multiclass", ignore_index=self.ignore_index)(logits, label)
+        if factor := self.factors.get("lovasz", 0.0):
+            loss = loss + factor * fraction * self._lovasz(logits, label)
+        return loss
+
+    def _weights(self, label: Tensor) -> Tensor:
+        """(B, h, w): the weight of each pixel's class, 0 where it is ignored."""
+        kept = label != self.ignore_index
+        return kept.float() if self.weight is None else torch.where(kept, self.weight[label.where(kept, 0)], 0.0)
+
+    def _cross_entropy(self, logits: Tensor, label: Tensor, whole: Tensor | None, fraction: float) -> Tensor:
+        losses = F.cross_entropy(logits, label, self.weight, ignore_index=self.ignore_index, reduction="none",
+                                 label_smoothing=self.smoothing)  # fmt: skip
+        if not self.ohem:
+            return losses.sum() / (self.share(label) if whole is None else whole).clamp(min=1e-6)
+        weights = self._weights(label).flatten()
+        most = math.ceil(self.ohem * int((label != self.ignore_index).sum()))
+        hard = losses.flatten().topk(most)
+        return fraction * hard.values.sum() / weights[hard.indices].sum().clamp(min=1e-6)
+
+    def _lovasz(self, logits: Tensor, label: Tensor) -> Tensor:
+        if not bool((label != self.ignore_index).any()):
+            return logits.sum() * 0.0  # smp's is not a number then
+        loss: Tensor = LovaszLoss("multiclass", ignore_index=self.ignore_index)(logits, label)
+        return loss
+
+
+def on_grid(label: Tensor, size: tuple[int, int]) -> Tensor:
+    """Labels (B, H, W) at the centres of a coarser grid's cells: (B, h, w), or up to a row and a column less.
+
+    >>> on_grid(torch.arange(16).view(1, 4, 4), (2, 2)).tolist()
+    [[[5, 7], [13, 15]]]
+    """
+    step_h, step_w = -(-label.shape[-2] // size[0]), -(-label.shape[-1] // size[1])
+    return label[..., step_h // 2 :: step_h, step_w // 2 :: step_w]
 
 
 def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = 255) -> Tensor:
@@ -27,32 +119,34 @@ def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor | None = Non
     >>> float(segmentation_loss(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 2, dtype=torch.long)))
     0.6931471824645996
     """
-    step_h, step_w = (-(-label.shape[i] // logits.shape[i]) for i in (-2, -1))
-    label = label[..., step_h // 2 :: step_h, step_w // 2 :: step_w]
-    logits = logits[..., : label.shape[-2], : label.shape[-1]]
-    losses = F.cross_entropy(logits.float(), label, weight, ignore_index=ignore_index, reduction="none")
-    kept = label != ignore_index
-    share = kept.to(losses.dtype) if weight is None else torch.where(kept, weight[label.where(kept, 0)], 0.0)
-    return losses.sum() / share.sum().clamp(min=1e-6)
+    label = on_grid(label, (logits.shape[-2], logits.shape[-1]))
+    return Criterion(weight=weight, ignore_index=ignore_index)(logits[..., : label.shape[-2], : label.shape[-1]], label)
 
 
-def class_weights(pixels: Tensor, power: float) -> Tensor:
-    """Weights (median frequency / frequency)^power, clipped to [0.2, 5]; mean loss stays of order 1.
+def class_weights(pixels: Tensor, power: float, by: str = "median") -> Tensor:
+    """Weights of the classes against their unequal frequencies, to the power given.
 
     Args:
         pixels: (K,) labelled pixels per class in the training data.
-        power: 0 gives no weighting, 1 median-frequency balancing (Eigen and Fergus, ICCV 2015).
+        power: 0 gives no weighting, 1 the weights as published.
+        by: "median": median frequency / frequency (Eigen and Fergus, ICCV 2015), clipped to [0.2, 5], so that the mean
+            loss stays of order 1. "log": 1 / ln(1.02 + frequency) (Paszke et al. 2016, ENet).
 
     Returns:
         (K,) float32. A class without pixels gets weight 1: it never occurs in the loss.
 
     >>> class_weights(torch.tensor([100, 25, 0]), 0.5).tolist()
     [0.5, 1.0, 1.0]
+    >>> [round(w, 3) for w in class_weights(torch.tensor([90, 10, 0]), 1.0, "log").tolist()]
+    [1.532, 8.825, 1.0]
     """
     counts = pixels.double()
     present = counts > 0
     if not bool(present.any()):
         return torch.ones(len(pixels))
+    if by == "log":
+        inverse = 1 / (LOG_OFFSET + counts / counts.sum()).log()
+        return torch.where(present, inverse, torch.ones_like(counts)).pow(power).float()
     median = counts[present].quantile(0.5, interpolation="lower")
     ratio = torch.where(present, median / counts.clamp(min=1), torch.ones_like(counts))
     return ratio.pow(power).clamp(0.2, 5).float()

@@ -1,15 +1,14 @@
-"""The optimiser's parts: parameter groups, the learning-rate schedule, gradient clipping."""
+"""The optimiser's parts: parameter groups, gradient clipping."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["clip_gradients", "parameter_groups", "warmup_cosine"]
+__all__ = ["clip_gradients", "parameter_groups"]
 
 MAX_NORM = 5.0
 """Largest norm of the gradient of all parameters together."""
@@ -39,17 +38,6 @@ def parameter_groups(
         {"params": ps, "lr": encoder_lr if is_slow else lr} | ({} if is_matrix else {"weight_decay": 0.0})
         for (is_slow, is_matrix), ps in groups.items()
     ]
-
-
-def warmup_cosine(steps: int) -> Callable[[int], float]:
-    """Factor of the learning rate at step 0..`steps`: linear warm-up over 5 % of the steps, then a cosine to zero.
-
-    >>> factor = warmup_cosine(100)
-    >>> factor(0), factor(5), factor(100)
-    (0.2, 1.0, 0.0)
-    """
-    warm = max(1, steps // 20)
-    return lambda i: (i + 1) / warm if i < warm else 0.5 * (1 + math.cos(math.pi * (i - warm) / max(1, steps - warm)))
 
 
 def clip_gradients(model: nn.Module, max_norm: float = MAX_NORM) -> float:

@@ -10,6 +10,8 @@ from fusionzoo.hub.convert import encoder_state
 from fusionzoo.train.settings import Settings
 
 __all__ = ["command", "record_fields"]
+_UNSAID = ("cache", "cache_dir", "workers", "state_steps")
+"""Settings that change nothing in the result."""
 
 
 def command(settings: Settings, out: Path | str) -> str:
@@ -22,7 +24,7 @@ def command(settings: Settings, out: Path | str) -> str:
     words = ["fusionzoo finetune", shlex.quote(settings.model), "--data", shlex.quote(_short(settings.data)), "--out",
              shlex.quote(Path(out).name)]  # fmt: skip
     for key, value in settings.to_dict().items():
-        if key in ("model", "data", "cache", "workers") or value == defaults[key]:
+        if key in ("model", "data", *_UNSAID) or value == defaults[key]:
             continue
         flag = "--" + key.replace("_", "-")
         if isinstance(value, bool):
@@ -32,7 +34,7 @@ def command(settings: Settings, out: Path | str) -> str:
         elif isinstance(value, list):
             words.append(f"{flag} {'x'.join(map(str, value))}")
         else:
-            words.append(f"{flag} {shlex.quote(Path(value).name if key == 'init' else str(value))}")
+            words.append(f"{flag} {shlex.quote(Path(value).name if key in ('init', 'teacher') else str(value))}")
     return " ".join(words)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.schema import decode, encode
 
 __all__ = ["AUXILIARY", "Settings"]
 
 AUXILIARY = {"consistency": 0.1, "decorrelation": 0.1}
 """Factors of the auxiliary losses that some models have."""
+LOSS = {"cross_entropy": 1.0}
+"""Factors of the parts of the segmentation loss; dice and lovasz are the others."""
+DISTILL = {"logits": 1.0, "features": 1.0}
+"""Factors of what a student learns from its teacher."""
+_LOSSES = ("cross_entropy", "dice", "lovasz")
 
 
 def _setting(default: Any, text: str, *, flag: str = "", choices: tuple[str, ...] = (), free: bool = False) -> Any:
@@ -41,30 +46,51 @@ class Settings:
     val_split: str = _setting("val", "Split to validate on; '' trains without and keeps the last weights.")
     val_every: int = _setting(1, "Epochs between validations; the last is always validated.")
     epochs: int = _setting(30, "Passes over the training data.")
-    batch_size: int = _setting(16, "Images a step.")
+    batch_size: int = _setting(16, "Images a step, over all processes.")
+    accumulate: int = _setting(1, "Parts that a batch goes through the model in, one after another.")
     seed: int = _setting(0, "Of new weights, order and augmentation.")
     lr: float = _setting(1e-3, "Peak learning rate of new parts (AdamW).")
     encoder_lr: float = _setting(3e-4, "The same for encoders from --init.")
     weight_decay: float = _setting(0.01, "Of matrices and kernels; vectors are not decayed.")
+    schedule: str = _setting("cosine", "Of the learning rate after the warm-up, to zero at the end.",
+                             choices=("cosine", "poly", "constant"))  # fmt: skip
+    warmup: int | None = _setting(None, "Steps of linear warm-up; default: 5 % of all.")
+    clip: float = _setting(5.0, "Largest norm of the gradient; 0: no clipping.")
     size: tuple[int, int] = _setting((128, 160), "Training crop, height x width.")
     base: tuple[int, int] = _setting((120, 160), "Whole image at zoom 1.")
     scale: tuple[float, float] = _setting((1.0, 1.6), "Range of the random zoom.")
     test_size: tuple[int, int] | None = _setting(None, "Whole image at validation; default: --base.")
+    flip: float = _setting(0.5, "Share of images that are mirrored.")
     jitter: float = _setting(0.3, "Strength of the colour jitter.")
+    depth_scale: bool = _setting(False, "Divide depth by the zoom, as if the camera came nearer.")
+    corrupt: dict[str, float] = _setting({}, "Greatest severity of a corruption (noise_x, holes_x, shift_x, low_light,"
+                                             " ...; see fusionzoo robustness); each image draws its own.")  # fmt: skip
     ema: float = _setting(0.995, "Decay of the averaged weights, which are validated and saved; 0: none.")
-    balance: float = _setting(0.0, "Power of the class weights; 1: median frequency.")
+    loss: dict[str, float] = _setting(LOSS, "Factor of cross_entropy, dice or lovasz. [default: cross_entropy=1]")
+    balance: float = _setting(0.0, "Power of the class weights of cross-entropy; 0: none.")
+    balance_by: str = _setting("median", "Class weights: median frequency, or inverse logarithm.",
+                               choices=("median", "log"))  # fmt: skip
+    ohem: float = _setting(0.0, "Share of the pixels that count in cross-entropy, the hardest; 0: all.")
+    label_smoothing: float = _setting(0.0, "Of cross-entropy, 0..1.")
     auxiliary: dict[str, float] = _setting(AUXILIARY, "Factor of an auxiliary loss. [default: 0.1 each]")
     drop_modality: float = _setting(0.0, "Share of images that lose an input, rgb or x evenly.")
+    teacher: str = _setting("", "Checkpoint to learn from (bundled name, folder, Hub id).", flag="NAME", free=True)
+    distill: dict[str, float] = _setting(DISTILL, "Factor of the teacher's logits or features. [default: 1 each]")
+    temperature: float = _setting(2.0, "Of the teacher's and the student's logits in distillation.")
     decoder_args: dict[str, Any] = _setting({}, "Option of a new model's decoder.")
     fusion_args: dict[str, Any] = _setting({}, "Option of a new model's fusion blocks.")
     amp: bool = _setting(False, "bfloat16 autocast.")
+    channels_last: bool = _setting(True, "Memory format of the convolutions.")
+    compile: bool = _setting(False, "torch.compile the training step.")
     half: bool = _setting(False, "Save matrices in float16.")
     limit: int | None = _setting(None, "Use at most so many images of each split.")
     align: bool = _setting(False, "Resample x of another size than rgb to it, by nearest.")
     empty: str = _setting("refuse", "Images without any valid x: refuse, skip them, or keep them for their rgb.",
                           choices=("refuse", "skip", "keep"))  # fmt: skip
     cache: bool = _setting(True, "Keep decoded images in memory.", free=True)
+    cache_dir: str = _setting("", "Keep them in a file in this folder, mapped into memory.", flag="DIR", free=True)
     workers: int = _setting(0, "Processes that read and augment images.", free=True)
+    state_steps: int = _setting(0, "Steps between states to resume from; 0: after each epoch.", free=True)
 
     def __post_init__(self) -> None:
         for name in ("size", "base", "scale", "test_size"):
@@ -72,7 +98,8 @@ class Settings:
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
         for name, low in (("epochs", 1), ("batch_size", 1), ("val_every", 1), ("workers", 0), ("lr", 0),
-                          ("encoder_lr", 0), ("weight_decay", 0), ("balance", 0)):  # fmt: skip
+                          ("encoder_lr", 0), ("weight_decay", 0), ("balance", 0), ("accumulate", 1), ("clip", 0),
+                          ("state_steps", 0)):  # fmt: skip
             if not low <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name} ({getattr(self, name)}) starts at {low}")
         for name in ("size", "base", "test_size"):
@@ -82,9 +109,21 @@ class Settings:
             raise InputError(f"seed {self.seed} is not in 0..4294967295")
         if not 0 <= self.ema < 1 or not 0 <= self.drop_modality <= 1:
             raise InputError(f"ema {self.ema} is not in [0, 1), or drop_modality {self.drop_modality} not in [0, 1]")
-        for name, factor in self.auxiliary.items():
-            if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < float("inf"):
-                raise InputError(f"auxiliary {name}={factor} is no factor; give a number from 0 on, such as {name}=0.1")
+        if self.warmup is not None and self.warmup < 0:
+            raise InputError(f"warmup ({self.warmup}) starts at 0")
+        for name in ("ohem", "label_smoothing", "flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} {getattr(self, name)} is not in [0, 1]")
+        if not 0 < self.temperature < float("inf"):
+            raise InputError(f"temperature {self.temperature} is not above 0")
+        for part, known in (("auxiliary", None), ("corrupt", None), ("loss", _LOSSES), ("distill", DISTILL)):
+            for name, factor in getattr(self, part).items():
+                if known is not None and name not in known:
+                    raise unknown(f"part of the {part}", name, known, f"--{part} NAME=FACTOR")
+                if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < float("inf"):
+                    raise InputError(f"{part} {name}={factor} is no factor; give a number from 0, such as {name}=0.1")
+        if not any(self.loss.values()):
+            raise InputError("loss has no part with a factor above 0; give cross_entropy=1")
         for f in fields(self):
             if (choices := f.metadata.get("choices")) and getattr(self, f.name) not in choices:
                 raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give one of {', '.join(choices)}")

@@ -1,4 +1,4 @@
-"""What a run keeps on the disk: the best checkpoint so far, and the state from which it goes on."""
+"""A run: what changes while it trains, and what of it is kept on the disk, from which it goes on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import hashlib
 import os
 import pickle
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_path, atomic_write, dump_json
@@ -18,20 +19,65 @@ from fusionzoo.hub.layout import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.records import read_record
 from fusionzoo.hub.store import save
 from fusionzoo.models import FusionModel
+from fusionzoo.train.processes import Processes
 from fusionzoo.train.settings import Settings
 
-__all__ = ["LOG", "SETTINGS", "STATE", "finish", "meaning", "nothing_done", "publish", "read_state", "write_state"]
+__all__ = ["Run", "finish", "meaning", "publish", "read_state", "reopen", "resumed", "write_state"]
 
-SETTINGS, LOG, STATE, PART = "settings.json", "log.jsonl", "state.pt", ".next"
+STATE, FINISHED, PART = "state.pt", "finished.pt", ".next"
 
 
-def nothing_done(out: Path) -> bool:
-    """Whether `out` holds no more than a run leaves that ended in its first epoch: nothing is lost by beginning again.
+@dataclass
+class Run:
+    """What changes while a model trains.
 
-    Hidden files (of the system, or of a write that was cut off) do not count.
+    Attributes:
+        model: what is trained. average: its averaged copy, or `model` itself.
+        student: `model` with what a teacher needs; wrapped: the same, as processes train it together.
+        optimiser: of all parameters of `student`.
+        epoch, step: whole epochs, and steps of the next one, that lie behind.
+        loss: sum of the losses of those steps.
+        random: torch's random numbers as they stood after that step, where an epoch was entered in its middle.
+        best: highest validation mIoU, -1 before the first. seconds: training and validating. line: of the last epoch.
     """
-    names = {p.name for p in out.iterdir() if not p.name.startswith(".")} if out.exists() else set()
-    return names <= {SETTINGS, STATE}
+
+    model: FusionModel
+    average: FusionModel
+    student: nn.Module
+    wrapped: nn.Module
+    optimiser: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    best: float = -1.0
+    seconds: float = 0.0
+    line: dict[str, Any] = field(default_factory=dict)
+    random: dict[str, Any] | None = None
+
+    def state(self, processes: Processes) -> dict[str, Any]:
+        """All of it, with the random numbers of every process."""
+        parts = {name: getattr(self, name).state_dict() for name in ("student", "average", "optimiser")}
+        numbers = {name: getattr(self, name) for name in ("epoch", "step", "loss", "best", "seconds", "line")}
+        random: dict[str, Any] = {"cpu": torch.get_rng_state()}
+        if processes.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(processes.device)
+        return parts | numbers | {"random": processes.gather(random)}
+
+    def load(self, state: dict[str, Any], processes: Processes) -> None:
+        """Inverse of `state`."""
+        for name in ("student", "average", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        for name in ("epoch", "step", "loss", "best", "seconds", "line"):
+            setattr(self, name, state[name])
+        self.random = state["random"][processes.rank]
+
+    def restore_random(self, processes: Processes) -> None:
+        """Sets torch's random numbers to where they stood, once."""
+        if self.random is not None:
+            torch.set_rng_state(self.random["cpu"])
+            if "cuda" in self.random:
+                torch.cuda.set_rng_state(self.random["cuda"], processes.device)
+            self.random = None
 
 
 def publish(model: FusionModel, out: Path, *, half: bool, record_fields: dict[str, Any]) -> None:
@@ -55,22 +101,43 @@ def publish(model: FusionModel, out: Path, *, half: bool, record_fields: dict[st
 
 
 def finish(out: Path, seconds: float) -> None:
-    """Ends a run: its state goes, the record says how long all of it took."""
+    """Ends a run: its state is put away as `finished.pt`, the record says how long all of it took."""
     record = read_record(out)
     if record.recipe is not None:
         record = replace(record, recipe=replace(record.recipe, seconds=round(seconds, 1)))
     atomic_write(out / RECORD, dump_json(record.to_dict()))
-    (out / STATE).unlink(missing_ok=True)
+    os.replace(out / STATE, out / FINISHED)
 
 
-def meaning(settings: Settings, model: FusionModel, train: Any, val: Any) -> dict[str, Any]:
+def reopen(out: Path, settings: Settings, resume: bool) -> None:
+    """Sees to it that `out` can take the run: new or empty, or with `resume` the folder of one that can go on.
+
+    A finished run can, where `settings` ask for more epochs.
+
+    Raises:
+        InputError: anything else in the folder, with what to do instead.
+    """
+    names = {p.name for p in out.iterdir()} if out.exists() else set()
+    if not resume and names:
+        raise InputError(f"{out} is not empty; add --resume to continue a run that was cut off, or name a new folder")
+    if not resume or STATE in names:
+        return
+    if FINISHED in names:
+        done = read_state(out / FINISHED)["epoch"]
+        if settings.epochs <= done:
+            raise InputError(f"{out} holds a run that is finished after {done} epochs; more --epochs extend it")
+    elif "settings.json" not in names or CONFIG in names:  # else cut in its first epoch: nothing to lose, begin again
+        raise InputError(f"{out} holds no state.pt to resume from: the run is finished, or never began")
+
+
+def meaning(settings: Settings, model: FusionModel, train: Any, val: Any, processes: int = 1) -> dict[str, Any]:
     """What two runs must have in common for one to go on with the other's state, in plain values.
 
     The settings, but of the names of files what they stand for: of the data its images and classes, of the model its
-    config. What changes no number (cache, workers) is left out.
+    config. What changes no number (cache, workers) is left out, and so is the number of epochs.
     """
     values = {k: v for k, v in settings.to_dict().items() if k not in Settings.free()}
-    values["init"] = bool(settings.init)
+    values |= {"init": bool(settings.init), "teacher": bool(settings.teacher), "processes": processes}
     for role, data in (("training", train), ("validation", val)):
         ids = [] if data is None else [str(i) for i in data.ids]
         values[f"{role} images"] = f"{len(ids)} ({hashlib.sha256(chr(0).join(ids).encode()).hexdigest()[:12]})"
@@ -80,7 +147,7 @@ def meaning(settings: Settings, model: FusionModel, train: Any, val: Any) -> dic
 
 
 def write_state(out: Path, state: dict[str, Any]) -> None:
-    """Replaces the state in `out`, all or nothing; InputError when the disk is full."""
+    """Replaces the state in `out`, all or nothing; InputError when the disk is full. A finished run is open again."""
     path = out / STATE
     with atomic_path(path) as part:
         try:
@@ -91,18 +158,36 @@ def write_state(out: Path, state: dict[str, Any]) -> None:
                 f"cannot write {path} ({free} MiB free); what was there before is whole: make room and go on with"
                 " the same command and --resume"
             ) from error
+    (out / FINISHED).unlink(missing_ok=True)
 
 
-def read_state(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The state in `out`; InputError where it cannot be read, or is of a run that differs from `wanted` (`meaning`)."""
-    path = out / STATE
+def read_state(path: Path) -> dict[str, Any]:
+    """The state in a file; InputError where it cannot be read."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        kept = dict(state["meaning"])
+        dict(state["meaning"]), int(state["epoch"]), int(state["step"])
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise InputError(f"{path} cannot be read ({reason}); delete it and begin again") from error
+    return state
+
+
+def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, processes: Processes) -> None:
+    """Sets `run` to the state in `out`, if there is one: that of a run that was cut off, or of a finished one.
+
+    Raises:
+        InputError: it cannot be read, is of a run that differs from `wanted` (`meaning`), or of more epochs.
+    """
+    path = out / STATE if (out / STATE).is_file() else out / FINISHED
+    if not path.is_file():
+        return
+    state = read_state(path)
+    kept = dict(state["meaning"])
     for key, value in wanted.items():
         if kept.get(key) != value:
             raise InputError(f"{path} is of a run with {key} = {kept.get(key)!r}, not {value!r}")
-    return state
+    if settings.epochs < state["epoch"]:
+        raise InputError(f"{out} has trained {state['epoch']} epochs, more than --epochs {settings.epochs}")
+    run.load(state, processes)
+    if not (out / WEIGHTS).is_file():
+        run.best = -1.0

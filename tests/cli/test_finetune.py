@@ -28,7 +28,7 @@ def call(*args: str) -> Result:
 
 
 def test_flags_are_the_settings_with_the_same_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = {"out", "resume", "device", "as_json_"}
+    own = {"out", "resume", "device", "tensorboard", "as_json_"}
     assert {p.name for p in command.params} - own == {f.name for f in fields(Settings)}
     assert all(f.default is not MISSING or f.name in ("model", "data", *_dicts()) for f in fields(Settings))
     seen: list[Settings] = []
@@ -43,7 +43,7 @@ def test_flags_are_the_settings_with_the_same_defaults(monkeypatch: pytest.Monke
 
 
 def _dicts() -> set[str]:
-    return {"auxiliary", "decoder_args", "fusion_args"}
+    return {"auxiliary", "corrupt", "decoder_args", "distill", "fusion_args", "loss"}
 
 
 def test_the_recorded_command_gives_the_same_settings_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("({} if is_matrix else", "({} if not is_matrix else"),
     ]),
     ("tests/train/test_optim.py::test_gradients_are_clipped_before_every_step", "fusionzoo/train/epoch.py", [
-        ("norm = clip_gradients(model)", 'norm = clip_gradients(model, float("inf"))'),
+        ("plan.settings.clip or float(\"inf\")", 'float("inf")'),
     ]),
     ("tests/train/test_start.py::test_statistics_are_of_valid_pixels_alone", "fusionzoo/train/statistics.py", [
         ("        valid = ~missing_x(x, data.x_kind)", "        valid = torch.ones_like(x, dtype=torch.bool)"),
@@ -55,14 +55,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_edges.py::test_the_folder_holds_the_best_after_every_epoch_and_only_then_changes",
      "fusionzoo/train/loop.py", [
-        ("miou > best)", "miou < best)"),
+        ("scores.miou > run.best)", "scores.miou < run.best)"),
     ]),
     ("tests/train/test_edges.py::test_weights_of_a_run_that_has_not_ended_lie_beside_its_state",
      "fusionzoo/train/loop.py", [
-        ("    keep()  # weights beside", "    # weights beside"),
+        ("            keeper.begin()  # weights beside", "            # weights beside"),
     ]),
     ("tests/train/test_train.py::test_resume_equals_an_unbroken_run", "fusionzoo/train/epoch.py", [
-        ("torch.manual_seed(settings.seed * 100003 + epoch)", "torch.seed()"),
+        ("torch.manual_seed(seed + AHEAD * processes.rank)", "torch.seed()"),
     ]),
     ("tests/train/test_edges.py::test_moved_and_renamed_data_resumes_and_other_images_do_not",
      "fusionzoo/train/state.py", [

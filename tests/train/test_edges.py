@@ -20,7 +20,7 @@ from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.hub import verify
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import FusionModel
-from fusionzoo.train import finetune, loop
+from fusionzoo.train import finetune, keep
 from tests.train.rooms import MODEL, rooms, settings
 
 FLAGS = ["--size", "32x32", "--base", "32x48", "--batch-size", "2", "--decoder-args", "pyramid_channels=16"]
@@ -93,7 +93,8 @@ def test_the_folder_holds_the_best_after_every_epoch_and_only_then_changes(tmp_p
     for (one, a), (two, b) in zip(stamps, stamps[1:], strict=False):
         assert (one == two) == (a == b)
     assert {p.name for p in out.iterdir()} == {
-        "README.md", "config.json", "log.jsonl", "model.safetensors", "record.json", "settings.json",
+        "README.md", "config.json", "finished.pt", "log.jsonl", "model.safetensors", "record.json", "settings.json",
+        "steps.jsonl",
     }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_a_run_cut_before_its_first_epoch_begins_again(tmp_path: Path) -> None:
     (out / "settings.json").write_text("{}")
     finetune(settings(data), out, resume=True)
     assert verify(out).ok
-    with pytest.raises(InputError, match="no state.pt to resume from: the run is finished"):
+    with pytest.raises(InputError, match="finished after 1 epochs; more --epochs extend it"):
         finetune(settings(data), out, resume=True)
 
 
@@ -226,7 +227,7 @@ def test_weights_of_a_run_that_has_not_ended_lie_beside_its_state(
     """A kill between the first best checkpoint and the first whole epoch's state must not look like a finished run."""
     data, out = rooms(tmp_path / "d"), tmp_path / "out"
     calls: list[int] = []
-    original = loop.write_state
+    original = keep.write_state
 
     def write(*args: Any) -> None:
         if (out / "model.safetensors").is_file() and not calls:
@@ -234,7 +235,7 @@ def test_weights_of_a_run_that_has_not_ended_lie_beside_its_state(
             raise Cut
         original(*args)
 
-    monkeypatch.setattr(loop, "write_state", write)
+    monkeypatch.setattr(keep, "write_state", write)
     with pytest.raises(Cut):
         finetune(settings(data, epochs=2), out)
     assert verify(out).ok and (out / "state.pt").is_file()

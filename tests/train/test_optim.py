@@ -21,7 +21,7 @@ from fusionzoo.models import FusionModel, MobileNetV1, TwoStream, create_model
 from fusionzoo.train import finetune
 from fusionzoo.train.average import update_average
 from fusionzoo.train.dropout import drop_modality
-from fusionzoo.train.optim import clip_gradients, parameter_groups, warmup_cosine
+from fusionzoo.train.optim import clip_gradients, parameter_groups
 from tests.train.rooms import MODEL, rooms, settings
 
 
@@ -112,12 +112,6 @@ def test_encoders_from_given_weights_learn_at_their_own_rate(tmp_path: Path) -> 
     assert float(model.head.bias.detach().abs().max()) > 0  # begins at 0
     stem = next(name for name, p in model.x_encoder.named_parameters() if p.ndim == 4 and p.shape[1] == 1)
     torch.testing.assert_close(model.x_encoder.get_parameter(stem).detach(), wanted[stem].sum(1, keepdim=True))
-
-
-def test_schedule_warms_up_and_ends_at_zero() -> None:
-    factor = warmup_cosine(100)
-    assert factor(0) == pytest.approx(0.2) and factor(5) == pytest.approx(1.0) and factor(100) == pytest.approx(0.0)
-    assert factor(52) == pytest.approx(0.5 * (1 + math.cos(math.pi * 47 / 95)))
 
 
 def test_average_follows() -> None:

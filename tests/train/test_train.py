@@ -95,7 +95,7 @@ def test_a_run_learns_and_its_checkpoint_loads(tmp_path: Path) -> None:
                     progress=lines.append)  # fmt: skip
     assert lines[-1]["loss"] < lines[0]["loss"] * 0.95
     assert last["best_miou"] == max(line["miou"] for line in lines)
-    assert not (tmp_path / "run" / "state.pt").exists()
+    assert not (tmp_path / "run" / "state.pt").exists() and (tmp_path / "run" / "finished.pt").is_file()
     model = from_pretrained(str(tmp_path / "run"))
     assert model.num_classes == 12 and model.class_names[0] == "floor"
     record = json.loads((tmp_path / "run" / "record.json").read_text())
