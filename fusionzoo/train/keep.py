@@ -71,7 +71,7 @@ class Keeper:
         self.clock()
         state = self.run.state(self.plan.processes)
         if self.plan.processes.first:
-            write_state(self.out, state | {"meaning": self.same})
+            write_state(self.out, state | {"meaning": self.same, "epochs": self.plan.settings.epochs})
 
     def after(self, loss: float, norm: float) -> None:
         """To be called at the end of every step, with its loss and the norm of its gradient."""

@@ -111,8 +111,8 @@ def finetune(
         plan = planned(settings, train, weight, teacher, processes)
 
         same = meaning(settings, model, train, val, processes.count)
-        if resume:
-            resumed(run, out, same, settings, processes)
+        if resume and (remark := resumed(run, out, same, settings, processes)):
+            say(remark)
         with Keeper(out, run, plan, same, step=step, stop=stop) as keeper:
             keeper.begin()  # weights beside a state are of a run that has not ended, weights alone of one that has
             while run.epoch < settings.epochs:

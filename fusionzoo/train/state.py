@@ -137,6 +137,7 @@ def meaning(settings: Settings, model: FusionModel, train: Any, val: Any, proces
     config. What changes no number (cache, workers) is left out, and so is the number of epochs.
     """
     values = {k: v for k, v in settings.to_dict().items() if k not in Settings.free()}
+    del values["epochs"]
     values |= {"init": bool(settings.init), "teacher": bool(settings.teacher), "processes": processes}
     for role, data in (("training", train), ("validation", val)):
         ids = [] if data is None else [str(i) for i in data.ids]
@@ -165,22 +166,25 @@ def read_state(path: Path) -> dict[str, Any]:
     """The state in a file; InputError where it cannot be read."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        dict(state["meaning"]), int(state["epoch"]), int(state["step"])
+        dict(state["meaning"]), int(state["epoch"]), int(state["epochs"])
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise InputError(f"{path} cannot be read ({reason}); delete it and begin again") from error
     return state
 
 
-def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, processes: Processes) -> None:
+def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, processes: Processes) -> str:
     """Sets `run` to the state in `out`, if there is one: that of a run that was cut off, or of a finished one.
+
+    Returns:
+        What a person should know of it, or "".
 
     Raises:
         InputError: it cannot be read, is of a run that differs from `wanted` (`meaning`), or of more epochs.
     """
     path = out / STATE if (out / STATE).is_file() else out / FINISHED
     if not path.is_file():
-        return
+        return ""
     state = read_state(path)
     kept = dict(state["meaning"])
     for key, value in wanted.items():
@@ -191,3 +195,7 @@ def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, pro
     run.load(state, processes)
     if not (out / WEIGHTS).is_file():
         run.best = -1.0
+    before, now = state["epochs"], settings.epochs
+    return (
+        "" if before == now else f"{out} goes on for {now} epochs instead of {before}, at the rates of {now} from here"
+    )

@@ -124,7 +124,9 @@ def test_a_finished_run_is_extended(tmp_path: Path) -> None:
     for fewer in (1, 2):
         with pytest.raises(InputError, match="finished after 2 epochs; more --epochs extend it"):
             finetune(settings(data, epochs=fewer, **options), tmp_path / "run", resume=True)
-    finetune(settings(data, epochs=4, **options), tmp_path / "run", resume=True)
+    said: list[str] = []
+    finetune(settings(data, epochs=4, **options), tmp_path / "run", resume=True, note=said.append)
+    assert "goes on for 4 epochs instead of 2" in said[-1]
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     one, two = (from_pretrained(str(tmp_path / n)).state_dict() for n in ("whole", "run"))
     assert all(torch.equal(value, two[key]) for key, value in one.items())
@@ -137,7 +139,7 @@ def test_an_extended_run_follows_the_longer_schedule(tmp_path: Path) -> None:
     for name, epochs, resume in (("whole", 4, False), ("run", 2, False), ("run", 4, True)):
         if resume:
             rates[name] = []
-        finetune(settings(data, epochs=epochs, val_split=""), tmp_path / name, resume=resume,
+        finetune(settings(data, epochs=epochs, val_split=""), tmp_path / name, resume=resume, note=lambda text: None,
                  step=lambda line, of=rates[name]: of.append(line["lr"][0]))  # fmt: skip
     assert rates["run"] == rates["whole"][4:]
 
