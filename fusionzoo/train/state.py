@@ -69,7 +69,7 @@ class Run:
             getattr(self, name).load_state_dict(state[name])
         for name in ("epoch", "step", "loss", "best", "seconds", "line"):
             setattr(self, name, state[name])
-        self.random = state["random"][processes.rank]
+        self.random = state["random"][processes.rank] if self.step else None  # an epoch begins with its own
 
     def restore_random(self, processes: Processes) -> None:
         """Sets torch's random numbers to where they stood, once."""

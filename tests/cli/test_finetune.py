@@ -75,6 +75,9 @@ def test_a_small_run_writes_a_checkpoint_and_resumes(tmp_path: Path, monkeypatch
     ]
     assert verify(out).ok
     assert records.read_record(out).recipe is not None
+    page = (out / "training.html").read_text(encoding="utf-8")
+    assert "2 of 2 epochs" in page and f"mIoU: {100 * last['best_miou']:.1f}" in page
+    assert len(list((out / "samples").iterdir())) == 4 * 3  # four images: label, two validations
     whole = from_pretrained(out).state_dict()
 
     # the same run, cut off in its second epoch, then resumed, ends with the same weights

@@ -76,6 +76,49 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_rule.py::test_it_is_computed_in_float32_under_autocast", "fusionzoo/train/rule.py", [
         ("torch.autocast(label.device.type, enabled=False)", "torch.autocast(label.device.type, enabled=True)"),
+    ("tests/train/test_losses.py::test_ohem_is_the_mean_of_the_hardest", "fusionzoo/train/losses.py", [
+        ("losses.flatten().topk(most)", "losses.flatten().topk(most, largest=False)"),
+    ]),
+    ("tests/train/test_losses.py::test_parts_of_unequal_labels_add_up_to_the_batch", "fusionzoo/train/losses.py", [
+        ("(self.share(label) if whole is None else whole)", "self.share(label)"),
+    ]),
+    ("tests/train/test_losses.py::test_nothing_labelled_is_no_loss", "fusionzoo/train/losses.py", [
+        ("        if not bool((label != self.ignore_index).any()):", "        if False:"),
+    ]),
+    ("tests/train/test_losses.py::test_weights_of_frequencies", "fusionzoo/train/losses.py", [
+        ("counts / counts.sum()).log()", "counts / counts.sum()).log10()"),
+    ]),
+    ("tests/train/test_schedule.py::test_rates_equal_torchs_schedulers", "fusionzoo/train/schedule.py", [
+        ("(1 - done) ** POWER", "1 - done"), ('group.setdefault("initial_lr", group["lr"])', 'group["lr"]'),
+    ]),
+    ("tests/train/test_distill.py::test_logits_lose_the_divergence_at_the_temperature", "fusionzoo/train/distill.py", [
+        ("temperature**2 * divergence", "temperature * divergence"),
+        ("F.kl_div(mine, theirs,", "F.kl_div(theirs, mine,"),
+    ]),
+    ("tests/train/test_distill.py::test_features_lose_the_relative_error_on_the_students_grid",
+     "fusionzoo/train/distill.py", [
+        ("teacher.square().sum().clamp(min=1e-12)", "student.square().sum().clamp(min=1e-12)"),
+    ]),
+    ("tests/train/test_resume.py::test_stopped_in_an_epoch_it_equals_an_unbroken_run", "fusionzoo/train/epoch.py", [
+        ("    run.restore_random(plan.processes)\n", ""), ("first=run.step", "first=0"),
+    ]),
+    ("tests/train/test_resume.py::test_lines_behind_the_state_are_not_written_twice", "fusionzoo/train/log.py", [
+        ("if json.loads(line)[key] > last:", "if False:"),
+    ]),
+    ("tests/train/test_processes.py::test_processes_lose_what_one_process_loses", "fusionzoo/train/epoch.py", [
+        ("(loss * processes.count).backward()", "loss.backward()"),
+        ("whole = processes.sum(plan.criterion.share(batch[\"label\"]))",
+         "whole = plan.criterion.share(batch[\"label\"]) * processes.count"),
+    ]),
+    ("tests/train/test_processes.py::test_each_image_counts_once_in_validation", "fusionzoo/train/evaluate.py", [
+        ("range(processes.rank, len(data), processes.count)", "range(len(data))"),
+    ]),
+    ("tests/train/test_accumulate.py::test_parts_of_a_batch_are_the_batch", "fusionzoo/train/epoch.py", [
+        ("plan.criterion(logits[..., : label.shape[-2], : label.shape[-1]], label, whole, fraction)",
+         "plan.criterion(logits[..., : label.shape[-2], : label.shape[-1]], label, None, fraction) * fraction"),
+    ]),
+    ("tests/data/test_augment.py::test_holes_take_the_drawn_share_of_the_greatest", "fusionzoo/data/augment.py", [
+        ("else share * most", "else most"),
     ]),
 ]
 # fmt: on

@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_epoch_and_names_step_and_image
         finetune(settings(data, epochs=3), out)
     assert verify(out).ok
     state = torch.load(out / "state.pt", weights_only=True)
-    assert state["epoch"] == 1 and all(bool(v.isfinite().all()) for v in state["model"].values())
+    assert state["epoch"] == 1 and all(bool(v.isfinite().all()) for v in state["student"].values())
     finetune(settings(data, epochs=3), out, resume=True)
     assert verify(out).ok
 
