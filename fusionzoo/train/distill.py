@@ -60,9 +60,7 @@ class Teacher:
             ("kind of x", data.x_kind, self.model.preprocess.x_kind),
         ):
             if ours != theirs:
-                raise InputError(
-                    f"teacher {name}: its {what}: {theirs}, the data's: {ours}; name one trained on such data"
-                )
+                raise InputError(f"teacher {name} has {what} {theirs}, the data {ours}; name one trained on such data")
         self.probes = stage_probes(self.model)
 
     @torch.no_grad()
@@ -110,11 +108,10 @@ class Student(nn.Module):
         self, rgb: Tensor, x: Tensor, shown: Shown | None = None
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """(logits on half the grid, auxiliary losses, distillation losses) of normalised inputs."""
-        if shown is None:
-            return *self.model.losses(rgb, x, step=2), {}
-        if not self.probes:
+        if shown is None or not self.probes:
             logits, auxiliary = self.model.losses(rgb, x, step=2)
-            return logits, auxiliary, {"logits": logit_loss(logits, shown.logits, self.temperature)}
+            found = {} if shown is None else {"logits": logit_loss(logits, shown.logits, self.temperature)}
+            return logits, auxiliary, found
         with probe(self.model, *self.probes.values(), detach=False, clone=False, trace=True) as seen:
             logits, auxiliary = self.model.losses(rgb, x, step=2)
         pairs = [(self.projections[str(i)](seen[name]), shown.features[i]) for i, name in self.probes.items()]

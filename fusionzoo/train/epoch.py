@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from fusionzoo.data import collate, train_transform
 from fusionzoo.data.augment import Augment
@@ -137,8 +136,7 @@ def _gradients(run: Run, batch: dict[str, Any], plan: Plan) -> tuple[float, floa
     value, n = torch.zeros((), device=processes.device), len(batch["id"])
     for k in range(parts):
         part = {key: v[k * n // parts : (k + 1) * n // parts] for key, v in batch.items()}
-        alone = isinstance(run.wrapped, DistributedDataParallel) and k + 1 < parts
-        with run.wrapped.no_sync() if alone else nullcontext():
+        with nullcontext() if k + 1 == parts else processes.apart(run.wrapped):
             loss = _loss(run, part, plan, whole)
             (loss * processes.count).backward()  # processes' gradients are averaged
         value += loss.detach()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,13 @@ class Processes:
         if self.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         return nn.parallel.DistributedDataParallel(module)
+
+    def apart(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Within it, the gradients of what `together` made are gathered and not yet averaged over the processes."""
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            context: AbstractContextManager[None] = module.no_sync()
+            return context
+        return nullcontext()
 
 
 @contextmanager
