@@ -101,7 +101,8 @@ class Student(nn.Module):
             raise InputError(f"teacher {teacher.model.architecture} has no stage in common with {model.architecture};"
                              " --distill features=0 compares the logits alone")  # fmt: skip
         for i, name in self.probes.items():
-            c, d = model.get_submodule(name).channels, teacher.model.get_submodule(theirs[i]).channels
+            c, d = model.probe_points()[name].channels, teacher.model.probe_points()[theirs[i]].channels
+            assert c is not None and d is not None  # of stage maps they are fixed
             self.projections[str(i)] = nn.Conv2d(c, d, 1, bias=False)
 
     def forward(

@@ -14,6 +14,8 @@ from fusionzoo.train import Settings
 
 MODEL = "concat_mobilenetv1-025_fpn"
 SMALL = {"decoder_args": {"pyramid_channels": 16, "segmentation_channels": 32}}
+PLAIN: dict[str, Any] = {"decoder_args": SMALL["decoder_args"] | {"dropout": 0.0}, "size": (64, 64), "base": (64, 96)}
+"""For runs whose losses are compared: no dropout, and no map of one pixel, whose norm is 0 at the kink of a ReLU."""
 
 
 def rooms(

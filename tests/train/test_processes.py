@@ -17,10 +17,7 @@ import torch
 
 from fusionzoo.errors import InputError
 from fusionzoo.train import Settings, finetune
-from tests.train.rooms import SMALL, rooms, settings
-
-PLAIN = {"model": "sum_tu-convnext-atto_fpn", "decoder_args": SMALL["decoder_args"] | {"dropout": 0.0}}
-"""No batch norm, which would see a process's own images alone; no dropout, whose draws would be its own."""
+from tests.train.rooms import PLAIN, rooms, settings
 
 
 def fork(count: int, work: Callable[[int], None]) -> None:
@@ -56,11 +53,11 @@ def train(given: Settings, out: Path, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_processes_lose_what_one_process_loses(tmp_path: Path, count: int) -> None:
+def test_processes_lose_what_one_process_loses(tmp_path: Path, still: None, count: int) -> None:
     """20 steps of a batch that 3 does not divide, images of unequal shares of labels, all kinds of draws."""
     data = rooms(tmp_path / "d", n=8, val=5, unlabelled=(1,))
     options: dict[str, Any] = {"batch_size": 4, "drop_modality": 0.3, "corrupt": {"holes_x": 0.3}, "balance": 1.0}
-    given = settings(data, epochs=10, val_every=10, lr=1e-3, **options, **PLAIN)
+    given = settings(data, epochs=10, val_every=10, **options, **PLAIN)
     train(given, tmp_path / "one")
     fork(count, lambda rank: train(given, tmp_path / "many"))
     one, many = losses(tmp_path / "one"), losses(tmp_path / "many")
@@ -137,6 +134,7 @@ def test_processes_without_a_meeting_point(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_torchrun_and_the_command_line(tmp_path: Path) -> None:
+    """A model without batch norm."""
     data = rooms(tmp_path / "d", n=8)
     flags = [
         "--data",
@@ -158,7 +156,7 @@ def test_torchrun_and_the_command_line(tmp_path: Path) -> None:
         "--decoder-args",
         "dropout=0.0",
     ]
-    one_line = [str(Path(sys.executable).parent / "fusionzoo"), "finetune", str(PLAIN["model"]), *flags]
+    one_line = [str(Path(sys.executable).parent / "fusionzoo"), "finetune", "sum_tu-convnext-atto_fpn", *flags]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     for name, words in (("one", one_line), ("many", torchrun + one_line)):
         done = subprocess.run([*words, "--out", str(tmp_path / name)], capture_output=True, text=True, check=False)
