@@ -23,6 +23,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import FusionModel
 from fusionzoo.probes.tape import probe
+from fusionzoo.train.rule import losses
 
 __all__ = ["Shown", "Student", "Teacher", "feature_loss", "logit_loss", "stage_probes"]
 
@@ -80,16 +81,24 @@ class Student(nn.Module):
 
     Args:
         model: what is trained.
+        auxiliary: factors of its auxiliary losses, which decide what is computed.
         teacher: None: no distillation, no parameters beside the model's.
         temperature: T.
         features: whether features are compared, too.
     """
 
     def __init__(
-        self, model: FusionModel, teacher: Teacher | None = None, *, temperature: float = 1.0, features: bool = True
+        self,
+        model: FusionModel,
+        auxiliary: Mapping[str, float],
+        teacher: Teacher | None = None,
+        *,
+        temperature: float = 1.0,
+        features: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
+        self.auxiliary = dict(auxiliary)
         self.temperature = temperature
         self.projections = nn.ModuleDict()
         self.probes: dict[int, str] = {}
@@ -106,15 +115,15 @@ class Student(nn.Module):
             self.projections[str(i)] = nn.Conv2d(c, d, 1, bias=False)
 
     def forward(
-        self, rgb: Tensor, x: Tensor, shown: Shown | None = None
+        self, rgb: Tensor, x: Tensor, label: Tensor, shown: Shown | None = None
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """(logits on half the grid, auxiliary losses, distillation losses) of normalised inputs."""
+        """(logits on half the grid, auxiliary losses, distillation losses) of normalised inputs; label (B, H, W)."""
         if shown is None or not self.probes:
-            logits, auxiliary = self.model.losses(rgb, x, step=2)
+            logits, auxiliary = losses(self.model, rgb, x, label, self.auxiliary, step=2)
             found = {} if shown is None else {"logits": logit_loss(logits, shown.logits, self.temperature)}
             return logits, auxiliary, found
         with probe(self.model, *self.probes.values(), detach=False, clone=False, trace=True) as seen:
-            logits, auxiliary = self.model.losses(rgb, x, step=2)
+            logits, auxiliary = losses(self.model, rgb, x, label, self.auxiliary, step=2)
         pairs = [(self.projections[str(i)](seen[name]), shown.features[i]) for i, name in self.probes.items()]
         found = {"features": torch.stack([feature_loss(mine, theirs) for mine, theirs in pairs]).mean()}
         return logits, auxiliary, found | {"logits": logit_loss(logits, shown.logits, self.temperature)}

@@ -130,8 +130,8 @@ def _gradients(run: Run, batch: dict[str, Any], plan: Plan) -> tuple[float, floa
     processes, parts = plan.processes, plan.settings.accumulate
     height, width = batch["label"].shape[-2:]
     batch = {k: v.to(processes.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-    batch["label"] = on_grid(batch["label"], (-(-height // 2), -(-width // 2)))
-    whole = processes.sum(plan.criterion.share(batch["label"]))
+    batch["target"] = on_grid(batch["label"], (-(-height // 2), -(-width // 2)))  # of the logits, on half the grid
+    whole = processes.sum(plan.criterion.share(batch["target"]))
     run.optimiser.zero_grad(set_to_none=True)
     value, n = torch.zeros((), device=processes.device), len(batch["id"])
     for k in range(parts):
@@ -146,7 +146,7 @@ def _gradients(run: Run, batch: dict[str, Any], plan: Plan) -> tuple[float, floa
 
 def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
     """What a part of a batch adds to the batch's loss."""
-    settings, label = plan.settings, part["label"]
+    settings, target = plan.settings, part["target"]
     fraction = len(part["id"]) / plan.batch
     rgb, x = run.model.preprocess(part["rgb"], part["x"])
     if settings.drop_modality:
@@ -155,10 +155,10 @@ def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
         rgb = rgb.contiguous(memory_format=torch.channels_last)
     shown = None if plan.teacher is None else plan.teacher(part["rgb"], part["x"], amp=settings.amp)
     with torch.autocast(rgb.device.type, torch.bfloat16, enabled=settings.amp):
-        logits, auxiliary, distilled = run.wrapped(rgb, x, shown)
+        logits, auxiliary, distilled = run.wrapped(rgb, x, part["label"], shown)
     for name in settings.auxiliary.keys() - auxiliary.keys() - AUXILIARY.keys():
         raise unknown(f"auxiliary loss of {settings.model}", name, auxiliary, "--auxiliary NAME=FACTOR")
-    loss = plan.criterion(logits[..., : label.shape[-2], : label.shape[-1]], label, whole, fraction)
+    loss = plan.criterion(logits[..., : target.shape[-2], : target.shape[-1]], target, whole, fraction)
     for values, factors in ((auxiliary, settings.auxiliary), (distilled, settings.distill)):
         loss = total(loss, {name: fraction * value for name, value in values.items()}, factors)
     return loss

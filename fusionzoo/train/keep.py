@@ -14,7 +14,7 @@ from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.metrics.segmentation import SegmentationScores
 from fusionzoo.train.epoch import Plan
 from fusionzoo.train.log import Log
-from fusionzoo.train.state import Run, write_state
+from fusionzoo.train.state import SETTINGS, Run, write_state
 
 __all__ = ["Keeper"]
 
@@ -43,7 +43,7 @@ class Keeper:
         self._log: Log | None = None
         if plan.processes.first:
             out.mkdir(parents=True, exist_ok=True)
-            atomic_write(out / "settings.json", dump_json(plan.settings.to_dict()))
+            atomic_write(out / SETTINGS, dump_json(plan.settings.to_dict()))
             self._log = Log(out, run, plan.steps)
 
     def __enter__(self) -> Keeper:

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo.files import atomic_write
-from fusionzoo.train.state import Run
+from fusionzoo.train.state import LOG, STEPS, Run
 
-__all__ = ["EPOCHS", "STEPS", "Log"]
-
-EPOCHS, STEPS = "log.jsonl", "steps.jsonl"
+__all__ = ["Log"]
 
 
 class Log:
@@ -25,7 +23,7 @@ class Log:
 
     def __init__(self, out: Path, run: Run, steps: int) -> None:
         self.out = out
-        keep = {STEPS: ("step", run.epoch * steps + run.step), EPOCHS: ("epoch", run.epoch)}
+        keep = {STEPS: ("step", run.epoch * steps + run.step), LOG: ("epoch", run.epoch)}
         for name, (key, last) in keep.items():
             if (out / name).is_file():
                 lines = (out / name).read_text(encoding="utf-8").splitlines()
@@ -36,7 +34,7 @@ class Log:
         self._steps.write(json.dumps(line) + "\n")
 
     def epoch(self, line: dict[str, Any]) -> None:
-        with open(self.out / EPOCHS, "a", encoding="utf-8") as log:
+        with open(self.out / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ from fusionzoo.train.recipe import record_fields as recipe_fields
 from fusionzoo.train.samples import Show, show_images
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import checkpoint, encoders, fit_classes, new_model, with_statistics
-from fusionzoo.train.state import Run, finish, meaning, publish, reopen, resumed
+from fusionzoo.train.state import Run, finish, meaning, nothing_done, publish, reopen, resumed
 
 __all__ = ["finetune"]
 
@@ -94,7 +94,7 @@ def finetune(
             say(remark)
 
         features = settings.distill.get("features", 0.0) > 0
-        student = Student(model, teacher, temperature=settings.temperature, features=features)
+        student = Student(model, settings.auxiliary, teacher, temperature=settings.temperature, features=features)
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         for module in (student, *([teacher.model] if teacher else [])):
             module.to(processes.device).to(memory_format=layout)
@@ -111,7 +111,7 @@ def finetune(
         plan = planned(settings, train, weight, teacher, processes)
 
         same = meaning(settings, model, train, val, processes.count)
-        if resume and (remark := resumed(run, out, same, settings, processes)):
+        if resume and not nothing_done(out) and (remark := resumed(run, out, same, settings, processes)):
             say(remark)
         with Keeper(out, run, plan, same, step=step, stop=stop) as keeper:
             keeper.begin()  # weights beside a state are of a run that has not ended, weights alone of one that has

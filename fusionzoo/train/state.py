@@ -22,9 +22,11 @@ from fusionzoo.models import FusionModel
 from fusionzoo.train.processes import Processes
 from fusionzoo.train.settings import Settings
 
-__all__ = ["Run", "finish", "meaning", "publish", "read_state", "reopen", "resumed", "write_state"]
+__all__ = ["Run", "finish", "meaning", "nothing_done", "publish", "read_state", "reopen", "resumed", "write_state"]
 
-STATE, FINISHED, PART = "state.pt", "finished.pt", ".next"
+SETTINGS, LOG, STEPS, STATE, FINISHED, PART = (
+    "settings.json", "log.jsonl", "steps.jsonl", "state.pt", "finished.pt", ".next",
+)  # fmt: skip
 
 
 @dataclass
@@ -109,24 +111,40 @@ def finish(out: Path, seconds: float) -> None:
     os.replace(out / STATE, out / FINISHED)
 
 
+def nothing_done(out: Path) -> bool:
+    """Whether `out` holds no more than a run leaves that kept no step: nothing is lost by beginning again.
+
+    Hidden files (of the system, or of a write that was cut off) do not count.
+    """
+    names = {p.name for p in out.iterdir() if not p.name.startswith(".")} if out.exists() else set()
+    if not names <= {SETTINGS, STATE, STEPS, "tensorboard"}:
+        return False
+    if STATE not in names:
+        return True
+    state = read_state(out / STATE)
+    return state["epoch"] == state["step"] == 0
+
+
 def reopen(out: Path, settings: Settings, resume: bool) -> None:
-    """Sees to it that `out` can take the run: new or empty, or with `resume` the folder of one that can go on.
+    """Sees to it that `out` can take the run: nothing was done in it, or with `resume` it is of one that can go on.
 
     A finished run can, where `settings` ask for more epochs.
 
     Raises:
         InputError: anything else in the folder, with what to do instead.
     """
-    names = {p.name for p in out.iterdir()} if out.exists() else set()
-    if not resume and names:
-        raise InputError(f"{out} is not empty; add --resume to continue a run that was cut off, or name a new folder")
-    if not resume or STATE in names:
+    if not resume:
+        if not nothing_done(out):
+            raise InputError(
+                f"{out} is not empty; add --resume to continue a run that was cut off, or name a new folder"
+            )
+    elif (out / STATE).exists():
         return
-    if FINISHED in names:
+    elif (out / FINISHED).exists():
         done = read_state(out / FINISHED)["epoch"]
         if settings.epochs <= done:
             raise InputError(f"{out} holds a run that is finished after {done} epochs; more --epochs extend it")
-    elif "settings.json" not in names or CONFIG in names:  # else cut in its first epoch: nothing to lose, begin again
+    elif not (out / SETTINGS).exists() or not nothing_done(out):
         raise InputError(f"{out} holds no state.pt to resume from: the run is finished, or never began")
 
 

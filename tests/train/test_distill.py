@@ -74,13 +74,13 @@ def test_projections_learn_and_the_teacher_does_not(tmp_path: Path) -> None:
     data = rooms(tmp_path / "d")
     teacher = Teacher(teacher_folder(tmp_path / "teacher", data), from_folder(data))
     model = create_model(MODEL, num_classes=3)
-    student = Student(model, teacher, temperature=2.0)
+    student = Student(model, {}, teacher, temperature=2.0)
     assert set(student.probes) == set(stage_probes(model)) & set(stage_probes(teacher.model)) and student.projections
     rgb = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     x = torch.rand(2, 1, 64, 64) + 1
     shown = teacher(rgb, x)
     assert set(shown.features) == set(teacher.probes) and not shown.logits.requires_grad
-    _, _, found = student.train()(*model.preprocess(rgb, x), shown)
+    _, _, found = student.train()(*model.preprocess(rgb, x), torch.zeros(2, 64, 64, dtype=torch.long), shown)
     (found["logits"] + found["features"]).backward()
     assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in student.projections.parameters())
     assert all(p.grad is None for p in teacher.model.parameters()) and not teacher.model.training
