@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from fusionzoo.data import collate
+from fusionzoo.data.validate import Selected
 from fusionzoo.errors import CheckFailed
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
 from fusionzoo.models import FusionModel, predict_labels
-from fusionzoo.train.data import Selected, loader
+from fusionzoo.train.data import loader
 from fusionzoo.train.processes import Processes
 
 __all__ = ["evaluate"]

@@ -30,7 +30,7 @@ def ready(
         InputError: images without any valid x that the settings do not skip or keep, no labels at all, an x channel
             that is constant or missing everywhere; unusable samples by name.
     """
-    if settings.cache:
+    if settings.cache and not settings.cache_dir:
         size = sum(len(data) * sample_bytes(data) for data in (train, val) if data is not None)
         if size > LARGE:
             say(
