@@ -37,14 +37,15 @@ class Correlation:
 
 
 def ranks(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1, equal values share their mean rank.
+    """Ranks from 1 along the last axis, equal values share their mean rank.
 
     >>> ranks([0.2, 0.1, 0.2]).tolist()
     [2.5, 1.0, 2.5]
     """
-    v = np.asarray(values, np.float64)
-    below, upto = (v[:, None] > v).sum(1), (v[:, None] >= v).sum(1)
-    return (below + upto + 1) / 2
+    v = np.asarray(values, np.float64)[..., None, :]
+    below, upto = (v.swapaxes(-1, -2) > v).sum(-1), (v.swapaxes(-1, -2) >= v).sum(-1)
+    out: NDArray[np.float64] = (below + upto + 1) / 2
+    return out
 
 
 def spearman(one: Sequence[float], two: Sequence[float], draws: int = DRAWS) -> tuple[float, float, float]:
@@ -61,17 +62,27 @@ def spearman(one: Sequence[float], two: Sequence[float], draws: int = DRAWS) -> 
     a, b = np.asarray(one, np.float64), np.asarray(two, np.float64)
     if len(a) != len(b) or len(a) < 3:
         raise InputError(f"a rank correlation needs 3 pairs or more, got {len(a)} and {len(b)} values")
-    rng = np.random.default_rng(0)
-    found = [_rho(a[i], b[i]) for i in rng.integers(0, len(a), (draws, len(a)))]
-    kept = [v for v in found if v == v]
-    low, high = (float(v) for v in np.quantile(kept, (0.025, 0.975))) if kept else (float("nan"),) * 2
-    return _rho(a, b), low, high
+    drawn = np.random.default_rng(0).integers(0, len(a), (draws, len(a)))
+    low, high = _ends(_rho(a[drawn], b[drawn]))
+    return float(_rho(a, b)), low, high
 
 
-def _rho(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    u, v = (r - r.mean() for r in (ranks(a), ranks(b)))
-    scale = float(np.sqrt((u @ u) * (v @ v)))
-    return round(float(u @ v) / scale, 12) if scale else float("nan")
+def _rho(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spearman's correlation along the last axis; NaN where a list is constant."""
+    return _correlation(ranks(a), ranks(b))
+
+
+def _correlation(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    u, v = (r - r.mean(-1, keepdims=True) for r in (u, v))
+    scale = np.sqrt((u * u).sum(-1) * (v * v).sum(-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > 1e-9, np.round((u * v).sum(-1) / scale, 12), np.nan)
+
+
+def _ends(found: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of the middle 95 % of the values that are numbers; NaN where none is."""
+    kept = found[~np.isnan(found)]
+    return (float(np.quantile(kept, 0.025)), float(np.quantile(kept, 0.975))) if len(kept) else (np.nan, np.nan)
 
 
 def row_means(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:
@@ -148,17 +159,14 @@ def partial(one: Sequence[float], two: Sequence[float], given: Sequence[float]) 
     >>> round(partial([1, 2, 3, 4, 6, 5], [2, 1, 4, 3, 6, 5], [1, 2, 3, 4, 5, 6])[0], 2)
     0.56
     """
-    v = np.asarray([one, two, given], np.float64).T
-    rng = np.random.default_rng(0)
-    found = [_partial(v[i]) for i in rng.integers(0, len(v), (DRAWS, len(v)))]
-    low, high = (float(q) for q in np.quantile([f for f in found if f == f], (0.025, 0.975)))
-    return _partial(v), low, high
+    a, b, c = (np.asarray(v, np.float64) for v in (one, two, given))
+    drawn = np.random.default_rng(0).integers(0, len(a), (DRAWS, len(a)))
+    return float(_partial(a, b, c)), *_ends(_partial(a[drawn], b[drawn], c[drawn]))
 
 
-def _partial(v: NDArray[np.float64]) -> float:
-    a, b, c = ((r - r.mean()) for r in (ranks(column) for column in v.T))
-    if not c @ c:
-        return float("nan")
-    a, b = (r - (r @ c) / (c @ c) * c for r in (a, b))
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 1e-9 else float("nan")
+def _partial(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
+    u, v, w = (r - r.mean(-1, keepdims=True) for r in (ranks(a), ranks(b), ranks(c)))
+    square = (w * w).sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u, v = (r - (r * w).sum(-1, keepdims=True) / square * w for r in (u, v))
+    return _correlation(u, v)

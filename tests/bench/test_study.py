@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
+import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -82,16 +82,15 @@ def test_rankings_agree_over_the_strategies_that_both_hold() -> None:
     assert agreement({"planted": one, "nyu": other[:9]}) == []
 
 
-def test_the_study_of_several_benchmarks_is_one_command(tmp_path: Path) -> None:
+def test_the_study_of_several_benchmarks_is_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, runs in (("one", made()), ("two", made(8))):
         (tmp_path / name / "results").mkdir(parents=True)
         for i, r in enumerate(runs):
             row = {"way1": "cmx", "way2": "sum", "way3": "hybrid_trust", "way4": "hybrid_trust@trust=false"}
             replace(r, strategy=row.get(r.strategy, r.strategy)).save(tmp_path / name / "results" / f"{i}.json")
-    command = [sys.executable, "benchmarks/strategies/study.py", str(tmp_path / "one"), str(tmp_path / "two"), "--out",
-               str(tmp_path / "study")]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    words = ["study.py", str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(tmp_path / "study")]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(ROOT / "benchmarks/strategies/study.py"), run_name="__main__")
     text, numbers = (tmp_path / "study.md").read_text(), json.loads((tmp_path / "study.json").read_text())
     assert "hybrid_trust@trust=false | hybrid_trust" in text and "cka gap" in text
     assert numbers["agreement"][0]["n"] == 9 and set(numbers["benchmarks"]) == {"one", "two"}
