@@ -154,4 +154,8 @@ def resize_rgb(image: Tensor, size: tuple[int, int]) -> Tensor:
     """(3, h, w) -> (3, H, W), bilinear with antialiasing, dtype kept."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image
+    if size[1] == 1 and size[0] > 1:  # torch mixes up the channels of pictures one pixel wide
+        return resize_rgb(image.transpose(-1, -2).contiguous(), (1, size[0])).transpose(-1, -2)
+    if size[1] == 1 and image.dtype == torch.uint8:  # and fails for bytes at a single pixel
+        return resize_rgb(image.float(), size).round().clamp(0, 255).to(torch.uint8)
     return F.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)

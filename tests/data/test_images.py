@@ -150,3 +150,13 @@ def test_resize_rgb_against_pillow() -> None:
     oracle = np.asarray(Image.fromarray(rgb.permute(1, 2, 0).numpy()).resize((25, 18), Image.Resampling.BILINEAR))
     difference = resize_rgb(rgb, (18, 25)).int() - torch.from_numpy(oracle.copy()).permute(2, 0, 1).int()
     assert difference.abs().max() <= 1
+
+
+@pytest.mark.parametrize("source", [(12, 16), (12, 1), (3, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (9, 1), (1, 9)])
+def test_pictures_one_pixel_wide_are_resized_as_pillow_does(source: tuple[int, int], size: tuple[int, int]) -> None:
+    image = torch.randint(0, 256, (3, *source), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    wanted = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size[::-1], Image.Resampling.BILINEAR)
+    found = resize_rgb(image, size)
+    assert found.dtype == torch.uint8 and found.shape == (3, *size)
+    assert np.abs(found.permute(1, 2, 0).numpy().astype(int) - np.asarray(wanted).astype(int)).max() <= 1
