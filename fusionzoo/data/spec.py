@@ -195,7 +195,7 @@ def _parts(spec: str) -> list[str]:
     if not named and root.is_dir():
         layout = Layout(root, said.folders if said else {}, said.x_kind if said else None)
         named = list(layout.splits())
-    order = [split for split in ("train", "val", "test") if split in named]
+    order: list[str] = [split for split in ("train", "val", "test") if split in named]
     order += [split for split in named if split not in order]
     unions = {"trainval", "all"} if {"train", "val"} & set(named) else {"all"} if len(named) > 1 else set()
     return [split for split in order if split not in unions] or ["all"]
