@@ -109,7 +109,7 @@ def test_a_flipped_byte_fails_and_is_reported(checkpoint: Path, tmp_path: Path) 
     ("args", "words"),
     [
         ([], "Missing argument 'NAME...'"),
-        (["{c}", "--data", "planetd"], "did you mean 'planted'?"),
+        (["{c}", "--data", "planetd"], "did you mean 'planted'"),
         (["{c}", "--data", "nyuv2:/nowhere"], "/nowhere does not exist"),
         (["{c}", "--split", "tets"], "test"),
         (["{c}", "--limit", "0"], "0 is not in the range x>=1"),

@@ -144,7 +144,7 @@ def test_a_run_stopped_in_its_first_epoch_says_so(tmp_path: Path, monkeypatch: p
         (["sum_mobilenetv1-025_fpn"], "Missing option '--data'"),
         (["sum_mobilenetv1-025_fpn", "--data", "planted", "--size", "12"], "two numbers such as 120x160"),
         (["sum_mobilenetv1-025_fpn", "--data", "planted", "--auxiliary", "x"], "KEY=VALUE"),
-        (["sum_mobilenetv1-025_fpn", "--data", "plantde"], "did you mean 'planted'?"),
+        (["sum_mobilenetv1-025_fpn", "--data", "plantde"], "did you mean 'planted'"),
         (["sum_mobilenetv1-025_fpn", "--data", "planted", "--epochs", "0"], "epochs (0)"),
         (["smu_mobilenetv1-025_fpn", "--data", "planted"], "smu_mobilenetv1-025_fpn"),
         (["sum_mobilenetv1-025_fpn", "--data", "planted", "--resume"], "no state.pt to resume from"),
