@@ -1,17 +1,16 @@
 """Small functions that draw one plot each as inline SVG text. No script, no external resource, no fixed colour.
 
-Colours come from classes (`rgb`, `x`, `fused`, `band`, ...) that the page's style sheet fills: one SVG serves both.
-Streams differ by shape and dash as well as by colour. The drawing is 360 units wide: on a phone one unit is one pixel.
 Every function returns a `<figure>`-ready `<svg>` with title and description; every text is escaped.
 """
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from fusionzoo.report.shapes import WIDTH, drawing, element, escape, fit, legend, mark, nice_ticks, rulers, text
 
 __all__ = [
     "Panel",
@@ -28,100 +27,7 @@ __all__ = [
     "stacked",
 ]
 
-WIDTH = 360
 Values = Sequence[float | None]
-
-
-def escape(text: object) -> str:
-    """Text that is safe in HTML content and attributes; characters that XML forbids become spaces.
-
-    >>> escape('<a href="x">&\\x00')
-    '&lt;a href=&quot;x&quot;&gt;&amp; '
-    """
-    return html.escape("".join(c if c.isprintable() or c == "\n" else " " for c in str(text)), quote=True)
-
-
-def element(tag: str, content: str = "", /, **attributes: object) -> str:
-    """One element. `content` is markup already; attribute values are escaped; `class_`, `x_y` become `class`, `x-y`."""
-    rows = (f' {k.rstrip("_").replace("_", "-")}="{escape(_short(v))}"' for k, v in attributes.items() if v is not None)
-    head = f"<{tag}{''.join(rows)}"
-    return f"{head}>{content}</{tag}>" if content or tag not in ("line", "rect", "circle", "path") else f"{head}/>"
-
-
-def _short(value: object) -> object:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
-
-
-def text(x: float, y: float, words: object, class_: str = "", anchor: str = "start") -> str:
-    """A line of text at its baseline."""
-    return element("text", escape(words), x=x, y=y, class_=class_ or None, text_anchor=anchor)
-
-
-def _fit(words: str, units: float, size: float = 6.2) -> str:
-    """Cut to what fits into `units`, at about `size` units a character."""
-    room = int(units / size)
-    return words if len(words) <= room else words[: max(room - 1, 1)] + "…"
-
-
-def _svg(key: str, title: str, description: str, height: float, content: str) -> str:
-    head = element("title", escape(title), id=f"{key}-t") + element("desc", escape(description), id=f"{key}-d")
-    return element(
-        "svg",
-        head + content,
-        viewBox=f"0 0 {WIDTH} {math.ceil(height)}",
-        role="img",
-        aria_labelledby=f"{key}-t {key}-d",
-        xmlns="http://www.w3.org/2000/svg",
-    )
-
-
-def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About `count` round numbers that cover [low, high]; steps are 1, 2 or 5 times a power of ten.
-
-    >>> nice_ticks(0, 0.93, 5)
-    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    >>> nice_ticks(-0.1, 0.4)
-    [-0.2, 0.0, 0.2, 0.4]
-    """
-    if not high > low:
-        high = low + 1
-    raw = (high - low) / count
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-def mark(stream: str, x: float, y: float, r: float = 4.5, hint: str = "") -> str:
-    """The sign of a stream: rgb a circle, x a square, fused a diamond, anything else a triangle."""
-    tip = element("title", escape(hint)) if hint else ""
-    if stream == "rgb":
-        return element("circle", tip, cx=x, cy=y, r=r, class_=f"mark {stream}")
-    if stream == "x":
-        return element(
-            "rect", tip, x=x - r * 0.9, y=y - r * 0.9, width=1.8 * r, height=1.8 * r, class_=f"mark {stream}"
-        )
-    k = 1.25 * r
-    shape = f"M{x:.1f} {y - k:.1f}L{x + k:.1f} {y:.1f}L{x:.1f} {y + k:.1f}L{x - k:.1f} {y:.1f}Z"
-    if stream not in ("rgb", "x", "fused"):
-        shape = f"M{x:.1f} {y - k:.1f}L{x + k:.1f} {y + r:.1f}L{x - k:.1f} {y + r:.1f}Z"
-    return element("path", tip, d=shape, class_=f"mark {stream}")
-
-
-def _legend(entries: Iterable[tuple[str, str]], y: float, draw_line: bool = False) -> str:
-    """Signs with names in one row; wraps nothing, so keep names short."""
-    out, x = [], 4.0
-    for stream, name in entries:
-        if draw_line:
-            out.append(element("line", x1=x, y1=y, x2=x + 22, y2=y, class_=f"stroke {stream}"))
-            out.append(mark(stream, x + 11, y, 4))
-            x += 27
-        else:
-            out.append(mark(stream, x + 5, y))
-            x += 14
-        out.append(text(x, y + 4, name))
-        x += 6.3 * len(name) + 14
-    return "".join(out)
 
 
 def bars(
@@ -133,12 +39,12 @@ def bars(
     out = []
     for i, (label, value, fill) in enumerate(rows):
         y = 4 + i * step
-        out.append(text(left - 8, y + 15, _fit(label, left - 8), anchor="end"))
+        out.append(text(left - 8, y + 15, fit(label, left - 8), anchor="end"))
         length = span * min(max((value or 0) / top, 0), 1)
         out.append(element("rect", x=left, y=y, width=span, height=20, class_="track"))
         out.append(element("rect", x=left, y=y, width=length, height=20, class_=f"fill {fill}"))
         out.append(text(left + span + 6, y + 15, "-" if value is None else f"{value:.1f}", "value"))
-    return _svg(key, title, description, 4 + len(rows) * step, "".join(out))
+    return drawing(key, title, description, 4 + len(rows) * step, "".join(out))
 
 
 @dataclass(frozen=True)
@@ -174,14 +80,10 @@ def lines(
     at = lambda v: base - under - (v - bottom) * scale  # noqa: E731
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     names = [(s.stream, s.name) for s in series]
-    out = [_legend(names, 10, draw_line=True)]
+    out = [legend(names, 10, draw_line=True)]
     if floor is not None:
         out.append(_band(xs, step, [None if f is None else (at(0), at(f)) for f in floor]))
-    for tick in ticks:
-        out.append(
-            element("line", x1=left, y1=at(tick), x2=WIDTH - right, y2=at(tick), class_="grid" if tick else "axis")
-        )
-        out.append(text(left - 6, at(tick) + 4, f"{tick:.{digits}f}", "tick", "end"))
+    out += rulers(ticks, at, left, WIDTH - right, f".{digits}f")
     for x, name in zip(xs, positions, strict=True):
         out.append(text(x, base + 16, name, "tick", "middle"))
     out.append(text((left + WIDTH - right) / 2, base + 31, x_label, "tick", "middle"))
@@ -190,7 +92,7 @@ def lines(
         for (x1, y1, _), (x2, y2, _) in itertools.pairwise(points):
             out.append(element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"stroke {s.stream}"))
         out += [mark(s.stream, x, y, hint=f"{s.name}: {v:.{digits + 1}f}") for x, y, v in points]
-    return _svg(key, title, description, base + 38, "".join(out))
+    return drawing(key, title, description, base + 38, "".join(out))
 
 
 def _band(xs: Sequence[float], step: float, spans: Sequence[tuple[float, float] | None]) -> str:
@@ -221,7 +123,7 @@ def dumbbell(
     span = WIDTH - left - right
     at = lambda v: left + span * v / ticks[-1]  # noqa: E731
     bottom = head + step * len(rows)
-    out = [_legend(names.items(), 10)]
+    out = [legend(names.items(), 10)]
     for tick in ticks:
         out.append(
             element("line", x1=at(tick), y1=head - 8, x2=at(tick), y2=bottom - 6, class_="grid" if tick else "axis")
@@ -230,7 +132,7 @@ def dumbbell(
     for i, (label, row) in enumerate(rows):
         y = head + step * i + 4
         there = {s: v for s, v in row.items() if v is not None}
-        out.append(text(left - 8, y + 4, _fit(label, left - 8), anchor="end"))
+        out.append(text(left - 8, y + 4, fit(label, left - 8), anchor="end"))
         if there:
             out.append(
                 element("line", x1=at(min(there.values())), y1=y, x2=at(max(there.values())), y2=y, class_="link")
@@ -238,7 +140,7 @@ def dumbbell(
         else:
             out.append(text(left + 6, y + 4, "absent", "tick"))
         out += [mark(s, at(v), y, 4.2, f"{label}, {names.get(s, s)}: {v:.1f}") for s, v in there.items()]
-    return _svg(key, title, description, bottom, "".join(out))
+    return drawing(key, title, description, bottom, "".join(out))
 
 
 def heatmap(
@@ -277,9 +179,9 @@ def heatmap(
                     )
         x += wide * len(columns) + space
     for i, label in enumerate(rows):
-        out.append(text(left - 8, head + tall * i + 13, _fit(label, left - 8), anchor="end"))
+        out.append(text(left - 8, head + tall * i + 13, fit(label, left - 8), anchor="end"))
     out.append(_key(most))
-    return _svg(key, title, description, head + tall * len(rows) + 2, "".join(out))
+    return drawing(key, title, description, head + tall * len(rows) + 2, "".join(out))
 
 
 def _key(most: float) -> str:
@@ -308,7 +210,7 @@ def signed(
     out += [text(at(t), bottom + 14, f"{t:g}", "tick", "middle") for t in ticks]
     for i, (label, value, error, fill) in enumerate(rows):
         y = 6 + i * step
-        out.append(text(left - 8, y + 14, _fit(label, left - 8), anchor="end"))
+        out.append(text(left - 8, y + 14, fit(label, left - 8), anchor="end"))
         if value is not None:
             low, high = sorted((at(0), at(value)))
             out.append(element("rect", x=low, y=y, width=high - low, height=18, class_=f"fill {fill}"))
@@ -317,7 +219,7 @@ def signed(
                 out.append(element("line", x1=a, y1=y + 9, x2=b, y2=y + 9, class_="error"))
         words = "-" if value is None else f"{value:.1f}" + ("" if error is None else f" ±{error:.1f}")
         out.append(text(WIDTH - right + 8, y + 14, words, "value"))
-    return _svg(key, title, description, bottom + 20, "".join(out))
+    return drawing(key, title, description, bottom + 20, "".join(out))
 
 
 def stacked(
@@ -332,11 +234,8 @@ def stacked(
     left, right, top, tall = 38.0, 14.0, 30.0, 150.0
     base, step = top + tall, (WIDTH - 38.0 - 14.0) / max(len(positions), 1)
     at = lambda v: base - tall * v / 100  # noqa: E731
-    out = [_legend([(s.stream, s.name) for s in parts], 10)]
-    for tick in (0, 25, 50, 75, 100):
-        kind = "grid" if tick else "axis"
-        out.append(element("line", x1=left, y1=at(tick), x2=WIDTH - right, y2=at(tick), class_=kind))
-        out.append(text(left - 6, at(tick) + 4, tick, "tick", "end"))
+    out = [legend([(s.stream, s.name) for s in parts], 10)]
+    out += rulers((0, 25, 50, 75, 100), at, left, WIDTH - right, "d")
     for i, name in enumerate(positions):
         x, wide, low = left + step * (i + 0.5), min(step * 0.6, 46.0), 0.0
         out.append(text(x, base + 16, name, "tick", "middle"))
@@ -351,7 +250,7 @@ def stacked(
                 out.append(text(x, y + (at(low) - y) / 2 + 4, f"{value:.0f}", "inside", "middle"))
             low += value
     out.append(text((left + WIDTH - right) / 2, base + 31, x_label, "tick", "middle"))
-    return _svg(key, title, description, base + 38, "".join(out))
+    return drawing(key, title, description, base + 38, "".join(out))
 
 
 @dataclass(frozen=True)
@@ -380,16 +279,13 @@ def multiples(key: str, title: str, description: str, panels: Sequence[Panel], l
         x0, y0 = left + (i % 2) * (wide + 44), (i // 2) * (head + tall + foot) + head
         base = y0 + tall
         at = lambda v, base=base: base - tall * (v - ticks[0]) / (ticks[-1] - ticks[0])  # noqa: E731
-        out.append(text(x0, y0 - 7, _fit(panel.name, wide), "value"))
-        for tick in ticks:
-            kind = "grid" if tick != ticks[0] else "axis"
-            out.append(element("line", x1=x0, y1=at(tick), x2=x0 + wide, y2=at(tick), class_=kind))
-            out.append(text(x0 - 4, at(tick) + 4, f"{tick:g}", "tick", "end"))
+        out.append(text(x0, y0 - 7, fit(panel.name, wide), "value"))
+        out += rulers(ticks, at, x0, x0 + wide, "g", gap=4, axis=ticks[0])
         count = max(len(panel.positions) - 1, 1)
         xs = [x0 + 6 + (wide - 12) * j / count for j in range(len(panel.positions))]
         every = 1 + int(max(map(len, panel.positions), default=0) * 6.4 > (wide - 12) / count)
         for x, name in list(zip(xs, panel.positions, strict=True))[::every]:
-            out.append(text(x, base + 13, _fit(name, every * (wide - 12) / count, 6.0), "tick", "middle"))
+            out.append(text(x, base + 13, fit(name, every * (wide - 12) / count, 6.0), "tick", "middle"))
         points = [(x, v, e) for x, v, e in zip(xs, panel.values, panel.errors, strict=True) if v is not None]
         for (x1, v1, _), (x2, v2, _) in itertools.pairwise(points):
             out.append(element("line", x1=x1, y1=at(v1), x2=x2, y2=at(v2), class_=f"stroke {panel.stream}"))
@@ -398,4 +294,4 @@ def multiples(key: str, title: str, description: str, panels: Sequence[Panel], l
                 out.append(element("line", x1=x, y1=at(v - 2 * e), x2=x, y2=at(v + 2 * e), class_="error"))
             out.append(mark(panel.stream, x, at(v), 3.4, f"{panel.name}: {v:.1f}"))
     rows = -(-len(panels) // 2)
-    return _svg(key, title, description, rows * (head + tall + foot) + 2, "".join(out))
+    return drawing(key, title, description, rows * (head + tall + foot) + 2, "".join(out))

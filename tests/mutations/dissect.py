@@ -79,8 +79,5 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_effects.py::test_signal_needs_three_errors", "fusionzoo/dissect/words.py", [
         ("ERRORS = 3.0", "ERRORS = 2.5"),
     ]),
-    ("tests/dissect/test_effects.py::test_a_trace_of_the_first_format_loads", "fusionzoo/dissect/formats.py", [
-        ('("rows", "ranking", "restored", "classes")', '("rows", "ranking", "restored")'),
-    ]),
 ]
 # fmt: on

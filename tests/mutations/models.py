@@ -111,5 +111,13 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("(source / size[0]) - 0.5", "(source / size[0])"),
         ("return (high >= bar)", "return (low >= bar)"),
     ]),
+    ("tests/models/test_model_args.py::test_a_class_that_names_its_architecture_keeps_the_name",
+     "fusionzoo/models/base.py", [
+        ("model.architecture = name or cls.architecture", "model.architecture = name"),
+    ]),
+    ("tests/models/test_model_args.py::test_a_registered_name_stands_above_the_class_s_own",
+     "fusionzoo/models/base.py", [
+        ("model.architecture = name or cls.architecture", "model.architecture = cls.architecture or name"),
+    ]),
 ]
 # fmt: on
