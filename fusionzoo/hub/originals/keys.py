@@ -148,7 +148,17 @@ def take(ctor: Mapping[str, Any], *names: str, default: Any = _MISSING) -> Any:
 
 
 def load_model(
-    model: FusionModel, state: Mapping[str, Tensor], table: Mapping[str, str], *, what: str, reshape: bool = False
+    name: str,
+    state: Mapping[str, Tensor],
+    table: Mapping[str, str] | Callable[[FusionModel], Mapping[str, str]],
+    *,
+    reshape: bool = False,
+    **args: Any,
 ) -> Loaded:
-    """A whole model, loaded as `load_mapped` does."""
-    return Loaded(model, load_mapped(model, state, table, what=what, reshape=reshape))
+    """The published architecture `name`, made with `args`, with the official `state`, loaded as `load_mapped` does.
+
+    `table` may be a function that makes it for the model's sizes.
+    """
+    model = blank(name, **args)
+    keys = load_mapped(model, state, table(model) if callable(table) else table, what=name, reshape=reshape)
+    return Loaded(model, keys)

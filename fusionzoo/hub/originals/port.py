@@ -11,7 +11,9 @@ from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.keys import load_mapped
 from fusionzoo.probes import Probe, probe
 
-__all__ = ["Layout", "Port", "Sized", "View", "as_tokens", "channels_last", "inferred_size", "port", "same"]
+__all__ = [
+    "Layout", "Port", "Sized", "View", "as_tokens", "channels_last", "direct", "inferred_size", "port", "same",
+]  # fmt: skip
 
 Layout = Callable[[Tensor], Tensor]
 
@@ -29,6 +31,11 @@ def as_tokens(value: Tensor) -> Tensor:
 def channels_last(value: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, H, W, C)."""
     return value.permute(0, 2, 3, 1)
+
+
+def direct(module: nn.Module, *inputs: Tensor) -> Any:
+    """The call of originals that take what ours takes and return what ours returns."""
+    return module(*inputs)
 
 
 class View(NamedTuple):

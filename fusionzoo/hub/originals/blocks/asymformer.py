@@ -11,7 +11,7 @@ from fusionzoo.fusion.asymformer import CrossModalAttention, FeatureSelection, S
 from fusionzoo.hub.originals.blocks.calls import at_input_size
 from fusionzoo.hub.originals.checkpoints.asymformer import CMA, LAFS, SCC
 from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, port
+from fusionzoo.hub.originals.port import Port, View, direct, port
 from fusionzoo.models import FusionModel
 
 SCC_VIEWS = {"fus_atten": View("select.selected"), "conv_bn": View("joined"), "cross_atten": View("attended")}
@@ -20,23 +20,19 @@ SCC_VIEWS = {"fus_atten": View("select.selected"), "conv_bn": View("joined"), "c
 def asymformer_lafs(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """x, depth channels first -> out."""
     block = FeatureSelection(take(ctor, "in_channels"), min_hidden=1, official_scale=True)
-    return port(block, state, LAFS, _plain, what="asymformer_lafs", reshape=True)
+    return port(block, state, LAFS, direct, what="asymformer_lafs", reshape=True)
 
 
 def asymformer_cma(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x, x1, x2) = (fused, depth, rgb) -> out."""
     block = CrossModalAttention(take(ctor, "inc1"), take(ctor, "inc2"))
-    return port(block, state, CMA, _plain, what="asymformer_cma", reshape=True)
+    return port(block, state, CMA, direct, what="asymformer_cma", reshape=True)
 
 
 def asymformer_scc(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(depth, rgb) -> fused, of depth's width."""
     block = SelectAndAttend(take(ctor, "inc_depth2"), take(ctor, "inc_rgb"), min_hidden=1, official_scale=True)
     return port(block, state, SCC, _swapped, SCC_VIEWS, what="asymformer_scc", reshape=True)
-
-
-def _plain(block: FeatureSelection | CrossModalAttention, *inputs: Tensor) -> Tensor:
-    return block(*inputs)
 
 
 def _swapped(block: SelectAndAttend, depth: Tensor, rgb: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion.channel_exchange import CENBottleneck, ExchangeNorm
 from fusionzoo.hub.originals.checkpoints.cen import BOTTLENECK, EXCHANGE
 from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, port
+from fusionzoo.hub.originals.port import Port, direct, port
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.cen import CEN
 
@@ -19,7 +19,7 @@ from fusionzoo.models.published.cen import CEN
 def cen_bn_exchange(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x0, x1) -> (x0, x1)."""
     block = ExchangeNorm(take(ctor, "C"), take(ctor, "bn_threshold", default=0.02))
-    return port(block, state, EXCHANGE, _plain, what="cen_bn_exchange")
+    return port(block, state, EXCHANGE, direct, what="cen_bn_exchange")
 
 
 def cen_bottleneck(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -32,11 +32,7 @@ def cen_bottleneck(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port
         stride=take(ctor, "stride", default=1),
         threshold=take(ctor, "bn_threshold", default=0.02),
     )
-    return port(block, state, BOTTLENECK, _plain, what="cen_bottleneck")
-
-
-def _plain(block: ExchangeNorm | CENBottleneck, x0: Tensor, x1: Tensor) -> Any:
-    return block(x0, x1)
+    return port(block, state, BOTTLENECK, direct, what="cen_bottleneck")
 
 
 BLOCKS = {"cen_bn_exchange": cen_bn_exchange, "cen_bottleneck": cen_bottleneck}

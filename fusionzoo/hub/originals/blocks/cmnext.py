@@ -12,7 +12,7 @@ from fusionzoo.hub.originals.blocks.calls import at_input_size
 from fusionzoo.hub.originals.blocks.cmx import MODEL_VIEWS
 from fusionzoo.hub.originals.checkpoints.cmnext import PPX
 from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, port
+from fusionzoo.hub.originals.port import Port, View, direct, port
 from fusionzoo.models import FusionModel
 
 
@@ -36,15 +36,11 @@ def cmnext_hub(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
 def cmnext_ppx(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """x -> out."""
     block = ParallelPoolingMixer(take(ctor, "dim"), take(ctor, "mlp_ratio"))
-    return port(block, state, PPX, _plain, PPX_VIEWS, what="cmnext_ppx")
+    return port(block, state, PPX, direct, PPX_VIEWS, what="cmnext_ppx")
 
 
 def _hub(block: SelfQueryHub, *maps: Tensor) -> Tensor:
     return block(maps)[0]
-
-
-def _plain(block: ParallelPoolingMixer, x: Tensor) -> Tensor:
-    return block(x)
 
 
 BLOCKS = {"cmnext_hub": cmnext_hub, "cmnext_ppx": cmnext_ppx}

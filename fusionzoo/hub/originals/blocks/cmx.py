@@ -11,7 +11,7 @@ from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify
 from fusionzoo.hub.originals.blocks.calls import at_input_size
 from fusionzoo.hub.originals.checkpoints.cmx import FFM, FRM
 from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, as_tokens, port
+from fusionzoo.hub.originals.port import Port, View, as_tokens, direct, port
 from fusionzoo.models import FusionModel
 
 
@@ -37,18 +37,14 @@ def cmx_frm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x1, x2) -> (x1, x2)."""
     lambdas = {k: ctor[k] for k in ("lambda_c", "lambda_s") if k in ctor}
     block = FeatureRectify(take(ctor, "dim"), take(ctor, "reduction", default=1), **lambdas)
-    return port(block, state, FRM, _plain, FRM_VIEWS, what="cmx_frm")
+    return port(block, state, FRM, direct, FRM_VIEWS, what="cmx_frm")
 
 
 def cmx_ffm(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(x1, x2) -> fused."""
     heads, reduction = take(ctor, "num_heads"), take(ctor, "reduction", default=1)
     block = FeatureFusion(take(ctor, "dim"), heads, reduction)
-    return port(block, state, FFM, _plain, FFM_VIEWS, what="cmx_ffm")
-
-
-def _plain(block: FeatureRectify | FeatureFusion, x1: Tensor, x2: Tensor) -> Any:
-    return block(x1, x2)
+    return port(block, state, FFM, direct, FFM_VIEWS, what="cmx_ffm")
 
 
 BLOCKS = {"cmx_ffm": cmx_ffm, "cmx_frm": cmx_frm}

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fusionzoo.fusion.dformer import DFormerAttention, DFormerBlock
-from fusionzoo.hub.originals.checkpoints.dformer import ATTENTION, BLOCK, SIZES, empty, named, table
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, port
+from fusionzoo.hub.originals.checkpoints.dformer import ATTENTION, BLOCK, SIZES, arguments, named, table
+from fusionzoo.hub.originals.keys import blank, take
+from fusionzoo.hub.originals.port import Port, View, direct, port
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published._ham import Factorise, draw_bases
 from fusionzoo.models.published.dformer import DFormer
@@ -41,7 +41,7 @@ def dformer_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
         take(ctor, "window", default=7),
         take(ctor, "drop_depth", default=False),
     )
-    return port(block, state, ATTENTION, _plain, what="dformer_attn")
+    return port(block, state, ATTENTION, direct, what="dformer_attn")
 
 
 def dformer_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
@@ -53,7 +53,7 @@ def dformer_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
         take(ctor, "window", default=7),
         take(ctor, "drop_depth", default=False),
     )
-    return port(block, state, BLOCK, _plain, what="dformer_block")
+    return port(block, state, BLOCK, direct, what="dformer_block")
 
 
 def run(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
@@ -79,12 +79,8 @@ def run_backbone(model: FusionModel, rgb: Tensor, x: Tensor) -> tuple[Tensor, ..
 def backbone(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(rgb, x) -> the maps of the four stages. The state dict is that of the whole model, decoder included."""
     name = named(size, ctor)
-    model = empty(name, ctor)
+    model = blank(name, **arguments(name, ctor))
     return port(model, state, table(model), run_backbone, what=f"backbone_{name}")
-
-
-def _plain(block: DFormerAttention | DFormerBlock, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-    return block(x, e)
 
 
 BLOCKS: dict[str, Callable[..., Port]] = {f"backbone_dformer_{size}": partial(backbone, size) for size in SIZES}

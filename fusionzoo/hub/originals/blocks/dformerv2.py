@@ -10,10 +10,10 @@ from torch import Tensor
 
 from fusionzoo.fusion.dformerv2 import DFormerV2Block
 from fusionzoo.hub.originals.blocks.dformer import HEAD_VIEWS, run, run_backbone
-from fusionzoo.hub.originals.checkpoints.dformer import empty
+from fusionzoo.hub.originals.checkpoints.dformer import arguments
 from fusionzoo.hub.originals.checkpoints.dformerv2 import BLOCK, SIZES, named, table
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, channels_last, port
+from fusionzoo.hub.originals.keys import blank, take
+from fusionzoo.hub.originals.port import Port, View, channels_last, direct, port
 from fusionzoo.models import FusionModel
 
 VIEWS = {"Attention": View("attended", channels_last)}
@@ -36,18 +36,14 @@ def dformerv2_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Por
         spread=take(ctor, "heads_range", default=4),
         scale=take(ctor, "layer_init_values", default=1e-5) if scaled else None,
     )
-    return port(block, state, BLOCK, _plain, VIEWS, what="dformerv2_block")
+    return port(block, state, BLOCK, direct, VIEWS, what="dformerv2_block")
 
 
 def backbone(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(rgb, x) -> the maps of the four stages. The state dict is that of the whole model, decoder included."""
     name = named(size, ctor)
-    model = empty(name, ctor)
+    model = blank(name, **arguments(name, ctor))
     return port(model, state, table(model), run_backbone, what=f"backbone_{name}")
-
-
-def _plain(block: DFormerV2Block, x: Tensor, depth: Tensor) -> Tensor:
-    return block(x, depth)
 
 
 BLOCKS: dict[str, Callable[..., Port]] = {f"backbone_dformerv2_{size}": partial(backbone, size) for size in SIZES}

@@ -10,7 +10,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.shapeconv import ShapeConv2d
 from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, port
+from fusionzoo.hub.originals.port import Port, direct, port
 
 LAYER = {"weight": "weight", "bias": "bias", "Shape": "shape", "Base": "base", "D_diag": "identity"}
 
@@ -29,11 +29,7 @@ def shapeconv(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
         bias=take(ctor, "bias", default=True),
         stored_identity=True,
     )
-    return port(block, state, LAYER, _plain, what="shapeconv")
-
-
-def _plain(block: ShapeConv2d, x: Tensor) -> Tensor:
-    return block(x)
+    return port(block, state, LAYER, direct, what="shapeconv")
 
 
 BLOCKS = {"shapeconv": shapeconv}

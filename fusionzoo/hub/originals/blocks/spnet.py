@@ -10,7 +10,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.spnet import Aggregation, CrossIntegration
 from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, port
+from fusionzoo.hub.originals.port import Port, direct, port
 
 CIM0 = {
     "gamma1": "gamma1",
@@ -31,24 +31,20 @@ def spnet_cim0(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     if take(ctor, "in_dim", default=channels) != channels:
         raise InputError(f"spnet_cim0: in_dim {ctor['in_dim']} and out_dim {channels} differ; only equal is defined")
     block = CrossIntegration(channels, dead_parameters=True)
-    return port(block, state, CIM0, _plain, what="spnet_cim0")
+    return port(block, state, CIM0, direct, what="spnet_cim0")
 
 
 def spnet_cim(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(rgb, depth, previous) -> fused; previous has out_dim / 2 channels."""
     channels = take(ctor, "out_dim")
     block = CrossIntegration(channels, take(ctor, "in_dim"), channels // 2, dead_parameters=True)
-    return port(block, state, CIM, _plain, what="spnet_cim")
+    return port(block, state, CIM, direct, what="spnet_cim")
 
 
 def spnet_mfa(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """(f, rgb, x) -> out."""
     block = Aggregation(take(ctor, "in_dim"), dead_parameters=True)
-    return port(block, state, MFA, _plain, what="spnet_mfa")
-
-
-def _plain(block: CrossIntegration | Aggregation, *inputs: Tensor) -> Tensor:
-    return block(*inputs)
+    return port(block, state, MFA, direct, what="spnet_mfa")
 
 
 BLOCKS = {"spnet_cim": spnet_cim, "spnet_cim0": spnet_cim0, "spnet_mfa": spnet_mfa}

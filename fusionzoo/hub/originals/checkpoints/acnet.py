@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionzoo.hub.originals.checkpoints import rednet
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 
 TABLE = rednet.ENCODERS | rednet.DECODER | {f"layer{i}_m": f"merged_layer{i}" for i in range(1, 5)}
 TABLE |= {
@@ -21,8 +21,7 @@ TABLE |= {
 
 def acnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`num_class`: number of classes."""
-    model = blank("acnet_resnet50", num_classes=take(ctor, "num_class"))
-    return load_model(model, state, TABLE, what="acnet")
+    return load_model("acnet_resnet50", state, TABLE, num_classes=take(ctor, "num_class"))
 
 
 MODELS = {"acnet": acnet}

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 LAFS = {
@@ -74,9 +74,9 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def asymformer_b0t(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """SCC's joining layers may have their names of before 2026."""
-    model = blank("asymformer_b0t", num_classes=take(ctor, "num_classes"), official_scale=True)
     state = {_modern(key): value for key, value in state.items()}
-    return load_model(model, state, table(model), what="asymformer_b0t", reshape=True)
+    args = {"num_classes": take(ctor, "num_classes"), "official_scale": True}
+    return load_model("asymformer_b0t", state, table, reshape=True, **args)
 
 
 def _modern(key: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 EXCHANGE = {"bn_0": "rgb", "bn_1": "x"}
@@ -49,15 +49,15 @@ def cen(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`num_layers`: depth of the ResNet."""
     if take(ctor, "num_parallel", default=2) != 2:
         raise InputError(f"cen: num_parallel is {ctor['num_parallel']}; the exchange is defined for 2")
-    name = f"cen_resnet{take(ctor, 'num_layers')}"
-    model = blank(
-        name,
+    return load_model(
+        f"cen_resnet{take(ctor, 'num_layers')}",
+        state,
+        table,
         num_classes=take(ctor, "num_classes"),
         threshold=take(ctor, "bn_threshold", default=0.02),
         detach_ensemble=True,
         rectified_residual=True,
     )
-    return load_model(model, state, table(model), what=name)
 
 
 MODELS = {f"cen_r{depth}": cen for depth in (50, 101, 152)}

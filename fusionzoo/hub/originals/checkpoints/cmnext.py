@@ -12,7 +12,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.cmx import exchange_table, head_table, mit_table
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 PPX = {
@@ -69,13 +69,14 @@ def cmnext_model(size: int, count: int, state: Mapping[str, Tensor], ctor: Mappi
     if found is None:
         raise InputError(f"cmnext: backbone {named!r} is not one of CMNeXt-B0 to CMNeXt-B5")
     others = len(modalities(ctor, count)) - 1
-    model = blank(
+    return load_model(
         f"cmnext_mit_b{found[1]}",
+        state,
+        partial(table, count=others),
         num_classes=take(ctor, "num_classes", default=25),
         auxiliaries=others,
         scrambled=others > 1,
     )
-    return load_model(model, state, table(model, others), what=model.architecture)
 
 
 MODELS = {f"cmnext_b{size}_{count}m": partial(cmnext_model, size, count) for size in range(6) for count in range(1, 5)}

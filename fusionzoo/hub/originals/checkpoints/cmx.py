@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 FRM = {
@@ -79,6 +79,12 @@ def head_table(conv: str, norm: str) -> dict[str, str]:
     return out | {"decode_head.linear_pred": "decoder.classify"}
 
 
+def table(model: FusionModel) -> dict[str, str]:
+    """Official keys of the model of these sizes."""
+    encoders = mit_table(model, "rgb_encoder") | mit_table(model, "x_encoder", "extra_")
+    return encoders | exchange_table() | head_table("0", "1")
+
+
 def cmx_model(size: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`backbone` names the Mix Transformer, else `size` is taken."""
     named = str(take(ctor, "backbone", default=f"mit_b{size}"))
@@ -87,15 +93,14 @@ def cmx_model(size: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -
         raise InputError(f"cmx: backbone {named!r} is not one of mit_b0 to mit_b5")
     if (decoder := take(ctor, "decoder", default="MLPDecoder")) != "MLPDecoder":
         raise InputError(f"cmx: decoder {decoder!r} is not supported; only 'MLPDecoder' is")
-    model = blank(
+    return load_model(
         f"cmx_mit_b{found[1]}",
+        state,
+        table,
         num_classes=take(ctor, "num_classes"),
         width=int(take(ctor, "decoder_embed_dim", default=512)),
         decoder_eps=float(take(ctor, "bn_eps", default=1e-3)),
     )
-    table = mit_table(model, "rgb_encoder") | mit_table(model, "x_encoder", "extra_")
-    table |= exchange_table() | head_table("0", "1")
-    return load_model(model, state, table, what=model.architecture)
 
 
 MODELS = {f"cmx_mit_b{size}": partial(cmx_model, size) for size in range(6)}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 ATTENTION = {
@@ -67,8 +67,8 @@ DEAD = {f"backbone.norm{i}.{leaf}" for i in range(4) for leaf in ("weight", "bia
 """Norms that the original had at first and never called; files of that time hold them."""
 
 
-def empty(name: str, ctor: Mapping[str, Any]) -> FusionModel:
-    """Our architecture `name` with the original's decoder options, empty.
+def arguments(name: str, ctor: Mapping[str, Any]) -> dict[str, Any]:
+    """Our arguments of the architecture `name` for the original's decoder options.
 
     Raises:
         InputError: another decoder than LightHam, or an auxiliary head; the published settings have neither.
@@ -77,13 +77,12 @@ def empty(name: str, ctor: Mapping[str, Any]) -> FusionModel:
         raise InputError(f"{name} with decoder {ctor['decoder']!r} is not supported; only 'ham'")
     if take(ctor, "aux_rate", default=0) != 0:
         raise InputError(f"{name} with an auxiliary head (aux_rate {ctor['aux_rate']}) is not supported; only 0")
-    return blank(
-        name,
-        num_classes=take(ctor, "num_classes", default=40),
-        decoder_channels=take(ctor, "decoder_embed_dim", default=512),
-        norm_eps=take(ctor, "bn_eps", default=1e-3),
-        drop=take(ctor, "drop_path_rate", default=None),
-    )
+    return {
+        "num_classes": take(ctor, "num_classes", default=40),
+        "decoder_channels": take(ctor, "decoder_embed_dim", default=512),
+        "norm_eps": take(ctor, "bn_eps", default=1e-3),
+        "drop": take(ctor, "drop_path_rate", default=None),
+    }
 
 
 def named(size: str, ctor: Mapping[str, Any]) -> str:
@@ -98,9 +97,8 @@ def named(size: str, ctor: Mapping[str, Any]) -> str:
 def dformer(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`backbone` names the size ("DFormer-Tiny"), else `size` is taken."""
     name = named(size, ctor)
-    model = empty(name, ctor)
     used = {key: value for key, value in state.items() if key not in DEAD}
-    return load_model(model, used, table(model), what=name)
+    return load_model(name, used, table, **arguments(name, ctor))
 
 
 SIZES = {"tiny": "Tiny", "small": "Small", "base": "Base", "large": "Large"}

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.checkpoints.dformer import BGR, HEAD, LICENCE_NOTE, NOTES, empty
+from fusionzoo.hub.originals.checkpoints.dformer import BGR, HEAD, LICENCE_NOTE, NOTES, arguments
 from fusionzoo.hub.originals.checkpoints.source import Source
 from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
@@ -61,8 +61,7 @@ def named(size: str, ctor: Mapping[str, Any]) -> str:
 def dformerv2(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`backbone` names the size ("DFormerv2_S"), else `size` is taken."""
     name = named(size, ctor)
-    model = empty(name, ctor)
-    return load_model(model, state, table(model), what=name)
+    return load_model(name, state, table, **arguments(name, ctor))
 
 
 SIZES = ("s", "b", "l")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 ESANET = {
@@ -77,8 +78,7 @@ def esanet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     encoder = str(take(ctor, "encoder"))
     depth, nbt1d = re.search(r"resnet(\d+)", encoder), "nonbottleneck1d" in encoder.lower()
     name = f"esanet_r{depth.group(1)}" + ("_nbt1d" if nbt1d else "") if depth else encoder
-    model = blank(name, num_classes=take(ctor, "num_classes"))
-    return load_model(model, state, table(model, nbt1d), what=name)
+    return load_model(name, state, partial(table, nbt1d=nbt1d), num_classes=take(ctor, "num_classes"))
 
 
 _ENCODERS = {

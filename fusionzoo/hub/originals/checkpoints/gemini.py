@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, unknown
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, blank, load_mapped, take
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.gemini import GeminiSwin
 
@@ -128,9 +128,8 @@ def gemini(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     )
     index = index_keys(model)
     own = without_index(state, index, what=BACKBONES[backbone])
-    out = load_model(model, own, table(model), what=BACKBONES[backbone])
-    out.keys.update({key: f"{ours}.bias_table" for key, ours in index.items()})
-    return out
+    keys = load_mapped(model, own, table(model), what=BACKBONES[backbone])
+    return Loaded(model, keys | {key: f"{ours}.bias_table" for key, ours in index.items()})
 
 
 def index_keys(model: FusionModel) -> dict[str, str]:

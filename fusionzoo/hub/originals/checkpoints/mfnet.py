@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 
 _CONVS = {"conv1": "layer1", "conv2_1": "layer2.0", "conv2_2": "layer2.1", "conv3_1": "layer3.0", "conv3_2": "layer3.1"}
 _HALVES = {f"conv{i}_{side}": f"{ours}{i}" for i in (1, 2, 3) for side, ours in (("left", "near"), ("right", "far"))}
@@ -25,8 +25,7 @@ TABLE |= {f"decode{i}": f"decoder.up{i}" for i in (1, 2, 3, 4)}
 
 def mfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`n_class`: number of classes."""
-    model = blank("mfnet", num_classes=take(ctor, "n_class"))
-    return load_model(model, state, TABLE, what="mfnet")
+    return load_model("mfnet", state, TABLE, num_classes=take(ctor, "n_class"))
 
 
 MODELS = {"mfnet": mfnet}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 _FIXED = {
@@ -84,8 +84,8 @@ def multivit(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) ->
     """Sizes that `ctor` does not name are those of `size`."""
     sizes = {"width": "dim_tokens", "depth": "depth", "heads": "num_heads", "image_size": "image_size"}
     own = {ours: take(ctor, name, default=None) for ours, name in sizes.items()}
-    model = blank(f"multimae_{size}", x_channels=take(ctor, "depth_channels", default=1), **own, **head(ctor))
-    return load_model(model, state, table(model), what=f"multivit_{size}")
+    own["x_channels"] = take(ctor, "depth_channels", default=1)
+    return load_model(f"multimae_{size}", state, table, **own, **head(ctor))
 
 
 MODELS = {f"multivit_{size}": partial(multivit, size) for size in ("tiny", "base", "large")}

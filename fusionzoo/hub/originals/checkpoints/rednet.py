@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 
 _TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 _BLOCKS = {"deconv1": 6, "deconv2": 4, "deconv3": 3, "deconv4": 3, "final_conv": 3}
@@ -28,8 +28,8 @@ ENCODERS = {part: f"rgb_encoder.{part}" for part in _TRUNK} | {f"{part}_d": f"x_
 
 def rednet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`num_classes`: number of classes, 37 by default."""
-    model = blank("rednet_resnet50", num_classes=take(ctor, "num_classes", default=37))
-    return load_model(model, state, ENCODERS | DECODER, what="rednet")
+    classes = take(ctor, "num_classes", default=37)
+    return load_model("rednet_resnet50", state, ENCODERS | DECODER, num_classes=classes)
 
 
 MODELS = {"rednet": rednet}

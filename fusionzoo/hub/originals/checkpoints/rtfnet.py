@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 
 _STREAMS = {"rgb": "rgb_encoder", "thermal": "x_encoder"}
 _TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -26,7 +26,7 @@ TABLE |= {
 def rtfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     """`num_resnet_layers`: depth of the ResNet."""
     name = f"rtfnet_r{take(ctor, 'num_resnet_layers')}"
-    return load_model(blank(name, num_classes=take(ctor, "n_class")), state, TABLE, what=name)
+    return load_model(name, state, TABLE, num_classes=take(ctor, "n_class"))
 
 
 DEPTHS = (18, 34, 50, 101, 152)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take, without_aliases
+from fusionzoo.hub.originals.keys import Loaded, load_model, take, without_aliases
 from fusionzoo.models import FusionModel
 
 GATE = {
@@ -58,9 +58,9 @@ def sagate_model(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded
     backbone = str(take(ctor, "backbone", default="resnet101"))
     depth = re.search(r"resnet(\d+)", backbone)
     name = f"sagate_resnet{depth.group(1)}" if depth else backbone
-    model = blank(name, num_classes=take(ctor, "out_planes"), shared_shortcut=True)
     own = without_aliases(state, lambda key: key.replace(".hha_downsample.", ".downsample."))
-    return load_model(model, own, table(model), what=name, reshape=True)
+    args = {"num_classes": take(ctor, "out_planes"), "shared_shortcut": True}
+    return load_model(name, own, table, reshape=True, **args)
 
 
 MODELS = {"sagate_r50": sagate_model, "sagate_r101": sagate_model}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.sigma import single_channel
 
@@ -116,8 +116,8 @@ def sigma_model(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any])
         raise InputError(f"{name}: its decoder is {decoder!r}; only the released 'MambaDecoder' is supported")
     channels = take(ctor, "x_channels", default=3)
     usual = single_channel(take(ctor, "x_kind", default="grey")) if channels == 1 else None
-    model = blank(name, num_classes=take(ctor, "num_classes"), x_channels=channels, preprocess=usual)
-    return load_model(model, state, table(model), what=name, reshape=True)
+    args = {"num_classes": take(ctor, "num_classes"), "x_channels": channels, "preprocess": usual}
+    return load_model(name, state, table, reshape=True, **args)
 
 
 KINDS = ("sigma_tiny", "sigma_small", "sigma_base")

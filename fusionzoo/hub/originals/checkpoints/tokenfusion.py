@@ -10,7 +10,7 @@ from torch import Tensor
 from fusionzoo.errors import unknown
 from fusionzoo.hub.originals.checkpoints.gemini import BODY, mit_table
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_model, take
+from fusionzoo.hub.originals.keys import Loaded, load_model, take
 from fusionzoo.models import FusionModel
 
 ATTENTION = {
@@ -39,14 +39,14 @@ def tokenfusion(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
     backbone = str(take(ctor, "backbone"))
     if f"tokenfusion_{backbone}" not in MODELS:
         raise unknown("backbone", backbone, [k.removeprefix("tokenfusion_") for k in MODELS])
-    name = f"tokenfusion_{backbone}"
-    model = blank(
-        name,
+    return load_model(
+        f"tokenfusion_{backbone}",
+        state,
+        table,
         num_classes=take(ctor, "num_classes"),
         embedding_dim=take(ctor, "embedding_dim", default=256),
         detach_ensemble=True,
     )
-    return load_model(model, state, table(model), what=name)
 
 
 MODELS = {f"tokenfusion_mit_b{size}": tokenfusion for size in range(6)}
