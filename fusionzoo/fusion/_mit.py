@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import PairNorm, drop_path, require_divisible, to_map, to_tokens
+from fusionzoo.fusion._parts import PairNorm, attention, drop_path, require_divisible, to_map, to_tokens
 
 __all__ = ["MixFeedForward", "PairedAttention", "PairedBlock", "Tokens", "mit_init_"]
 
@@ -88,7 +88,7 @@ class PairedAttention(nn.Module):
     def _one(self, tokens: Tensor, source: Tensor) -> Tensor:
         q = rearrange(self.query(tokens), "b n (heads d) -> b heads n d", heads=self.heads)
         k, v = rearrange(self.key_value(source), "b m (two heads d) -> two b heads m d", two=2, heads=self.heads)
-        return rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n d -> b n (heads d)")
+        return rearrange(attention(q, k, v), "b heads n d -> b n (heads d)")
 
     def forward(self, rgb: Tensor, x: Tensor, size: tuple[int, int]) -> Tokens:
         first, second = self.attend((rgb, x), size)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from torchvision.ops import StochasticDepth
 
 from fusionzoo.errors import InputError
+from fusionzoo.probes.tape import exporting
 
 __all__ = [
     "PairNorm",
     "Squeeze",
+    "attention",
     "correlation",
     "drop_path",
     "gate_init_",
@@ -34,6 +38,16 @@ def to_tokens(feature: Tensor) -> Tensor:
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, HW, C) -> (B, C, H, W), a view: the inverse of `to_tokens`."""
     return rearrange(tokens, "b (h w) c -> b c h w", h=size[0], w=size[1])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
+    """Softmax attention: q (B, heads, N, d), k and v (B, heads, M, d), added mask (B, heads, N, M) -> (B, heads, N, d).
+
+    The fused kernels lay their result out as (B, N, heads, d), what stands for them in an exported graph does not; so
+    there it gets memory of its own, and joining the heads is no view that the other layout refuses.
+    """
+    out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return out.clone(memory_format=torch.contiguous_format) if exporting() else out
 
 
 def reduced(channels: int, reduction: int, floor: int) -> int:

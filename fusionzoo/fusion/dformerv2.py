@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import drop_path, gate_init_, require_divisible
+from fusionzoo.fusion._parts import attention, drop_path, gate_init_, require_divisible
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -96,7 +96,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """
     batch = q.shape[0]
     q, k, v = (rearrange(t, "b line s heads d -> (b line) heads s d") for t in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1).to(v.dtype), scale=1.0)
+    out = attention(q, k, v, bias.flatten(0, 1).to(v.dtype), scale=1.0)
     return rearrange(out, "(b line) heads s d -> b line s heads d", b=batch)
 
 
@@ -142,7 +142,7 @@ class GeometryAttention(nn.Module):
         else:
             bias = self.bias(prior.full(depth, weights))
             q, k, v = (rearrange(t, "b h w heads d -> b heads (h w) d") for t in (q, k, v))
-            v = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(v.dtype), scale=1.0)
+            v = attention(q, k, v, bias.to(v.dtype), scale=1.0)
             seen = rearrange(v, "b heads (h w) d -> b h w (heads d)", h=x.shape[1])
         return self.out(seen + self.local(plain.movedim(3, 1)).movedim(1, 3))
 

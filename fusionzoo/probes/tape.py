@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.probes.point import Probe, select
 
-__all__ = ["Hook", "Listener", "Tape", "attached", "listen", "probe"]
+__all__ = ["Hook", "Listener", "Tape", "attached", "exporting", "listen", "probe"]
 
 Listener = Callable[[str, Tensor], object]
 """Called with the probe's name and the live tensor (B, C, ...); its result is ignored. Must not change the tensor."""
@@ -42,7 +42,7 @@ class Hook(Protocol):
     def __call__(self, value: Tensor) -> Tensor | None: ...
 
 
-def _exporting() -> bool:
+def exporting() -> bool:
     """`torch.compiler.is_exporting()`, which a graph compiled by an older torch takes for true: the flag behind it."""
     flag = getattr(torch.compiler, "_is_exporting_flag", None)
     return torch.compiler.is_exporting() if flag is None else bool(flag)
@@ -56,7 +56,7 @@ class _Tap:
         self.listeners: list[Hook] = []
 
     def __call__(self, value: Tensor) -> Tensor:
-        if _exporting():
+        if exporting():
             raise InputError("a probe has something attached; leave probe(), listen() or intervene() before exporting")
         for edit in self.edits:
             value = edit(value)  # type: ignore[assignment]

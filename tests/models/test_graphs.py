@@ -85,6 +85,7 @@ def test_onnx_equals_eager(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     model = create_model(name, num_classes=3).eval()
     rgb, x = images()
+    x = x.expand(-1, model.x_channels, -1, -1)
     torch.onnx.export(model, (rgb, x), tmp_path / "model.onnx", dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     inputs = dict(zip((i.name for i in session.get_inputs()), (rgb.numpy(), x.numpy()), strict=True))

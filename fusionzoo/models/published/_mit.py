@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import MixFeedForward, mit_init_
-from fusionzoo.fusion._parts import drop_path, require_divisible, to_map, to_tokens
+from fusionzoo.fusion._parts import attention, drop_path, require_divisible, to_map, to_tokens
 
 __all__ = ["HEADS", "REDUCTIONS", "SIZES", "MiT", "MixBlock", "PatchEmbed", "drop_rates", "mit_init_", "patch_conv"]
 
@@ -95,7 +94,7 @@ class Attention(nn.Module):
             source = self.norm(to_tokens(self.reduce(to_map(tokens, size))))
         q = rearrange(self.query(tokens), "b n (heads d) -> b heads n d", heads=self.heads)
         k, v = rearrange(self.key_value(source), "b m (two heads d) -> two b heads m d", two=2, heads=self.heads)
-        seen = F.scaled_dot_product_attention(q, k, v)
+        seen = attention(q, k, v)
         return self.project(rearrange(seen, "b heads n d -> b n (heads d)"))
 
 

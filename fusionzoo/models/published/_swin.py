@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import drop_path, require_divisible
+from fusionzoo.fusion._parts import attention, drop_path, require_divisible
 from fusionzoo.fusion.gemini import GeminiFusion
 
 __all__ = ["SWINS", "PatchMerge", "SwinFusionBlock", "SwinStage", "WindowAttention", "shift_mask", "swin_init_"]
@@ -105,7 +105,7 @@ class WindowAttention(nn.Module):
         # windows are one batch: fused attention takes four dimensions, and falls back to the plain form at five
         qkv = self.qkv(tokens.flatten(0, 1))
         q, k, v = rearrange(qkv, "bm n (three heads d) -> three bm heads n d", three=3, heads=self.heads)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))  # (B windows, h, w^2, d)
+        out = attention(q, k, v, bias.to(q.dtype))  # (B windows, h, w^2, d)
         return self.project(rearrange(out, "bm heads n d -> bm n (heads d)")).view_as(tokens)
 
 

@@ -27,7 +27,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import drop_path, require_divisible, to_map, to_tokens
+from fusionzoo.fusion._parts import attention, drop_path, require_divisible, to_map, to_tokens
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._vmamba import trunc_init_
 from fusionzoo.models.stages import Stage
@@ -86,7 +86,7 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         qkv = self.qkv(self.norm1(tokens))
         q, k, v = rearrange(qkv, "b n (three heads d) -> three b heads n d", three=3, heads=self.heads)
-        seen = rearrange(F.scaled_dot_product_attention(q, k, v), "b heads n d -> b n (heads d)")
+        seen = rearrange(attention(q, k, v), "b heads n d -> b n (heads d)")
         tokens = tokens + self.drop(self.leave(seen))
         return tokens + self.drop(self.narrow(F.gelu(self.widen(self.norm2(tokens)))))
 
