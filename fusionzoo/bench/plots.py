@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from fusionzoo.report.svg import WIDTH, element, escape, mark, nice_ticks, text
+from fusionzoo.report.shapes import WIDTH, element, escape, mark, nice_ticks, text
 
 __all__ = ["Interval", "Point", "intervals", "pareto", "scatter"]
 

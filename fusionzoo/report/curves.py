@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fusionzoo.report.svg import WIDTH, Series, element, escape, nice_ticks, text
+from fusionzoo.report.shapes import WIDTH, element, escape, nice_ticks, text
+from fusionzoo.report.svg import Series
 
 __all__ = ["POINTS", "curve", "thinned"]
 

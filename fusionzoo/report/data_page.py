@@ -15,7 +15,7 @@ from fusionzoo.report import svg
 from fusionzoo.report.overlay import palette
 from fusionzoo.report.page import POLICY, render
 from fusionzoo.report.sections.base import Part, Plot
-from fusionzoo.report.svg import escape
+from fusionzoo.report.shapes import escape
 from fusionzoo.report.table import ABSENT, WIDTH, Table, clean, number, points, text_table
 
 __all__ = ["html", "painted", "tables", "text", "verdict"]

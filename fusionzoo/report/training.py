@@ -23,7 +23,8 @@ from fusionzoo.report.curves import curve, thinned
 from fusionzoo.report.overlay import overlay
 from fusionzoo.report.page import POLICY, render
 from fusionzoo.report.sections.base import Part, Plot
-from fusionzoo.report.svg import Series, bars, element, escape
+from fusionzoo.report.shapes import element, escape
+from fusionzoo.report.svg import Series, bars
 from fusionzoo.report.table import Table, clean, number, points
 
 __all__ = ["SAMPLES", "save_overlay", "training_page", "write_training_page"]
