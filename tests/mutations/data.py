@@ -107,7 +107,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("planes[:3]), planes[3:], 1.0", "planes[:3]), planes[:1], 1.0"),
     ]),
     ("tests/data/test_official.py::test_deliver_offers_each_modality_as_x", "fusionzoo/data/deliver.py", [
-        ("(wide[..., 1] << 8) + (wide[..., 2] << 16)", "(wide[..., 1] << 8) + wide[..., 2]"),
+        ("steps * (1000.0 / ((1 << 24) - 1))", "steps * (1000.0 / (1 << 23))"),
     ]),
     ("tests/data/test_official.py::test_a_whole_split_needs_no_word", "fusionzoo/data/official.py", [
         ("if official is not None and len(images) != official:", "if official is not None and len(images) < official:"),
