@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,9 @@ def protocol_for(data: str) -> str:
 def read_protocol(name_or_file: str, **changes: Any) -> BenchProtocol:
     """A built-in protocol by name, or one from a TOML file of the fields of `BenchProtocol`.
 
+    Args:
+        changes: fields that are to be others; None leaves what the protocol says.
+
     Raises:
         UnknownNameError: no such protocol. InputError: an unknown field or a value of another type.
 
@@ -160,4 +163,5 @@ def read_protocol(name_or_file: str, **changes: Any) -> BenchProtocol:
         protocol = decode(BenchProtocol, {"name": path.stem, **values}, str(path))
     else:
         raise unknown("protocol", name_or_file, PROTOCOLS, "or the path of a .toml file")
-    return replace(protocol, **{k: v for k, v in changes.items() if v is not None})
+    given = {name: value for name, value in changes.items() if value is not None}
+    return decode(BenchProtocol, {**encode(protocol), **given}, f"protocol {protocol.name}")

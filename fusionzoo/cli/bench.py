@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -21,6 +22,19 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
     return seeds
 
 
+def _changes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, object]:
+    out: dict[str, object] = {}
+    for pair in value:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{pair!r} is not FIELD=VALUE", ctx, param)
+        try:
+            out[name] = json.loads(text)
+        except json.JSONDecodeError:
+            out[name] = text
+    return out
+
+
 @click.command(name="bench")
 @click.option("--data", required=True, metavar="SPEC", help="planted, folder:PATH, ... (list --data).")
 @click.option("--protocol", "protocol_name", metavar="NAME|FILE.toml",
@@ -34,6 +48,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option("--resume", is_flag=True, help="Go on with an earlier run of the same protocol in --out.")
 @click.option("--init", default="", metavar="DIR", help="Converted encoder for both streams; default: the protocol's.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the protocol's.")
+@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_changes,
+              help="Another value of a field of the protocol, such as drop_modality=0.2; repeatable.")  # fmt: skip
 @click.option("--reference", default="concat", show_default=True, help="Strategy that the others are compared with.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Models trained side by side.")
 @click.option("--device", help="cpu, cuda, ...; default: cuda where there is one.")
@@ -48,6 +64,7 @@ def command(
     resume: bool,
     init: str,
     epochs: int | None,
+    changes: dict[str, object],
     reference: str,
     jobs: int,
     device: str | None,
@@ -64,7 +81,7 @@ def command(
     from fusionzoo.files import atomic_write
     from fusionzoo.schema import encode
 
-    protocol = read_protocol(protocol_name or protocol_for(data), epochs=epochs)
+    protocol = read_protocol(protocol_name or protocol_for(data), **({"epochs": epochs} | changes))
 
     def report(results: list[RunResult]) -> None:
         rows = rank(results, reference)

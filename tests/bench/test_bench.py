@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from scipy.stats import ttest_rel
 
 from fusionzoo.bench import BenchProtocol, RunResult, Score, bench, rank, read_protocol, read_results
 from fusionzoo.bench.plan import SELECT_SEED, Variant, chosen_rates, final_runs, select_runs, strategies, variant
 from fusionzoo.bench.table import ranked
+from fusionzoo.cli.bench import command
 from fusionzoo.errors import InputError, UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,6 +178,18 @@ def test_strategies_that_do_not_fit_are_named_with_the_reason() -> None:
     assert (fitting, refused) == (["concat", "hybrid"], {})
     with pytest.raises(UnknownNameError, match="concat"):
         strategies("conkat", BenchProtocol("toy"))
+
+
+def test_fields_of_a_protocol_are_changed_strictly(tmp_path: Path) -> None:
+    changed = read_protocol("planted-2", drop_modality=0.2, size=[48, 64], epochs=None)
+    assert (changed.drop_modality, changed.size, changed.epochs) == (0.2, (48, 64), 8)
+    assert changed.key != read_protocol("planted-2").key
+    for wrong, said in (({"drop": 1}, "drop"), ({"epochs": "x"}, "epochs")):
+        with pytest.raises(InputError, match=said):
+            read_protocol("planted-2", **wrong)
+    words = ["--data", "planted", "--out", str(tmp_path / "o"), "--set", "drop_modalty=0.2"]
+    done = CliRunner().invoke(command, words)
+    assert isinstance(done.exception, InputError) and "did you mean 'drop_modality'" in str(done.exception)
 
 
 def test_what_is_not_there_is_said_before_anything_is_trained(data: str, tmp_path: Path) -> None:
