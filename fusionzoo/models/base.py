@@ -259,6 +259,9 @@ def init_x_from_rgb(rgb_state: dict[str, Tensor], x_state: dict[str, Tensor]) ->
 
     The kernel sum keeps the response to a grey image of equal values in every channel; it is divided over Cx channels.
     """
+    for key in {**x_state, **rgb_state}:
+        if key not in rgb_state or key not in x_state:
+            raise InputError(f"{key!r} is {'missing' if key in x_state else 'left over'}: weights of another encoder")
     out = {}
     for key, target in x_state.items():
         source = rgb_state[key]

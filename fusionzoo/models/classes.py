@@ -1,25 +1,33 @@
-"""A trained model fitted to other classes: new classifiers, every other weight kept."""
+"""A trained model fitted to other classes: new classifiers, every other weight kept, and rows of classes it knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.presets import build
 
-__all__ = ["reset_classes"]
+__all__ = ["class_axes", "reset_classes", "same_classes"]
 
 
-def reset_classes(model: FusionModel, names: Sequence[str]) -> tuple[FusionModel, tuple[str, ...]]:
+def reset_classes(
+    model: FusionModel, names: Sequence[str], *, keep: bool = False
+) -> tuple[FusionModel, tuple[str, ...]]:
     """A copy of `model` with new classifiers for the classes `names`, and the names of the tensors that are new.
 
     New are the tensors whose shape depends on the number of classes: the last layer, those of auxiliary heads, and
     what works on class scores. They begin as in a new model; all others are equal to those of `model`, which is not
     changed. The copy is in eval mode, on the CPU.
 
+    Args:
+        keep: of the new tensors too, take over what belongs to classes of equal names (see `same_classes`).
+
     Raises:
-        InputError: no names, a name twice, or a model that its own config does not describe.
+        InputError: no names, a name twice, a model that its own config does not describe, or nothing to keep.
 
     >>> from fusionzoo.models import create_model
     >>> fitted, new = reset_classes(create_model("sum_mobilenetv1-025_fpn"), ["wall", "floor"])
@@ -29,16 +37,82 @@ def reset_classes(model: FusionModel, names: Sequence[str]) -> tuple[FusionModel
     if not names or len(set(names)) != len(names):
         raise InputError(f"{len(names)} class names, {len(set(names))} of them different; give one for each class")
     fitted = _with_classes(model, names)
-    old = model.state_dict()
-    # with an equal number of classes the shapes tell nothing: compare with a model of one class more
-    other = fitted if len(names) != model.num_classes else _with_classes(model, [*names, "".join(names)])
-    new = {key for key, value in other.state_dict().items() if key not in old or value.shape != old[key].shape}
-    state = {key: value if key in new else old.get(key) for key, value in fitted.state_dict().items()}
-    odd = next((key for key in {**old, **state} if key not in old or state.get(key) is None), None)
+    old, fresh = model.state_dict(), fitted.state_dict()
+    axes = class_axes(model)
+    odd = next((key for key in {**old, **fresh} if key not in axes and not _alike(key, old, fresh)), None)
     if odd is not None:
         raise InputError(f"the model's config() does not describe it: {odd!r} differs; it cannot be fitted")
+    state = {key: value if key in axes else old[key] for key, value in fresh.items()}
+    if keep:
+        pairs = same_classes(model.class_names, names)
+        if not pairs:
+            raise InputError(
+                f"none of the classes {_some(names)} has the name of one that the model knows"
+                f" ({_some(model.class_names)}); begin with a new head instead: without --keep-head"
+            )
+        for key, at in axes.items():
+            if key in old and key in fresh:
+                state[key] = _rows_kept(old[key], fresh[key], at, pairs)
     fitted.load_state_dict(state, strict=True)
-    return fitted, tuple(sorted(new))
+    return fitted, tuple(sorted(key for key in axes if key in fresh))
+
+
+def same_classes(old: Sequence[str], new: Sequence[str]) -> dict[int, int]:
+    """Index in `new` -> index in `old` of the class of equal name; case, '_', '-' and spaces count alike.
+
+    >>> same_classes(["wall", "night stand", "bed"], ["Bed", "lamp", "night_stand"])
+    {0: 2, 2: 1}
+    """
+    plain = lambda name: " ".join(name.casefold().replace("_", " ").replace("-", " ").split())  # noqa: E731
+    known = {plain(name): i for i, name in reversed(list(enumerate(old)))}
+    return {i: known[plain(name)] for i, name in enumerate(new) if plain(name) in known}
+
+
+def class_axes(model: FusionModel) -> dict[str, tuple[int, ...]]:
+    """Names of the tensors whose shape depends on the number of classes, each with its axes that are the classes.
+
+    No axes where a size changes with the classes in another way than one for one, or the tensor exists only for some
+    numbers of classes.
+
+    >>> from fusionzoo.models import create_model
+    >>> class_axes(create_model("sum_mobilenetv1-025_fpn"))
+    {'head.weight': (0,), 'head.bias': (0,)}
+    """
+    count = model.num_classes
+    with torch.device("meta"):
+        shapes = [
+            {k: v.shape for k, v in _with_classes(model, [str(i) for i in range(n)]).state_dict().items()}
+            for n in (count, count + 1)
+        ]
+    out: dict[str, tuple[int, ...]] = {}
+    for key in dict.fromkeys([*shapes[0], *shapes[1]]):
+        here, more = shapes[0].get(key), shapes[1].get(key)
+        if here is None or more is None or len(here) != len(more):
+            out[key] = ()
+        elif here != more:
+            steps = [b - a for a, b in zip(here, more, strict=True)]
+            single = all(step == 0 or (step == 1 and size == count) for step, size in zip(steps, here, strict=True))
+            out[key] = tuple(i for i, step in enumerate(steps) if step) if single else ()
+    return out
+
+
+def _rows_kept(old: Tensor, fresh: Tensor, axes: tuple[int, ...], pairs: Mapping[int, int]) -> Tensor:
+    """`fresh` with what `old` has for the classes of `pairs` (new index -> old index), along all `axes` at once."""
+    if not axes:
+        return fresh
+    out, front = fresh.clone(), tuple(range(len(axes)))
+    grids = [torch.meshgrid(*[torch.tensor(list(at))] * len(axes), indexing="ij") for at in (pairs, pairs.values())]
+    into, source = grids
+    out.movedim(axes, front)[into] = old.to(fresh).movedim(axes, front)[source]  # (K', ..., rest) <- (K, ..., rest)
+    return out
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _alike(key: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> bool:
+    return key in old and key in new and old[key].shape == new[key].shape
 
 
 def _with_classes(model: FusionModel, names: Sequence[str]) -> FusionModel:

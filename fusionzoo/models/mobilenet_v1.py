@@ -66,6 +66,7 @@ class MobileNetV1(nn.Module):
     """
 
     output_stride = 32
+    ends = _ENDS
 
     def __init__(self, width: float = 1.0, in_channels: int = 3) -> None:
         super().__init__()

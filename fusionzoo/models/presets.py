@@ -111,6 +111,15 @@ def _compose(args: dict[str, Any]) -> FusionModel:
     return model
 
 
+def encoder_of(name: str) -> str | None:
+    """The encoder in a composed name; None for a published one.
+
+    >>> encoder_of("sum_mit-b0_fpn"), encoder_of("cmx_mit_b0")
+    ('mit-b0', None)
+    """
+    return None if name in architectures else _parse(name)["encoder"]
+
+
 def is_architecture(name: str) -> bool:
     """Whether `create_model` would take `name` by its form: a published name, or one that begins with a strategy."""
     if name in architectures:

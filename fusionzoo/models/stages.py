@@ -2,24 +2,28 @@
 
 `build_encoder(name, in_channels)` gives smp's encoders, timm's through smp (`tu-NAME`) and `mobilenetv1-WWW` (WWW =
 width in hundredths). `run_stage(encoder, number, previous feature)` gives the feature of one stage; smp has no such
-thing, so the families are taken apart here, each the way its own `forward` runs. What is run is looked up in the
-encoder at each call: nothing is kept beside the module tree. A family that is not known (`has_stages`) runs as a whole,
-which serves interaction "none" only.
+thing, so the families are taken apart in `fusionzoo.models.families`. What is run is looked up in the encoder at each
+call: nothing is kept beside the module tree. A family that is not known (`has_stages`) runs as a whole, which serves
+interaction "none" only. The table of families is in fusionzoo/models/README.md.
 """
 
 from __future__ import annotations
 
 import re
-from typing import cast
+import warnings
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.models.families import run_modules, stage_modules, why_whole
 from fusionzoo.models.mobilenet_v1 import MobileNetV1
 from fusionzoo.probes.point import Probe
 
-__all__ = ["Stage", "build_encoder", "encoder_token", "has_stages", "known_encoders", "out_channels", "run_stage"]
+__all__ = ["Stage", "build_encoder", "encoder_name", "encoder_token", "has_stages", "known_encoders", "out_channels",
+           "run_stage"]  # fmt: skip
 
 
 class Stage(nn.Module):
@@ -53,7 +57,7 @@ def encoder_token(name: str) -> str:
     return name.replace("_", "-").lower()
 
 
-def _full_name(token: str) -> str:
+def encoder_name(token: str) -> str:
     """The encoder's own name from its token. UnknownNameError with the closest otherwise."""
     from segmentation_models_pytorch.encoders import encoders
 
@@ -76,83 +80,53 @@ def _full_name(token: str) -> str:
 def build_encoder(name: str, in_channels: int) -> nn.Module:
     """An encoder with five stages and random weights; `name` as in `known_encoders` or with '-' for '_'.
 
-    Never downloads: initial weights are a separate, explicit step. Under `torch.device("meta")` smp's encoders are
-    built on the CPU and lose their storage then: they read values while they are built.
+    Never downloads: initial weights are a separate, explicit step. Works under `torch.device("meta")` too.
+
+    Raises:
+        UnknownNameError: no such encoder.
+        InputError: an encoder without five stages at strides 2 to 32 (stage 1 may be empty).
     """
-    full = _full_name(name)
+    full = encoder_name(name)
     if full.startswith("mobilenetv1-"):
         return MobileNetV1(int(full[-3:]) / 100, in_channels)
     from segmentation_models_pytorch.encoders import get_encoder
 
-    device = torch.get_default_device()
+    # any image size: timm's Swin takes the size that it was pretrained at alone otherwise
+    options = {"strict_img_size": False} if re.match(r"tu-swin(v2)?_(?!cr_)", full) else {}
     try:
-        with torch.device("cpu" if device.type == "meta" else device):
-            encoder = get_encoder(full, in_channels=in_channels, depth=5, weights=None)
-    except ValueError as error:  # smp's: strides that are no pyramid's
-        raise InputError(f"encoder {full!r} gives no five stages: {error} Take a resnet, mit or convnext") from error
-    return encoder.to("meta") if device.type == "meta" else encoder
+        with warnings.catch_warnings(), SchedulesOnCpu():
+            warnings.filterwarnings("ignore", "`timm-` encoders are deprecated", DeprecationWarning)
+            return get_encoder(full, in_channels=in_channels, depth=5, weights=None, **options)
+    except (ValueError, AssertionError, IndexError) as error:  # strides that are no pyramid's
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"encoder {full!r} gives no five stages: {why} Take a resnet, mit or convnext") from error
+
+
+class SchedulesOnCpu(TorchFunctionMode):
+    """Keeps schedules, whose values encoders read while they are built, off the meta device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.linspace and torch.get_default_device().type == "meta":
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
 
 
 def has_stages(encoder: nn.Module) -> bool:
     """Whether `run_stage` can run this encoder."""
-    return isinstance(encoder, MobileNetV1) or _stages(encoder) is not None
+    return stage_modules(encoder) is not None
 
 
 def run_stage(encoder: nn.Module, number: int, x: Tensor) -> Tensor:
     """The feature of stage `number` (1..5) from that of the stage before, (B, C, H, W); stage 1 starts from the image.
 
     Raises:
-        InputError: an encoder of a family that is not known here.
+        InputError: an encoder of a family that runs as a whole only.
     """
-    if isinstance(encoder, MobileNetV1):
-        return encoder.stage(number, x)
-    stages = _stages(encoder)
+    stages = stage_modules(encoder)
     if stages is None:
-        raise InputError(
-            f"{type(encoder).__name__} cannot run stage by stage; take a resnet, mit, mobilenet or convnext encoder"
-        )
-    for path in stages[number - 1]:
-        x = encoder.get_submodule(path)(x)
-    return x.contiguous() if _is_mix_transformer(encoder) else x
-
-
-def _is_mix_transformer(encoder: nn.Module) -> bool:
-    return hasattr(encoder, "patch_embed4") and hasattr(encoder, "block4")
-
-
-def _stages(encoder: nn.Module) -> list[list[str]] | None:
-    """For each of the five stages the submodules that lead to it, by name; None where the family is not known."""
-    if _is_mix_transformer(encoder):  # nothing at stage 1 (an empty feature); stage 2 starts from the image
-        return [[], *([f"patch_embed{i}", f"block{i}", f"norm{i}"] for i in range(1, 5))]
-    later = [["layer2"], ["layer3"], ["layer4"]]
-    if hasattr(encoder, "layer0") and hasattr(encoder, "layer0_pool"):  # SENet family
-        return [["layer0"], ["layer0_pool", "layer1"], *later]
-    if hasattr(encoder, "layer4") and hasattr(encoder, "maxpool"):  # ResNet, ResNeXt, SKNet
-        return [["conv1", "bn1", "relu" if hasattr(encoder, "relu") else "act1"], ["maxpool", "layer1"], *later]
-    if hasattr(encoder, "_out_indexes") and isinstance(getattr(encoder, "features", None), nn.Sequential):
-        # MobileNet v2; VGG marks its feature at full size too, which lies within stage 1 here
-        ends = [0, *(i + 1 for i in cast("list[int]", encoder._out_indexes)[-5:])]
-        return [[f"features.{i}" for i in range(a, b)] for a, b in zip(ends, ends[1:], strict=False)]
-    inner = getattr(encoder, "model", None)
-    if isinstance(inner, nn.ModuleDict) and hasattr(inner, "return_layers"):
-        return _timm_stages(encoder, inner)
-    return None
-
-
-def _timm_stages(encoder: nn.Module, inner: nn.ModuleDict) -> list[list[str]] | None:
-    """timm's FeatureListNet is a flat dict of modules with marks where features leave."""
-    if getattr(encoder, "_is_channel_last", False):
-        return None
-    groups: list[list[str]] = [[]]
-    leaves = cast("dict[str, str]", inner.return_layers)
-    for name in inner:
-        groups[-1].append(f"model.{name}")
-        if name in leaves:
-            groups.append([])
-    groups = groups[:-1]
-    if getattr(encoder, "_is_transformer_style", False):
-        groups.insert(0, [])
-    return groups if len(groups) == 5 else None
+        raise InputError(f"{type(encoder).__name__} {why_whole(encoder)}; take a resnet, efficientnet or mit encoder")
+    return run_modules(encoder, stages, number, x)
 
 
 def out_channels(encoder: nn.Module) -> list[int]:

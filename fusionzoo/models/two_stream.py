@@ -21,7 +21,8 @@ from fusionzoo.errors import FusionZooError, InputError, closest
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder, used_stages
-from fusionzoo.models.stages import Stage, build_encoder, empty_like_stage1, has_stages, out_channels, run_stage
+from fusionzoo.models.families import as_read, run_modules, stage_modules, why_whole
+from fusionzoo.models.stages import Stage, build_encoder, empty_like_stage1, has_stages, out_channels
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.probes.tape import probe
@@ -72,8 +73,9 @@ class TwoStream(FusionModel):
         self.x_encoder = build_encoder(encoder, x_channels)
         if not has_stages(self.rgb_encoder) and self.interaction != "none":
             raise InputError(
-                f"encoder {encoder!r} cannot run stage by stage, which {fusion!r} (interaction {self.interaction!r})"
-                " needs; take a resnet, mit, mobilenet or convnext encoder, or a strategy with interaction 'none'"
+                f"encoder {encoder!r} {why_whole(self.rgb_encoder)}, and {fusion!r} (interaction {self.interaction!r})"
+                " runs between the stages; take a resnet, efficientnet, mit or convnext encoder, or a strategy with"
+                " interaction 'none'"
             )
         options = dict(fusion_args or {})
         _refuse_unknown(strategy, fusion, options)
@@ -100,13 +102,13 @@ class TwoStream(FusionModel):
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """[rgb image, stage 1, ..., stage 5]: fused where a stage is fused, else the RGB stream's own feature."""
-        staged = self.interaction != "none" or (has_stages(self.rgb_encoder) and has_stages(self.x_encoder))
-        whole = None if staged else (self.rgb_encoder(rgb), self.x_encoder(x))
+        paths = stage_modules(self.rgb_encoder), stage_modules(self.x_encoder)
+        whole = None if all(paths) else (self.rgb_encoder(rgb), self.x_encoder(x))
         out, r, d = [rgb], rgb, x
         for i in range(1, self.depth + 1):
             stage: Stage = getattr(self, f"stage{i}")
             if whole is None:
-                r, d = run_stage(self.rgb_encoder, i, r), run_stage(self.x_encoder, i, d)
+                r, d = run_modules(self.rgb_encoder, paths[0], i, r), run_modules(self.x_encoder, paths[1], i, d)
             else:
                 r, d = whole[0][i], whole[1][i]
             if self._empty[i]:
@@ -114,10 +116,10 @@ class TwoStream(FusionModel):
                 continue
             r, d = stage.rgb(r), stage.x(d)
             if i not in self.fused_stages:
-                out.append(r)
+                out.append(as_read(self.rgb_encoder, i, r))
                 continue
             fused = stage.fusion(r, d)
-            out.append(fused.fused)
+            out.append(as_read(self.rgb_encoder, i, fused.fused))
             if self.interaction == "exchange":
                 r, d = fused.rgb, fused.x
             elif self.interaction == "inject":

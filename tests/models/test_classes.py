@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fusionzoo.errors import InputError
-from fusionzoo.models import create_model, reset_classes
+from fusionzoo.models import classes, create_model, reset_classes
 
 HEADS = {
     "concat_mobilenetv1-025_fpn": {"head"},
@@ -38,6 +38,36 @@ def test_classifiers_are_new_and_all_else_is_kept(name: str, names: list[str]) -
     assert fitted(torch.zeros(1, 3, 64, 64), torch.zeros(1, model.x_channels, 64, 64)).shape == (1, len(names), 64, 64)
     # the model given is as it was
     assert model.num_classes == 5 and all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_rows_of_equal_names_are_taken_over(name: str) -> None:
+    """Class 'b' is index 1 before and 2 after; every new tensor of one class axis has its values there."""
+    model = create_model(name, num_classes=3)
+    model.set_classes(["a", "b", "night stand"])
+    with torch.no_grad():
+        for value in model.state_dict().values():
+            value.copy_(torch.rand(value.shape) if value.is_floating_point() else torch.ones_like(value))
+    fitted, new = reset_classes(model, ["lamp", "Night_Stand", "b", "sofa"], keep=True)
+    old, now = model.state_dict(), fitted.state_dict()
+    fresh = reset_classes(model, ["lamp", "chair", "x", "sofa"])[0].state_dict()
+    assert {key.rpartition(".")[0] for key in new} == HEADS[name]
+    for key in new:
+        axis = next(i for i, size in enumerate(now[key].shape) if size == 4 and old[key].shape[i] == 3)
+        for index, was in ((2, 1), (1, 2)):
+            assert torch.equal(now[key].select(axis, index), old[key].select(axis, was)), key
+        assert now[key].shape == fresh[key].shape
+    with pytest.raises(InputError, match="none of the classes sofa has the name"):
+        reset_classes(model, ["sofa"], keep=True)
+
+
+def test_class_against_class() -> None:
+    """A tensor with two class axes keeps the pairs of which both are known."""
+    old, fresh = torch.arange(9.0).reshape(3, 1, 3), torch.full((2, 1, 2), -1.0)
+    kept = classes._rows_kept(old, fresh, (0, 2), {1: 0})
+    assert kept[:, 0].tolist() == [[-1, -1], [-1, 0]]
+    kept = classes._rows_kept(old, fresh, (0, 2), {0: 2, 1: 0})
+    assert kept[:, 0].tolist() == [[8, 6], [2, 0]]
 
 
 def test_refusals() -> None:

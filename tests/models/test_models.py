@@ -9,7 +9,7 @@ import torch
 
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.models import BASELINES, DECODERS, build, build_encoder, create_model, list_fusions, list_models
-from fusionzoo.models.stages import has_stages, run_stage
+from fusionzoo.models.stages import run_stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import probe_points
 from fusionzoo.registry import fusions
@@ -155,21 +155,6 @@ def test_every_decoder_takes_fused_features_at_odd_sizes(encoder: str, decoder: 
     model = create_model(f"sum_{encoder}_{decoder}", num_classes=2, decoder_args=options)
     with torch.no_grad():
         assert model(*images(70, 97, batch=1)).shape == (1, 2, 70, 97)
-
-
-@pytest.mark.parametrize("name", ["mobilenetv1-050", "resnet18", "mit_b0", "mobilenet_v2", "se_resnet50",
-                                  "timm-skresnet18", "tu-convnext_atto", "tu-resnet18", "vgg11"])  # fmt: skip
-def test_stage_by_stage_equals_the_encoders_own_forward(name: str) -> None:
-    encoder = build_encoder(name, 3).eval()
-    assert has_stages(encoder)
-    image = images(64, 96)[0]
-    with torch.no_grad():
-        wanted = encoder(image)
-        feature = image
-        for level in range(1, 6):
-            feature = run_stage(encoder, level, feature)
-            if encoder.out_channels[level] > 0:
-                torch.testing.assert_close(feature, wanted[level], rtol=1e-5, atol=1e-5)
 
 
 def test_an_encoder_without_five_levels_is_named() -> None:
