@@ -93,7 +93,7 @@ def test_metadata_has_one_home(project, setup):
     assert project["license"] == "MIT"
     assert "Copyright (c) 2026 the fusionzoo authors" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert project["scripts"] == {"fusionzoo": "fusionzoo.cli:main"}
-    assert set(project["optional-dependencies"]) == {"report", "train", "export", "lightning", "test"}
+    assert set(project["optional-dependencies"]) == {"report", "train", "encoders", "export", "lightning", "test"}
     assert project["requires-python"] == ">=3.11"
 
 

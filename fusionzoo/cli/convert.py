@@ -49,20 +49,28 @@ def _names(path: Path) -> list[str]:
 @click.option(
     "--classes", type=click.Path(dir_okay=False), help="Text file with the names of the classes, one a line, in order."
 )
+@click.option("--encoder", metavar="NAME", help="For METHOD encoder: what SOURCE is of, say tu-convnext_tiny.")
 @click.option("--key", help="Name of the weights to take where SOURCE holds several, for example state_dict_ema.")
 @json_option
 def command(
-    method: str, source: str, out: str, options: tuple[str, ...], classes: str | None, key: str | None, as_json_: bool
+    method: str,
+    source: str,
+    out: str,
+    options: tuple[str, ...],
+    classes: str | None,
+    encoder: str | None,
+    key: str | None,
+    as_json_: bool,
 ) -> None:
     """Turn foreign weights into safetensors and JSON.
 
     METHOD names the form of SOURCE, a downloaded file or folder. OUT is the folder to write. Nothing is unpickled
-    freely.
+    freely. `encoder` reads image classifiers of timm, torchvision and smp, for fusionzoo finetune --init OUT.
     """
     from fusionzoo.hub import convert
 
     names = _names(Path(classes)) if classes is not None else None
-    config = convert.run(method, source, out, dict(map(_pair, options)), names, key)
+    config = convert.run(method, source, out, dict(map(_pair, options)), names, key, encoder)
     if as_json_:
         print_json(config)
         return

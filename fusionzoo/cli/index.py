@@ -131,6 +131,7 @@ DECODERS: list[str] = [
 CONVERSIONS: list[str] = [
     "mobilenet_v1",
     "state_dict",
+    "encoder",
     "acnet_resnet50",
     "asymformer_b0t",
     "cen_resnet50",

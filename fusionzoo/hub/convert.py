@@ -21,10 +21,13 @@ from fusionzoo.files import atomic_files, dump_json, read_json
 from fusionzoo.hub.kinds import identify
 from fusionzoo.hub.layout import CONFIG, WEIGHTS, read_header
 from fusionzoo.hub.originals.checkpoints import sources
+from fusionzoo.hub.originals.checkpoints.encoder import read_encoder
 from fusionzoo.hub.originals.checkpoints.mobilenet_v1 import mobilenet_v1_state
 from fusionzoo.hub.originals.checkpoints.source import Source, convert_model
 from fusionzoo.hub.originals.checkpoints.state_dict import load_state_dict
+from fusionzoo.hub.statistics import rgb_statistics
 from fusionzoo.hub.store import save as save_checkpoint
+from fusionzoo.models.stages import build_encoder, encoder_name, out_channels
 from fusionzoo.schema import refuse_unknown
 
 __all__ = ["ENCODER_FORMAT", "METHODS", "encoder_state", "mobilenet_v1", "mobilenet_v1_state", "run"]
@@ -46,6 +49,7 @@ def run(
     options: Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
     key: str | None = None,
+    encoder: str | None = None,
 ) -> dict[str, Any]:
     """Converts `source` into the folder `out` by one of `METHODS`; returns the config that was written.
 
@@ -53,6 +57,7 @@ def run(
         options: constructor arguments of the original model where a checkpoint deviates from the published setting.
         classes: names of the classes, which official checkpoints do not hold.
         key: name of the set of weights to take where the source holds several, say `state_dict_ema`.
+        encoder: the encoder whose weights `source` holds, for the method `encoder` alone.
 
     Raises:
         UnknownNameError: no such method, or an option that it does not have.
@@ -63,11 +68,51 @@ def run(
     source = Path(source)
     if not source.exists():
         raise InputError(f"{source} does not exist; give the downloaded file or folder to convert")
+    if (method == "encoder") is (encoder is None):
+        raise InputError("the conversion encoder, and no other, takes --encoder NAME: the network that the file is of")
+    if encoder is not None:
+        return image_encoder(source, Path(out), encoder, options, key)
     if method in SOURCES:
         return published(SOURCES[method], source, Path(out), options, classes, key)
     if options or classes:
         raise InputError(f"the conversion {method} takes no options and no class names")
     return OURS[method](source, Path(out), key)
+
+
+def image_encoder(
+    source: Path, out: Path, encoder: str, options: Mapping[str, Any] | None = None, key: str | None = None
+) -> dict[str, Any]:
+    """A state dict of timm, torchvision or smp (see `fusionzoo.hub.originals.checkpoints.encoder`).
+
+    Args:
+        options: `rgb_mean` and `rgb_std` where they are not those of the encoder's usual weights.
+    """
+    statistics = rgb_statistics(encoder)
+    for name, value in (options or {}).items():
+        if name not in statistics:
+            raise unknown("option of the conversion encoder", name, statistics, "fusionzoo convert --help")
+        if not isinstance(value, list) or len(value) != 3 or not all(isinstance(v, int | float) for v in value):
+            raise InputError(f"{name} is {value!r}; give three numbers, such as {name}=[0.5,0.5,0.5]")
+        statistics[name] = [float(v) for v in value]
+    fitted = read_encoder(source, encoder, key)
+    full = encoder_name(encoder)
+    with torch.device("meta"):
+        built = build_encoder(full, 3)
+    data = save(fitted.state, metadata={"format": "pt"})
+    config: dict[str, Any] = {
+        "format": ENCODER_FORMAT,
+        "format_version": 1,
+        "encoder": full,
+        "channels": out_channels(built)[1:],
+        "strides": [2, 4, 8, 16, 32],
+        "preprocess": statistics,
+        "num_params": sum(p.numel() for p in built.parameters()),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "origin": f"{source.name}, names as of {fitted.dialect}",
+        "converted_by": f"fusionzoo convert encoder {source.name} {out.name} --encoder {encoder}",
+    }
+    atomic_files(out, {WEIGHTS: data, CONFIG: dump_json(config)})
+    return config
 
 
 def mobilenet_v1(source: Path, out: Path, key: str | None = None) -> dict[str, Any]:
@@ -136,7 +181,7 @@ OURS: dict[str, Callable[[Path, Path, str | None], dict[str, Any]]] = {
 
 SOURCES: dict[str, Source] = sources()
 """Published models, by the name of their architecture."""
-METHODS = (*OURS, *SOURCES)
+METHODS = (*OURS, "encoder", *SOURCES)
 """Every name that `run` knows."""
 
 

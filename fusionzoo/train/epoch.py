@@ -18,6 +18,7 @@ from fusionzoo.train.batches import Augmented, Batches, steps_of
 from fusionzoo.train.data import loader
 from fusionzoo.train.distill import Teacher
 from fusionzoo.train.dropout import drop_modality
+from fusionzoo.train.freeze import train_mode
 from fusionzoo.train.losses import Criterion, on_grid, total
 from fusionzoo.train.optim import clip_gradients
 from fusionzoo.train.processes import Processes
@@ -83,7 +84,7 @@ def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float]
     settings = plan.settings
     batches = _batches(run, train, plan)
     run.restore_random(plan.processes)
-    run.model.train()
+    train_mode(run.model)
     for batch in batches:
         done = run.epoch * plan.steps + run.step
         set_rates(run.optimiser, plan.rate(done))

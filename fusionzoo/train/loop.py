@@ -22,15 +22,16 @@ from fusionzoo.train.data import training_data, validation_data
 from fusionzoo.train.distill import Student, Teacher
 from fusionzoo.train.epoch import Plan, planned, train_epoch
 from fusionzoo.train.evaluate import evaluate
+from fusionzoo.train.freeze import freeze
 from fusionzoo.train.keep import Keeper
 from fusionzoo.train.losses import class_weights
-from fusionzoo.train.optim import parameter_groups
+from fusionzoo.train.optim import optimiser_of
 from fusionzoo.train.processes import joined
 from fusionzoo.train.ready import ready, remarks
 from fusionzoo.train.recipe import record_fields as recipe_fields
 from fusionzoo.train.samples import Show, show_images
 from fusionzoo.train.settings import Settings
-from fusionzoo.train.start import checkpoint, encoders, fit_classes, new_model, with_statistics
+from fusionzoo.train.start import checkpoint, fit_classes, new_model, with_statistics
 from fusionzoo.train.state import Run, finish, meaning, nothing_done, publish, reopen, resumed
 
 __all__ = ["finetune"]
@@ -86,7 +87,7 @@ def finetune(
         if given is None:
             model = new_model(settings, train)
         else:
-            model, kept = fit_classes(given, train, settings.model)
+            model, kept = fit_classes(given, train, settings.model, keep_head=settings.keep_head)
             say(kept)
         train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess)
         with_statistics(model, found, new=given is None)
@@ -98,11 +99,11 @@ def finetune(
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         for module in (student, *([teacher.model] if teacher else [])):
             module.to(processes.device).to(memory_format=layout)
-        slow = encoders(model) if settings.init else []
-        groups = parameter_groups(model, slow, lr=settings.lr, encoder_lr=settings.encoder_lr)
+        if settings.freeze:
+            say(freeze(model, settings.freeze))
+        optimiser = optimiser_of(model, settings)
         if features and teacher:
-            groups.append({"params": list(student.projections.parameters()), "lr": settings.lr})
-        optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+            optimiser.add_param_group({"params": list(student.projections.parameters()), "lr": settings.lr})
         average = copy.deepcopy(model).eval() if settings.ema else model
         run = Run(model, average, student, processes.together(student), optimiser)
         if settings.compile:

@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from fusionzoo.hub.convert import encoder_state
+from fusionzoo.hub.encoders import origin as initial_origin
+from fusionzoo.models.presets import encoder_of
 from fusionzoo.train.settings import Settings
 
 __all__ = ["command", "record_fields"]
@@ -53,5 +54,6 @@ def _short(spec: str) -> str:
 def _origin(settings: Settings) -> str:
     if not settings.init:
         return "random"
-    origin = encoder_state(settings.init)[1].get("origin", "")
+    encoder = encoder_of(settings.model)
+    origin = settings.init if encoder is None else initial_origin(settings.init, encoder)
     return f"both encoders from {origin}; x stem: RGB kernel summed over its channels"

@@ -41,7 +41,8 @@ class Settings:
     model: str
     data: str
     num_classes: int | None = _setting(None, "Of the data's label map (nyuv2: 40, 13 or 4).")
-    init: str = _setting("", "Converted ImageNet encoder for both streams (fusionzoo convert).", flag="DIR", free=True)
+    init: str = _setting("", "Encoders' weights: a folder of fusionzoo convert, efficientnet_lite0 to 2 (installed),"
+                         " or imagenet and timm:TAG, from the Hub.", flag="FROM", free=True)  # fmt: skip
     train_split: str = _setting("train", "Split to train on.")
     val_split: str = _setting("val", "Split to validate on; '' trains without and keeps the last weights.")
     val_every: int = _setting(1, "Epochs between validations; the last is always validated.")
@@ -49,8 +50,13 @@ class Settings:
     batch_size: int = _setting(16, "Images a step, over all processes.")
     accumulate: int = _setting(1, "Parts that a batch goes through the model in, one after another.")
     seed: int = _setting(0, "Of new weights, order and augmentation.")
-    lr: float = _setting(1e-3, "Peak learning rate of new parts (AdamW).")
+    lr: float = _setting(1e-3, "Peak learning rate of new parts.")
     encoder_lr: float = _setting(3e-4, "The same for encoders from --init.")
+    layer_decay: float = _setting(1.0, "An encoder's block learns at this share of the rate of the block after it.")
+    optimizer: str = _setting("adamw", "AdamW, or SGD with Nesterov momentum 0.9.", choices=("adamw", "sgd"))
+    freeze: str = _setting("", "What keeps its weights and statistics: encoder, all-but-head, or a pattern of names.",
+                           flag="PART")  # fmt: skip
+    keep_head: bool = _setting(False, "Of a checkpoint's head, keep the rows of classes of equal names.")
     weight_decay: float = _setting(0.01, "Of matrices and kernels; vectors are not decayed.")
     schedule: str = _setting("cosine", "Of the learning rate after the warm-up, to zero at the end.",
                              choices=("cosine", "poly", "constant"))  # fmt: skip
@@ -102,6 +108,8 @@ class Settings:
                           ("state_steps", 0)):  # fmt: skip
             if not low <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name} ({getattr(self, name)}) starts at {low}")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay ({self.layer_decay}) is not in (0, 1]; 1 gives all layers one rate")
         for name in ("size", "base", "test_size"):
             if (value := getattr(self, name)) is not None and (len(value) != 2 or min(value) < 1):
                 raise InputError(f"{name} {value} is not (height, width), both positive")

@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
-
 from fusionzoo.errors import InputError
-from fusionzoo.hub.convert import encoder_state
+from fusionzoo.hub.encoders import Initial, initial_weights
 from fusionzoo.hub.load import from_pretrained
-from fusionzoo.models import FusionModel, TwoStream, create_model, reset_classes
+from fusionzoo.models import FusionModel, create_model, reset_classes
 from fusionzoo.models.base import init_x_from_rgb
-from fusionzoo.models.presets import is_architecture
+from fusionzoo.models.classes import same_classes
+from fusionzoo.models.parts import encoder_parts
+from fusionzoo.models.presets import encoder_of, is_architecture
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey
 
-__all__ = ["checkpoint", "encoders", "fit_classes", "new_model", "with_statistics"]
+__all__ = ["checkpoint", "fit_classes", "new_model", "with_statistics"]
 
 
 def checkpoint(settings: Settings) -> FusionModel | None:
     """The checkpoint that the settings name; None when they name an architecture."""
     if is_architecture(settings.model):
+        if settings.keep_head:
+            raise InputError(f"keep_head is for checkpoints; {settings.model} begins with new weights: leave it out")
         return None
     model = from_pretrained(settings.model)
     for option in ("init", "decoder_args", "fusion_args"):
@@ -33,11 +35,15 @@ def checkpoint(settings: Settings) -> FusionModel | None:
     return model
 
 
-def fit_classes(model: FusionModel, data: Any, name: str) -> tuple[FusionModel, str]:
+def fit_classes(model: FusionModel, data: Any, name: str, *, keep_head: bool = False) -> tuple[FusionModel, str]:
     """`model` for the classes of `data`, by their names, and one line on what was kept and what is new.
 
     Classes that are the same in the same order keep all weights, and so do as many classes that the checkpoint does not
-    name; others get new classifiers. The names are the data's in any case.
+    name; others get new classifiers, in which `keep_head` keeps the rows of classes of equal names. The names are the
+    data's in any case.
+
+    Raises:
+        InputError: `keep_head`, and no class has an equal name.
     """
     ours, theirs = list(model.class_names), list(data.class_names)
     if ours == theirs:
@@ -45,21 +51,27 @@ def fit_classes(model: FusionModel, data: Any, name: str) -> tuple[FusionModel, 
     if len(ours) == len(theirs) and ours == [f"class {i}" for i in range(len(ours))]:
         model.set_classes(theirs)
         return model, f"{name}: all weights kept; it does not name its {len(ours)} classes: taken for the data's"
-    fitted, new = reset_classes(model, theirs)
+    fitted, new = reset_classes(model, theirs, keep=keep_head)
     layers = list(dict.fromkeys(key.rpartition(".")[0] for key in new))
     total = len(model.state_dict())
     return fitted, (
         f"{name}: {total - len(new)} of {total} tensors kept; new for the {len(theirs)} classes of {data.name}"
         f" (the checkpoint has {len(ours)}{' others' if len(ours) == len(theirs) else ''}): {', '.join(layers[:8])}"
         + (", ..." if len(layers) > 8 else "")
+        + (f"; in them {len(same_classes(ours, theirs))} classes of equal names kept theirs" if keep_head else "")
     )
 
 
 def new_model(settings: Settings, data: Any) -> FusionModel:
     """The architecture that the settings name with random weights, or with encoders from `init`, for `data`."""
-    encoder, config = encoder_state(settings.init) if settings.init else ({}, {})
+    initial = _initial(settings) if settings.init else None
     neutral = (0.0,) * data.x_channels, (1.0,) * data.x_channels  # until the data has been looked through
-    preprocess = {**config.get("preprocess", {}), "x_kind": data.x_kind, "x_mean": neutral[0], "x_std": neutral[1]}
+    preprocess = {
+        **(initial.preprocess if initial else {}),
+        "x_kind": data.x_kind,
+        "x_mean": neutral[0],
+        "x_std": neutral[1],
+    }
     options: dict[str, Any] = {"decoder_args": settings.decoder_args} if settings.decoder_args else {}
     if settings.fusion_args:
         options["fusion_args"] = settings.fusion_args
@@ -70,20 +82,20 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
         raise InputError(f"{settings.model} cannot be built with {options or 'these settings'}: {error}") from error
     model.set_classes(data.class_names)
     model.input_size = settings.test_size or settings.base
-    if encoder:
-        for module in encoders(model):
+    if initial:
+        for module in encoder_parts(model).values():
             try:
-                module.load_state_dict(init_x_from_rgb(encoder, module.state_dict()), strict=True)
-            except (KeyError, RuntimeError) as error:
+                module.load_state_dict(init_x_from_rgb(initial.state, module.state_dict()), strict=True)
+            except (InputError, RuntimeError) as error:
                 raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
     return model
 
 
-def encoders(model: FusionModel) -> list[nn.Module]:
-    """The encoders of a composed model."""
-    if isinstance(model, TwoStream):
-        return [model.rgb_encoder, model.x_encoder]
-    return [m for n, m in model.named_modules() if n.rpartition(".")[2] == "encoder"]
+def _initial(settings: Settings) -> Initial:
+    encoder = encoder_of(settings.model)
+    if encoder is None:
+        raise InputError(f"--init is for composed models, and {settings.model} is published; convert its own weights")
+    return initial_weights(settings.init, encoder)
 
 
 def with_statistics(model: FusionModel, found: Survey, *, new: bool) -> None:

@@ -16,10 +16,20 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_optim.py::test_encoders_from_given_weights_learn_at_their_own_rate",
      "fusionzoo/train/optim.py", [
-        ('"lr": encoder_lr if is_slow else lr', '"lr": lr'),
+        ("(encoder_lr if id(p) in held_back else lr)", "lr"),
+        ("encoder_parts(model).values() if settings.init else ()", "()"),
     ]),
-    ("tests/train/test_optim.py::test_encoders_from_given_weights_learn_at_their_own_rate", "fusionzoo/train/loop.py", [
-        ("encoders(model) if settings.init else []", "[]"),
+    ("tests/train/test_freeze.py::test_every_parameter_of_every_model_is_in_one_group", "fusionzoo/train/optim.py", [
+        ("len(seq) - 1 - i for seq", "i for seq"),
+        ("        if p.requires_grad:\n", "        if p.ndim > 1:\n"),
+    ]),
+    ("tests/train/test_freeze.py::test_what_is_frozen_keeps_weights_and_statistics", "fusionzoo/train/freeze.py", [
+        ("            module.eval()", "            module.train()"),
+        ("if name not in heads}", "if name in heads}"),
+        ("range(1, len(parts) + 1))", "range(len(parts), len(parts) + 1))"),
+    ]),
+    ("tests/train/test_freeze.py::test_rows_of_equal_names_are_kept_on_request", "fusionzoo/train/start.py", [
+        ("reset_classes(model, theirs, keep=keep_head)", "reset_classes(model, theirs)"),
     ]),
     ("tests/train/test_optim.py::test_decay_shrinks_matrices_and_leaves_vectors", "fusionzoo/train/optim.py", [
         ("({} if is_matrix else", "({} if not is_matrix else"),
