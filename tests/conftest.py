@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def _seed() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
+    """What several tests share starts from a random state of its own, whichever test asks for it first."""
+    if fixturedef.scope != "function":
+        import torch
+
+        torch.manual_seed(zlib.crc32(fixturedef.argname.encode()))
 
 
 @pytest.fixture(scope="session", autouse=True)
