@@ -153,12 +153,18 @@ def _stand_in(name: str, base: type = _StandIn) -> _Foreign:
 
 def _other_container(error: BaseException, stands: dict[str, _Foreign]) -> bool:
     """Whether a stand-in turned out to be a mapping or a list: torch's message names its class."""
+    text = str(error)
     for name, stand in stands.items():
-        if f"got {stand!r}" in str(error) and issubclass(stand, _StandIn):
-            base = _List if "append" in str(error) else _Mapping if "SETITEM" in str(error) else None
-            if base is not None:
-                stands[name] = _stand_in(name, base)
-                return True
+        if not issubclass(stand, _StandIn):
+            continue
+        base: type | None = None
+        if f"got {stand!r}" in text:
+            base = _List if "append" in text or "extend" in text else _Mapping if "SETITEM" in text else None
+        elif f"'{stand.__name__}' object does not support item assignment" in text:  # until torch 2.8
+            base = _Mapping
+        if base is not None:
+            stands[name] = _stand_in(name, base)
+            return True
     return False
 
 

@@ -149,7 +149,12 @@ class FusionModel(nn.Module):
         """Checks shapes, puts the declared substitute (zeros) where a modality is None; the parameters' dtype."""
         if rgb is None and x is None:
             raise InputError("both modalities are None; give at least one")
-        like = next((p for p in self.parameters() if p.is_floating_point()), None)
+        like: Tensor | None = None
+        for like in self.parameters():  # a loop, since the compiler of torch 2.8 cannot follow next() with a default
+            if like.is_floating_point():
+                break
+        else:
+            like = None
         for name, value, channels in (("rgb", rgb, 3), ("x", x, self.x_channels)):
             if value is not None and (value.ndim != 4 or value.shape[1] != channels):
                 raise InputError(f"{name} has shape {tuple(value.shape)}, wanted (B, {channels}, H, W)")

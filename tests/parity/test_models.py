@@ -18,8 +18,10 @@ from tests.parity.reader import FOLDER, Parity, made_input, read
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
 
 KINDS = sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json"))
-ROUNDING = {"full_sigma_tiny": 1e-4}
-"""Outputs whose stored values are further than 1e-5 from exact arithmetic: `test_sigma_in_float64` shows why."""
+ROUNDING = {"full_sigma_tiny": 1e-4, "full_tokenfusion_mit_b0 masks_rgb": 5e-5}
+"""Where other kernels than the original's differ by more than 1e-5: Sigma's scores (`test_sigma_in_float64` shows why) and
+TokenFusion's token scores, a softmax behind a stack of small score networks (1.3e-5 with AVX2 kernels, all else of that
+model within 2e-6)."""
 
 
 def near(got: Tensor, want: Tensor, what: str, relative: float = 1e-5) -> None:
@@ -71,10 +73,11 @@ def check_outputs(parity: Parity, out: list[Tensor]) -> None:
     assert len(out) == len(want)
     for got, (key, stats) in zip(out, want.items(), strict=True):
         assert list(got.shape) == stats["shape"], key
+        rounding = ROUNDING.get(f"{parity.name} {key}", ROUNDING.get(parity.name, 1e-5))
         if key in parity.outputs:
-            near(got, parity.outputs[key], f"{parity.name} output {key}", ROUNDING.get(parity.name, 1e-5))
+            near(got, parity.outputs[key], f"{parity.name} output {key}", rounding)
         scale = max(1.0, stats["absmax"])
-        assert float(got.abs().max()) == pytest.approx(stats["absmax"], abs=ROUNDING.get(parity.name, 1e-5) * scale)
+        assert float(got.abs().max()) == pytest.approx(stats["absmax"], abs=rounding * scale)
         assert float(got.double().mean()) == pytest.approx(stats["mean"], abs=1e-6 * scale)
         assert float(got.double().std()) == pytest.approx(stats["std"], abs=1e-6 * scale)
 

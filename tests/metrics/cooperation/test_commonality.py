@@ -33,7 +33,8 @@ def test_equals_regressions_on_the_data() -> None:
 
     def r2(*parts: Tensor) -> float:
         data = torch.cat(parts, 1).numpy()
-        return r2_score(fused, LinearRegression().fit(data, fused).predict(data), multioutput="variance_weighted")
+        fitted = LinearRegression().fit(data, fused.numpy()).predict(data)
+        return r2_score(fused.numpy(), fitted, multioutput="variance_weighted")
 
     plain = commonality(_moments(rgb, x, fused), adjusted=False)
     both, one, two = r2(rgb, x), r2(rgb), r2(x)
