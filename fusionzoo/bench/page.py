@@ -127,8 +127,8 @@ def _rule(rows: Sequence[Row]) -> Part | None:
     if not ruled:
         return None
     drawn = [
-        (r.strategy.removesuffix("+rule"), *(100 * v for v in gain), _sign(r))
-        for r, gain in sorted(ruled, key=lambda pair: -pair[1][0])
+        (r.strategy.removesuffix("+rule"), 100 * mean, 100 * low, 100 * high, _sign(r))
+        for r, (mean, low, high) in sorted(ruled, key=lambda pair: -pair[1][0])
     ]
     caption = "mIoU with the rule minus without, points, paired by seed, 95 % interval."
     drawing = intervals("rule", "What the rule changes", caption, drawn, zero=True)

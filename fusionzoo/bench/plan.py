@@ -12,10 +12,10 @@ import torch
 from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.bench.results import RunResult
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.models import create_model, list_fusions
+from fusionzoo.models import FusionModel, create_model, list_fusions
 from fusionzoo.train.rule import stream_pairs
 
-__all__ = ["Run", "Variant", "chosen_rates", "final_runs", "select_runs", "strategies", "variant"]
+__all__ = ["Run", "Variant", "build", "chosen_rates", "final_runs", "select_runs", "strategies", "variant"]
 
 SELECT_SEED = 1000
 """Seed of the runs that choose the learning rate; none of the final ones."""
@@ -94,20 +94,24 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
         names += [row for each in found if (row := each + pattern[len(name) :]) not in names]
     fitting, refused = [], {}
     for name in names:
-        row = variant(name)
-        more = {"fusion_args": row.options} if row.options else {}
         try:
             with torch.device("meta"):
-                model = create_model(
-                    protocol.architecture(row.fusion), num_classes=2, decoder_args=protocol.decoder_args, **more
-                )
-            if row.rule:
+                model = build(name, protocol, num_classes=2)
+            if variant(name).rule:
                 stream_pairs(model)
         except InputError as error:
             refused[name] = str(error)
         else:
             fitting.append(name)
     return fitting, refused
+
+
+def build(row: str, protocol: BenchProtocol, **options: Any) -> FusionModel:
+    """The model that a row trains, with random weights. `options`: num_classes, x_channels."""
+    made = variant(row)
+    if made.options:  # baselines have none
+        options["fusion_args"] = made.options
+    return create_model(protocol.architecture(made.fusion), decoder_args=protocol.decoder_args, **options)
 
 
 def select_runs(names: Iterable[str], protocol: BenchProtocol) -> list[Run]:

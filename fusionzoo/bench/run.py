@@ -24,7 +24,7 @@ import torch
 from fusionzoo import __version__
 from fusionzoo.bench.cost import cost, counted
 from fusionzoo.bench.figures import dissected
-from fusionzoo.bench.plan import Run, chosen_rates, final_runs, select_runs, strategies, variant
+from fusionzoo.bench.plan import Run, build, chosen_rates, final_runs, select_runs, strategies, variant
 from fusionzoo.bench.protocol import BenchProtocol, read_protocol
 from fusionzoo.bench.results import RunResult, read_results
 from fusionzoo.bench.score import CONDITIONS, score
@@ -34,7 +34,6 @@ from fusionzoo.errors import InputError, unknown
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
-from fusionzoo.models import FusionModel, create_model
 from fusionzoo.schema import encode
 from fusionzoo.train import Settings, finetune
 from fusionzoo.train.rule import RULE
@@ -146,10 +145,11 @@ def train_and_score(
     size = protocol.test_size or protocol.base
     tested = _tested(data, split, size, protocol.num_classes)
     found = score(model, tested, CONDITIONS if final else {"both": None}, protocol.batch_size)
-    build = functools.partial(_build, protocol, run.strategy, model.num_classes, model.x_channels)
-    reference = functools.partial(_build, protocol, REFERENCE, model.num_classes, model.x_channels)
+    like = {"num_classes": model.num_classes, "x_channels": model.x_channels}
+    ours = functools.partial(build, run.strategy, protocol, **like)
+    theirs = functools.partial(build, REFERENCE, protocol, **like)
     where = next(model.parameters()).device
-    needs = cost(build, reference, size, model.x_channels, where) if final else counted(build, size, model.x_channels)
+    needs = cost(ours, theirs, size, model.x_channels, where) if final else counted(ours, size, model.x_channels)
     images = min(protocol.dissect_images, len(tested)) if final else 0
     result = RunResult(
         protocol=protocol,
@@ -235,17 +235,6 @@ def _carry_out(runs: Sequence[Run], jobs: int, common: dict[str, Any]) -> Iterat
 
 def _run_of(result: RunResult) -> Run:
     return Run(result.strategy, result.phase, result.seed, result.learning_rate)
-
-
-def _build(protocol: BenchProtocol, strategy: str, num_classes: int, x_channels: int) -> FusionModel:
-    row = variant(strategy)
-    return create_model(
-        protocol.architecture(row.fusion),
-        num_classes=num_classes,
-        x_channels=x_channels,
-        decoder_args=protocol.decoder_args,
-        **({"fusion_args": row.options} if row.options else {}),
-    )
 
 
 def _seconds(folder: Path) -> float:

@@ -117,7 +117,7 @@ def correlations(results: Sequence[RunResult]) -> list[Correlation]:
         for target in TARGETS:
             pairs = [(row[figure], row[target]) for row in rows.values() if figure in row and target in row]
             if figure not in TARGETS and len(pairs) >= FEWEST:
-                rho, low, high = spearman(*zip(*pairs, strict=True))
+                rho, low, high = spearman([a for a, _ in pairs], [b for _, b in pairs])
                 if rho == rho:
                     out.append(Correlation(figure, target, rho, low, high, len(pairs)))
     return out

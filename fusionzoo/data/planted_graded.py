@@ -166,7 +166,8 @@ def _dress(rng: np.random.Generator, place: Place, kind: int, room: Room) -> Slo
     if kind == POSTER:
         colours = (hsv(rng, (0, 1), (0, 0.1), (0.85, 0.95)), hsv(rng, (0, 1), (0, 0.1), (0.08, 0.15)))
     elif hue is not None:
-        colours = tuple(hsv(rng, hue, (0.65, 0.9), (v, v)) for v in (value, value * dim))
+        first = hsv(rng, hue, (0.65, 0.9), (value, value))
+        colours = first, hsv(rng, hue, (0.65, 0.9), (value * dim, value * dim))
     if relief > 0:  # never nearer than two thirds of the way to the wall
         relief = min(relief, 0.33 * {LEFT: -room[0], RIGHT: room[1], BACK: room[5]}[face])
     return Slot(concept, face, u, v, half_u, half_v, outline, bounds, relief, False, colours, pattern, repeats, inner,

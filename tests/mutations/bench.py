@@ -21,7 +21,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("by_strategy.get(plain, [])", "by_strategy.get(reference, [])"),
     ]),
     ("tests/bench/test_bench.py::test_a_row_says_its_options_and_the_rule", "fusionzoo/bench/plan.py", [
-        ("            if row.rule:", "            if False:"),
+        ("            if variant(name).rule:", "            if False:"),
         ("options[key] = json.loads(value)", "options[key] = value"),
     ]),
 ]
