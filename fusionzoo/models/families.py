@@ -153,7 +153,7 @@ def _spans(name: str, ends: Sequence[int]) -> list[list[str]]:
     >>> _spans("blocks", [0, 2, 3])
     [['blocks.0', 'blocks.1'], ['blocks.2']]
     """
-    return [[f"{name}.{i}" for i in range(a, b)] for a, b in zip(ends, ends[1:], strict=False)]
+    return [[f"{name}.{i}" for i in range(ends[k], ends[k + 1])] for k in range(len(ends) - 1)]
 
 
 def _has(module: nn.Module, *names: str) -> bool:

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference value
 
 KINDS = sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json"))
 ROUNDING = {"full_sigma_tiny": 1e-4, "full_tokenfusion_mit_b0 masks_rgb": 5e-5}
-"""Where other kernels than the original's differ by more than 1e-5: Sigma's scores (`test_sigma_in_float64` shows why) and
-TokenFusion's token scores, a softmax behind a stack of small score networks (1.3e-5 with AVX2 kernels, all else of that
-model within 2e-6)."""
+"""Where other kernels than the original's differ by more than 1e-5: Sigma's scores (`test_sigma_in_float64` shows why)
+and TokenFusion's token scores, a softmax behind a stack of small score networks (1.3e-5 with AVX2 kernels, all else of
+that model within 2e-6)."""
 
 
 def near(got: Tensor, want: Tensor, what: str, relative: float = 1e-5) -> None:
