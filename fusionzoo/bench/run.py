@@ -140,6 +140,7 @@ def train_and_score(
     folder = out / "runs" / run.name
     if not (folder / "model.safetensors").is_file() or (folder / "state.pt").is_file():
         finetune(settings, folder, resume=(folder / "state.pt").is_file(), device=device)
+        (folder / "finished.pt").unlink(missing_ok=True)  # these runs are never extended
     model = from_pretrained(folder)
     split = protocol.test_split if final else protocol.select_on
     size = protocol.test_size or protocol.base

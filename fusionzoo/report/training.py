@@ -147,7 +147,7 @@ def _scores(epochs: Sequence[dict[str, Any]]) -> list[Part]:
     rows = tuple((str(line["epoch"]), points(line["miou"])) for line in epochs if line["miou"] is not None)
     if not rows:
         return []
-    return [_curve("miou", "Validation mIoU", [Series("mIoU", "fused", values)], "Of the averaged weights, x 100.",
+    return [_curve("miou", "Validation mIoU", [Series("mIoU", "fused", values)], "Of the weights that are kept (averaged ones with --ema), x 100.",
                    Table("Validation mIoU", ("epoch", "mIoU"), rows, ">>"), x_label="epoch")]  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def _pictures(out: Path, best: dict[str, Any] | None) -> list[Part]:
         rows.append("".join(_picture(f"{stem}, {what}", path) for what, path in row))
     if not rows:
         return []
-    drawn = "".join(element("div", row, style="display:flex;flex-wrap:wrap;gap:8px;margin-bottom:8px") for row in rows)
+    drawn = "".join(element("div", row, class_="samples") for row in rows)
     return [Part("Validation images", Plot(drawn, "Each with its label, its first and its best prediction."))]
 
 
@@ -186,7 +186,7 @@ def _literal(stem: str) -> str:
 
 def _picture(words: str, path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    image = element("img", alt=words, src=f"data:image/png;base64,{data}", style="max-width:100%;height:auto")
+    image = element("img", alt=words, src=f"data:image/png;base64,{data}")
     return element("div", image.removesuffix("</img>") + element("div", escape(words), class_="note"))
 
 
