@@ -147,7 +147,7 @@ def _scores(epochs: Sequence[dict[str, Any]]) -> list[Part]:
     rows = tuple((str(line["epoch"]), points(line["miou"])) for line in epochs if line["miou"] is not None)
     if not rows:
         return []
-    return [_curve("miou", "Validation mIoU", [Series("mIoU", "fused", values)], "Of the weights that are kept (averaged ones with --ema), x 100.",
+    return [_curve("miou", "Validation mIoU", [Series("mIoU", "fused", values)], "Of the weights that are saved, x 100.",
                    Table("Validation mIoU", ("epoch", "mIoU"), rows, ">>"), x_label="epoch")]  # fmt: skip
 
 

@@ -58,7 +58,7 @@ class Teacher:
         for what, ours, theirs in (
             ("classes", data.num_classes, self.model.num_classes),
             ("x channels", data.x_channels, self.model.x_channels),
-            ("kind of x", data.x_kind, self.model.preprocess.x_kind),
+            ("kind of x", *(k.replace("inverse_depth", "depth") for k in (data.x_kind, self.model.preprocess.x_kind))),
         ):
             if ours != theirs:
                 raise InputError(f"teacher {name} has {what} {theirs}, the data {ours}; name one trained on such data")

@@ -95,6 +95,8 @@ def joined(device: str | None) -> Iterator[Processes]:
         return
     if "MASTER_ADDR" not in os.environ:
         raise InputError(f"WORLD_SIZE is {count}, but nothing says where the processes meet; start them with torchrun")
+    if place.type == "cuda":
+        torch.cuda.set_device(place)  # where nccl moves objects
     begun = not dist.is_initialized()
     if begun:
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
