@@ -147,8 +147,9 @@ def _scores(epochs: Sequence[dict[str, Any]]) -> list[Part]:
     rows = tuple((str(line["epoch"]), points(line["miou"])) for line in epochs if line["miou"] is not None)
     if not rows:
         return []
-    return [_curve("miou", "Validation mIoU", [Series("mIoU", "fused", values)], "Of the weights that are saved, x 100.",
-                   Table("Validation mIoU", ("epoch", "mIoU"), rows, ">>"), x_label="epoch")]  # fmt: skip
+    table = Table("Validation mIoU", ("epoch", "mIoU"), rows, ">>")
+    series = [Series("mIoU", "fused", values)]
+    return [_curve("miou", "Validation mIoU", series, "Of the weights that are saved, x 100.", table, x_label="epoch")]
 
 
 def _classes(out: Path, best: dict[str, Any] | None) -> list[Part]:
