@@ -155,8 +155,14 @@ def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
     if settings.channels_last:
         rgb = rgb.contiguous(memory_format=torch.channels_last)
     shown = None if plan.teacher is None else plan.teacher(part["rgb"], part["x"], amp=settings.amp)
-    with torch.autocast(rgb.device.type, torch.bfloat16, enabled=settings.amp):
-        logits, auxiliary, distilled = run.wrapped(rgb, x, part["label"], shown)
+    try:
+        with torch.autocast(rgb.device.type, torch.bfloat16, enabled=settings.amp):
+            logits, auxiliary, distilled = run.wrapped(rgb, x, part["label"], shown)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).partition("\n")[0][:150]
+        raise InputError(f"torch.compile cannot compile this training step here ({reason}); drop --compile") from error
     for name in settings.auxiliary.keys() - auxiliary.keys() - AUXILIARY.keys():
         raise unknown(f"auxiliary loss of {settings.model}", name, auxiliary, "--auxiliary NAME=FACTOR")
     loss = plan.criterion(logits[..., : target.shape[-2], : target.shape[-1]], target, whole, fraction)

@@ -65,6 +65,16 @@ def test_a_compiled_step_loses_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     assert [loss for loss, _ in compiled] == pytest.approx([loss for loss, _ in plain], rel=1e-4)
 
 
+def test_a_step_that_cannot_be_compiled_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=broken))
+    torch._dynamo.reset()
+    with pytest.raises(InputError, match="cannot compile this training step here .*drop --compile"):
+        finetune(settings(rooms(tmp_path / "d"), compile=True), tmp_path / "out")
+
+
 def test_a_cache_that_has_no_room_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot keep .* GiB of images in"):

@@ -52,14 +52,13 @@ def train(given: Settings, out: Path, **options: Any) -> None:
     finetune(given, out, device="cpu", note=lambda text: None, **options)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_processes_lose_what_one_process_loses(tmp_path: Path, still: None, count: int) -> None:
-    """20 steps of a batch that 3 does not divide, images of unequal shares of labels, all kinds of draws."""
-    data = rooms(tmp_path / "d", n=8, val=5, unlabelled=(1,))
-    options: dict[str, Any] = {"batch_size": 4, "drop_modality": 0.3, "corrupt": {"holes_x": 0.3}, "balance": 1.0}
-    given = settings(data, epochs=10, val_every=10, **options, **PLAIN)
+def test_processes_lose_what_one_process_loses(tmp_path: Path, still: None) -> None:
+    """20 steps of a batch that 2 does not divide, images of unequal shares of labels, all kinds of draws."""
+    data = rooms(tmp_path / "d", n=10, val=5, unlabelled=(1,))
+    options: dict[str, Any] = {"batch_size": 5, "drop_modality": 0.3, "corrupt": {"holes_x": 0.3}, "balance": 1.0}
+    given = settings(data, epochs=10, val_every=10, lr=1e-4, **options, **PLAIN)
     train(given, tmp_path / "one")
-    fork(count, lambda rank: train(given, tmp_path / "many"))
+    fork(2, lambda rank: train(given, tmp_path / "many"))
     one, many = losses(tmp_path / "one"), losses(tmp_path / "many")
     assert len(one) == len(many) == 20
     assert many == pytest.approx(one, abs=1e-5)

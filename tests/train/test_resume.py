@@ -53,6 +53,7 @@ def run_until(out: Path, step: int, sent: int, pause: float, resume: bool) -> su
     raise AssertionError(run.communicate()[1])
 
 
+@pytest.mark.slow
 def test_killed_and_stopped_at_any_step_it_equals_an_unbroken_run(tmp_path: Path) -> None:
     """Dropout in the decoder, dropped modalities, corruptions, averaged weights: all that draws or remembers."""
     data = rooms(tmp_path / "d", n=8)
