@@ -57,7 +57,7 @@ def test_a_run_with_a_teacher(tmp_path: Path) -> None:
     kept: dict[str, list[float]] = {}
     for what in ({"logits": 1.0}, {"features": 1.0}, {"logits": 0.0, "features": 0.0}):
         seen: list[float] = []
-        run = settings(data, epochs=10, teacher=name, distill=what, loss={"cross_entropy": 1e-6}, val_split="", ema=0.0,
+        run = settings(data, epochs=6, teacher=name, distill=what, loss={"cross_entropy": 1e-6}, val_split="", ema=0.0,
                        lr=5e-3)  # fmt: skip
         finetune(run, tmp_path / str(what), step=lambda line, of=seen: of.append(line["loss"]))
         kept[str(what)] = seen
