@@ -55,7 +55,8 @@ def test_list_fusions() -> None:
 def test_list_architectures() -> None:
     rows = json.loads(call("list", "--architectures", "hybrid_*_fpn", "--json"))
     assert {"architecture": "hybrid_resnet18_fpn", "fusion": "hybrid", "encoder": "resnet18", "decoder": "fpn"} in rows
-    assert all(r["fusion"] == "hybrid" for r in rows) and len(rows) == len(index.ENCODERS)
+    assert {r["fusion"] for r in rows} == {"hybrid", "hybrid_exchange", "hybrid_trust"}
+    assert len(rows) == 3 * len(index.ENCODERS)
 
 
 def test_info_of_strategy_and_architecture() -> None:
