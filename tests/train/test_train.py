@@ -15,6 +15,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.train import Settings, evaluate, finetune
 from fusionzoo.train.losses import class_weights, segmentation_loss, total
+from tests.train.rooms import rooms, settings
 
 
 def tiny(**changes: Any) -> Settings:
@@ -102,6 +103,15 @@ def test_a_run_learns_and_its_checkpoint_loads(tmp_path: Path) -> None:
     assert record["recipe"]["command"].startswith(
         "fusionzoo finetune concat_mobilenetv1-025_fpn --data planted --out run"
     )
+
+
+def test_losses_are_those_recorded_before_several_processes_could_train(tmp_path: Path) -> None:
+    """Order, augmentation, dropped modalities, dropout and class weights draw and weigh as they did."""
+    run = settings(rooms(tmp_path / "d", n=7), model="hybrid_mobilenetv1-025_fpn", epochs=2, drop_modality=0.5,
+                   balance=0.5, val_split="")  # fmt: skip
+    lines: list[dict[str, Any]] = []
+    finetune(run, tmp_path / "out", progress=lines.append)
+    assert [line["loss"] for line in lines] == pytest.approx([1.0144, 0.8450], abs=2e-3)
 
 
 def test_resume_equals_an_unbroken_run(tmp_path: Path) -> None:
