@@ -75,8 +75,9 @@ def _facts(name: str) -> tuple[str, str, str]:
     try:
         with torch.device("meta"):
             encoder: Any = build_encoder(name, 3)
-    except InputError:
-        return "", "", "not an encoder here: its features are no pyramid of strides 2 to 32"
+    except InputError as error:
+        why = re.search(r"it (takes|does)[^.]*", str(error))
+        return "", "", f"not an encoder here: {why[0] if why else 'its features are no pyramid of strides 2 to 32'}"
     staged = "yes" if stage_modules(encoder) is not None else f"no: {why_whole(encoder).partition(': ')[2]}"
     count = sum(p.numel() for p in encoder.parameters())
     return f"{count:,}", ", ".join(str(c or "none") for c in out_channels(encoder)[1:]), staged

@@ -26,6 +26,14 @@ __all__ = ["Stage", "build_encoder", "encoder_name", "encoder_token", "has_stage
            "run_stage"]  # fmt: skip
 
 
+ONE_SIZE = frozenset({"byoanet", "coat", "efficientformer", "efficientformer_v2", "gcvit", "hiera", "maxxvit",
+                      "swin_transformer_v2_cr"})  # fmt: skip
+"""timm's files of encoders whose positions or windows fit images of one size (or of its multiples) alone."""
+
+UNPADDED = frozenset({"inception_v3", "inception_v4", "inception_resnet_v2", "nasnet", "pnasnet"})
+"""timm's files of encoders whose features are smaller than the strides say; smp's own Inceptions pad."""
+
+
 class Stage(nn.Module):
     """The probes of one stage of both streams, and what fuses or runs them there, if anything does.
 
@@ -91,8 +99,9 @@ def build_encoder(name: str, in_channels: int) -> nn.Module:
         return MobileNetV1(int(full[-3:]) / 100, in_channels)
     from segmentation_models_pytorch.encoders import get_encoder
 
+    _refuse(full)
     # any image size: timm's Swin takes the size that it was pretrained at alone otherwise
-    options = {"strict_img_size": False} if re.match(r"tu-swin(v2)?_(?!cr_)", full) else {}
+    options = {"strict_img_size": False} if re.match(r"tu-swin(v2)?_", full) else {}
     try:
         with warnings.catch_warnings(), SchedulesOnCpu():
             warnings.filterwarnings("ignore", "`timm-` encoders are deprecated", DeprecationWarning)
@@ -100,6 +109,18 @@ def build_encoder(name: str, in_channels: int) -> nn.Module:
     except (ValueError, AssertionError, IndexError) as error:  # strides that are no pyramid's
         why = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"encoder {full!r} gives no five stages: {why} Take a resnet, mit or convnext") from error
+
+
+def _refuse(full: str) -> None:
+    """InputError for an encoder of timm whose features are not at strides 2 to 32 of any image."""
+    if not full.startswith("tu-"):
+        return
+    from timm.models import model_entrypoint
+
+    family = model_entrypoint(full[3:]).__module__.rpartition(".")[2]
+    for families, why in ((ONE_SIZE, "takes images of one size alone"), (UNPADDED, "does not pad its convolutions")):
+        if family in families:
+            raise InputError(f"encoder {full!r} gives no five stages: it {why}. Take a resnet, mit or convnext")
 
 
 class SchedulesOnCpu(TorchFunctionMode):
