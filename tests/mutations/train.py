@@ -82,7 +82,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_rule.py::test_both_terms_equal_their_equations", "fusionzoo/train/rule.py", [
         ("_correlation(z_rgb, z_x, 1 - both[classes])", "_correlation(z_rgb, z_x, both[classes])"),
         ("return (mean.square().sum(1) / energy.clamp(min=1e-6)).clamp(0, 1)", "return torch.ones_like(energy)"),
-        ("known = classes != ignore_index", "known = classes >= 0"),
+        ("apart = 1 - F.cosine_similarity(mean_rgb, mean_x, dim=1)",
+         "apart = 1 + F.cosine_similarity(mean_rgb, mean_x, dim=1)"),
     ]),
     ("tests/train/test_rule.py::test_it_is_computed_in_float32_under_autocast", "fusionzoo/train/rule.py", [
         ("torch.autocast(label.device.type, enabled=False)", "torch.autocast(label.device.type, enabled=True)"),
