@@ -122,7 +122,7 @@ def _timm(full: str, tag: str) -> Initial:
     with _from_hub(f"--init timm:{tag}", full):
         model = timm.create_model(name, pretrained=True)
     fitted = fit_encoder(model.state_dict(), full, f"timm {name}")
-    cfg = model.pretrained_cfg
+    cfg: Any = model.pretrained_cfg
     statistics = {"rgb_mean": list(cfg["mean"]), "rgb_std": list(cfg["std"])}
     return Initial(fitted.state, statistics, f"timm {name}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fusionzoo.models.stages import encoder_name
 
 __all__ = ["rgb_statistics"]
@@ -26,6 +28,8 @@ def rgb_statistics(encoder: str) -> dict[str, list[float]]:
 
     name = encoder_name(encoder)
     plain = name.removeprefix("tu-").removeprefix("timm-")
+    mean: Sequence[float]
+    std: Sequence[float]
     mean, std = _OWN.get(name, _IMAGENET)
     if name != plain and timm.models.is_model(plain) and (cfg := timm.models.get_pretrained_cfg(plain)) is not None:
         mean, std = cfg.mean, cfg.std

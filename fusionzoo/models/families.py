@@ -59,10 +59,10 @@ def stage_modules(encoder: nn.Module) -> list[list[str]] | None:
     if isinstance(features, nn.Sequential) and hasattr(features, "denseblock4"):  # DenseNet
         return _densenet()
     if isinstance(features, nn.Sequential) and hasattr(encoder, "_stage_idxs"):  # DPN
-        names, ends = [f"features.{name}" for name in features._modules], [1, *own._stage_idxs[:4]]
-        first, *groups = [names[a:b] for a, b in zip(ends, ends[1:], strict=False)]
-        stem = [f"{names[0]}.{name}" for name in ("conv", "bn", "act")]
-        return [stem, [f"{names[0]}.pool", *first], *groups]
+        names, ends = [f"features.{part}" for part in features._modules], [1, *own._stage_idxs[:4]]
+        opening, *groups = [names[ends[k] : ends[k + 1]] for k in range(len(ends) - 1)]
+        stem = [f"{names[0]}.{part}" for part in ("conv", "bn", "act")]
+        return [stem, [f"{names[0]}.pool", *opening], *groups]
     if isinstance(features, nn.Sequential) and hasattr(encoder, "_out_indexes"):
         # MobileNet v2, Inception v4; VGG marks its feature at full size too, which lies within stage 1 here
         return _spans("features", [0, *(i + 1 for i in own._out_indexes[-5:])])
@@ -117,7 +117,8 @@ def _timm(encoder: nn.Module) -> list[list[str]] | None:
     if isinstance(inner, nn.ModuleDict) and hasattr(inner, "return_layers"):
         if getattr(encoder, "name", "").startswith(_LISTS):
             return None
-        leaves = set(inner.return_layers)
+        layers: Any = inner.return_layers
+        leaves = set(layers)
         names = list(inner)
     elif hasattr(inner, "_stage_out_idx") and getattr(inner, "feature_hooks", None) is None:
         names = [n for n in ("conv_stem", "bn1", "act1") if hasattr(inner, n)]
