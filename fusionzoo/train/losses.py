@@ -138,7 +138,7 @@ def class_weights(pixels: Tensor, power: float, by: str = "median") -> Tensor:
     >>> class_weights(torch.tensor([100, 25, 0]), 0.5).tolist()
     [0.5, 1.0, 1.0]
     >>> [round(w, 3) for w in class_weights(torch.tensor([90, 10, 0]), 1.0, "log").tolist()]
-    [1.532, 8.825, 1.0]
+    [1.533, 8.824, 1.0]
     """
     counts = pixels.double()
     present = counts > 0

@@ -11,7 +11,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/data/test_orientation.py::test_parts_of_which_some_are_turned", "fusionzoo/data/pair.py", [
         ("turn > 4 and size[0] == size[1]", "turn > 4"),
         ("turn > 4 and size[0] == size[1]", "turn > 8"),
-        ("if turn == 1]", "if turn != 3]"),
+        ("if turn == 1]", "if turn == 9]"),
     ]),
     ("tests/data/test_orientation.py::test_a_folder_says_it_of_the_first", "fusionzoo/data/folder.py", [
         ("self._told[0] = 1", "pass"),

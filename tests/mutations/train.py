@@ -26,7 +26,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_freeze.py::test_what_is_frozen_keeps_weights_and_statistics", "fusionzoo/train/freeze.py", [
         ("            module.eval()", "            module.train()"),
         ("if name not in heads}", "if name in heads}"),
-        ("range(1, len(parts) + 1))", "range(len(parts), len(parts) + 1))"),
+        ("    return out\n", "    return out[:1]\n"),
     ]),
     ("tests/train/test_freeze.py::test_rows_of_equal_names_are_kept_on_request", "fusionzoo/train/start.py", [
         ("reset_classes(model, theirs, keep=keep_head)", "reset_classes(model, theirs)"),
@@ -95,7 +95,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("(self.share(label) if whole is None else whole)", "self.share(label)"),
     ]),
     ("tests/train/test_losses.py::test_nothing_labelled_is_no_loss", "fusionzoo/train/losses.py", [
-        ("        if not bool((label != self.ignore_index).any()):", "        if False:"),
+        ("            return logits.sum() * 0.0", "            return logits.sum()"),
     ]),
     ("tests/train/test_losses.py::test_weights_of_frequencies", "fusionzoo/train/losses.py", [
         ("counts / counts.sum()).log()", "counts / counts.sum()).log10()"),
@@ -115,7 +115,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("    run.restore_random(plan.processes)\n", ""), ("first=run.step", "first=0"),
     ]),
     ("tests/train/test_resume.py::test_lines_behind_the_state_are_not_written_twice", "fusionzoo/train/log.py", [
-        ("if json.loads(line)[key] > last:", "if False:"),
+        ("if json.loads(line)[key] > last:", "if json.loads(line)[key] > last + 1:"),
     ]),
     ("tests/train/test_processes.py::test_processes_lose_what_one_process_loses", "fusionzoo/train/epoch.py", [
         ("(loss * processes.count).backward()", "loss.backward()"),

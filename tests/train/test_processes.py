@@ -44,8 +44,8 @@ def fork(count: int, work: Callable[[int], None]) -> None:
     assert not alive and [child.exitcode for child in children] == [0] * count
 
 
-def losses(out: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (out / "steps.jsonl").read_text().splitlines()]
+def losses(out: Path, key: str = "loss") -> list[float]:
+    return [json.loads(line)[key] for line in (out / "steps.jsonl").read_text().splitlines()]
 
 
 def train(given: Settings, out: Path, **options: Any) -> None:
@@ -62,6 +62,8 @@ def test_processes_lose_what_one_process_loses(tmp_path: Path, still: None) -> N
     one, many = losses(tmp_path / "one"), losses(tmp_path / "many")
     assert len(one) == len(many) == 20
     assert many == pytest.approx(one, abs=1e-5)
+    # the gradient too: AdamW goes the same way with half of it
+    assert losses(tmp_path / "many", "norm") == pytest.approx(losses(tmp_path / "one", "norm"), rel=1e-2)
     logs = [json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1]) for name in ("one", "many")]
     assert logs[1]["miou"] == pytest.approx(logs[0]["miou"], abs=0.02)
 

@@ -25,6 +25,7 @@ from fusionzoo.metrics.base import (
     float_state,
     int_state,
 )
+from fusionzoo.metrics.stats.eigen import symmetric_eigen
 
 __all__ = ["ChannelHealth", "ChannelMean", "HealthScores", "effective_rank", "participation_ratio"]
 
@@ -86,7 +87,7 @@ def effective_rank(covariance: Tensor) -> float:
     >>> round(effective_rank(torch.diag(torch.tensor([2.0, 2.0, 0.0]))), 6)
     2.0
     """
-    values = torch.linalg.eigvalsh(covariance.double()).clamp(min=0)
+    values = symmetric_eigen(covariance.double())[0].clamp(min=0)
     total = values.sum()
     if not float(total) > 0:
         return float("nan")

@@ -25,6 +25,7 @@ from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.similarity.cka import cka_from_hsic, constant, hsic
 from fusionzoo.metrics.similarity.moments import CentredMoments
+from fusionzoo.metrics.stats.eigen import symmetric_eigen
 
 __all__ = [
     "INFO",
@@ -97,7 +98,7 @@ Eigen = tuple[Tensor, Tensor]  # eigenvalues (k,), falling, and eigenvectors (C,
 
 
 def _eigen(moments: CentredMoments, p: int | str) -> Eigen:
-    values, vectors = torch.linalg.eigh(moments.block(p, p))
+    values, vectors = symmetric_eigen(moments.block(p, p))
     return values.flip(0).clamp(min=0), vectors.flip(1)
 
 
