@@ -105,10 +105,12 @@ def build_encoder(name: str, in_channels: int) -> nn.Module:
     try:
         with warnings.catch_warnings(), SchedulesOnCpu():
             warnings.filterwarnings("ignore", "`timm-` encoders are deprecated", DeprecationWarning)
-            return get_encoder(full, in_channels=in_channels, depth=5, weights=None, **options)
+            encoder = get_encoder(full, in_channels=in_channels, depth=5, weights=None, **options)
     except (ValueError, AssertionError, IndexError) as error:  # strides that are no pyramid's
         why = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"encoder {full!r} gives no five stages: {why} Take a resnet, mit or convnext") from error
+    # smp makes the first convolution of another number of channels on the CPU whatever the device
+    return encoder.to("meta") if torch.get_default_device().type == "meta" else encoder
 
 
 def _refuse(full: str) -> None:

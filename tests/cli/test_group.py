@@ -61,7 +61,7 @@ def test_overview_and_command_agree(name: str) -> None:
         (["xyzzy"], "unknown command 'xyzzy'; known: list, info"),
         (["list", "--fusion"], "No such option '--fusion'"),
         (["info"], "Missing argument 'NAME' (see: fusionzoo info --help)"),
-        (["list", "--fusions", "--architectures"], "not both"),
+        (["list", "--fusions", "--architectures"], "give one of --fusions, --architectures and --data"),
         (["info", "hybird"], "did you mean 'hybrid'"),
         (["list", "nothing*"], "no checkpoint matches 'nothing*'"),
     ],

@@ -1,7 +1,7 @@
 """State dicts of image classifiers (timm, torchvision, smp, their originals) -> the keys of an encoder of ours.
 
 Two steps. A dialect says how a publisher's names are spelled in timm's, or in smp's for encoders of smp's own;
-`_placed` says where that name lies in what `build_encoder` makes, which may fold timm's top two levels into one.
+`_placed` says where that name lies in what `build_encoder` makes, which may fold timm's outer two modules into one.
 What lies behind the last feature (`_BEHIND`) is left out, all else must fit: names and shapes, both ways.
 """
 
@@ -227,7 +227,7 @@ _NUMBERS: dict[str, Callable[[int], int]] = {
 
 
 def _placed(name: str, wanted: Mapping[str, Tensor]) -> str | None:
-    """Our key of timm's or smp's `name`: itself, or in smp's wrapper of timm's, whose top two levels may be one."""
+    """Our key of timm's or smp's `name`: itself, or in smp's wrapper of timm's, whose outer two modules may be one."""
     first, _, rest = name.partition(".")
     for candidate in (name, f"model.{name}", f"model.{first}_{rest}", f"model.model.{name}"):
         if candidate in wanted:
