@@ -201,6 +201,7 @@ class OfficialDataset(SegmentationDataset):
 
     def _classes(self, stored: np.ndarray, index: int) -> np.ndarray:
         """The stored label as uint8: 0..K-1 and 255."""
+        stored = stored.astype(np.int64)  # NumPy 2.0.0 crashes where strided uint8 is compared with 256
         inside = (stored >= 0) & (stored < 256)
         label: np.ndarray = self._table[np.where(inside, stored, 0)]
         strange = ~inside | (label == _STRANGE)
