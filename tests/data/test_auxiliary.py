@@ -197,7 +197,7 @@ def test_infinite_values_do_not_hide_the_range_of_a_picture(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kind": "lidar"}, "'lidar' is not one of"),
+        ({"kind": "sonar"}, "'sonar' is not one of"),
         ({"scale": 0.0}, "x_scale is 0.0; give a positive number"),
         ({"offset": float("nan")}, "x_offset is nan"),
         ({"encoding": "sunrgb"}, "did you mean 'sunrgbd'"),

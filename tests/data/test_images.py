@@ -85,8 +85,8 @@ def test_hha_thermal_and_channel_counts(tmp_path: Path) -> None:
     assert torch.equal(read_x(save(tmp_path / "f.png", four), "thermal")[0], torch.from_numpy(four[..., 3]).float())
     same = np.repeat(COLOUR[..., :1], 3, axis=2)
     assert torch.equal(read_x(save(tmp_path / "s.png", same), "thermal")[0], torch.from_numpy(same[..., 0]).float())
-    with pytest.raises(InputError, match="'lidar' is not one of depth"):
-        read_x(path, "lidar")
+    with pytest.raises(InputError, match="'sonar' is not one of depth"):
+        read_x(path, "sonar")
 
 
 def test_labels(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_a_run_learns_and_its_checkpoint_loads(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(not torch.__version__.startswith("2.14."), reason="recorded with the random numbers of torch 2.14")
 def test_losses_are_those_recorded_before_several_processes_could_train(tmp_path: Path) -> None:
     """Order, augmentation, dropped modalities, dropout and class weights draw and weigh as they did."""
     run = settings(rooms(tmp_path / "d", n=7), model="hybrid_mobilenetv1-025_fpn", epochs=2, drop_modality=0.5,
