@@ -44,7 +44,7 @@ def test_what_is_frozen_keeps_weights_and_statistics(tmp_path: Path, given: str,
     before, after = (from_pretrained(folder).state_dict() for folder in (given, str(tmp_path / "out")))
     moved = {key for key in before if before[key].shape != after[key].shape or not torch.equal(before[key], after[key])}
     allowed = {key for key in before if moves(key)}
-    assert moved <= allowed and len(moved) > 0.9 * len(allowed)
+    assert moved <= allowed and len(moved) > 0.8 * len(allowed)  # a dead unit may stay
     assert any(note.startswith(f"frozen: {what}") for note in notes)
 
 

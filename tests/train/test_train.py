@@ -15,7 +15,6 @@ from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.train import Settings, evaluate, finetune
 from fusionzoo.train.losses import class_weights, segmentation_loss, total
-from tests.train.rooms import rooms, settings
 
 
 def tiny(**changes: Any) -> Settings:
