@@ -39,12 +39,16 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> str:
 )  # fmt: skip
 def test_what_is_frozen_keeps_weights_and_statistics(tmp_path: Path, given: str, what: str, moves: Any) -> None:
     notes: list[str] = []
-    run = settings(rooms(tmp_path / "d"), model=given, freeze=what, ema=0.0, lr=0.01, epochs=2, val_split="")
+    # crops whose last map is larger than one pixel: a group norm of one pixel gives nothing a gradient
+    data = rooms(tmp_path / "d", sizes=((96, 128),))
+    run = settings(
+        data, model=given, freeze=what, ema=0.0, lr=0.01, epochs=2, val_split="", size=(64, 64), base=(64, 96)
+    )
     finetune(run, tmp_path / "out", note=notes.append)
     before, after = (from_pretrained(folder).state_dict() for folder in (given, str(tmp_path / "out")))
     moved = {key for key in before if before[key].shape != after[key].shape or not torch.equal(before[key], after[key])}
     allowed = {key for key in before if moves(key)}
-    assert moved <= allowed and len(moved) > 0.8 * len(allowed)  # a dead unit may stay
+    assert moved <= allowed and len(moved) > 0.9 * len(allowed)
     assert any(note.startswith(f"frozen: {what}") for note in notes)
 
 
