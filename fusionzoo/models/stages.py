@@ -140,13 +140,16 @@ def has_stages(encoder: nn.Module) -> bool:
     return stage_modules(encoder) is not None
 
 
-def run_stage(encoder: nn.Module, number: int, x: Tensor) -> Tensor:
+def run_stage(encoder: nn.Module, number: int, x: Tensor, stages: list[list[str]] | None = None) -> Tensor:
     """The feature of stage `number` (1..5) from that of the stage before, (B, C, H, W); stage 1 starts from the image.
+
+    `stages`: what `stage_modules(encoder)` gives, for callers that run several stages of one encoder.
 
     Raises:
         InputError: an encoder of a family that runs as a whole only.
     """
-    stages = stage_modules(encoder)
+    if stages is None:
+        stages = stage_modules(encoder)
     if stages is None:
         raise InputError(f"{type(encoder).__name__} {why_whole(encoder)}; take a resnet, efficientnet or mit encoder")
     return run_modules(encoder, stages, number, x)

@@ -21,7 +21,7 @@ from fusionzoo.errors import FusionZooError, InputError, closest
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder, used_stages
-from fusionzoo.models.families import as_read, why_whole
+from fusionzoo.models.families import as_read, stage_modules, why_whole
 from fusionzoo.models.stages import Stage, build_encoder, empty_like_stage1, has_stages, out_channels, run_stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -102,13 +102,14 @@ class TwoStream(FusionModel):
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """[rgb image, stage 1, ..., stage 5]: fused where a stage is fused, else the RGB stream's own feature."""
-        staged = self.interaction != "none" or (has_stages(self.rgb_encoder) and has_stages(self.x_encoder))
+        of_rgb, of_x = stage_modules(self.rgb_encoder), stage_modules(self.x_encoder)
+        staged = self.interaction != "none" or (of_rgb is not None and of_x is not None)
         whole = None if staged else (self.rgb_encoder(rgb), self.x_encoder(x))
         out, r, d = [rgb], rgb, x
         for i in range(1, self.depth + 1):
             stage: Stage = getattr(self, f"stage{i}")
             if whole is None:
-                r, d = run_stage(self.rgb_encoder, i, r), run_stage(self.x_encoder, i, d)
+                r, d = run_stage(self.rgb_encoder, i, r, of_rgb), run_stage(self.x_encoder, i, d, of_x)
             else:
                 r, d = whole[0][i], whole[1][i]
             if self._empty[i]:
