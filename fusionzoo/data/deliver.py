@@ -20,14 +20,12 @@ first channel, 0 and 255 void, 1..25 the classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fusionzoo.data.auxiliary import XFormat
-from fusionzoo.data.base import Sample
 from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset, colours
 from fusionzoo.errors import unknown
@@ -78,28 +76,13 @@ class DELIVER(OfficialDataset):
         classes={25: Classes(_NAMES, tuple(range(1, 26)), (0, 255), _COLOURS)},
     )
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = "train",
-        num_classes: int | None = None,
-        size: tuple[int, int] | None = None,
-        label_size: str = "native",
-        limit: int | None = None,
-        cache: bool = False,
-        cache_size: tuple[int, int] | None = None,
-        transform: Callable[[Sample], Sample] | None = None,
-        *,
-        x: str = "hha",
-        case: str | None = None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, root: str | Path, *others: Any, x: str = "hha", case: str | None = None, **options: Any) -> None:
         if x not in _X:
             raise unknown("x of DELIVER", x, _X)
         if case is not None and case not in (*_WEATHERS, *_FAILURES):
             raise unknown("case of DELIVER", case, (*_WEATHERS, *_FAILURES))
         self.x_kind, self.case = x, case
-        super().__init__(root, split, num_classes, size, label_size, limit, cache, cache_size, transform, **options)
+        super().__init__(root, *others, **options)
 
     def find(self, split: str) -> dict[str, Files]:
         places = {"rgb": ("img", "_rgb"), "x": _X[self.x_kind], "label": ("semantic", "_semantic")}

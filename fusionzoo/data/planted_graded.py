@@ -24,6 +24,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fusionzoo.data import planted_layout
 from fusionzoo.data.planted import Planted
 from fusionzoo.data.planted_layout import (
     BACK,
@@ -49,15 +50,7 @@ from fusionzoo.data.planted_layout import (
 __all__ = ["CLASSES", "GUESS", "PlantedGraded"]
 
 CLASSES = {
-    "floor": "both",
-    "wall": "both",
-    "ceiling": "both",
-    "box": "both",
-    "ball": "both",
-    "poster": "rgb",
-    "rug": "rgb",
-    "bump": "x",
-    "niche": "x",
+    **{name: where for name, where in planted_layout.CLASSES.items() if where in ("both", "rgb", "x")},
     "and": "joint: and",
     "parity_a": "joint: parity",
     "parity_b": "joint: parity",

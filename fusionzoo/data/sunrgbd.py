@@ -22,14 +22,13 @@ for them, as SUN RGB-D has none of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fusionzoo.data.auxiliary import XFormat
-from fusionzoo.data.base import Sample
 from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.layout import Layout
 from fusionzoo.data.nyuv2 import CLASSES_40
@@ -71,26 +70,12 @@ class SUNRGBD(OfficialDataset):
         classes={37: Classes(CLASSES_40[:37], tuple(range(1, 38)), (0,), COLOURS_40[:37])},
     )
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = "train",
-        num_classes: int | None = None,
-        size: tuple[int, int] | None = None,
-        label_size: str = "native",
-        limit: int | None = None,
-        cache: bool = False,
-        cache_size: tuple[int, int] | None = None,
-        transform: Callable[[Sample], Sample] | None = None,
-        *,
-        depth: str = "filled",
-        **options: Any,
-    ) -> None:
+    def __init__(self, root: str | Path, *others: Any, depth: str = "filled", **options: Any) -> None:
         if depth not in _DEPTH:
             raise unknown("depth of SUN RGB-D", depth, _DEPTH)
         self._depth = depth
         self._mats = None if not (Path(root).expanduser() / _TOOLBOX).is_dir() else _Toolbox(Path(root).expanduser())
-        super().__init__(root, split, num_classes, size, label_size, limit, cache, cache_size, transform, **options)
+        super().__init__(root, *others, **options)
 
     def x_format(self) -> XFormat:
         return XFormat(scale=0.001, encoding="sunrgbd")

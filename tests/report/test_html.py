@@ -2,49 +2,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from fusionzoo.report import html as page
 from fusionzoo.report import style
-
-VOID = {"meta", "rect", "line", "circle", "path"}
-
-
-class Reader(HTMLParser):
-    """Counts tags, keeps attributes and text, and checks that tags nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str, str]] = []
-        self.open: list[str] = []
-        self.words: list[tuple[str, str]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == [], self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, k, v or "") for k, v in attrs]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, k, v or "") for k, v in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append((self.open[-1] if self.open else "", data))
-
-
-def text_in(reader: Reader, tag: str) -> list[str]:
-    return [w for t, w in reader.words if t == tag]
+from tests.report.reader import Reader
 
 
 @pytest.fixture
@@ -66,9 +30,9 @@ def test_the_page_stands_alone(
 
 
 def test_answer_then_evidence(read: Reader, findings: list[str]) -> None:
-    assert text_in(read, "h1") == ["hybrid_mobilenetv1-025_fpn.planted"]
-    assert text_in(read, "li") == findings
-    assert text_in(read, "h2") == [
+    assert read.text("h1") == ["hybrid_mobilenetv1-025_fpn.planted"]
+    assert read.text("li") == findings
+    assert read.text("h2") == [
         "Segmentation: mIoU",
         "Similarity of the rgb and the depth stream (CKA)",
         "Semantic variance",
@@ -82,7 +46,7 @@ def test_answer_then_evidence(read: Reader, findings: list[str]) -> None:
 
 def test_every_plot_has_words_and_a_table(read: Reader) -> None:
     assert read.tags["svg"] == 5 == read.tags["figure"] == read.tags["figcaption"]
-    assert text_in(read, "summary").count("Numbers") == 5
+    assert read.text("summary").count("Numbers") == 5
     labelled = [v.split() for t, k, v in read.attributes if t == "svg" and k == "aria-labelledby"]
     ids = Counter(v for _, k, v in read.attributes if k == "id")
     assert max(ids.values()) == 1, "ids are unique"
@@ -92,12 +56,12 @@ def test_every_plot_has_words_and_a_table(read: Reader) -> None:
 
 
 def test_the_numbers_are_there(read: Reader, example: dict[str, Any]) -> None:
-    cells = text_in(read, "td")
+    cells = read.text("td")
     iou = example["levels"][3]["concept_iou"]["rgb"][4]
     assert f"{100 * iou:.1f}" in cells
     assert "-31.1 ±0.8" in cells
-    assert text_in(read, "caption").count("Concept set IoU by stream and stage") == 1
-    assert text_in(read, "b") == ["OK"]
+    assert read.text("caption").count("Concept set IoU by stream and stage") == 1
+    assert read.text("b") == ["OK"]
 
 
 def test_names_cannot_inject(example: dict[str, Any]) -> None:
@@ -112,7 +76,7 @@ def test_names_cannot_inject(example: dict[str, Any]) -> None:
     reader = Reader(page(example, [{"check": evil, "ok": True, "detail": evil}], [evil]))
     assert "img" not in reader.tags and reader.tags["style"] == 1
     assert not [k for _, k, _ in reader.attributes if k.startswith("on")]
-    assert evil in text_in(reader, "h1")[0]
+    assert evil in reader.text("h1")[0]
 
 
 def test_a_model_with_one_stream_still_has_a_page(example: dict[str, Any]) -> None:
