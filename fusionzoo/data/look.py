@@ -77,7 +77,7 @@ def inspect(
     first = next(iter(opened.values()), None)
     if first is None:
         raise InputError("no split to look at; give a data set, or split -> data set")
-    seen = {split: list(_seen(source, examples, workers, progress)) for split, source in opened.items()}
+    seen = {split: list(_seen(source, examples, near, workers, progress)) for split, source in opened.items()}
     splits_ = [_facts(split, source, seen[split]) for split, source in opened.items()]
     equal = _equal(seen) + (_near(seen) if near else [])
     stated = getattr(first, "facts", None)
@@ -117,8 +117,8 @@ class _Seen:
 class _Look(Dataset[_Seen]):
     """The images of `data`, each read and measured where a worker of a loader asks for it."""
 
-    def __init__(self, data: Any, examples: int) -> None:
-        self.data = data
+    def __init__(self, data: Any, examples: int, near: bool) -> None:
+        self.data, self.near = data, near
         n, k = len(data), min(examples, len(data))
         self.shown = {i * n // k for i in range(k)}
 
@@ -143,15 +143,15 @@ class _Look(Dataset[_Seen]):
             missing=float(hole.float().mean()),
             labelled=np.bincount(label.flatten().numpy().astype(np.uint8), minlength=256),
             digest=hashlib.blake2b(f"{plain.shape}{plain.dtype}".encode() + plain.tobytes(), digest_size=20).digest(),
-            print=fingerprint(rgb),
+            print=fingerprint(rgb) if self.near else None,
             example=_example(name, rgb, x, hole.any(dim=0), label) if index in self.shown else None,
         )
 
 
-def _seen(data: Any, examples: int, workers: int, progress: bool) -> Iterator[_Seen]:
+def _seen(data: Any, examples: int, near: bool, workers: int, progress: bool) -> Iterator[_Seen]:
     from tqdm import tqdm
 
-    look = _Look(data, examples)
+    look = _Look(data, examples, near)
     rows = DataLoader(look, None, num_workers=workers) if workers else (look[i] for i in range(len(look)))
     yield from tqdm(rows, total=len(look), unit="image", desc=str(data.split), disable=not progress)
 
