@@ -25,7 +25,14 @@ from fusionzoo.metrics.concepts import (
     net2vec_2018,
     semantic_variance,
 )
-from fusionzoo.metrics.cooperation import commonality, contribution, interactions, perceptual_scores, shapley
+from fusionzoo.metrics.cooperation import (
+    commonality,
+    contribution,
+    interactions,
+    modality_map,
+    perceptual_scores,
+    shapley,
+)
 from fusionzoo.metrics.health import (
     ChannelHealth,
     ExchangeRatio,
@@ -79,6 +86,7 @@ __all__ = [
     "fit_concepts",
     "interactions",
     "jackknife",
+    "modality_map",
     "mutual_knn",
     "net2vec_2018",
     "null_test",

@@ -32,6 +32,7 @@ from fusionzoo.metrics import (
     concept_roles,
     contribution,
     interactions,
+    modality_map,
     net2vec_2018,
     semantic_variance,
     shapley,
@@ -143,6 +144,9 @@ MOVES: dict[str, Callable[[Data, torch.Generator], Data]] = {
     "spatial permutation": _spatial,
     "positive scaling and shift of scores": _each("scores", "more")(lambda v, g: _factor(g) * v + _factor(g)),
     "isotropic scaling of all weights": _each("gate")(lambda v, g: _factor(g) * v),
+    "adding a constant to all logits of a pixel": _each("maps", "gate")(
+        lambda v, g: v + 3 * torch.randn(N, 1, *v.shape[2:], generator=g)
+    ),
     "adding a constant to all scores": lambda data, g: {k: v + 0.3 for k, v in data.items()},
     "isotropic scaling of all scores": lambda data, g: {k: 0.5 * v for k, v in data.items()},
 }
@@ -211,6 +215,13 @@ def _mixture(d: Data) -> Tensor:
     return torch.cat([scores.share, torch.tensor([scores.entropy]).double(), scores.largest])
 
 
+def _map(d: Data) -> Tensor:
+    maps, gate = d["maps"].double(), d["gate"].double()
+    given = {("rgb", "x"): maps, ("rgb",): gate - maps, ("x",): 2 * gate - maps, (): -gate}
+    found = modality_map(given, d["label"])
+    return torch.stack([*found.shapley.values(), *found.marginal.values()])
+
+
 VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     **{next(key for key in INFOS if INFOS[key] is info): (_rows, _measure(name)) for name, info in MEASURES.items()},
     "LinearCKA": (_rows, lambda d: torch.tensor(_fed(LinearCKA(), d["a"], d["b"]).compute().unbiased)),
@@ -238,6 +249,7 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "MixtureStatistics": (_maps, _mixture),
     "ExchangeRatio": (_maps, _exchange),
     "cooperation.contribution": (_maps, _contribution),
+    "cooperation.modality_map": (_maps, _map),
     "cooperation.shapley": (_numbers, lambda d: torch.cat(list(shapley(_games(d)).values()))),
     "cooperation.interaction": (_numbers, lambda d: torch.cat(list(interactions(_games(d)).values()))),
     "cooperation.perceptual_score": (_numbers, lambda d: perceptual_score(d["both"], d["x"])),

@@ -19,6 +19,16 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/cooperation/shapley.py", [
         ("math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)", "1 / 2 ** (m - 1)"),
     ]),
+    ("tests/metrics/cooperation/test_modality_map.py::test_two_modalities_by_hand",
+     "fusionzoo/metrics/cooperation/modality_map.py", [
+        ("p[whole] - p[whole - {name}]", "p[frozenset({name})] - p[frozenset()]"),
+        ("self.shapley[first] - self.shapley[second]", "self.shapley[second] - self.shapley[first]"),
+        ("phi.abs() for phi", "phi for phi"),
+    ]),
+    ("tests/metrics/cooperation/test_modality_map.py::test_the_predicted_class_is_that_of_all_modalities",
+     "fusionzoo/metrics/cooperation/modality_map.py", [
+        ("every = max(logits, key=len)", "every = min(logits, key=len)"),
+    ]),
     ("tests/metrics/cooperation/test_failures.py::test_expected_score_equals_the_sum_over_patterns_of_failure",
      "fusionzoo/metrics/cooperation/failures.py", [
         ("len(subset) == len(names) - failed", "len(subset) == failed"),

@@ -1,4 +1,4 @@
-"""How modalities cooperate: contribution (Shapley), interaction, commonality of explained variance, failures."""
+"""How modalities cooperate: contribution (Shapley), interaction, maps per pixel, commonality of variance, failures."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from fusionzoo.metrics.cooperation.contribution import (
     perceptual_scores,
 )
 from fusionzoo.metrics.cooperation.failures import expected_score, retention
+from fusionzoo.metrics.cooperation.modality_map import ModalityMap, class_probability, modality_map
 from fusionzoo.metrics.cooperation.shapley import interactions, perceptual_score, shapley
 
 __all__ = [
     "Commonality",
     "Contribution",
     "Estimate",
+    "ModalityMap",
+    "class_probability",
     "commonality",
     "contribution",
     "contribution_of",
     "expected_score",
     "interactions",
+    "modality_map",
     "perceptual_score",
     "perceptual_scores",
     "retention",
