@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionzoo.data.matlab import hdf5, old_variables, one_line
 from fusionzoo.errors import InputError
 
 __all__ = ["MatSource"]
@@ -43,7 +44,7 @@ class MatSource:
         self.path = path
         self._handle: Any = None
         self._pid = -1
-        with _h5py().File(self._checked(), "r") as file:
+        with hdf5().File(self._checked(), "r") as file:
             for name, ndim in (("images", 4), ("depths", 3), ("labels", 3)):
                 if name not in file or file[name].ndim != ndim:
                     raise InputError(f"{path} has no {name!r} array of {ndim} axes; is it nyu_depth_v2_labeled.mat?")
@@ -71,7 +72,7 @@ class MatSource:
             fine = None if self._labels40 is not None else file["labels"][number - 1].T
         except (OSError, RuntimeError) as error:
             raise InputError(
-                f"{self.path}: image {number} cannot be read ({_one_line(error)}); download it again"
+                f"{self.path}: image {number} cannot be read ({one_line(error)}); download it again"
             ) from error
         if fine is None:
             assert self._labels40 is not None
@@ -95,11 +96,11 @@ class MatSource:
     def _file(self) -> Any:
         """The open file, one handle a process: HDF5 handles do not survive a fork."""
         if self._handle is None or self._pid != os.getpid():
-            self._handle, self._pid = _h5py().File(self._checked(), "r"), os.getpid()
+            self._handle, self._pid = hdf5().File(self._checked(), "r"), os.getpid()
         return self._handle
 
     def _checked(self) -> Path:
-        if not _h5py().is_hdf5(self.path):
+        if not hdf5().is_hdf5(self.path):
             raise InputError(f"{self.path} is not a MATLAB 7.3 (HDF5) file, or is cut off; download it again")
         return self.path
 
@@ -166,33 +167,14 @@ def _variable(path: Path, names: tuple[str, ...]) -> tuple[str, np.ndarray]:
     """The first of `names` that the .mat file at `path` has, and its array (as h5py or scipy gives it)."""
     if not path.is_file():
         raise InputError(f"{path} does not exist")
-    if _h5py().is_hdf5(path):
-        with _h5py().File(path, "r") as file:
+    if hdf5().is_hdf5(path):
+        with hdf5().File(path, "r") as file:
             for name in names:
                 if name in file:
                     return name, np.asarray(file[name])
     else:
-        try:
-            from scipy.io import loadmat
-        except ImportError as error:
-            raise InputError(f"{path} is an old MATLAB file, which needs scipy; run: pip install scipy") from error
-        try:
-            content = loadmat(path, variable_names=names)
-        except (OSError, ValueError, TypeError, NotImplementedError) as error:
-            raise InputError(f"{path} is not a MATLAB file ({_one_line(error)}); download it again") from error
+        content = old_variables(path, names)
         for name in names:
             if name in content:
                 return name, np.asarray(content[name])
     raise InputError(f"{path} has no variable {' or '.join(names)}")
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError("reading nyu_depth_v2_labeled.mat needs h5py; run: pip install h5py") from error
-    return h5py
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

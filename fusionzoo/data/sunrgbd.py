@@ -22,7 +22,6 @@ for them, as SUN RGB-D has none of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ import numpy as np
 from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.layout import Layout
+from fusionzoo.data.matlab import hdf5, old_variables
 from fusionzoo.data.nyuv2 import CLASSES_40
 from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset
 from fusionzoo.data.scannet import COLOURS_40
@@ -136,7 +136,7 @@ class _Toolbox:
         """id (the path below SUNRGBD/) -> files; `label` is the file with all labels."""
         path = self.folder / "traintestSUNRGBD" / "allsplit.mat"
         key = f"all{split}"
-        listed = _loadmat(path, [key], f"the images of split {split!r}")[key]
+        listed = _loadmat(path, key, f"the images of split {split!r}")
         found: dict[str, Files] = {}
         for place in np.ravel(listed):
             name = _below(str(np.ravel(place)[0] if isinstance(place, np.ndarray) else place))
@@ -165,7 +165,7 @@ class _Toolbox:
 
     def _meta(self) -> tuple[list[str], list[str], list[str]]:
         path = self.folder / "Metadata" / "SUNRGBDMeta.mat"
-        meta = np.ravel(_loadmat(path, ["SUNRGBDMeta"], "the images in their order")["SUNRGBDMeta"])
+        meta = np.ravel(_loadmat(path, "SUNRGBDMeta", "the images in their order"))
         fields = ("sequenceName", "rgbname", "depthname")
         lacking = [f for f in fields if f not in (meta.dtype.names or ())]
         if lacking:
@@ -187,28 +187,16 @@ def _below(path: str) -> str:
     return "/".join(pieces[pieces.index("SUNRGBD") + 1 :] if "SUNRGBD" in pieces else pieces)
 
 
-def _loadmat(path: Path, names: list[str], what: str) -> Mapping[str, Any]:
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise InputError(f"{path} needs scipy; install it with: pip install 'fusionzoo[train]'") from error
+def _loadmat(path: Path, name: str, what: str) -> Any:
     if not path.is_file():
         raise InputError(f"{path} does not exist; it holds {what} of SUN RGB-D: get SUNRGBDtoolbox.zip")
-    try:
-        found: Mapping[str, Any] = loadmat(str(path), variable_names=names)
-    except (OSError, ValueError, TypeError, NotImplementedError, EOFError, MatReadError) as error:
-        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())[:120]}); download it again") from error
-    if names[0] not in found:
-        raise InputError(f"{path} has no variable {names[0]!r}; download it again")
-    return found
+    found = old_variables(path, [name])
+    if name not in found:
+        raise InputError(f"{path} has no variable {name!r}; download it again")
+    return found[name]
 
 
 def _h5(path: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(f"{path} needs h5py; install it with: pip install 'fusionzoo[train]'") from error
-    if not h5py.is_hdf5(path):
+    if not hdf5().is_hdf5(path):
         raise InputError(f"{path} is not a MATLAB 7.3 (HDF5) file, or is cut off; download it again")
-    return h5py.File(path, "r")
+    return hdf5().File(path, "r")
