@@ -1,8 +1,7 @@
 """What all metrics share: the self-description, and the accumulator whose fixed-size states merge.
 
-A metric is a pure function of sufficient statistics; an accumulator keeps those statistics. Its size never depends on
-the number of images, so batches, processes and machines merge to the same number as one pass. An empty batch adds
-nothing.
+A metric is a pure function of sufficient statistics, which an accumulator keeps: batches, processes and machines merge
+to the number of one pass. An empty batch adds nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ __all__ = [
     "accumulates",
     "as_samples",
     "at_least_one",
+    "check_finite",
     "few_above",
     "float_state",
     "int_state",
@@ -59,17 +59,13 @@ class MetricInfo:
     source: str = ""
 
 
-def _first_tensor(values: Any) -> Tensor | None:
-    return next((v for v in values if isinstance(v, Tensor)), None)
-
-
 def accumulates(update: F) -> F:
     """Decorator of `update`: no gradient, no autocast, no inference tensors, states on the input's device."""
 
     @functools.wraps(update)
     def run(self: Accumulator, *args: Any, **kwargs: Any) -> Any:
-        first = _first_tensor((*args, *kwargs.values()))
-        device = first.device if first is not None else torch.device("cpu")
+        devices = (v.device for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
+        device = next(devices, torch.device("cpu"))
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
             self.to(device)
             return update(self, *args, **kwargs)
@@ -123,10 +119,8 @@ class Accumulator:
         mine, theirs = self._config(), other._config()
         wrong = [key for key in mine if mine[key] != theirs.get(key)]
         if wrong:
-            key = wrong[0]
-            raise InputError(
-                f"cannot merge two {type(self).__name__}: {key} is {mine[key]!r} here and {theirs.get(key)!r} there"
-            )
+            differ = f"{wrong[0]} is {mine[wrong[0]]!r} here and {theirs.get(wrong[0])!r} there"
+            raise InputError(f"cannot merge two {type(self).__name__}: {differ}")
         device = next((value.device for value in self._state.values()), torch.device("cpu"))
         with torch.inference_mode(False), torch.no_grad():
             self._merge({name: value.to(device) for name, value in other._state.items()})
@@ -169,8 +163,13 @@ def int_state(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
 def at_least_one(**numbers: int) -> None:
     """Raises InputError unless all of the named numbers are 1 or more."""
     if min(numbers.values()) < 1:
-        got = ", ".join(map(str, numbers.values()))
-        raise InputError(f"{', '.join(numbers)} must be at least 1, got {got}")
+        raise InputError(f"{', '.join(numbers)} must be at least 1, got {', '.join(map(str, numbers.values()))}")
+
+
+def check_finite(values: Tensor, what: str = "a feature has") -> None:
+    """Raises InputError where a number is NaN or infinite; of many numbers their sum, or their extremes, will do."""
+    if not bool(torch.isfinite(values).all()):
+        raise InputError(f"{what} values that are not finite (NaN or infinity)")
 
 
 def point_names(points: Sequence[str] | int, least: int = 1) -> tuple[str, ...]:

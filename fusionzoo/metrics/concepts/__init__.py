@@ -1,50 +1,20 @@
-"""Concepts in features: set IoU of concept masks, semantic variance, Net2Vec, single units, directions, specificity."""
+"""Concepts in features: set IoU of concept masks, semantic variance, Net2Vec, single units, directions, specificity.
 
-from __future__ import annotations
+It offers what its files name in `__all__`.
+"""
 
-from fusionzoo.metrics.concepts.curve import ConceptCurve, ConceptScores, iou_curve
-from fusionzoo.metrics.concepts.logistic import LogisticFit, LogisticStep, fit_logistic
-from fusionzoo.metrics.concepts.masks import area_masks, concept_masks, contains, grid_masks
-from fusionzoo.metrics.concepts.net2vec import Net2VecResult, net2vec_2018, upsample_matrix
-from fusionzoo.metrics.concepts.recipes import RECIPES, ConceptFit, fit_concepts
-from fusionzoo.metrics.concepts.semantic_variance import REDUCERS, VarianceScore, compare_curves, semantic_variance
-from fusionzoo.metrics.concepts.specificity import FUSED_ROLES, ROLES, ConceptRoles, concept_roles, fused_roles
-from fusionzoo.metrics.concepts.statistics import ConceptStatistics, ConceptWeights, minimum_channels, stack_weights
-from fusionzoo.metrics.concepts.units import UnitDissection, UnitScores
-from fusionzoo.metrics.concepts.vectors import AgreementScores, ConceptAgreement
+# ruff: noqa: F403
+import inspect
 
-__all__ = [
-    "AgreementScores",
-    "ConceptAgreement",
-    "ConceptCurve",
-    "ConceptFit",
-    "ConceptRoles",
-    "ConceptScores",
-    "ConceptStatistics",
-    "ConceptWeights",
-    "FUSED_ROLES",
-    "LogisticFit",
-    "LogisticStep",
-    "Net2VecResult",
-    "RECIPES",
-    "REDUCERS",
-    "ROLES",
-    "UnitDissection",
-    "UnitScores",
-    "VarianceScore",
-    "area_masks",
-    "compare_curves",
-    "concept_masks",
-    "concept_roles",
-    "contains",
-    "fit_concepts",
-    "fit_logistic",
-    "fused_roles",
-    "grid_masks",
-    "iou_curve",
-    "minimum_channels",
-    "net2vec_2018",
-    "semantic_variance",
-    "stack_weights",
-    "upsample_matrix",
-]
+from fusionzoo.metrics.concepts.curve import *
+from fusionzoo.metrics.concepts.logistic import *
+from fusionzoo.metrics.concepts.masks import *
+from fusionzoo.metrics.concepts.net2vec import *
+from fusionzoo.metrics.concepts.recipes import *
+from fusionzoo.metrics.concepts.semantic_variance import *
+from fusionzoo.metrics.concepts.specificity import *
+from fusionzoo.metrics.concepts.statistics import *
+from fusionzoo.metrics.concepts.units import *
+from fusionzoo.metrics.concepts.vectors import *
+
+__all__ = [name for name, value in vars().items() if name[0] != "_" and not inspect.ismodule(value)]

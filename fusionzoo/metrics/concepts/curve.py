@@ -1,8 +1,7 @@
 """Set IoU of scores against concept masks for every threshold, from histograms inside and outside the concepts.
 
 With H1(s), H0(s) the positions inside and outside a concept whose score exceeds s, and L the positions inside:
-set IoU(s) = H1(s) / (L + H0(s)). One pass gives the whole curve, its best threshold on the train half, the value at
-that threshold on the evaluation half, and, from group sums, the jackknife error. Marking everything is one of the
+set IoU(s) = H1(s) / (L + H0(s)). The threshold is the best of the train half. Marking everything is one of the
 thresholds, so a concept that is not encoded at all scores its area share, not 0.
 """
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, int_state
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, check_finite, int_state
 from fusionzoo.metrics.concepts.masks import checked_masks, contains
 from fusionzoo.metrics.stats.resample import image_groups, jackknife
 
@@ -116,14 +115,11 @@ class ConceptCurve(Accumulator):
         b, k = len(scores), self.concepts
         if scores.ndim != 4 or scores.shape[1] != k:
             raise InputError(f"scores must be (B, {k}, h, w), got {tuple(scores.shape)}")
-        if not bool(torch.isfinite(scores.sum())):
-            raise InputError("scores have values that are not finite (NaN or infinity)")
+        check_finite(scores.sum(), "scores have")
         masks, valid = checked_masks(masks, b, k, valid)
-        size = masks.shape[2:]
-        device = scores.device
-        in_train = torch.as_tensor(train, dtype=torch.bool, device=device).expand(b)
-        slots = torch.where(in_train, 0, image_groups(group, b, self.groups, device) + 1)
-        holds = contains(masks)
+        size, holds = masks.shape[2:], contains(masks)
+        in_train = torch.as_tensor(train, dtype=torch.bool, device=scores.device).expand(b)
+        slots = torch.where(in_train, 0, image_groups(group, b, self.groups, scores.device) + 1)
         self._state["images"].index_add_(0, slots, holds.long())
         counted = holds if self.images == "containing" else torch.ones_like(holds)
         for i, slot in enumerate(slots.tolist()):  # an image at a time stays in the processor's cache
@@ -165,14 +161,13 @@ class ConceptCurve(Accumulator):
         (read, counts, absent), images = self.at_thresholds(), self._state["images"].cpu()
         iou, se = jackknife(read, [counts])
         hide = lambda value: torch.where(absent, torch.nan, value)  # noqa: E731
-        edges = self.edges
         return ConceptScores(
             iou=hide(iou),
             iou_se=hide(se),
             train_iou=hide(read(self._state["counts"][0].cpu())),
-            threshold=hide(edges[self._best()]),
+            threshold=hide(self.edges[self._best()]),
             curve=torch.where(absent[:, None], torch.nan, iou_curve(counts.sum(0))),
-            edges=edges,
+            edges=self.edges,
             n_train=images[0],
             n_eval=images[1:].sum(0),
         )

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fusionzoo.errors import InputError
 
-__all__ = ["area_masks", "checked_masks", "concept_masks", "contains", "grid_masks"]
+__all__ = ["area_masks", "concept_masks", "contains", "grid_masks"]
 
 
 def contains(masks: Tensor) -> Tensor:
@@ -60,11 +60,15 @@ def area_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     (height, width), (h, w) = masks.shape[2:], size
     if height % h or width % w:
         raise InputError(f"a grid of {h}x{w} does not divide masks of {height}x{width}: resize them first")
-    shares = torch.zeros(*masks.shape[:2], h, w, device=masks.device)
-    some = contains(masks)
-    if bool(some.any()):
-        shares[some] = functional.avg_pool2d(masks[some].float(), (height // h, width // w))
-    return shares
+    return functional.avg_pool2d(masks.float(), (height // h, width // w))
+
+
+def _check_mode(mode: str, of: Tensor, size: tuple[int, int], what: str) -> None:
+    (height, width), (h, w) = of.shape[-2:], size
+    if mode not in ("area", "nearest"):
+        raise InputError(f"unknown mode {mode!r}: use 'area' or 'nearest'")
+    if mode == "area" and (h > height or w > width):
+        raise InputError(f"grid {h}x{w} is finer than the {what} {height}x{width}: use mode 'nearest'")
 
 
 def _centres(size: int, to: int, device: torch.device) -> Tensor:
@@ -79,13 +83,8 @@ def grid_masks(
 
     Args:
         masks: (B, K, H, W) bool.
-        size: (h, w) of the grid, any.
+        size, mode: as for `concept_masks`, as is what is returned.
         valid: (B, H, W) bool, pixels where the concepts are known; all when None.
-        mode: "area" (share of the cell's pixels; the grid must not be finer than the masks) or "nearest" (the pixel at
-            the cell's centre).
-
-    Returns:
-        masks (B, K, h, w) and valid (B, h, w): float32 shares of the cell for "area", bool for "nearest".
 
     Raises:
         InputError: shapes do not fit, unknown mode, or a grid finer than the masks in "area".
@@ -100,20 +99,16 @@ def grid_masks(
     if valid.dtype != torch.bool or tuple(valid.shape) != (len(masks), *masks.shape[2:]):
         raise InputError(f"valid must be bool {(len(masks), *masks.shape[2:])}, got {valid.dtype} {tuple(valid.shape)}")
     (height, width), (h, w), device = masks.shape[2:], size, masks.device
+    _check_mode(mode, masks, size, "masks")
     masks = masks & valid[:, None]
     if mode == "nearest":
         y, x = _centres(height, h, device)[:, None], _centres(width, w, device)
         return masks[:, :, y, x], valid[:, y, x]
-    if mode != "area":
-        raise InputError(f"unknown mode {mode!r}: use 'area' or 'nearest'")
-    if h > height or w > width:
-        raise InputError(f"grid {h}x{w} is finer than the masks {height}x{width}: use mode 'nearest'")
     both = torch.cat([masks, valid[:, None]], 1).float()
     rows, columns = torch.arange(height, device=device) * h // height, torch.arange(width, device=device) * w // width
     sums = torch.zeros(*both.shape[:2], h, width, device=device).index_add_(2, rows, both)
     sums = torch.zeros(*both.shape[:2], h, w, device=device).index_add_(3, columns, sums)
-    pixels = torch.outer(torch.bincount(rows, minlength=h), torch.bincount(columns, minlength=w))
-    sums /= pixels
+    sums /= torch.outer(torch.bincount(rows, minlength=h), torch.bincount(columns, minlength=w))
     return sums[:, :-1], sums[:, -1]
 
 
@@ -143,23 +138,18 @@ def concept_masks(
         raise InputError(f"labels must be integers (B, H, W), got {labels.dtype} {tuple(labels.shape)}")
     labels = labels.long()
     b, (height, width), (h, w) = labels.shape[0], labels.shape[1:], size
+    _check_mode(mode, labels, size, "labels")
     known = labels != ignore_index
     wrong = labels[known & ((labels < 0) | (labels >= num_classes))]
     if wrong.numel():
-        raise InputError(
-            f"labels out of range: {int(wrong[0])} with {num_classes} classes "
-            f"(valid 0 .. {num_classes - 1}, ignore {ignore_index})"
-        )
+        may = f"(valid 0 .. {num_classes - 1}, ignore {ignore_index})"
+        raise InputError(f"labels out of range: {int(wrong[0])} with {num_classes} classes {may}")
     labels = torch.where(known, labels, num_classes)
-    rows, columns = torch.arange(height, device=labels.device), torch.arange(width, device=labels.device)
     if mode == "nearest":
         small = labels[:, _centres(height, h, labels.device)[:, None], _centres(width, w, labels.device)]
         masks = small[:, None] == torch.arange(num_classes, device=labels.device)[:, None, None]
         return masks, small < num_classes
-    if mode != "area":
-        raise InputError(f"unknown mode {mode!r}: use 'area' or 'nearest'")
-    if h > height or w > width:
-        raise InputError(f"grid {h}x{w} is finer than the labels {height}x{width}: use mode 'nearest'")
+    rows, columns = torch.arange(height, device=labels.device), torch.arange(width, device=labels.device)
     cell = (rows * h // height)[:, None] * w + columns * w // width
     k = num_classes + 1
     place = (torch.arange(b, device=labels.device)[:, None, None] * (h * w) + cell) * k + labels

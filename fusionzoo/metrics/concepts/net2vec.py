@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
 
-__all__ = ["INFO", "Net2VecResult", "net2vec_2018", "upsample_matrix"]
+__all__ = ["Net2VecResult", "net2vec_2018", "upsample_matrix"]
 
 INFO = MetricInfo(
     name="concept set IoU (net2vec-2018)", low=0.0, high=1.0, larger_is="better encoded", invariant_to=(),
@@ -54,15 +55,8 @@ def upsample_matrix(size: int, to: int) -> Tensor:
             [0.5000, 0.5000],
             [0.0000, 1.0000]])
     """
-    position = torch.arange(to, dtype=torch.float64) * ((size - 1) / (to - 1) if to > 1 else 0.0)
-    low = position.floor().clamp(max=max(size - 2, 0)).long()
-    part = position - low
-    matrix = torch.zeros(to, size, dtype=torch.float64)
-    rows = torch.arange(to)
-    matrix[rows, low] = 1 - part
-    if size > 1:
-        matrix[rows, low + 1] += part
-    return matrix.float()
+    unit = torch.eye(size, dtype=torch.float64)[None]
+    return functional.interpolate(unit, size=to, mode="linear", align_corners=True)[0].T.float()
 
 
 def net2vec_2018(
@@ -93,10 +87,8 @@ def net2vec_2018(
         InputError: shapes do not fit.
     """
     if maps.ndim != 4 or masks.ndim != 4 or len(maps) != len(masks) or train.shape != (len(maps),):
-        raise InputError(
-            f"need maps (N, C, h, w), masks (N, K, S1, S2), train (N,): got {tuple(maps.shape)}, "
-            f"{tuple(masks.shape)}, {tuple(train.shape)}"
-        )
+        shapes = ", ".join(str(tuple(t.shape)) for t in (maps, masks, train))
+        raise InputError(f"need maps (N, C, h, w), masks (N, K, S1, S2), train (N,): got {shapes}")
     c, k = maps.shape[1], masks.shape[1]
     train, masks = train.bool(), masks.bool()
     if thresholds is None:

@@ -1,10 +1,7 @@
 """One call per recipe for the set IoU of concepts in maps held in memory: to compare recipes, and for small data.
 
-* "ridge": one least-squares solve for all concepts, threshold calibrated on the train images (statistics.py).
-* "logistic": Newton's method for the log-likelihood, threshold calibrated (logistic.py).
-* "net2vec-2018": the official code's loop and its fixed threshold (net2vec.py).
-
-The streaming accumulators give the same numbers for data of any size; this only feeds them.
+"ridge" (statistics.py) and "logistic" (logistic.py) calibrate the threshold on the train images; "net2vec-2018"
+(net2vec.py) has a fixed one. The streaming accumulators give the same numbers for data of any size.
 """
 
 from __future__ import annotations
@@ -81,22 +78,16 @@ def fit_concepts(
     if recipe not in RECIPES:
         raise unknown("concept recipe", recipe, RECIPES)
     if maps.ndim != 4 or masks.ndim != 4 or len(maps) != len(masks) or train.shape != (len(maps),):
-        raise InputError(
-            f"need maps (N, C, h, w), masks (N, K, H, W), train (N,): got {tuple(maps.shape)}, "
-            f"{tuple(masks.shape)}, {tuple(train.shape)}"
-        )
+        shapes = ", ".join(str(tuple(t.shape)) for t in (maps, masks, train))
+        raise InputError(f"need maps (N, C, h, w), masks (N, K, H, W), train (N,): got {shapes}")
     train, (c, k) = train.bool(), (maps.shape[1], masks.shape[1])
     if recipe == "net2vec-2018":
         if tau is None:
             raise InputError("net2vec-2018 is defined on thresholded channels: give a tau, 0.005 as published")
         result = net2vec_2018(maps, masks, train, tau=tau, seed=seed)
-        absent = result.weight[:, 0].isnan()
-        weights = ConceptWeights(
-            result.weight.nan_to_num(0), torch.zeros(k), ~absent, torch.full((k,), torch.nan), result.thresholds
-        )
-        nan = torch.full((k,), torch.nan, dtype=torch.float64)
-        threshold = torch.where(absent, nan, 0.0)
-        return ConceptFit(recipe, weights, result.iou, result.train_iou, nan, threshold)
+        absent, nan = result.weight[:, 0].isnan(), torch.full((k,), torch.nan, dtype=torch.float64)
+        weights = ConceptWeights(result.weight.nan_to_num(0), torch.zeros(k), ~absent, nan, result.thresholds)
+        return ConceptFit(recipe, weights, result.iou, result.train_iou, nan, torch.where(absent, nan, 0.0))
     thresholds = None
     if tau is not None:
         sketch = Quantiles(c, tau)

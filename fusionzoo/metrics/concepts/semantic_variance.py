@@ -6,8 +6,8 @@ arXiv 2308.10019) do not fix that last step for us: the default, the mean absolu
 reducer is a parameter. A method of this kind is claimed by US patent 12,283,082 B1.
 
 Compare a value with its noise floor, the semantic variance of one representation with itself when its detectors are
-trained on disjoint halves of the images: below the floor there is no signal. Errors come from leaving out one image
-group at a time, of both representations together (`compare_curves`): what makes a group hard for both cancels.
+trained on disjoint halves of the images: below the floor there is no signal. Errors leave out one image group at a
+time, of both representations together: what makes a group hard for both cancels.
 """
 
 from __future__ import annotations
@@ -24,13 +24,7 @@ from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.concepts.curve import ConceptCurve
 from fusionzoo.metrics.stats.resample import jackknife
 
-__all__ = [
-    "INFO",
-    "REDUCERS",
-    "VarianceScore",
-    "compare_curves",
-    "semantic_variance",
-]
+__all__ = ["REDUCERS", "VarianceScore", "compare_curves", "semantic_variance"]
 
 Reducer = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,12 +58,12 @@ def semantic_variance(
 
     Args:
         iou_u, iou_v: (K,) set IoU per concept of the two representations, 0 to 1; NaN concepts are left out of both.
-        reducer: a name in REDUCERS ("mean_abs" by default), or a function of the differences u - v and
-            the weights, both (K',) float64, that returns a scalar tensor.
+        reducer: a name in REDUCERS, or a function of the differences u - v and the weights, both (K',) float64, that
+            returns a scalar tensor.
         weights: (K,) non-negative weight per concept; equal when None.
 
     Returns:
-        The value; NaN when no concept is left.
+        NaN when no concept is left.
 
     Raises:
         InputError: lengths differ, or weights are negative. UnknownNameError: unknown reducer.
@@ -77,8 +71,7 @@ def semantic_variance(
     >>> semantic_variance([0.5, 0.2, float("nan")], [0.25, 0.45, 0.9])
     0.25
     """
-    u = torch.as_tensor(iou_u, dtype=torch.float64)
-    v = torch.as_tensor(iou_v, dtype=torch.float64)
+    u, v = (torch.as_tensor(iou, dtype=torch.float64) for iou in (iou_u, iou_v))
     w = torch.ones_like(u) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
     if u.ndim != 1 or u.shape != v.shape or u.shape != w.shape:
         raise InputError(f"one IoU and weight per concept: got {tuple(u.shape)}, {tuple(v.shape)} and {tuple(w.shape)}")
@@ -99,10 +92,9 @@ class VarianceScore:
     """Semantic variance of two representations. It is a signal where |value| is above the floor.
 
     Attributes:
-        value: the semantic variance; NaN when no concept is in both.
+        value: NaN when no concept is in both.
         se: jackknife standard error over image groups; NaN with fewer than two.
-        floor: the largest of one representation with itself, in absolute value (detectors from disjoint halves of the
-            train images); NaN where it is not known of every representation asked for.
+        floor: the largest of the representations, in absolute value; NaN where it is not known of each asked for.
     """
 
     value: float

@@ -16,7 +16,6 @@ The rule, for each concept, from its set IoU in the rgb and in the x stream on e
 The fused representation gains a concept when it encodes it better than the better stream, loses it when worse, again
 by more than `ERRORS` standard errors of that difference and the noise of all three, and by more than `LEAST`.
 
-So a concept that both streams show, one somewhat better, is consistent, however small the errors on a large data set.
 These are rules of ours; they turn IoU with errors into words and nothing more.
 """
 
@@ -32,23 +31,11 @@ from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.concepts.curve import ConceptCurve, iou_curve
 from fusionzoo.metrics.stats.resample import jackknife
 
-__all__ = [
-    "ERRORS",
-    "FUSED_ROLES",
-    "INFO",
-    "LEAST",
-    "ROLES",
-    "SPECIFIC",
-    "ConceptRoles",
-    "concept_roles",
-    "fused_roles",
-]
+__all__ = ["FUSED_ROLES", "ROLES", "ConceptRoles", "concept_roles", "fused_roles"]
 
 ERRORS = 2.0
 LEAST = 0.05
-"""Five points of IoU above chance."""
 SPECIFIC = 0.5
-"""Specific to one stream: the other reaches less than half of its gain."""
 
 ROLES = ("consistent", "rgb", "x", "undecided", "unencoded", "absent")
 FUSED_ROLES = ("gained", "lost", "kept", "absent")

@@ -6,13 +6,11 @@ pixels. Three passes with fixed-size states; memory does not depend on the numbe
 1. `Quantiles` (sketch.py): a threshold per channel, P(A > T) = tau. Not needed for raw channels.
 2. `ConceptStatistics`, images of the train half: X'X and X'T of the channels (binarised, or raw) and all concept masks,
    at the map's own resolution, with masks given as area shares; then one ridge solve for all concepts at once.
-3. `ConceptCurve` (curve.py): histograms of the scores inside and outside each concept give the set IoU for every
-   threshold, so the threshold is chosen on the train half and the set IoU is read off the other half.
+3. `ConceptCurve` (curve.py): the threshold is chosen on the train half, the set IoU is read off the other half.
 
-Set IoU(c) = sum |M_c and L_c| / sum |M_c or L_c|, sums over the images that contain c (as in Net2Vec) unless told
-otherwise. Scores are upsampled bilinearly to ONE evaluation grid, the same for all probe points, since their IoUs are
-compared; masks come to that grid by the label at the cell's centre (`concept_masks(..., mode="nearest")`). A quarter of
-the input's height and width is fine enough for every stage and cheap.
+Scores are upsampled bilinearly to ONE evaluation grid, the same for all probe points, since their IoUs are compared;
+masks come to that grid by the label at the cell's centre (`concept_masks(..., mode="nearest")`). A quarter of the
+input's height and width is fine enough for every stage and cheap.
 
 Whether to binarise: binary channels are what Net2Vec weighs, and what its numbers compare with. Raw channels need one
 pass less and keep what a threshold throws away; their set IoU is higher wherever a concept is coded by degree.
@@ -28,16 +26,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, few_above, float_state, int_state
+from fusionzoo.metrics.base import (
+    Accumulator,
+    MetricInfo,
+    accumulates,
+    at_least_one,
+    check_finite,
+    few_above,
+    float_state,
+    int_state,
+)
 
-__all__ = [
-    "ConceptStatistics",
-    "ConceptWeights",
-    "checked_cells",
-    "checked_thresholds",
-    "minimum_channels",
-    "stack_weights",
-]
+__all__ = ["ConceptStatistics", "ConceptWeights", "minimum_channels", "stack_weights"]
 
 SPARSE = 0.01  # share of active binary channels below which sums run over the active ones only
 POSITIONS = 1 << 10  # positions summed at once, to stay in the processor's cache
@@ -259,8 +259,7 @@ class ConceptStatistics(Accumulator):
             per_image = self._add_sparse(*unravel(few[0], maps), v, t)
         state["sum_x"] += per_image.sum(0)
         state["area"] += per_image.T @ images.double()
-        if not bool(torch.isfinite(state["sum_x"]).all()):
-            raise InputError("maps have values that are not finite (NaN or infinity)")
+        check_finite(state["sum_x"], "maps have")
 
     def _add_dense(self, maps: Tensor, thresholds: Tensor | None, valid: Tensor, t: Tensor) -> Tensor:
         """Adds X'VX and X'T of maps (B, C, n), valid (B, n), t (B n, K); returns X'V per image, (B, C)."""
@@ -302,18 +301,16 @@ class ConceptStatistics(Accumulator):
         Raises:
             InputError: nothing seen yet, or a negative ridge.
         """
-        m = self._moments()
-        system = m.system + max(ridge, 1e-9) * torch.eye(self.channels, dtype=torch.float64, device=m.system.device)
         if ridge < 0:
             raise InputError(f"ridge must not be negative, got {ridge}")
-        beta = torch.cholesky_solve(m.right, torch.linalg.cholesky(system))
-        return self._detector(m, beta)
+        m = self._moments()
+        system = m.system + max(ridge, 1e-9) * torch.eye(self.channels, dtype=torch.float64, device=m.system.device)
+        return self._detector(m, torch.cholesky_solve(m.right, torch.linalg.cholesky(system)))
 
     def channel_order(self, ridge: float = 1e-3) -> Tensor:
         """(K, C) channels of every concept, the largest |weight| on standardised channels first."""
-        weights = self.solve(ridge)
-        m = self._moments()
-        size = weights.weight.double() * m.scale.reciprocal().nan_to_num(0, 0, 0).cpu()
+        scale = self._moments().scale.cpu()
+        size = self.solve(ridge).weight.double() * scale.reciprocal().nan_to_num(0, 0, 0)
         return size.abs().argsort(stable=True, dim=1, descending=True)
 
     def solve_top(self, count: int, ridge: float = 1e-3) -> ConceptWeights:
@@ -351,17 +348,15 @@ class ConceptStatistics(Accumulator):
 
     def _detector(self, m: _Standardised, beta: Tensor) -> ConceptWeights:
         """Detectors from weights (C, K) on standardised channels, scaled to scores of mean 0 and deviation 1."""
-        state, weight, cross = self._state, (m.scale[:, None] * beta).T, m.cross
-        mean_x, mean_t, covariance = m.mean_x, m.mean_t, m.covariance
-        spread = (weight @ covariance * weight).sum(1).clamp(min=0).sqrt()
-        present = state["images"] > 0
-        variance_t = mean_t * (1 - mean_t)
-        r2 = (2 * (weight * cross.T).sum(1) - spread.square()) / variance_t
+        weight, present = (m.scale[:, None] * beta).T, self._state["images"] > 0
+        spread = (weight @ m.covariance * weight).sum(1).clamp(min=0).sqrt()
+        variance_t = m.mean_t * (1 - m.mean_t)
+        r2 = (2 * (weight * m.cross.T).sum(1) - spread.square()) / variance_t
         gain = torch.where(present & (spread > 1e-9), 1 / spread.clamp(min=1e-300), 0.0)
         weight = gain[:, None] * weight
         return ConceptWeights(
             weight=weight.float().cpu(),
-            bias=-(weight @ mean_x).float().cpu(),
+            bias=-(weight @ m.mean_x).float().cpu(),
             present=present.cpu(),
             r2=torch.where(present & (variance_t > 0), r2, torch.nan).cpu(),
             thresholds=None if self.thresholds is None else self.thresholds.cpu(),

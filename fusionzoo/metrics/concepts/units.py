@@ -2,8 +2,7 @@
 
 Channel c marks the positions of its map, upsampled bilinearly to the masks' grid, that exceed its threshold T_c,
 P(A_c > T_c) = tau (sketch.py). Set IoU(c, k) = sum |M_c and L_k| / sum |M_c or L_k| over the images that contain
-concept k. All channels and concepts come from one product of 0/1 matrices an image; sums are integers. A unit is called
-a detector of its best concept where that IoU exceeds 0.04.
+concept k. A unit is called a detector of its best concept where that IoU exceeds 0.04.
 
 `ConceptStatistics.unit_iou` gives the same table at the map's own resolution as a by-product of the ridge solve.
 """
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, int_state
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, check_finite, int_state
 from fusionzoo.metrics.concepts.masks import checked_masks, contains
 from fusionzoo.metrics.concepts.statistics import checked_thresholds
 from fusionzoo.metrics.stats.resample import image_groups, jackknife
@@ -106,8 +105,7 @@ class UnitDissection(Accumulator):
         b = len(maps)
         if maps.ndim != 4 or maps.shape[1] != self.channels:
             raise InputError(f"maps must be (B, {self.channels}, h, w), got {tuple(maps.shape)}")
-        if not bool(torch.isfinite(maps.sum())):
-            raise InputError("maps have values that are not finite (NaN or infinity)")
+        check_finite(maps.sum(), "maps have")
         masks, valid = checked_masks(masks, b, self.concepts, valid)
         size = masks.shape[2:]
         groups = image_groups(group, b, self.groups, maps.device)
@@ -134,19 +132,16 @@ class UnitDissection(Accumulator):
         """Scores of everything seen."""
         state = {name: value.cpu() for name, value in self._state.items()}
         iou, se = jackknife(_iou, [state["both"], state["marked"], state["labelled"]])
-        images = state["images"].sum(0)
-        bare = iou.nan_to_num(-1)
-        best, concept = bare.max(1)
-        unit_best, unit = bare.max(0)
-        none = best < 0
+        best, concept = iou.nan_to_num(-1).max(1)
+        unit_best, unit = iou.nan_to_num(-1).max(0)
         return UnitScores(
             iou=iou,
             iou_se=se,
-            concept=torch.where(none, -1, concept),
-            best=torch.where(none, torch.nan, best),
+            concept=torch.where(best < 0, -1, concept),
+            best=torch.where(best < 0, torch.nan, best),
             unit=torch.where(unit_best < 0, -1, unit),
             unit_best=torch.where(unit_best < 0, torch.nan, unit_best),
-            images=images,
+            images=state["images"].sum(0),
         )
 
 

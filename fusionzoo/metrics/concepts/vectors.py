@@ -20,6 +20,7 @@ from fusionzoo.metrics.base import (
     MetricInfo,
     accumulates,
     at_least_one,
+    check_finite,
     float_state,
     int_state,
     one_each,
@@ -97,8 +98,7 @@ class ConceptAgreement(Accumulator):
         stacked = torch.stack(rows, 1)  # (K, P, n)
         if valid is not None:
             stacked = stacked[:, :, valid.flatten() > 0]
-        if not bool(torch.isfinite(stacked.sum())):
-            raise InputError("scores have values that are not finite (NaN or infinity)")
+        check_finite(stacked.sum(), "scores have")
         self._state["sum"] += stacked.sum(2)
         self._state["cross"] += stacked @ stacked.transpose(1, 2)
         self._state["n"] += stacked.shape[2]

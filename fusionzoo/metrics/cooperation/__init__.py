@@ -1,33 +1,15 @@
-"""How modalities cooperate: contribution (Shapley), interaction, maps per pixel, commonality of variance, failures."""
+"""How modalities cooperate: contribution (Shapley), interaction, maps per pixel, commonality of variance, failures.
 
-from __future__ import annotations
+It offers what its files name in `__all__`.
+"""
 
-from fusionzoo.metrics.cooperation.commonality import Commonality, commonality
-from fusionzoo.metrics.cooperation.contribution import (
-    Contribution,
-    Estimate,
-    contribution,
-    contribution_of,
-    perceptual_scores,
-)
-from fusionzoo.metrics.cooperation.failures import expected_score, retention
-from fusionzoo.metrics.cooperation.modality_map import ModalityMap, class_probability, modality_map
-from fusionzoo.metrics.cooperation.shapley import interactions, perceptual_score, shapley
+# ruff: noqa: F403
+import inspect
 
-__all__ = [
-    "Commonality",
-    "Contribution",
-    "Estimate",
-    "ModalityMap",
-    "class_probability",
-    "commonality",
-    "contribution",
-    "contribution_of",
-    "expected_score",
-    "interactions",
-    "modality_map",
-    "perceptual_score",
-    "perceptual_scores",
-    "retention",
-    "shapley",
-]
+from fusionzoo.metrics.cooperation.commonality import *
+from fusionzoo.metrics.cooperation.contribution import *
+from fusionzoo.metrics.cooperation.failures import *
+from fusionzoo.metrics.cooperation.modality_map import *
+from fusionzoo.metrics.cooperation.shapley import *
+
+__all__ = [name for name, value in vars().items() if name[0] != "_" and not inspect.ismodule(value)]

@@ -22,7 +22,7 @@ from fusionzoo.metrics.similarity.cka import constant
 from fusionzoo.metrics.similarity.matrices import ridge_r2
 from fusionzoo.metrics.similarity.moments import CentredMoments
 
-__all__ = ["INFO", "Commonality", "commonality"]
+__all__ = ["Commonality", "commonality"]
 
 INFO = MetricInfo(
     name="commonality (unique rgb, unique x, redundant)", low=None, high=1.0, larger_is="more of the fused variance",

@@ -20,7 +20,7 @@ from fusionzoo.metrics.cooperation.shapley import interactions, perceptual_score
 from fusionzoo.metrics.segmentation.confusion import ConfusionMatrix, iou_from_confusion
 from fusionzoo.metrics.stats.resample import jackknife
 
-__all__ = ["INFO", "Contribution", "Estimate", "contribution", "contribution_of", "perceptual_scores"]
+__all__ = ["Contribution", "Estimate", "contribution", "contribution_of", "perceptual_scores"]
 
 INFO = MetricInfo(
     name="contribution to mIoU and class IoU", low=-1.0, high=1.0,

@@ -16,7 +16,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.cooperation.shapley import Scores, subset_scores
 
-__all__ = ["INFO", "expected_score", "retention"]
+__all__ = ["expected_score", "retention"]
 
 INFO: dict[str, MetricInfo] = {
     "expected_score": MetricInfo(

@@ -18,7 +18,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.cooperation.shapley import shapley, subset_scores
 
-__all__ = ["INFO", "ModalityMap", "class_probability", "modality_map"]
+__all__ = ["ModalityMap", "class_probability", "modality_map"]
 
 INFO = MetricInfo(
     name="modality map", low=-1.0, high=1.0,

@@ -22,7 +22,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import MetricInfo
 
-__all__ = ["INFO", "Scores", "interactions", "perceptual_score", "shapley", "subset_scores"]
+__all__ = ["interactions", "perceptual_score", "shapley"]
 
 _COST = "2^M evaluations of the model; O(M 2^M) after them"
 

@@ -1,33 +1,12 @@
-"""Health of channels, gates, mixtures and exchanges: dead or constant channels, saturation, effective rank."""
+"""Health of channels, gates, mixtures and exchanges: dead or constant channels, saturation, effective rank.
 
-from __future__ import annotations
+It offers what its files name in `__all__`.
+"""
 
-from fusionzoo.metrics.health.channels import (
-    ChannelHealth,
-    ChannelMean,
-    HealthScores,
-    effective_rank,
-    participation_ratio,
-)
-from fusionzoo.metrics.health.gates import (
-    ExchangeRatio,
-    ExchangeScores,
-    GateScores,
-    GateStatistics,
-    MixtureScores,
-    MixtureStatistics,
-)
+# ruff: noqa: F403
+import inspect
 
-__all__ = [
-    "ChannelHealth",
-    "ChannelMean",
-    "ExchangeRatio",
-    "ExchangeScores",
-    "GateScores",
-    "GateStatistics",
-    "HealthScores",
-    "MixtureScores",
-    "MixtureStatistics",
-    "effective_rank",
-    "participation_ratio",
-]
+from fusionzoo.metrics.health.channels import *
+from fusionzoo.metrics.health.gates import *
+
+__all__ = [name for name, value in vars().items() if name[0] != "_" and not inspect.ismodule(value)]

@@ -33,14 +33,7 @@ from fusionzoo.metrics.base import (
     point_names,
 )
 
-__all__ = [
-    "ExchangeRatio",
-    "ExchangeScores",
-    "GateScores",
-    "GateStatistics",
-    "MixtureScores",
-    "MixtureStatistics",
-]
+__all__ = ["ExchangeRatio", "ExchangeScores", "GateScores", "GateStatistics", "MixtureScores", "MixtureStatistics"]
 
 EDGE = 0.01  # share of the range within which a gate counts as shut or open
 SLACK = 1e-3  # share of the range that rounding in half precision may exceed it by

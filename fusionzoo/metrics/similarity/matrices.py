@@ -28,7 +28,6 @@ from fusionzoo.metrics.similarity.moments import CentredMoments
 from fusionzoo.metrics.stats.eigen import symmetric_eigen
 
 __all__ = [
-    "INFO",
     "cca",
     "cca_matrices",
     "cka_matrices",

@@ -31,16 +31,7 @@ from fusionzoo.metrics.similarity.cka import cka_from_hsic
 from fusionzoo.metrics.similarity.minibatch import batch_hsic, rbf_kernel
 from fusionzoo.metrics.stats.ranks import ranks
 
-__all__ = [
-    "INFO",
-    "RowSample",
-    "knn_matrix",
-    "mutual_knn",
-    "rbf_cka",
-    "rbf_cka_matrix",
-    "rsa",
-    "rsa_matrix",
-]
+__all__ = ["RowSample", "knn_matrix", "mutual_knn", "rbf_cka", "rbf_cka_matrix", "rsa", "rsa_matrix"]
 
 INFO: dict[str, MetricInfo] = {
     "rsa": MetricInfo(

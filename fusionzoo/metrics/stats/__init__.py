@@ -1,16 +1,13 @@
-"""Statistics that every measure stands on: resampling over groups, streaming quantiles, rank correlation."""
+"""Statistics that every measure stands on: resampling over groups, streaming quantiles, rank correlation.
 
-from __future__ import annotations
+It offers what its files name in `__all__`.
+"""
 
-from fusionzoo.metrics.stats.ranks import spearman
-from fusionzoo.metrics.stats.resample import Grouped, Interval, bootstrap, jackknife
-from fusionzoo.metrics.stats.sketch import Quantiles
+# ruff: noqa: F403
+import inspect
 
-__all__ = [
-    "Grouped",
-    "Interval",
-    "Quantiles",
-    "bootstrap",
-    "jackknife",
-    "spearman",
-]
+from fusionzoo.metrics.stats.ranks import *
+from fusionzoo.metrics.stats.resample import *
+from fusionzoo.metrics.stats.sketch import *
+
+__all__ = [name for name, value in vars().items() if name[0] != "_" and not inspect.ismodule(value)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["symmetric_eigen"]
+__all__ = []
 
 
 def symmetric_eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["pearson", "ranks", "spearman"]
+__all__ = ["spearman"]
 
 
 def ranks(values: Tensor) -> Tensor:

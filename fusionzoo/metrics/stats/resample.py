@@ -1,7 +1,6 @@
 """Error bars from per-group sums, in one pass: block jackknife and block bootstrap over groups of images.
 
-Images are dealt into groups (contiguous blocks where neighbours are alike, as video frames are); sums are kept per
-group. Leaving out a group, or drawing groups with replacement, adds stored sums; no second pass over the data.
+Images are dealt into groups (contiguous blocks where neighbours are alike, as video frames are), whose sums are kept.
 
 * Jackknife: se = sqrt((g - 1) / g * sum_i (theta_i - mean theta)^2), theta_i without group i (Tukey 1958; Efron and
   Stein 1981).
@@ -22,7 +21,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator
 
-__all__ = ["Grouped", "Interval", "bootstrap", "image_groups", "jackknife"]
+__all__ = ["Grouped", "Interval", "bootstrap", "jackknife"]
 
 A = TypeVar("A", bound=Accumulator)
 
@@ -102,7 +101,6 @@ def bootstrap(
     Args:
         statistic, tallies: as for `jackknife`.
         times: draws.
-        level: of the interval.
 
     Returns:
         Value, error and interval, each shaped like the statistic; NaN errors with fewer than two groups. Draws in which
@@ -120,12 +118,10 @@ def bootstrap(
     if len(used) < 2:
         nan = torch.full_like(value, torch.nan)
         return Interval(value, nan, nan, nan, level, len(used), "bootstrap")
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.randint(len(used), (times, len(used)), generator=generator)
+    draws = torch.randint(len(used), (times, len(used)), generator=torch.Generator().manual_seed(seed))
     values = torch.stack([statistic(*(t[used[draw]].sum(0) for t in tallies)) for draw in draws])
     known = (~values.isnan()).sum(0)
-    mean = values.nanmean(0)
-    se = ((values - mean).square().nansum(0) / (known - 1).clamp(min=1)).sqrt()
+    se = ((values - values.nanmean(0)).square().nansum(0) / (known - 1).clamp(min=1)).sqrt()
     se = torch.where((known > 1) & ~value.isnan(), se, torch.nan)
     low, high = (values.nanquantile(q, dim=0) for q in ((1 - level) / 2, (1 + level) / 2))
     return Interval(value, se, low, high, level, len(used), "bootstrap")
@@ -134,11 +130,9 @@ def bootstrap(
 class Grouped(Generic[A]):
     """One accumulator per group of images, for error bars of anything computed from a merged accumulator.
 
-    Memory is `groups` times that of one accumulator.
-
     Args:
         make: builds an empty accumulator.
-        groups: number of groups.
+        groups: their number; memory is that of so many accumulators.
 
     >>> from fusionzoo.metrics.similarity.cka import LinearCKA
     >>> x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
