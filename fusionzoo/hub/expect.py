@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from fusionzoo.errors import FusionZooError, InputError
+from fusionzoo.errors import FusionZooError, InputError, first_line
+from fusionzoo.hub.layout import TensorInfo
 from fusionzoo.models import FusionModel, build
 
-__all__ = ["DTYPES", "Expected", "build_checked", "expected", "fill"]
+__all__ = ["DTYPES", "Expected", "build_checked", "expected", "fill", "tensors"]
 
 MAX_NUMBER = 16384
 """Largest number in a config: no width, count or size of a real model is above it."""
@@ -107,8 +108,7 @@ def build_checked(config: dict[str, Any]) -> FusionModel:
     except FusionZooError:
         raise
     except _BUILD_ERRORS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"config.json does not describe a model: {reason}") from error
+        raise InputError(f"config.json does not describe a model: {first_line(error)}") from error
 
 
 def fill(wanted: Expected, state: Mapping[str, Tensor], config: dict[str, Any], *, share: bool = False) -> FusionModel:
@@ -134,14 +134,24 @@ def fill(wanted: Expected, state: Mapping[str, Tensor], config: dict[str, Any], 
     return model.eval()
 
 
+def tensors(data: bytearray, header: Mapping[str, TensorInfo]) -> dict[str, Tensor]:
+    """Views of a safetensors file's bytes, by name. The header has been checked against the file before."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    out = {}
+    for key, info in header.items():
+        dtype = DTYPES[info.dtype]
+        flat = torch.frombuffer(data, dtype=dtype, count=info.numel, offset=start + info.start) if info.numel else None
+        out[key] = torch.empty(info.shape, dtype=dtype) if flat is None else flat.view(info.shape)
+    return out
+
+
 def _abstract_left(model: nn.Module) -> bool:
     if any(t.is_meta for t in [*model.parameters(), *model.buffers()]):
         return True
     for module in model.modules():
         for value in vars(module).values():
-            items = (
-                value if isinstance(value, list | tuple) else value.values() if isinstance(value, dict) else (value,)
-            )
+            value = list(value.values()) if isinstance(value, dict) else value
+            items = value if isinstance(value, list | tuple) else (value,)
             if any(isinstance(item, Tensor) and item.is_meta for item in items):
                 return True
     return False

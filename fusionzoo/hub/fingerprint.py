@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import CheckFailed
+from fusionzoo.errors import CheckFailed, first_line
 from fusionzoo.hub.records import Fingerprint
 from fusionzoo.models import FusionModel
 from fusionzoo.preprocess import Preprocess
@@ -96,14 +96,8 @@ def fingerprint(
         raise CheckFailed("the model's logits are not finite on the seeded input")
     flat = logits.flatten()
     where = integers(SAMPLES, seed + 2) % flat.numel()
-    return Fingerprint(
-        seed=seed,
-        size=size,
-        mean=_rounded(logits.mean((1, 2))),
-        std=_rounded(logits.std((1, 2), correction=0)),
-        samples=_rounded(flat[where]),
-        tolerance=tolerance,
-    )
+    mean, std = logits.mean((1, 2)), logits.std((1, 2), correction=0)
+    return Fingerprint(seed, size, _rounded(mean), _rounded(std), _rounded(flat[where]), tolerance)
 
 
 def _first_that_runs(model: FusionModel, seed: int, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, tuple[int, int]]:
@@ -112,8 +106,7 @@ def _first_that_runs(model: FusionModel, seed: int, sizes: Sequence[tuple[int, i
         try:
             return model(*model.preprocess(*raw_input(model.preprocess, size, seed)))[0].double(), size
         except _RUN_ERRORS as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            failure = CheckFailed(f"the model does not run on a {size[0]}x{size[1]} input: {reason}")
+            failure = CheckFailed(f"the model does not run on a {size[0]}x{size[1]} input: {first_line(error)}")
             failure.__cause__ = error
     raise failure
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,8 @@ from fusionzoo.errors import InputError
 from fusionzoo.files import parse_json
 from fusionzoo.hub.kinds import identify
 
-__all__ = [
-    "CONFIG",
-    "MAX_HEADER",
-    "PICKLES",
-    "README",
-    "RECORD",
-    "WEIGHTS",
-    "TensorInfo",
-    "parse_header",
-    "read_header",
-]
+__all__ = ["CONFIG", "MAX_HEADER", "PICKLES", "README", "RECORD", "WEIGHTS", "TensorInfo", "missing_file",
+           "parse_header", "read_header"]  # fmt: skip
 
 CONFIG, WEIGHTS, README, RECORD = "config.json", "model.safetensors", "README.md", "record.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".tar")
@@ -50,6 +43,21 @@ class TensorInfo:
     @property
     def numel(self) -> int:
         return math.prod(self.shape)
+
+
+def missing_file(name: str, present: Iterable[str]) -> str:
+    """One line for a checkpoint without the file `name`, when `present` are there; pickles get the convert command."""
+    present = sorted(present)
+    pickles = [p for p in present if p.endswith(PICKLES)]
+    if name == WEIGHTS and pickles:
+        shown = re.sub(r"[^ -~]", "?", pickles[0])[:80]  # of a repository: fit for a terminal
+        return (
+            f"no {WEIGHTS}; {shown} is a pickle, which could run code and is never loaded."
+            f" Download it and convert it with: fusionzoo convert state_dict FOLDER OUT"
+        )
+    if name == CONFIG:
+        return f"no {CONFIG}: not a fusionzoo checkpoint (its architecture and preprocessing are unknown)"
+    return f"no {name} among {len(present)} files"
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:
@@ -99,14 +107,8 @@ def _tensor_info(where: str, name: str, entry: Any) -> TensorInfo:
         raise bad
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     whole = lambda values: isinstance(values, list) and all(type(v) is int and 0 <= v < 1 << 48 for v in values)  # noqa: E731
-    if (
-        not isinstance(dtype, str)
-        or dtype not in ITEM_SIZE
-        or not whole(shape)
-        or not whole(offsets)
-        or len(offsets) != 2
-        or len(shape) > 16
-    ):
+    known = isinstance(dtype, str) and dtype in ITEM_SIZE
+    if not known or not whole(shape) or not whole(offsets) or len(offsets) != 2 or len(shape) > 16:
         raise bad
     info = TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
     if info.stop - info.start != info.numel * ITEM_SIZE[dtype]:

@@ -20,24 +20,8 @@ from fusionzoo.hub.layout import RECORD
 from fusionzoo.registry import natural_key
 from fusionzoo.schema import decode, encode, need, refuse_unknown, schema_of
 
-__all__ = [
-    "INDEX",
-    "Conversion",
-    "Data",
-    "FileInfo",
-    "Fingerprint",
-    "Metric",
-    "Recipe",
-    "Record",
-    "bundled",
-    "bundled_folder",
-    "find",
-    "json_schema",
-    "load_index",
-    "read_record",
-    "update",
-    "write_index",
-]
+__all__ = ["INDEX", "Conversion", "Data", "FileInfo", "Fingerprint", "Metric", "Recipe", "Record", "bundled",
+           "bundled_folder", "find", "json_schema", "load_index", "read_record", "update", "write_index"]  # fmt: skip
 
 FORMAT_VERSION = 1
 INDEX = "index.json"
@@ -199,9 +183,6 @@ class Record:
         atomic_write(Path(folder) / RECORD, dump_json(self.to_dict()))
 
 
-# ------------------------------------------------------------------------------------------------- reading and finding
-
-
 def read_record(path: str | os.PathLike[str]) -> Record:
     """The record in a JSON file, or in `record.json` of a folder. InputError otherwise."""
     path = Path(path)
@@ -231,7 +212,7 @@ def bundled(root: str | os.PathLike[str] | None = None) -> dict[str, Record]:
         if record.name != path.parent.name:
             raise InputError(f"{path} is the record of {record.name!r}, its folder says {path.parent.name!r}")
         found[record.name] = record
-    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+    return {name: found[name] for name in sorted(found, key=natural_key)}
 
 
 def bundled_folder(name: str, root: str | os.PathLike[str] | None = None) -> Path:
@@ -259,7 +240,7 @@ def load_index(path: str | os.PathLike[str]) -> dict[str, Record]:
         if not record.repo_id:
             raise InputError(f"{path}: {record.name} has no repo_id and revision: nobody can find its files")
         found[record.name] = record
-    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+    return {name: found[name] for name in sorted(found, key=natural_key)}
 
 
 def find(name: str, index: str | os.PathLike[str] | None = None) -> Record:
@@ -307,8 +288,7 @@ def update(folder: str | os.PathLike[str], fields: Mapping[str, Any]) -> Record:
     Raises:
         InputError: an unknown field or a wrong type; the old record is whole.
     """
-    old = read_record(folder)
-    record = Record.from_dict({**old.to_dict(), **fields}, "record fields")
+    record = Record.from_dict({**read_record(folder).to_dict(), **fields}, "record fields")
     record.write(folder)
     return record
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, first_line
 from fusionzoo.hub.kinds import refuse_other_kinds
 
 __all__ = ["as_tensor", "is_module", "kind_of", "load_inert", "save_state_of"]
@@ -84,16 +84,12 @@ class _StandIn(metaclass=_Foreign):
 class _Mapping(metaclass=_Foreign):
     """Stands in for a subclass of dict: torch fills only its own kinds of mappings."""
 
-    named = ""
-
     def __new__(cls, *args: Any) -> Any:
         return OrderedDict()
 
 
 class _List(metaclass=_Foreign):
     """Stands in for a subclass of list."""
-
-    named = ""
 
     def __new__(cls, *args: Any) -> Any:
         return []
@@ -113,7 +109,9 @@ def load_inert(path: Path) -> Any:
     try:
         names = sorted(_names(path))
     except _ERRORS as error:
-        raise InputError(f"{path} is refused: damaged or cut off ({_first_line(error)}); download it again") from error
+        raise InputError(
+            f"{path} is refused: damaged or cut off ({first_line(error, 120)}); download it again"
+        ) from error
     stands: dict[str, _Foreign] = {name: _stand_in(name) for name in names}
     for _ in range(_RETRIES):
         try:
@@ -194,15 +192,7 @@ def _globals(handle: IO[bytes]) -> set[str]:
     return found
 
 
-_TENSORS = (
-    "torch._utils.",
-    "torch._tensor.",
-    "torch.storage.",
-    "collections.",
-    "_codecs.",
-    "torch.Size",
-    "torch.device",
-)
+_TENSORS = ("torch._utils.", "torch._tensor.", "torch.storage.", "_codecs.", "torch.Size", "torch.device")
 """Beginnings of names that tensors themselves need."""
 
 
@@ -298,13 +288,13 @@ def _why(error: BaseException, names: list[str]) -> str:
     if "nsupported global" in text or "allowlisted" in text or "GLOBAL" in text or "unrecognized function" in text:
         named = f": {own}" if own else ""
         return f"it holds more than tensors{named}; save the weights alone in the environment that made it"
-    return f"damaged or cut off ({_first_line(error)}); download it again"
+    return _damaged(error)
+
+
+def _damaged(error: BaseException) -> str:
+    return f"damaged or cut off ({first_line(error, 120)}); download it again"
 
 
 def _usual(name: str) -> bool:
     """Whether a name tells nothing about what a file holds beside tensors."""
     return name.startswith((*INERT, *_TENSORS, "builtins.", "torch.nn.parameter.")) or name.endswith("Storage")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError, closest
 from fusionzoo.files import git_sha1, inside, read_exactly, read_json, sha256_file
-from fusionzoo.hub.expect import DTYPES, Expected, expected, fill
+from fusionzoo.hub.expect import Expected, expected, fill, tensors
 from fusionzoo.hub.fingerprint import compare, fingerprint
 from fusionzoo.hub.kinds import identify
-from fusionzoo.hub.layout import CONFIG, PICKLES, RECORD, WEIGHTS, TensorInfo, parse_header, read_header
+from fusionzoo.hub.layout import CONFIG, RECORD, WEIGHTS, TensorInfo, missing_file, parse_header, read_header
 from fusionzoo.hub.records import Record, bundled_sha256, read_record
 from fusionzoo.models import FusionModel
 
@@ -105,8 +101,7 @@ def inspect(
     header = done.run("header", lambda: _header(folder))
     fits = False
     if config and header is not None:
-        wanted = config[1]
-        results = [done.run(name, partial(check, wanted, header)) for name, check in _HEADER_CHECKS]
+        results = [done.run(name, partial(check, config[1], header)) for name, check in _HEADER_CHECKS.items()]
         fits = all(results)
     if not fits or config is None or header is None:
         done.run("sha256", lambda: _sha256(folder, record, checksums))
@@ -171,20 +166,6 @@ def _fault(config: Path) -> str:
     return ""
 
 
-def missing_file(name: str, present: Iterable[str]) -> str:
-    """One line for a checkpoint without the file `name`, when `present` are there; pickles get the convert command."""
-    present = sorted(present)
-    pickles = [p for p in present if p.endswith(PICKLES)]
-    if name == WEIGHTS and pickles:
-        return (
-            f"no {WEIGHTS}; {_clean(pickles[0])} is a pickle, which could run code and is never loaded."
-            f" Download it and convert it with: fusionzoo convert state_dict FOLDER OUT"
-        )
-    if name == CONFIG:
-        return f"no {CONFIG}: not a fusionzoo checkpoint (its architecture and preprocessing are unknown)"
-    return f"no {name} among {len(present)} files"
-
-
 def _config(folder: Path, record: Record | None) -> tuple[tuple[dict[str, Any], Expected], str]:
     config = read_json(folder / CONFIG)
     wanted = expected(config)
@@ -238,11 +219,7 @@ def _dtypes(wanted: Expected, header: Mapping[str, TensorInfo]) -> tuple[bool, s
     return True, ", ".join(sorted({i.dtype for i in header.values()}))
 
 
-_HEADER_CHECKS: tuple[tuple[str, Callable[[Expected, Mapping[str, TensorInfo]], tuple[bool, str]]], ...] = (
-    ("keys", _keys),
-    ("shapes", _shapes),
-    ("dtypes", _dtypes),
-)
+_HEADER_CHECKS = {"keys": _keys, "shapes": _shapes, "dtypes": _dtypes}
 
 
 def _sha256(
@@ -286,17 +263,6 @@ def _model(
     return model, "every weight"
 
 
-def tensors(data: bytearray, header: Mapping[str, TensorInfo]) -> dict[str, Tensor]:
-    """Views of a safetensors file's bytes, by name. The header has been checked against the file before."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    out = {}
-    for key, info in header.items():
-        dtype = DTYPES[info.dtype]
-        flat = torch.frombuffer(data, dtype=dtype, count=info.numel, offset=start + info.start) if info.numel else None
-        out[key] = torch.empty(info.shape, dtype=dtype) if flat is None else flat.view(info.shape)
-    return out
-
-
 def _fingerprint(model: FusionModel, record: Record | None) -> tuple[bool, str]:
     stated = record.fingerprint if record is not None else None
     found = fingerprint(model, stated.seed, stated.size) if stated else fingerprint(model)
@@ -309,11 +275,6 @@ def _fingerprint(model: FusionModel, record: Record | None) -> tuple[bool, str]:
             f" {stated.tolerance:g}): this fusionzoo computes something else with these weights"
         )
     return True, f"differs by {worst:.1g} of the logits' spread (at most {stated.tolerance:g})"
-
-
-def _clean(name: str) -> str:
-    """A name from a repository, fit for a terminal."""
-    return re.sub(r"[^ -~]", "?", name)[:80]
 
 
 def _short(value: object) -> str:

@@ -53,7 +53,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopHub]
     """A loopback Hub that the library uses, with an empty cache, short waits and no stored token."""
     from huggingface_hub import constants
 
-    from fusionzoo.hub import remote
+    from fusionzoo.hub import client
 
     with LoopHub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
@@ -65,5 +65,5 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopHub]
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
         monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
         monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
-        monkeypatch.setattr(remote, "WAITS", (0.01, 0.02, 0.03))
+        monkeypatch.setattr(client, "WAITS", (0.01, 0.02, 0.03))
         yield hub

@@ -23,7 +23,7 @@ import fusionzoo
 from fusionzoo import hub as fusionzoo_hub
 from fusionzoo.cli import main
 from fusionzoo.errors import CheckFailed, FusionZooError, InputError
-from fusionzoo.hub import records, remote
+from fusionzoo.hub import client, records, remote
 from fusionzoo.hub.load import read_index
 from fusionzoo.hub.publish import push
 from fusionzoo.models import FusionModel
@@ -379,7 +379,7 @@ def test_limits_and_failures_of_the_server_are_tried_again(
 def test_a_server_that_stays_down_or_limits_for_long(server: LoopHub, commit: str) -> None:
     server.fault = lambda r: Fault(status=503)
     refused(InputError, "answers status 503 for org/name; try again later")
-    assert len(server.asked()) == 1 + len(remote.WAITS)
+    assert len(server.asked()) == 1 + len(client.WAITS)
     server.log.clear()
     server.fault = lambda r: Fault(status=429, headers={"Retry-After": "3600"})
     refused(InputError, "limits requests")
@@ -388,7 +388,7 @@ def test_a_server_that_stays_down_or_limits_for_long(server: LoopHub, commit: st
 
 @pytest.mark.parametrize("part", ["/api/models", "config.json"])
 def test_a_stalled_answer_ends(server: LoopHub, commit: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "WAITS", ())
+    monkeypatch.setattr(client, "WAITS", ())
     server.fault = lambda r: Fault(stall=30) if part in r.path and r.method == "GET" else None
     monkeypatch.setattr(file_download, "http_get", partial(file_download.http_get, _nb_retries=0))
     start = time.monotonic()

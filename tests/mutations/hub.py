@@ -6,10 +6,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("if not worst <= stated.tolerance:", "if not worst <= 1e9:"),
         ("if path.stat().st_size != info.size:", "if False:"),
     ]),
-    ("tests/hub/test_remote.py::test_a_corrupt_byte_is_caught_and_does_not_stay", "fusionzoo/hub/remote.py", [
-        ("if _checksum(path, etag) != etag:", "if False:"),
+    ("tests/hub/test_remote.py::test_a_corrupt_byte_is_caught_and_does_not_stay", "fusionzoo/hub/client.py", [
+        ("if checksum(path, etag) != etag:", "if False:"),
     ]),
-    ("tests/hub/test_remote.py::test_a_file_larger_than_its_config_implies_is_not_fetched", "fusionzoo/hub/remote.py", [
+    ("tests/hub/test_remote.py::test_a_file_larger_than_its_config_implies_is_not_fetched", "fusionzoo/hub/client.py", [
         ("if size is None or size > limit:", "if size is None:"),
     ]),
     ("tests/hub/test_remote.py::test_revisions_by_branch_tag_and_commit", "fusionzoo/hub/load.py", [

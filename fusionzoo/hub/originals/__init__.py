@@ -54,16 +54,8 @@ def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) 
 def model(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> nn.Module:
     """Our whole model with the original's weights, in eval mode, called as the original is.
 
-    Args:
-        kind: a model of `original_kinds()`.
-        state_dict: the original's keys and tensors, complete.
-        ctor: the original's constructor arguments; sizes are taken from here, never guessed from the tensors.
-
-    Returns:
-        A module as `block` returns it. The model itself, with our inputs `(rgb, x)`, is its `.module`.
-
-    Raises:
-        UnknownNameError, InputError, CheckFailed: as `block`.
+    Arguments, what is returned and errors are as of `block`; the model itself, with our inputs `(rgb, x)`, is the
+    `.module` of what is returned.
     """
     if kind not in checkpoints.kinds():
         raise unknown("original model", kind, checkpoints.kinds(), "fusionzoo.hub.originals.original_kinds()")

@@ -16,7 +16,12 @@ from torch import Tensor, nn
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.models import FusionModel, create_model
 
-__all__ = ["Loaded", "blank", "expand_table", "load_mapped", "load_model", "take", "without_aliases"]
+__all__ = ["Arguments", "Loaded", "State", "blank", "expand_table", "load_mapped", "load_model", "squeezed",
+           "without_aliases"]  # fmt: skip
+
+
+State = Mapping[str, Tensor]
+"""Key -> tensor, as in a state dict."""
 
 
 class Loaded(NamedTuple):
@@ -53,7 +58,7 @@ def expand_table(table: Mapping[str, str], module: nn.Module) -> dict[str, str]:
 
 
 def load_mapped(
-    module: nn.Module, state: Mapping[str, Tensor], table: Mapping[str, str], *, what: str, reshape: bool = False
+    module: nn.Module, state: State, table: Mapping[str, str], *, what: str, reshape: bool = False
 ) -> dict[str, str]:
     """Loads the official `state` into `module`, strictly, through `table`.
 
@@ -82,7 +87,7 @@ def load_mapped(
         if official not in state:
             continue
         value, want = state[official], ours[key].shape
-        if reshape and _squeezed(value.shape) == _squeezed(want):
+        if reshape and squeezed(value.shape) == squeezed(want):
             value = value.reshape(want)
         if value.shape != want:
             trouble.append(f"{official} is {tuple(value.shape)}, wanted {tuple(want)}")
@@ -93,9 +98,10 @@ def load_mapped(
     return full
 
 
-def _squeezed(shape: torch.Size) -> tuple[int, ...]:
+def squeezed(shape: torch.Size, least: int = 2) -> tuple[int, ...]:
+    """Without the trailing ones that tell a 1x1 convolution from a linear layer; `least` axes stay."""
     sizes = list(shape)
-    while len(sizes) > 2 and sizes[-1] == 1:
+    while len(sizes) > least and sizes[-1] == 1:
         sizes.pop()
     return tuple(sizes)
 
@@ -107,7 +113,7 @@ def blank(name: str, **args: Any) -> FusionModel:
     return model.to_empty(device="cpu")
 
 
-def without_aliases(state: Mapping[str, Tensor], first_name: Callable[[str], str]) -> dict[str, Tensor]:
+def without_aliases(state: State, first_name: Callable[[str], str]) -> dict[str, Tensor]:
     """`state` without the second names of shared tensors.
 
     Args:
@@ -133,23 +139,40 @@ def without_aliases(state: Mapping[str, Tensor], first_name: Callable[[str], str
 _MISSING = object()
 
 
-def take(ctor: Mapping[str, Any], *names: str, default: Any = _MISSING) -> Any:
-    """The first of `names` that the constructor arguments hold.
+class Arguments(dict[str, Any]):
+    """The arguments of an original's constructor, called with a name: `c("dim")`, `c("window", default=7)`.
 
-    Raises:
-        InputError: none is there and no default was given.
+    Args:
+        what: the kind, for the messages.
     """
-    for name in names:
-        if name in ctor:
-            return ctor[name]
-    if default is _MISSING:
-        raise InputError(f"the constructor arguments lack {' or '.join(map(repr, names))}; given: {dict(ctor)}")
-    return default
+
+    def __init__(self, ctor: Mapping[str, Any], what: str) -> None:
+        super().__init__(ctor)
+        self.what = what
+
+    def __call__(self, *names: str, default: Any = _MISSING) -> Any:
+        """The first of `names` that is there.
+
+        Raises:
+            InputError: none is, and no default was given.
+        """
+        for name in names:
+            if name in self:
+                return self[name]
+        if default is _MISSING:
+            raise InputError(f"the constructor arguments lack {' or '.join(map(repr, names))}; given: {dict(self)}")
+        return default
+
+    def only(self, **supported: Any) -> None:
+        """InputError for an argument that is there with another value than the one `supported`."""
+        for name, value in supported.items():
+            if self.get(name, value) != value:
+                raise InputError(f"{self.what}: {name} {self[name]!r} is not supported; only {value!r}")
 
 
 def load_model(
     name: str,
-    state: Mapping[str, Tensor],
+    state: State,
     table: Mapping[str, str] | Callable[[FusionModel], Mapping[str, str]],
     *,
     reshape: bool = False,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.keys import load_mapped
+from fusionzoo.hub.originals.keys import Arguments
 from fusionzoo.probes import Probe, probe
 
-__all__ = [
-    "Layout", "Port", "Sized", "View", "as_tokens", "channels_last", "direct", "inferred_size", "port", "same",
-]  # fmt: skip
+__all__ = ["Block", "Layout", "Make", "Port", "Sized", "View", "as_tokens", "channels_last", "direct", "inferred_size"]
 
 Layout = Callable[[Tensor], Tensor]
 
@@ -43,6 +42,23 @@ class View(NamedTuple):
 
     probe: str
     layout: Layout = same
+
+
+class Block(NamedTuple):
+    """An original's block: ours, official keys to ours, how it is called, what is shown of it, see `Port`.
+
+    `reshape` is that of `fusionzoo.hub.originals.keys.load_mapped`.
+    """
+
+    module: nn.Module
+    table: Mapping[str, str]
+    call: Callable[..., Any] = direct
+    views: Mapping[str, View] = MappingProxyType({})
+    reshape: bool = False
+
+
+Make = Callable[[Arguments], Block]
+"""Constructor arguments of the original -> its block."""
 
 
 def inferred_size(tokens: int, multiple: int = 1) -> tuple[int, int]:
@@ -127,17 +143,3 @@ class Port(nn.Module):
         for name, view in watched.items():
             self._shown[name](view.layout(tape[view.probe]))
         return out
-
-
-def port(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    table: Mapping[str, str],
-    call: Callable[..., Any],
-    views: Mapping[str, View] | None = None,
-    *,
-    what: str,
-    reshape: bool = False,
-) -> Port:
-    """Loads `state` into `module` through `table` (see `load_mapped`) and puts the original's call round it."""
-    return Port(module, call, views or {}, load_mapped(module, state, table, what=what, reshape=reshape))

@@ -1,7 +1,7 @@
 """The authors' blocks and models run for parity: ours behind the original's call, with its inner values as views.
 
-One file a family. `BLOCKS` maps kinds of blocks to their builders; `whole(model, keys)` puts the original's call round
-a model that `checkpoints` has loaded. Tests and parity checks need this folder, conversion does not.
+One file a family. `BLOCKS` maps kinds of blocks to what makes them of the original's arguments; `calls` says how whole
+models are called. Tests and parity checks need this folder, conversion does not.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 from torch import Tensor
 
 from fusionzoo.hub.originals import checkpoints
-from fusionzoo.hub.originals.port import Port
+from fusionzoo.hub.originals.keys import Arguments, load_mapped
+from fusionzoo.hub.originals.port import Block, Port
 
 __all__ = ["FAMILIES", "build", "kinds", "whole"]
 
@@ -26,24 +26,25 @@ FAMILIES = (
 """Files of this folder that hold blocks."""
 
 
-def _module(family: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{family}")
+def _file(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 @cache
 def kinds() -> dict[str, str]:
     """Kind of block -> its family."""
-    return {kind: family for family in FAMILIES for kind in _module(family).BLOCKS}
+    return {kind: family for family in FAMILIES for kind in _file(family).BLOCKS}
 
 
 def build(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """Our block behind the original's call; arguments and errors as `fusionzoo.hub.originals.block`."""
-    port: Port = _module(kinds()[kind]).BLOCKS[kind](state, ctor)
-    return port.eval()
+    block: Block = _file(kinds()[kind]).BLOCKS[kind](Arguments(ctor, kind))
+    keys = load_mapped(block.module, state, block.table, what=kind, reshape=block.reshape)
+    return Port(block.module, block.call, block.views, keys).eval()
 
 
 def whole(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """Our whole model behind the original's call; arguments and errors as `fusionzoo.hub.originals.model`."""
-    loaded = checkpoints.build(kind, state, ctor)
-    port: Port = _module(checkpoints.kinds()[kind]).whole(loaded.model, loaded.keys)
-    return port.eval()
+    model, keys = checkpoints.build(kind, state, ctor)
+    call, views = _file("calls").CALLS[checkpoints.kinds()[kind]]
+    return Port(model, call, views(model) if callable(views) else views, keys).eval()

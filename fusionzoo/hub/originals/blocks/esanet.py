@@ -1,25 +1,19 @@
-"""ESANet, and ESANet's and EMSANet's SE-add, called as the original is (github.com/TUI-NICR, Apache-2.0)."""
+"""ESANet's and EMSANet's SE-add, called as the original is (github.com/TUI-NICR, Apache-2.0)."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
-from fusionzoo.hub.originals.blocks.calls import plain
 from fusionzoo.hub.originals.checkpoints.esanet import ESANET
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, port
-from fusionzoo.models import FusionModel
+from fusionzoo.hub.originals.keys import Arguments
+from fusionzoo.hub.originals.port import Block, Make, View
 
 EMSANET = {
-    "weighting_rgb.layers.0": "excite_rgb.reduce",
-    "weighting_rgb.layers.2": "excite_rgb.expand",
-    "weighting_depth.layers.0": "excite_x.reduce",
-    "weighting_depth.layers.2": "excite_x.expand",
+    f"weighting_{official}.layers.{i}": f"excite_{ours}.{part}"
+    for official, ours in (("rgb", "rgb"), ("depth", "x"))
+    for i, part in ((0, "reduce"), (2, "expand"))
 }
 VIEWS = {
     "se_rgb.fc": View("gate_rgb"),
@@ -29,20 +23,12 @@ VIEWS = {
 }
 
 
-def esanet_seadd(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth) -> fused."""
-    block = SEAdd(take(ctor, "channels_in"), min_hidden=1)
-    return port(block, state, ESANET, _fused, VIEWS, what="esanet_seadd")
-
-
-def emsanet_se_add(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, depth) -> (rgb, depth), by `name`: "se-add" or "se-add-uni-rgb". The original's dictionaries, in order."""
+def _emsanet(c: Arguments) -> Block:
+    """By `name`: "se-add" or "se-add-uni-rgb"."""
     forms = {"se-add": SEAdd, "se-add-uni-rgb": SEAddUniRGB}
-    name = take(ctor, "name")
-    if name not in forms:
-        raise InputError(f"EMSANet fusion {name!r} is not supported; known: {', '.join(forms)}")
-    block = forms[name](take(ctor, "n_channels_in"), min_hidden=1)
-    return port(block, state, EMSANET, _both, what="emsanet_se_add")
+    if c("name") not in forms:
+        raise InputError(f"EMSANet fusion {c('name')!r} is not supported; known: {', '.join(forms)}")
+    return Block(forms[c("name")](c("n_channels_in"), min_hidden=1), EMSANET, _both)
 
 
 def _fused(block: SEAdd, rgb: Tensor, depth: Tensor) -> Tensor:
@@ -54,13 +40,10 @@ def _both(block: SEAdd, rgb: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
     return out.rgb, out.x
 
 
-BLOCKS = {"esanet_seadd": esanet_seadd, "emsanet_se_add": emsanet_se_add, "emsanet_se_add_uni_rgb": emsanet_se_add}
-
-
-MODEL_VIEWS = {f"se_layer{i}": View(f"stage{i + 1}.fusion.fused") for i in range(5)}
-MODEL_VIEWS |= {"context_module": View("decoder.context.out")}
-
-
-def whole(model: FusionModel, keys: Mapping[str, str]) -> Port:
-    """(rgb, depth) -> class scores."""
-    return Port(model, plain, MODEL_VIEWS, keys)
+BLOCKS: dict[str, Make] = {
+    # (rgb, depth) -> fused
+    "esanet_seadd": lambda c: Block(SEAdd(c("channels_in"), min_hidden=1), ESANET, _fused, VIEWS),
+    # (rgb, depth) -> (rgb, depth): the original's dictionaries, in order
+    "emsanet_se_add": _emsanet,
+    "emsanet_se_add_uni_rgb": _emsanet,
+}

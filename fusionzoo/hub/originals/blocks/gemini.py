@@ -1,53 +1,27 @@
-"""GeminiFusion, its attention and its block, called as the original is (github.com/JiaDingCN/GeminiFusion)."""
+"""GeminiFusion's attention and block, called as the original is (github.com/JiaDingCN/GeminiFusion)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-from torch import Tensor
 
 from fusionzoo.fusion.gemini import GeminiAttention, GeminiBlock
 from fusionzoo.hub.originals.checkpoints.gemini import ATTENTION, BLOCK
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, Sized, port
-from fusionzoo.models import FusionModel
-from fusionzoo.models.published.gemini import GeminiMiT, GeminiSwin
+from fusionzoo.hub.originals.keys import Arguments
+from fusionzoo.hub.originals.port import Block, Make, Sized
 
 
-def _arguments(ctor: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(c: Arguments) -> dict[str, Any]:
     return {
-        "channels": take(ctor, "dim"),
-        "heads": take(ctor, "num_heads", default=8),
-        "sr_ratio": take(ctor, "sr_ratio", default=1),
-        "qkv_bias": take(ctor, "qkv_bias", default=False),
+        "channels": c("dim"),
+        "heads": c("num_heads", default=8),
+        "sr_ratio": c("sr_ratio", default=1),
+        "qkv_bias": c("qkv_bias", default=False),
+        "fusion_heads": c("n_heads", default=8),
     }
 
 
-def gemini_attn(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x0, x1), tokens -> (x0, x1)."""
-    block = GeminiAttention(**_arguments(ctor), fusion_heads=take(ctor, "n_heads", default=8))
-    return port(block, state, ATTENTION, Sized(ctor), what="gemini_attn")
-
-
-def gemini_block(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(x0, x1), tokens -> (x0, x1)."""
-    block = GeminiBlock(
-        **_arguments(ctor),
-        mlp_ratio=take(ctor, "mlp_ratio", default=4),
-        fusion_heads=take(ctor, "n_heads", default=8),
-    )
-    return port(block, state, BLOCK, Sized(ctor), what="gemini_block")
-
-
-BLOCKS = {"gemini_attn": gemini_attn, "gemini_block": gemini_block}
-
-
-def _predict(model: GeminiMiT | GeminiSwin, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    first, second, both, _ = model.all_scores(rgb, x)
-    return first, second, both
-
-
-def whole(model: FusionModel, keys: Mapping[str, str]) -> Port:
-    """(rgb, x of three channels) -> (RGB's scores, x's, their weighted sum)."""
-    return Port(model, _predict, {}, keys)
+BLOCKS: dict[str, Make] = {
+    # (x0, x1), tokens -> (x0, x1)
+    "gemini_attn": lambda c: Block(GeminiAttention(**_arguments(c)), ATTENTION, Sized(c)),
+    "gemini_block": lambda c: Block(GeminiBlock(**_arguments(c), mlp_ratio=c("mlp_ratio", default=4)), BLOCK, Sized(c)),
+}

@@ -1,19 +1,14 @@
-"""SA-Gate and its block, called as the original is (github.com/charlesCXK/RGBD_Semantic_Segmentation_PyTorch, MIT)."""
+"""SA-Gate's block, called as the original is (github.com/charlesCXK/RGBD_Semantic_Segmentation_PyTorch, MIT)."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.sagate import SAGate
-from fusionzoo.hub.originals.blocks.calls import plain
 from fusionzoo.hub.originals.checkpoints.sagate import GATE
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, port
-from fusionzoo.models import FusionModel
+from fusionzoo.hub.originals.keys import Arguments
+from fusionzoo.hub.originals.port import Block, Make, View
 
 VIEWS = {
     "fsp_rgb.filter": View("separate_rgb.gate"),
@@ -26,15 +21,13 @@ VIEWS = {
 }
 
 
-def sagate(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+def _sagate(c: Arguments) -> Block:
     """(rgb, hha) -> (rgb_out, hha_out, merge)."""
-    channels = take(ctor, "in_planes")
-    if take(ctor, "out_planes", default=channels) != channels:
-        raise InputError(
-            f"sagate: in_planes {channels} and out_planes {ctor['out_planes']} differ; only equal is defined"
-        )
-    block = SAGate(channels, reduction=take(ctor, "reduction", default=16), min_hidden=1)
-    return port(block, state, GATE, _call, VIEWS, what="sagate", reshape=True)
+    channels = c("in_planes")
+    if c("out_planes", default=channels) != channels:
+        raise InputError(f"sagate: in_planes {channels} and out_planes {c['out_planes']} differ; only equal is defined")
+    block = SAGate(channels, reduction=c("reduction", default=16), min_hidden=1)
+    return Block(block, GATE, _call, VIEWS, reshape=True)
 
 
 def _call(block: SAGate, rgb: Tensor, hha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,16 +35,6 @@ def _call(block: SAGate, rgb: Tensor, hha: Tensor) -> tuple[Tensor, Tensor, Tens
     return out.rgb, out.x, out.fused
 
 
-BLOCKS = {"sagate": sagate}
-
-
-MODEL_VIEWS = {
-    f"backbone.sagates.{i}.{path}": View(f"stage{i + 2}.fusion.{ours}")
-    for i in range(4)
-    for path, ours in (("0.0", "rgb_out"), ("0.1", "x_out"), ("1", "fused"))
+BLOCKS: dict[str, Make] = {
+    "sagate": _sagate,
 }
-
-
-def whole(model: FusionModel, keys: Mapping[str, str]) -> Port:
-    """(rgb, hha) -> class scores at the input size."""
-    return Port(model, plain, MODEL_VIEWS, keys)

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
-from fusionzoo.errors import InputError
 from fusionzoo.fusion.shapeconv import ShapeConv2d
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, direct, port
+from fusionzoo.hub.originals.keys import Arguments
+from fusionzoo.hub.originals.port import Block, Make
 
-LAYER = {"weight": "weight", "bias": "bias", "Shape": "shape", "Base": "base", "D_diag": "identity"}
+TABLE = {"weight": "weight", "bias": "bias", "Shape": "shape", "Base": "base", "D_diag": "identity"}
 
 
-def shapeconv(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+def _shapeconv(c: Arguments) -> Block:
     """x -> out."""
-    if take(ctor, "groups", default=1) != 1:
-        raise InputError(f"shapeconv: groups is {ctor['groups']}; only 1 is supported")
+    c.only(groups=1)
     block = ShapeConv2d(
-        take(ctor, "in_channels"),
-        take(ctor, "out_channels"),
-        take(ctor, "kernel_size"),
-        stride=take(ctor, "stride", default=1),
-        padding=take(ctor, "padding", default=0),
-        dilation=take(ctor, "dilation", default=1),
-        bias=take(ctor, "bias", default=True),
+        c("in_channels"),
+        c("out_channels"),
+        c("kernel_size"),
+        stride=c("stride", default=1),
+        padding=c("padding", default=0),
+        dilation=c("dilation", default=1),
+        bias=c("bias", default=True),
         stored_identity=True,
     )
-    return port(block, state, LAYER, direct, what="shapeconv")
+    return Block(block, TABLE)
 
 
-BLOCKS = {"shapeconv": shapeconv}
+BLOCKS: dict[str, Make] = {
+    "shapeconv": _shapeconv,
+}

@@ -1,19 +1,13 @@
-"""Sigma, its CroMB and its ConMB, called as the original is (github.com/zifuwan/Sigma, MIT)."""
+"""Sigma's CroMB and ConMB, called as the original is (github.com/zifuwan/Sigma, MIT)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
-from fusionzoo.errors import InputError
 from fusionzoo.fusion.sigma import ConcatScan, CrossScan
-from fusionzoo.hub.originals.blocks.calls import at_input_size
 from fusionzoo.hub.originals.checkpoints.sigma import CONMB, CROMB
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, View, as_tokens, port
-from fusionzoo.models import FusionModel
+from fusionzoo.hub.originals.keys import Arguments
+from fusionzoo.hub.originals.port import Block, Make, View, as_tokens
 
 
 def _flat(gate: Tensor) -> Tensor:
@@ -28,22 +22,10 @@ CROMB_VIEWS = {
 CONMB_VIEWS = {"op.fc1": View("gate_x", _flat), "op.fc2": View("gate_rgb", _flat)}
 
 
-def sigma_cromb(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x), channels last -> (rgb, x)."""
-    block = CrossScan(*_arguments("sigma_cromb", ctor))
-    return port(block, state, CROMB, _cross, CROMB_VIEWS, what="sigma_cromb")
-
-
-def sigma_conmb(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
-    """(rgb, x), channels last -> fused."""
-    block = ConcatScan(*_arguments("sigma_conmb", ctor), min_hidden=1)
-    return port(block, state, CONMB, _concat, CONMB_VIEWS, what="sigma_conmb", reshape=True)
-
-
-def _arguments(what: str, ctor: Mapping[str, Any]) -> tuple[int, int]:
-    if take(ctor, "mlp_ratio", default=0.0):
-        raise InputError(f"{what}: mlp_ratio is {ctor['mlp_ratio']}; only 0, the released setting, is supported")
-    return take(ctor, "hidden_dim"), take(ctor, "d_state", default=4)
+def _arguments(c: Arguments) -> tuple[int, int]:
+    """Only `mlp_ratio` 0 is the released setting."""
+    c.only(mlp_ratio=0)
+    return c("hidden_dim"), c("d_state", default=4)
 
 
 def _cross(block: CrossScan, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,15 +37,9 @@ def _concat(block: ConcatScan, rgb: Tensor, x: Tensor) -> Tensor:
     return block(rgb.movedim(3, 1), x.movedim(3, 1)).movedim(1, 3)
 
 
-BLOCKS = {"sigma_conmb": sigma_conmb, "sigma_cromb": sigma_cromb}
-
-
-MODEL_VIEWS = {f"backbone.{i}": View(f"stage{i + 2}.fusion.fused") for i in range(4)}
-
-
-def whole(model: FusionModel, keys: Mapping[str, str]) -> Port:
-    """(rgb, x) -> class scores at the input size.
-
-    Sides that are no multiples of 4 lose their last pixels in the patches; the scores are stretched over them.
-    """
-    return Port(model, at_input_size, MODEL_VIEWS, keys)
+BLOCKS: dict[str, Make] = {
+    # (rgb, x), channels last -> (rgb, x)
+    "sigma_cromb": lambda c: Block(CrossScan(*_arguments(c)), CROMB, _cross, CROMB_VIEWS),
+    # (rgb, x), channels last -> fused
+    "sigma_conmb": lambda c: Block(ConcatScan(*_arguments(c), min_hidden=1), CONMB, _concat, CONMB_VIEWS, reshape=True),
+}

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.torchmultimodal import VectorAttention
-from fusionzoo.hub.originals.keys import take
-from fusionzoo.hub.originals.port import Port, port
+from fusionzoo.hub.originals.keys import Arguments
+from fusionzoo.hub.originals.port import Block, Make
 
 
-def attention_fusion(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
+def _attention(c: Arguments) -> Block:
     """One value for each modality, in the order of the constructor's widths -> fused.
 
     The constructor arguments are the widths by modality, or hold them under `channel_to_encoder_dim`.
     """
-    widths = take(ctor, "channel_to_encoder_dim", default=None)
+    widths = c("channel_to_encoder_dim", default=None)
     if widths is None:
-        widths = {k: v for k, v in ctor.items() if k != "encoding_projection_dim"}
+        widths = {k: v for k, v in c.items() if k != "encoding_projection_dim"}
     if not widths:
         raise InputError("the constructor arguments lack the width of each modality, for example {'rgb': 128}")
     names = sorted(widths)  # the original concatenates by name
-    block = VectorAttention([widths[n] for n in names], take(ctor, "encoding_projection_dim", default=None))
+    block = VectorAttention([widths[n] for n in names], c("encoding_projection_dim", default=None))
     table = {"attention.0": "score"} | {f"encoding_projection.{n}": f"project.{i}" for i, n in enumerate(names)}
-    order = tuple(list(widths).index(n) for n in names)
-    return port(block, state, table, _Ordered(order), what="torchmultimodal_attention_fusion")
+    return Block(block, table, _Ordered(tuple(list(widths).index(n) for n in names)))
 
 
 class _Ordered:
@@ -40,4 +36,6 @@ class _Ordered:
         return block(*(inputs[i] for i in self.order))
 
 
-BLOCKS = {"torchmultimodal_attention_fusion": attention_fusion}
+BLOCKS: dict[str, Make] = {
+    "torchmultimodal_attention_fusion": _attention,
+}

@@ -8,12 +8,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from functools import cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from fusionzoo.hub.originals.keys import Loaded
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State
 
 if TYPE_CHECKING:
     from fusionzoo.hub.originals.checkpoints.source import Source
@@ -24,26 +21,26 @@ FAMILIES = (
     "acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "mfnet", "multimae",
     "rednet", "rtfnet", "sagate", "sigma", "tokenfusion",
 )  # fmt: skip
-"""Files of this folder that hold whole models, each with a file of that name in `blocks`."""
+"""Files of this folder that hold whole models."""
 
 
-def _module(family: str) -> ModuleType:
+def _file(family: str) -> Any:
     return importlib.import_module(f"{__name__}.{family}")
 
 
 @cache
 def kinds() -> dict[str, str]:
     """Kind of whole model -> its family."""
-    return {kind: family for family in FAMILIES for kind in _module(family).MODELS}
+    return {kind: family for family in FAMILIES for kind in _file(family).MODELS}
 
 
-def build(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def build(kind: str, state: State, ctor: Mapping[str, Any]) -> Loaded:
     """Our whole model with the original's weights, and its keys; errors as `fusionzoo.hub.originals.model`."""
-    loaded: Loaded = _module(kinds()[kind]).MODELS[kind](state, ctor)
+    loaded: Loaded = _file(kinds()[kind]).MODELS[kind](state, Arguments(ctor, kind))
     loaded.model.eval()
     return loaded
 
 
 def sources() -> dict[str, Source]:
     """Name of an architecture -> how its official checkpoint is read, for every family."""
-    return {name: source for family in FAMILIES for name, source in _module(family).SOURCES.items()}
+    return {name: source for family in FAMILIES for name, source in _file(family).SOURCES.items()}

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
 from fusionzoo.hub.originals.checkpoints import rednet
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.checkpoints.source import NO_LICENCE, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 
 TABLE = rednet.ENCODERS | rednet.DECODER | {f"layer{i}_m": f"merged_layer{i}" for i in range(1, 5)}
 TABLE |= {
@@ -19,9 +14,9 @@ TABLE |= {
 }
 
 
-def acnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def acnet(state: State, ctor: Arguments) -> Loaded:
     """`num_class`: number of classes."""
-    return load_model("acnet_resnet50", state, TABLE, num_classes=take(ctor, "num_class"))
+    return load_model("acnet_resnet50", state, TABLE, num_classes=ctor("num_class"))
 
 
 MODELS = {"acnet": acnet}
@@ -29,11 +24,10 @@ SOURCES = {
     "acnet_resnet50": Source(
         kind="acnet",
         classes=("num_class", "out5_conv.weight"),
-        licence_note="The original repository states no licence: all rights reserved, research reference only.",
+        licence_note=NO_LICENCE,
         origin="github.com/anheidelonghu/ACNet",
         citation="Hu et al., ACNet, ICIP 2019, arXiv 1905.10089",
         notes="Depth in metres, mean 2.8424503515351494, deviation 0.9932836506164299. The original normalises missing"
         " depth like a value; here it becomes the mean.",
-        input_size=(480, 640),
     )
 }

@@ -5,13 +5,9 @@ Releases before 2026 hold 1x1 convolutions where later ones hold linear layers; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
+from fusionzoo.hub.originals.checkpoints.cmx import BLOCK, REDUCED
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 LAFS = {
@@ -34,18 +30,6 @@ SCC |= {"conv_bn.0": "join.0", "conv_bn.1": "join.1"}
 SCC |= {f"cross_atten.{official}": f"attend.{ours}" for official, ours in CMA.items()}
 
 _NEXT = {"gamma": "scale", "dwconv": "depthwise", "norm": "norm", "pwconv1": "widen", "pwconv2": "narrow"}
-_MIX = {
-    "norm1": "norm1",
-    "attn.q": "attention.query",
-    "attn.kv": "attention.key_value",
-    "attn.proj": "attention.project",
-    "attn.sr": "attention.reduce",
-    "attn.norm": "attention.norm",
-    "norm2": "norm2",
-    "mlp.fc1": "mlp.widen",
-    "mlp.dwconv.dwconv": "mlp.depthwise",
-    "mlp.fc2": "mlp.narrow",
-}
 
 
 def table(model: FusionModel) -> dict[str, str]:
@@ -63,7 +47,7 @@ def table(model: FusionModel) -> dict[str, str]:
         }
         for official, ours, parts in (
             (f"{at}.rgb_layer", f"rgb_encoder.stages.{i - 1}", _NEXT),
-            (f"{at}.depth_layer", f"x_encoder.blocks{i}", _MIX),
+            (f"{at}.depth_layer", f"x_encoder.blocks{i}", BLOCK | REDUCED),
         ):
             for j, _ in enumerate(model.get_submodule(ours).children()):
                 out |= {f"{official}.{j}.{a}": f"{ours}.{j}.{b}" for a, b in parts.items()}
@@ -72,10 +56,10 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def asymformer_b0t(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def asymformer_b0t(state: State, ctor: Arguments) -> Loaded:
     """SCC's joining layers may have their names of before 2026."""
     state = {_modern(key): value for key, value in state.items()}
-    args = {"num_classes": take(ctor, "num_classes"), "official_scale": True}
+    args = {"num_classes": ctor("num_classes"), "official_scale": True}
     return load_model("asymformer_b0t", state, table, reshape=True, **args)
 
 
@@ -94,6 +78,5 @@ SOURCES = {
         citation="Du et al., AsymFormer, CVPR Workshops 2024, arXiv 2309.14065",
         notes="Depth in metres, mean 2.84245 and deviation 0.99328. The original normalises missing depth like a value;"
         " here it becomes the mean.",
-        input_size=(480, 640),
     )
 }

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
-from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.checkpoints.source import REPEATED, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 EXCHANGE = {"bn_0": "rgb", "bn_1": "x"}
@@ -45,16 +39,15 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def cen(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def cen(state: State, ctor: Arguments) -> Loaded:
     """`num_layers`: depth of the ResNet."""
-    if take(ctor, "num_parallel", default=2) != 2:
-        raise InputError(f"cen: num_parallel is {ctor['num_parallel']}; the exchange is defined for 2")
+    ctor.only(num_parallel=2)
     return load_model(
-        f"cen_resnet{take(ctor, 'num_layers')}",
+        f"cen_resnet{ctor('num_layers')}",
         state,
         table,
-        num_classes=take(ctor, "num_classes"),
-        threshold=take(ctor, "bn_threshold", default=0.02),
+        num_classes=ctor("num_classes"),
+        threshold=ctor("bn_threshold", default=0.02),
         detach_ensemble=True,
         rectified_residual=True,
     )
@@ -71,7 +64,8 @@ SOURCES = {
         " non-commercial purposes'.",
         origin="github.com/yikaiw/CEN",
         citation="Wang et al., CEN, NeurIPS 2020, arXiv 2011.05005",
-        notes="Depth: millimetres / 5000, repeated to three channels; the model repeats one channel itself.",
+        notes=REPEATED,
+        input_size=None,
     )
     for depth in (50, 101, 152)
 }

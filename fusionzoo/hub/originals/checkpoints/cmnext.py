@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.cmx import exchange_table, head_table, mit_table
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 PPX = {
@@ -50,21 +46,21 @@ def table(model: FusionModel, count: int) -> dict[str, str]:
     return out
 
 
-def modalities(ctor: Mapping[str, Any], count: int) -> list[str]:
+def modalities(ctor: Arguments, count: int) -> list[str]:
     """The constructor's `modals`, RGB first: a list, or names with commas between; else `count` names."""
-    given = take(ctor, "modals", default=MODALITIES[:count])
+    given = ctor("modals", default=MODALITIES[:count])
     names = given.split(",") if isinstance(given, str) else list(given)
     if not names:
         raise InputError("cmnext: 'modals' is empty; name RGB at least, for example img,depth")
     return names
 
 
-def cmnext_model(size: int, count: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded:
     """As many modalities as `modals` names.
 
     `backbone` names the size ("CMNeXt-B2"); without it and without `modals`, `size` and `count` are taken.
     """
-    named = str(take(ctor, "backbone", default=f"CMNeXt-B{size}"))
+    named = str(ctor("backbone", default=f"CMNeXt-B{size}"))
     found = re.fullmatch(r"CMNeXt-B([0-5])", named)
     if found is None:
         raise InputError(f"cmnext: backbone {named!r} is not one of CMNeXt-B0 to CMNeXt-B5")
@@ -73,7 +69,7 @@ def cmnext_model(size: int, count: int, state: Mapping[str, Tensor], ctor: Mappi
         f"cmnext_mit_b{found[1]}",
         state,
         partial(table, count=others),
-        num_classes=take(ctor, "num_classes", default=25),
+        num_classes=ctor("num_classes", default=25),
         auxiliaries=others,
         scrambled=others > 1,
     )
@@ -92,6 +88,7 @@ SOURCES = {
         citation="Zhang et al., CMNeXt, CVPR 2023, arXiv 2303.01480",
         notes="RGB / 255, normalised with ImageNet's mean and deviation; the other modalities, three channels each"
         " (0..255; depth as HHA), / 255. Other modalities than depth: --option modals=img,depth,event,lidar.",
+        input_size=None,
     )
     for size in range(6)
 }

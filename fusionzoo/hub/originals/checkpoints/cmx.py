@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 FRM = {
@@ -37,7 +33,7 @@ FFM = {
     "channel_emb.norm": "norm",
 }
 
-_BLOCK = {
+BLOCK = {
     "norm1": "norm1",
     "attn.q": "attention.query",
     "attn.kv": "attention.key_value",
@@ -47,7 +43,7 @@ _BLOCK = {
     "mlp.dwconv.dwconv": "mlp.depthwise",
     "mlp.fc2": "mlp.narrow",
 }
-_REDUCED = {"attn.sr": "attention.reduce", "attn.norm": "attention.norm"}
+REDUCED = {"attn.sr": "attention.reduce", "attn.norm": "attention.norm"}
 
 
 def mit_table(model: FusionModel, encoder: str, prefix: str = "") -> dict[str, str]:
@@ -57,7 +53,7 @@ def mit_table(model: FusionModel, encoder: str, prefix: str = "") -> dict[str, s
         out[f"backbone.{prefix}patch_embed{i}.proj"] = f"{encoder}.embed{i}.conv"
         out[f"backbone.{prefix}patch_embed{i}.norm"] = f"{encoder}.embed{i}.norm"
         out[f"backbone.{prefix}norm{i}"] = f"{encoder}.norm{i}"
-        parts = _BLOCK | (_REDUCED if i < 4 else {})
+        parts = BLOCK | (REDUCED if i < 4 else {})
         for j, _ in enumerate(model.get_submodule(f"{encoder}.blocks{i}").children()):
             out |= {f"backbone.{prefix}block{i}.{j}.{a}": f"{encoder}.blocks{i}.{j}.{b}" for a, b in parts.items()}
     return out
@@ -85,21 +81,20 @@ def table(model: FusionModel) -> dict[str, str]:
     return encoders | exchange_table() | head_table("0", "1")
 
 
-def cmx_model(size: int, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def cmx_model(size: int, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the Mix Transformer, else `size` is taken."""
-    named = str(take(ctor, "backbone", default=f"mit_b{size}"))
+    named = str(ctor("backbone", default=f"mit_b{size}"))
     found = re.fullmatch(r"mit_b([0-5])", named)
     if found is None:
         raise InputError(f"cmx: backbone {named!r} is not one of mit_b0 to mit_b5")
-    if (decoder := take(ctor, "decoder", default="MLPDecoder")) != "MLPDecoder":
-        raise InputError(f"cmx: decoder {decoder!r} is not supported; only 'MLPDecoder' is")
+    ctor.only(decoder="MLPDecoder")
     return load_model(
         f"cmx_mit_b{found[1]}",
         state,
         table,
-        num_classes=take(ctor, "num_classes"),
-        width=int(take(ctor, "decoder_embed_dim", default=512)),
-        decoder_eps=float(take(ctor, "bn_eps", default=1e-3)),
+        num_classes=ctor("num_classes"),
+        width=int(ctor("decoder_embed_dim", default=512)),
+        decoder_eps=float(ctor("bn_eps", default=1e-3)),
     )
 
 
@@ -116,7 +111,6 @@ SOURCES = {
         citation="Zhang et al., CMX, T-ITS 2023, arXiv 2203.04838",
         notes="x is HHA, or one channel three times (0..255); both inputs / 255 and normalised with ImageNet's mean and"
         " deviation.",
-        input_size=(480, 640),
     )
     for size in range(6)
 }

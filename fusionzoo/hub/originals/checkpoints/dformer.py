@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 ATTENTION = {
@@ -67,38 +64,36 @@ DEAD = {f"backbone.norm{i}.{leaf}" for i in range(4) for leaf in ("weight", "bia
 """Norms that the original had at first and never called; files of that time hold them."""
 
 
-def arguments(name: str, ctor: Mapping[str, Any]) -> dict[str, Any]:
-    """Our arguments of the architecture `name` for the original's decoder options.
+def arguments(ctor: Arguments) -> dict[str, Any]:
+    """Our arguments for the original's decoder options.
 
     Raises:
         InputError: another decoder than LightHam, or an auxiliary head; the published settings have neither.
     """
-    if take(ctor, "decoder", default="ham") != "ham":
-        raise InputError(f"{name} with decoder {ctor['decoder']!r} is not supported; only 'ham'")
-    if take(ctor, "aux_rate", default=0) != 0:
-        raise InputError(f"{name} with an auxiliary head (aux_rate {ctor['aux_rate']}) is not supported; only 0")
+    ctor.only(decoder="ham")
+    if ctor("aux_rate", default=0) != 0:
+        raise InputError(f"{ctor.what} with an auxiliary head (aux_rate {ctor['aux_rate']}) is not supported; only 0")
     return {
-        "num_classes": take(ctor, "num_classes", default=40),
-        "decoder_channels": take(ctor, "decoder_embed_dim", default=512),
-        "norm_eps": take(ctor, "bn_eps", default=1e-3),
-        "drop": take(ctor, "drop_path_rate", default=None),
+        "num_classes": ctor("num_classes", default=40),
+        "decoder_channels": ctor("decoder_embed_dim", default=512),
+        "norm_eps": ctor("bn_eps", default=1e-3),
+        "drop": ctor("drop_path_rate", default=None),
     }
 
 
-def named(size: str, ctor: Mapping[str, Any]) -> str:
+def named(size: str, ctor: Arguments) -> str:
     """Our architecture for the original's "DFormer-Tiny"; the kind's where the arguments name none."""
-    backbone = str(take(ctor, "backbone", default=size))
+    backbone = str(ctor("backbone", default=size))
     size = backbone.removeprefix("DFormer-").lower()
     if size not in SIZES:
         raise InputError(f"backbone {backbone!r} is not a DFormer; known: DFormer-{', DFormer-'.join(SIZES.values())}")
     return f"dformer_{size}"
 
 
-def dformer(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def dformer(size: str, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the size ("DFormer-Tiny"), else `size` is taken."""
-    name = named(size, ctor)
     used = {key: value for key, value in state.items() if key not in DEAD}
-    return load_model(name, used, table, **arguments(name, ctor))
+    return load_model(named(size, ctor), used, table, **arguments(ctor))
 
 
 SIZES = {"tiny": "Tiny", "small": "Small", "base": "Base", "large": "Large"}
@@ -122,7 +117,6 @@ SOURCES = {
         origin="github.com/VCIP-RGBD/DFormer",
         citation="Yin et al., DFormer, ICLR 2024, arXiv 2309.09668",
         notes=NOTES + BGR,
-        input_size=(480, 640),
     )
     for size, official in SIZES.items()
 }

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.dformer import BGR, HEAD, LICENCE_NOTE, NOTES, arguments
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 BLOCK = {
@@ -49,19 +45,18 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def named(size: str, ctor: Mapping[str, Any]) -> str:
+def named(size: str, ctor: Arguments) -> str:
     """Our architecture for the original's "DFormerv2_S"; the kind's where the arguments name none."""
-    official = str(take(ctor, "backbone", default=size))
+    official = str(ctor("backbone", default=size))
     size = official.removeprefix("DFormerv2_").lower()
     if size not in SIZES:
         raise InputError(f"backbone {official!r} is not a DFormerv2; known: DFormerv2_S, DFormerv2_B, DFormerv2_L")
     return f"dformerv2_{size}"
 
 
-def dformerv2(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def dformerv2(size: str, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the size ("DFormerv2_S"), else `size` is taken."""
-    name = named(size, ctor)
-    return load_model(name, state, table, **arguments(name, ctor))
+    return load_model(named(size, ctor), state, table, **arguments(ctor))
 
 
 SIZES = ("s", "b", "l")
@@ -76,7 +71,6 @@ SOURCES = {
         origin="github.com/VCIP-RGBD/DFormer",
         citation="Yin et al., DFormerv2, CVPR 2025, arXiv 2504.04701",
         notes=NOTES + BGR + " SUN RGB-D it gives as RGB.",
-        input_size=(480, 640),
     )
     for size in SIZES
 }

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.foreign import read_weights
+from fusionzoo.hub.originals.keys import squeezed
 from fusionzoo.models.stages import build_encoder
 
 __all__ = ["DIALECTS", "Fitted", "fit_encoder", "read_encoder"]
@@ -196,7 +197,7 @@ def _attempts(
         other = [
             f"{k} is {tuple(v.shape)}, wanted {tuple(wanted[k].shape)}"
             for k, v in placed.items()
-            if _squeezed(v.shape) != _squeezed(wanted[k].shape)
+            if squeezed(v.shape, 1) != squeezed(wanted[k].shape, 1)
         ]
         found = {"missing": missing, "left over": over, "of another shape": other}
         yield {what: names for what, names in found.items() if names}, (dialect.name, placed)
@@ -233,11 +234,3 @@ def _placed(name: str, wanted: Mapping[str, Tensor]) -> str | None:
         if candidate in wanted:
             return candidate
     return None
-
-
-def _squeezed(shape: torch.Size) -> tuple[int, ...]:
-    """Without the trailing ones that tell a 1x1 convolution from a linear layer, and (C, 1, 1) from (C,)."""
-    sizes = list(shape)
-    while len(sizes) > 1 and sizes[-1] == 1:
-        sizes.pop()
-    return tuple(sizes)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-from torch import Tensor
-
-from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 ESANET = {
@@ -70,15 +65,13 @@ PUBLISHED = {
 """The only form that is built: the original's options and their published values."""
 
 
-def esanet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def esanet(state: State, ctor: Arguments) -> Loaded:
     """`encoder`: "resnet34 NonBottleneck1D", "resnet50", ..."""
-    for name, value in PUBLISHED.items():
-        if take(ctor, name, default=value) != value:
-            raise InputError(f"ESANet with {name} {ctor[name]!r} is not supported; only {value!r}")
-    encoder = str(take(ctor, "encoder"))
+    ctor.only(**PUBLISHED)
+    encoder = str(ctor("encoder"))
     depth, nbt1d = re.search(r"resnet(\d+)", encoder), "nonbottleneck1d" in encoder.lower()
     name = f"esanet_r{depth.group(1)}" + ("_nbt1d" if nbt1d else "") if depth else encoder
-    return load_model(name, state, partial(table, nbt1d=nbt1d), num_classes=take(ctor, "num_classes"))
+    return load_model(name, state, partial(table, nbt1d=nbt1d), num_classes=ctor("num_classes"))
 
 
 _ENCODERS = {
@@ -100,7 +93,6 @@ SOURCES = {
         citation="Seichter et al., ESANet, ICRA 2021, arXiv 2011.06961",
         notes="Depth with the training set's mean and deviation (here NYU Depth v2's, metres); another data set's"
         " checkpoint needs its own in config.json.",
-        input_size=(480, 640),
     )
     for size, encoder in _ENCODERS.items()
 }

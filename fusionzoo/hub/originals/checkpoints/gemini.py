@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from fusionzoo.errors import CheckFailed, unknown
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, blank, load_mapped, take
+from fusionzoo.hub.originals.checkpoints.source import REPEATED, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, blank, load_mapped
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.gemini import GeminiSwin
 
@@ -114,16 +113,16 @@ BACKBONES |= {"swin_large_window12": "gemini_swin_large_384"}
 """The original's name of a backbone -> our architecture."""
 
 
-def gemini(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def gemini(state: State, ctor: Arguments) -> Loaded:
     """`backbone`: "mit_b3", "swin_tiny", ..."""
-    backbone = str(take(ctor, "backbone"))
+    backbone = str(ctor("backbone"))
     if backbone not in BACKBONES:
         raise unknown("backbone", backbone, BACKBONES)
     model = blank(
         BACKBONES[backbone],
-        num_classes=take(ctor, "num_classes"),
-        embedding_dim=take(ctor, "embedding_dim", default=256),
-        fusion_heads=take(ctor, "n_heads", default=8),
+        num_classes=ctor("num_classes"),
+        embedding_dim=ctor("embedding_dim", default=256),
+        fusion_heads=ctor("n_heads", default=8),
         detach_ensemble=True,
     )
     index = index_keys(model)
@@ -144,7 +143,7 @@ def index_keys(model: FusionModel) -> dict[str, str]:
     return {f"encoder.body.layers.{i}.blocks.{j}.{INDEX}": f"{path}.attention" for (i, j), path in blocks.items()}
 
 
-def without_index(state: Mapping[str, Tensor], index: Mapping[str, str], what: str) -> dict[str, Tensor]:
+def without_index(state: State, index: Mapping[str, str], what: str) -> dict[str, Tensor]:
     """`state` without the index buffers.
 
     Raises:
@@ -170,13 +169,11 @@ SOURCES = {
         kind=f"gemini_{backbone}",
         ctor={"backbone": backbone, "n_heads": 8, "embedding_dim": 256},
         classes=("num_classes", "decoder.linear_pred.weight"),
-        licence="other",
         licence_note="The original repository's licence is MIT; its mix_transformer.py carries NVIDIA's non-commercial"
         " source code licence, and the MiT encoders start from NVIDIA's ImageNet weights, non-commercial too.",
         origin="github.com/JiaDingCN/GeminiFusion",
         citation="Jia et al., GeminiFusion, ICML 2024, arXiv 2406.01210",
-        notes="Depth: millimetres / 5000, repeated to three channels; the model repeats one channel itself.",
-        input_size=(480, 640),
+        notes=REPEATED,
     )
     for backbone, name in BACKBONES.items()
 }

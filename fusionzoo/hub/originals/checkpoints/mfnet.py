@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.checkpoints.source import NO_LICENCE, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 
 _CONVS = {"conv1": "layer1", "conv2_1": "layer2.0", "conv2_2": "layer2.1", "conv3_1": "layer3.0", "conv3_2": "layer3.1"}
 _HALVES = {f"conv{i}_{side}": f"{ours}{i}" for i in (1, 2, 3) for side, ours in (("left", "near"), ("right", "far"))}
@@ -23,21 +18,19 @@ TABLE |= {
 TABLE |= {f"decode{i}": f"decoder.up{i}" for i in (1, 2, 3, 4)}
 
 
-def mfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def mfnet(state: State, ctor: Arguments) -> Loaded:
     """`n_class`: number of classes."""
-    return load_model("mfnet", state, TABLE, num_classes=take(ctor, "n_class"))
+    return load_model("mfnet", state, TABLE, num_classes=ctor("n_class"))
 
 
 MODELS = {"mfnet": mfnet}
 SOURCES = {
     "mfnet": Source(
         kind="mfnet",
-        ctor={},
         classes=("n_class", "decode1.conv.weight"),
-        licence_note="The original repository states no licence: all rights reserved, research reference only.",
+        licence_note=NO_LICENCE,
         origin="github.com/haqishen/MFNet-pytorch",
         citation="Ha et al., MFNet, IROS 2017",
         notes="Input: RGB and thermal, each value / 255, no other normalisation.",
-        input_size=(480, 640),
     )
 }

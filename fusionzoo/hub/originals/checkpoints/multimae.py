@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 _FIXED = {
@@ -50,7 +48,7 @@ def head(ctor: Mapping[str, Any]) -> dict[str, Any]:
     >>> head({"output": "ConvNeXtAdapter(40, 768, preds_per_patch 16, depth 4)"})["head_width"]
     768
     """
-    given = dict(ctor)
+    given = Arguments(ctor, "multivit")
     if "output" in ctor:
         call = re.fullmatch(r"\s*ConvNeXtAdapter\((.*)\)\s*", str(ctor["output"]))
         if call is None:
@@ -64,27 +62,27 @@ def head(ctor: Mapping[str, Any]) -> dict[str, Any]:
                 given[ours] = int(found[1])
         if found := re.search(r"\bmain_tasks\W+(.*)", call[1]):
             given["main_tasks"] = tuple(t for t in ("rgb", "depth") if re.search(rf"\b{t}\b", found[1]))
-    pixels = round(take(given, "preds_per_patch", default=16) ** 0.5)
-    if pixels**2 != take(given, "preds_per_patch", default=16):
+    pixels = round(given("preds_per_patch", default=16) ** 0.5)
+    if pixels**2 != given("preds_per_patch", default=16):
         raise InputError(f"multivit: preds_per_patch is {given['preds_per_patch']}, no square number")
     for name in ("patch", "patch_size"):
-        if take(given, name, default=16) != 16:
+        if given(name, default=16) != 16:
             raise InputError(f"multivit: {name} is {given[name]}; only patches of 16 are supported")
     return {
-        "num_classes": take(given, "num_classes"),
-        "head_width": take(given, "embed_dim", default=6144),
+        "num_classes": given("num_classes"),
+        "head_width": given("embed_dim", default=6144),
         "head_pixels": pixels,
-        "head_depth": take(given, "decoder_depth", default=4),
-        "main_tasks": take(given, "main_tasks", default=("rgb",)),
-        "drop_missing": take(given, "drop_missing", default=False),
+        "head_depth": given("decoder_depth", default=4),
+        "main_tasks": given("main_tasks", default=("rgb",)),
+        "drop_missing": given("drop_missing", default=False),
     }
 
 
-def multivit(size: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def multivit(size: str, state: State, ctor: Arguments) -> Loaded:
     """Sizes that `ctor` does not name are those of `size`."""
     sizes = {"width": "dim_tokens", "depth": "depth", "heads": "num_heads", "image_size": "image_size"}
-    own = {ours: take(ctor, name, default=None) for ours, name in sizes.items()}
-    own["x_channels"] = take(ctor, "depth_channels", default=1)
+    own = {ours: ctor(name, default=None) for ours, name in sizes.items()}
+    own["x_channels"] = ctor("depth_channels", default=1)
     return load_model(f"multimae_{size}", state, table, **own, **head(ctor))
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 
 _TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 _BLOCKS = {"deconv1": 6, "deconv2": 4, "deconv3": 3, "deconv4": 3, "final_conv": 3}
@@ -26,9 +21,9 @@ DECODER |= {
 ENCODERS = {part: f"rgb_encoder.{part}" for part in _TRUNK} | {f"{part}_d": f"x_encoder.{part}" for part in _TRUNK}
 
 
-def rednet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def rednet(state: State, ctor: Arguments) -> Loaded:
     """`num_classes`: number of classes, 37 by default."""
-    classes = take(ctor, "num_classes", default=37)
+    classes = ctor("num_classes", default=37)
     return load_model("rednet_resnet50", state, ENCODERS | DECODER, num_classes=classes)
 
 
@@ -43,6 +38,5 @@ SOURCES = {
         citation="Jiang et al., RedNet, 2018, arXiv 1806.01054",
         notes="Depth: (raw - 19050) / 9650 with SUN RGB-D's raw values (8 a millimetre). The original normalises"
         " missing depth like a value; here it becomes the mean.",
-        input_size=(480, 640),
     )
 }

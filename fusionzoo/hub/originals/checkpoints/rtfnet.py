@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.checkpoints.source import MIT, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 
 _STREAMS = {"rgb": "rgb_encoder", "thermal": "x_encoder"}
 _TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -23,10 +18,10 @@ TABLE |= {
 }
 
 
-def rtfnet(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def rtfnet(state: State, ctor: Arguments) -> Loaded:
     """`num_resnet_layers`: depth of the ResNet."""
-    name = f"rtfnet_r{take(ctor, 'num_resnet_layers')}"
-    return load_model(name, state, TABLE, num_classes=take(ctor, "n_class"))
+    name = f"rtfnet_r{ctor('num_resnet_layers')}"
+    return load_model(name, state, TABLE, num_classes=ctor("n_class"))
 
 
 DEPTHS = (18, 34, 50, 101, 152)
@@ -37,11 +32,10 @@ SOURCES = {
         ctor={"num_resnet_layers": depth},
         classes=("n_class", "deconv5.1.conv1.weight"),
         licence="mit",
-        licence_note="The original repository's licence is MIT; it says nothing of the weights.",
+        licence_note=MIT,
         origin="github.com/yuxiangsun/RTFNet",
         citation="Sun et al., RTFNet, IEEE RA-L 2019",
         notes="Input: RGB and thermal, each value / 255, no other normalisation.",
-        input_size=(480, 640),
     )
     for depth in DEPTHS
 }

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from torch import Tensor
-
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take, without_aliases
+from fusionzoo.hub.originals.checkpoints.source import MIT, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model, without_aliases
 from fusionzoo.models import FusionModel
 
 GATE = {
@@ -53,13 +49,13 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def sagate_model(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def sagate_model(state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the ResNet: "resnet101 deep stem ..."."""
-    backbone = str(take(ctor, "backbone", default="resnet101"))
+    backbone = str(ctor("backbone", default="resnet101"))
     depth = re.search(r"resnet(\d+)", backbone)
     name = f"sagate_resnet{depth.group(1)}" if depth else backbone
     own = without_aliases(state, lambda key: key.replace(".hha_downsample.", ".downsample."))
-    args = {"num_classes": take(ctor, "out_planes"), "shared_shortcut": True}
+    args = {"num_classes": ctor("out_planes"), "shared_shortcut": True}
     return load_model(name, own, table, reshape=True, **args)
 
 
@@ -70,11 +66,10 @@ SOURCES = {
         ctor={"backbone": f"resnet{depth}"},
         classes=("out_planes", "head.classify.weight"),
         licence="mit",
-        licence_note="The original repository's licence is MIT; it says nothing of the weights.",
+        licence_note=MIT,
         origin="github.com/charlesCXK/RGBD_Semantic_Segmentation_PyTorch",
         citation="Chen et al., SA-Gate, ECCV 2020, arXiv 2007.09183",
         notes="x is HHA (3 channels, 0..255); both inputs / 255 and normalised with ImageNet's mean and deviation.",
-        input_size=(480, 640),
     )
     for depth in (50, 101)
 }

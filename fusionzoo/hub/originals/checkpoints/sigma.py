@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-from torch import Tensor
-
-from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.checkpoints.source import MIT, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.sigma import single_channel
 
@@ -109,14 +104,13 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def sigma_model(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def sigma_model(kind: str, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the size: "sigma_tiny", ..."""
-    name = str(take(ctor, "backbone", default=kind))
-    if (decoder := take(ctor, "decoder", default="MambaDecoder")) != "MambaDecoder":
-        raise InputError(f"{name}: its decoder is {decoder!r}; only the released 'MambaDecoder' is supported")
-    channels = take(ctor, "x_channels", default=3)
-    usual = single_channel(take(ctor, "x_kind", default="grey")) if channels == 1 else None
-    args = {"num_classes": take(ctor, "num_classes"), "x_channels": channels, "preprocess": usual}
+    name = str(ctor("backbone", default=kind))
+    ctor.only(decoder="MambaDecoder")
+    channels = ctor("x_channels", default=3)
+    usual = single_channel(ctor("x_kind", default="grey")) if channels == 1 else None
+    args = {"num_classes": ctor("num_classes"), "x_channels": channels, "preprocess": usual}
     return load_model(name, state, table, reshape=True, **args)
 
 
@@ -128,12 +122,11 @@ SOURCES = {
         ctor={"backbone": kind, "x_channels": 1, "x_kind": "grey"},
         classes=("num_classes", "decode_head.output.weight"),
         licence="mit",
-        licence_note="The original repository's licence is MIT; it says nothing of the weights.",
+        licence_note=MIT,
         origin="github.com/zifuwan/Sigma",
         citation="Wan et al., Sigma, WACV 2025, arXiv 2404.04256",
         notes="x is one channel of 0..255: depth as a grey picture for NYU Depth v2 and SUN RGB-D, thermal for MFNet"
         " and PST900 (--option x_kind=thermal). Both inputs / 255 and with ImageNet's statistics, x three times.",
-        input_size=(480, 640),
     )
     for kind in KINDS
 }

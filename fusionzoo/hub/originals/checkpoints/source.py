@@ -15,7 +15,11 @@ from fusionzoo.hub.foreign import read_weights
 from fusionzoo.hub.originals.checkpoints import build
 from fusionzoo.models import FusionModel
 
-__all__ = ["Source", "convert_model", "with_counters"]
+__all__ = ["MIT", "NO_LICENCE", "REPEATED", "Source", "convert_model", "with_counters"]
+
+MIT = "The original repository's licence is MIT; it says nothing of the weights."
+NO_LICENCE = "The original repository states no licence: all rights reserved, research reference only."
+REPEATED = "Depth: millimetres / 5000, repeated to three channels; the model repeats one channel itself."
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Source:
     origin: str = ""
     citation: str = ""
     notes: str = ""
-    input_size: tuple[int, int] | None = None
+    input_size: tuple[int, int] | None = (480, 640)
 
 
 def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
-
 from fusionzoo.errors import unknown
 from fusionzoo.hub.originals.checkpoints.gemini import BODY, mit_table
-from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Loaded, load_model, take
+from fusionzoo.hub.originals.checkpoints.source import REPEATED, Source
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
 ATTENTION = {
@@ -34,17 +29,17 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def tokenfusion(state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Loaded:
+def tokenfusion(state: State, ctor: Arguments) -> Loaded:
     """`backbone`: "mit_b2", ..."""
-    backbone = str(take(ctor, "backbone"))
+    backbone = str(ctor("backbone"))
     if f"tokenfusion_{backbone}" not in MODELS:
         raise unknown("backbone", backbone, [k.removeprefix("tokenfusion_") for k in MODELS])
     return load_model(
         f"tokenfusion_{backbone}",
         state,
         table,
-        num_classes=take(ctor, "num_classes"),
-        embedding_dim=take(ctor, "embedding_dim", default=256),
+        num_classes=ctor("num_classes"),
+        embedding_dim=ctor("embedding_dim", default=256),
         detach_ensemble=True,
     )
 
@@ -55,13 +50,11 @@ SOURCES = {
         kind=name,
         ctor={"backbone": name.removeprefix("tokenfusion_"), "embedding_dim": 256},
         classes=("num_classes", "decoder.linear_pred.weight"),
-        licence="other",
         licence_note="The original repository's licence is MIT; its mix_transformer.py carries NVIDIA's non-commercial"
         " source code licence, and its encoders start from NVIDIA's ImageNet weights, non-commercial too.",
         origin="github.com/yikaiw/TokenFusion",
         citation="Wang et al., TokenFusion, CVPR 2022, arXiv 2204.08721",
-        notes="Depth: millimetres / 5000, repeated to three channels; the model repeats one channel itself.",
-        input_size=(480, 640),
+        notes=REPEATED,
     )
     for name in MODELS
 }
