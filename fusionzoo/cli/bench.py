@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fusionzoo.cli.output import json_option, note, print_json, say
+from fusionzoo.cli.output import Pair, json_option, note, print_json, say
 
 __all__ = ["command"]
 
@@ -20,19 +20,6 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise click.BadParameter(f"{value!r}: seeds are 0 or more, each once", ctx, param)
     return seeds
-
-
-def _changes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, object]:
-    out: dict[str, object] = {}
-    for pair in value:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{pair!r} is not FIELD=VALUE", ctx, param)
-        try:
-            out[name] = json.loads(text)
-        except json.JSONDecodeError:
-            out[name] = text
-    return out
 
 
 @click.command(name="bench")
@@ -48,7 +35,7 @@ def _changes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option("--resume", is_flag=True, help="Go on with an earlier run of the same protocol in --out.")
 @click.option("--init", default="", metavar="DIR", help="Converted encoder for both streams; default: the protocol's.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the protocol's.")
-@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_changes,
+@click.option("--set", "changes", multiple=True, type=Pair("FIELD=VALUE"),
               help="Another value of a field of the protocol, such as drop_modality=0.2; repeatable.")  # fmt: skip
 @click.option("--reference", default="concat", show_default=True, help="Strategy that the others are compared with.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Models trained side by side.")
@@ -64,7 +51,7 @@ def command(
     resume: bool,
     init: str,
     epochs: int | None,
-    changes: dict[str, object],
+    changes: tuple[tuple[str, Any], ...],
     reference: str,
     jobs: int,
     device: str | None,
@@ -81,7 +68,7 @@ def command(
     from fusionzoo.files import atomic_write
     from fusionzoo.schema import encode
 
-    protocol = read_protocol(protocol_name or protocol_for(data), **({"epochs": epochs} | changes))
+    protocol = read_protocol(protocol_name or protocol_for(data), **({"epochs": epochs} | dict(changes)))
 
     def report(results: list[RunResult]) -> None:
         rows = rank(results, reference)

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusionzoo.cli.output import (
-    align_option,
-    device_option,
-    empty_option,
-    json_option,
-    note,
-    print_json,
-    say,
-    size_option,
-)
+from fusionzoo.cli.output import checkpoint_options, note, print_json, say
 
 if TYPE_CHECKING:
     from fusionzoo._check import CheckResult
@@ -28,53 +20,25 @@ __all__ = ["command"]
 
 @click.command(name="check")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option(
-    "--data", default="planted", show_default=True, metavar="SPEC", help="planted, folder:PATH, ... (list --data)."
-)
-@click.option("--split", help="Split of the data.  [default: test]")
-@click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread.")
-@size_option
-@align_option
-@empty_option
-@device_option
+@checkpoint_options
+@click.option("--absence", default="mean", show_default=True,
+              help="What stands for a missing input: mean, zero, permute, noise, blur.")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for report.json and report.html.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option(
-    "--absence",
-    default="mean",
-    show_default=True,
-    help="What stands for a missing input: mean, zero, permute, noise, blur.",
-)
-@click.option(
-    "--state", type=click.Path(dir_okay=False), help="Save sums here; a run that was cut off goes on from it."
-)
-@click.option("--revision", help="Branch, tag or commit of a Hub repository.")
-@click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
+@click.option("--state", type=click.Path(dir_okay=False),
+              help="Save sums here; a run that was cut off goes on from it.")  # fmt: skip
 @click.option("--trace", is_flag=True, help="Also causal tracing (about 70 more forward passes of each image).")
 @click.option("--robustness", is_flag=True, help="Also corruption curves (about 45 more forward passes).")
 @click.option("--evolution", is_flag=True, help="NAMEs are checkpoints of one training, in its order: show the curves.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
-@json_option
 def command(
     names: tuple[str, ...],
-    data: str,
-    split: str | None,
-    limit: int | None,
-    size: tuple[int, int] | None,
-    align: bool,
-    empty: str,
-    device: str | None,
     out: str | None,
-    batch_size: int,
-    absence: str,
     state: str | None,
-    revision: str | None,
-    index: str | None,
     trace: bool,
     robustness: bool,
     evolution: bool,
     quiet: bool,
     as_json_: bool,
+    **given: Any,
 ) -> None:
     """Verify checkpoints, dissect them on data, say how they use each modality.
 
@@ -95,12 +59,7 @@ def command(
     for name, folder in zip(names, folders, strict=True):
         if not quiet and len(names) > 1:
             note(f"{name}:")
-        result = check(
-            name, data, None, limit,
-            split=split, revision=revision, index=index, trace=trace, robustness=robustness,
-            batch_size=batch_size, progress=not quiet, absence=absence, state=state,
-            size=size, align=align, empty=empty, device=device,
-        )  # fmt: skip
+        result = check(name, out=None, trace=trace, robustness=robustness, progress=not quiet, state=state, **given)
         results.append(result)
         if folder is not None:
             _write(result, folder)
@@ -109,7 +68,7 @@ def command(
             if folder is not None:
                 say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}")
             if result.dissection is not None and not (trace and robustness):
-                say(_more(name, trace, robustness))
+                say(_more(name, trace, robustness, given))
     pairs = [(n, r.dissection) for n, r in zip(names, results, strict=True) if r.dissection is not None]
     dissected = [dissection for _, dissection in pairs]
     if as_json_:
@@ -123,15 +82,14 @@ def command(
         click.get_current_context().exit(1)
 
 
-def _more(name: str, trace: bool, robustness: bool) -> str:
+def _more(name: str, trace: bool, robustness: bool, given: Mapping[str, Any]) -> str:
     """The command that shows what was left out, on the same data; for a shell, so with quotes where they are needed."""
     flags = [flag for flag, done in (("--trace", trace), ("--robustness", robustness)) if not done]
     ctx = click.get_current_context()
-    given = ("data", "split", "size", "align", "empty", "limit", "batch_size", "absence", "revision", "index", "device")
     same: list[str] = []
     for option in ctx.command.params:
-        value = ctx.params.get(str(option.name))
-        if option.name in given and value not in (None, False, option.get_default(ctx)):
+        value = given.get(str(option.name))
+        if value not in (None, False, option.get_default(ctx)):
             text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
             same += [option.opts[0]] if value is True else [option.opts[0], text]
     return f"More: {shlex.join(['fusionzoo', 'check', name, *same, *flags])}"

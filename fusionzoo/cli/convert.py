@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fusionzoo.cli.index import CONVERSIONS
-from fusionzoo.cli.output import json_option, print_json, say
+from fusionzoo.cli.output import Pair, json_option, print_json, say
 
 __all__ = ["command"]
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    """`key=value`; the value as JSON where it is that (numbers, lists, true), else the text itself."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--option")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _names(path: Path) -> list[str]:
@@ -43,7 +31,7 @@ def _names(path: Path) -> list[str]:
     "--option",
     "options",
     multiple=True,
-    metavar="KEY=VALUE",
+    type=Pair(),
     help="A constructor argument of the original that differs from the published setting; may be repeated.",
 )
 @click.option(
@@ -56,7 +44,7 @@ def command(
     method: str,
     source: str,
     out: str,
-    options: tuple[str, ...],
+    options: tuple[tuple[str, Any], ...],
     classes: str | None,
     encoder: str | None,
     key: str | None,
@@ -70,7 +58,7 @@ def command(
     from fusionzoo.hub import convert
 
     names = _names(Path(classes)) if classes is not None else None
-    config = convert.run(method, source, out, dict(map(_pair, options)), names, key, encoder)
+    config = convert.run(method, source, out, dict(options), names, key, encoder)
     if as_json_:
         print_json(config)
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusionzoo.cli.output import json_option, note, print_json, say
+from fusionzoo.cli.output import json_option, note, print_json, quiet_option, say
 
 if TYPE_CHECKING:
     from fusionzoo.data.assumed import Draft
@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option("--near", is_flag=True, help="Look for nearly equal images in two splits as well.")
 @click.option("--examples", type=click.IntRange(0, 24), default=4, show_default=True, help="Pictures of each split.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@quiet_option
 @json_option
 def command(
     spec: str,

@@ -5,7 +5,6 @@ Each field of Settings is one flag, with its default and help.
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import types
@@ -17,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import click
 
-from fusionzoo.cli.output import json_option, print_json, say
+from fusionzoo.cli.output import Pair, json_option, print_json, say
 from fusionzoo.errors import FusionZooError
 from fusionzoo.train.settings import Settings
 
@@ -43,21 +42,6 @@ class _Numbers(click.ParamType):
         return first, second
 
 
-class _Pair(click.ParamType):
-    """`key=value`; the value is a JSON value or plain text."""
-
-    name = "KEY=VALUE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        key, sign, text = value.partition("=")
-        if not sign or not key:
-            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
-        try:
-            return key, json.loads(text)
-        except ValueError:
-            return key, text
-
-
 def _option(f: Field[Any], hint: Any) -> Callable[[Any], Any]:
     """The flag of a field of Settings, of type `hint`."""
     flag, text = "--" + f.name.replace("_", "-"), f.metadata["help"]
@@ -66,7 +50,7 @@ def _option(f: Field[Any], hint: Any) -> Callable[[Any], Any]:
     if hint is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", default=f.default, show_default=True, help=text)
     if get_origin(hint) is dict:
-        return click.option(flag, type=_Pair(), multiple=True, help=text)
+        return click.option(flag, type=Pair(), multiple=True, help=text)
     default: Any = f.default
     given: dict[str, Any] = {"default": default, "help": text, "show_default": default not in (None, "")}
     if get_origin(hint) is tuple:

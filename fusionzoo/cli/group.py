@@ -19,6 +19,7 @@ import click
 
 from fusionzoo import __version__
 from fusionzoo.errors import FusionZooError, FusionZooWarning, closest
+from fusionzoo.hub.markdown import clean
 
 __all__ = ["COMMANDS", "main", "one_line", "status_of"]
 
@@ -106,11 +107,7 @@ class _Group(click.Group):
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     """A warning in one line on stderr, without the place in the code."""
-    click.echo(f"fusionzoo: warning: {_flat(str(message))}", err=True)
-
-
-def _flat(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    click.echo(f"fusionzoo: warning: {clean(message)}", err=True)
 
 
 def status_of(error: BaseException) -> int:
@@ -142,7 +139,7 @@ def one_line(error: BaseException) -> str:
         words = "out of memory; a smaller --batch-size or --limit may help"
     else:
         words = f"a defect of fusionzoo: {type(error).__name__}: {error} (FUSIONZOO_DEBUG=1 shows the traceback)"
-    return f"fusionzoo: error: {_flat(words)}"
+    return f"fusionzoo: error: {clean(words)}"
 
 
 def _drop_unwritten(error: BaseException) -> None:

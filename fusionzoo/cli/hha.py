@@ -30,32 +30,13 @@ FAR = 10.0
 @click.option("--x-encoding", help="How 16-bit depth is packed: plain, sunrgbd (rotated bits) or swapped (bytes).")
 @click.option("--radius", type=click.IntRange(1, 64), default=3, show_default=True, help="Of the windows of normals.")
 @json_option
-def command(
-    depth: str,
-    output: str,
-    intrinsics: tuple[float, float, float, float] | None,
-    camera: str | None,
-    gravity: tuple[float, float, float] | None,
-    x_scale: float | None,
-    x_encoding: str | None,
-    radius: int,
-    as_json_: bool,
-) -> None:
+def command(depth: str, output: str, as_json_: bool, **camera: Any) -> None:
     """Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.
 
     DEPTH is as for `fusionzoo predict`: 16-bit millimetres, or metres as float TIFF or NPY; 0, 65535, NaN and inf are
     missing. The picture has the three channels in this order as red, green and blue.
     """
-    facts = convert(
-        depth,
-        output,
-        intrinsics=intrinsics,
-        camera=camera,
-        gravity=gravity,
-        x_scale=x_scale,
-        x_encoding=x_encoding,
-        radius=radius,
-    )
+    facts = convert(depth, output, **camera)
     if as_json_:
         print_json(facts)
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusionzoo.cli.output import json_option, print_json, say
+from fusionzoo.cli.output import index_option, json_option, print_json, say
 
 if TYPE_CHECKING:
     from fusionzoo.hub.records import Record
@@ -21,7 +21,7 @@ __all__ = ["command", "composed", "known_records", "look_up"]
 
 @click.command(name="info")
 @click.argument("name")
-@click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
+@index_option
 @json_option
 def command(name: str, index: str | None, as_json_: bool) -> None:
     """Show what is known of a checkpoint, strategy or architecture.

@@ -75,27 +75,19 @@ def _checkpoints(patterns: tuple[str, ...], index: str | None) -> list[dict[str,
 def _fusions(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     from fusionzoo.cli.index import BASELINES, FUSIONS
 
-    facts: dict[str, dict[str, Any]] = {
-        **FUSIONS,
-        **{
-            name: {"family": "baseline", "interaction": "-", "params": None, "paper": "", "licence": ""}
-            for name in BASELINES
-        },
-    }
-    rows = []
-    for name in kept([*FUSIONS, *BASELINES], patterns):
-        row = facts[name]
-        rows.append(
-            {
-                "strategy": name,
-                "family": row["family"],
-                "interaction": row["interaction"],
-                "params at C=64": row["params"],
-                "licence of the original": original_licence(row["licence"]),
-                "paper": row["paper"],
-            }
-        )
-    return rows
+    baseline = {"family": "baseline", "interaction": "-", "params": None, "paper": "", "licence": ""}
+    facts: dict[str, dict[str, Any]] = {**FUSIONS, **dict.fromkeys(BASELINES, baseline)}
+    return [
+        {
+            "strategy": name,
+            "family": facts[name]["family"],
+            "interaction": facts[name]["interaction"],
+            "params at C=64": facts[name]["params"],
+            "licence of the original": original_licence(facts[name]["licence"]),
+            "paper": facts[name]["paper"],
+        }
+        for name in kept(facts, patterns)
+    ]
 
 
 def original_licence(licence: str) -> str:
@@ -111,12 +103,8 @@ def _architectures(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     from fusionzoo.cli.index import PUBLISHED
     from fusionzoo.cli.info import composed
 
-    names = composed()
-    rows = []
-    for name in kept([*PUBLISHED, *names], patterns):
-        parts = names.get(name, {"fusion": "published", "encoder": "-", "decoder": "-"})
-        rows.append({"architecture": name, **parts})
-    return rows
+    names = dict.fromkeys(PUBLISHED, {"fusion": "published", "encoder": "-", "decoder": "-"}) | composed()
+    return [{"architecture": name, **names[name]} for name in kept(names, patterns)]
 
 
 def _data_sets(patterns: tuple[str, ...]) -> list[dict[str, Any]]:

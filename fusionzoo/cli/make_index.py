@@ -7,6 +7,7 @@ tells when the index is stale.
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 __all__ = ["TARGET", "source"]
@@ -34,8 +35,8 @@ def source() -> str:
             rows = "".join(f"    {json.dumps(key)}: {facts!r},\n" for key, facts in value.items())
             parts.append(f"{name}: dict[str, dict[str, Any]] = {{\n{rows}}}\n")
         else:
-            rows = "".join(f"    {json.dumps(entry)},\n" for entry in value)
-            parts.append(f"{name}: list[str] = [\n{rows}]\n")
+            rows = textwrap.indent(textwrap.fill(", ".join(map(json.dumps, value)), 114), "    ")
+            parts.append(f"{name}: list[str] = [\n{rows},\n]\n")
     return "".join(parts)
 
 

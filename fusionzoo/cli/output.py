@@ -1,26 +1,20 @@
-"""What the commands share: writing results to stdout, JSON, and reports to a folder."""
+"""What the commands share: options and their types, results and JSON on stdout, remarks on stderr."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-__all__ = [
-    "align_option",
-    "as_json",
-    "device_option",
-    "empty_option",
-    "json_option",
-    "note",
-    "print_json",
-    "say",
-    "size_option",
-]
+from fusionzoo.schema import encode
+
+__all__ = ["Pair", "align_option", "as_json", "checkpoint_options", "device_option", "empty_option", "index_option",
+           "json_option", "note", "print_json", "quiet_option", "say", "size_option"]  # fmt: skip
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Size(click.ParamType):
@@ -37,6 +31,22 @@ class _Size(click.ParamType):
         return int(height), int(width)
 
 
+class Pair(click.ParamType):
+    """`KEY=VALUE` -> (key, value): a JSON value where it is one (number, list, true), else the text itself."""
+
+    def __init__(self, name: str = "KEY=VALUE") -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        key, sign, text = value.partition("=")
+        if not sign or not key:
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
+        try:
+            return key, json.loads(text)
+        except ValueError:
+            return key, text
+
+
 align_option = click.option("--align", is_flag=True, help="Resample x to the size of rgb (nearest neighbour).")
 empty_option = click.option(
     "--empty",
@@ -47,21 +57,36 @@ empty_option = click.option(
 )
 device_option = click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cpu]")
 size_option = click.option("--size", type=_Size(), help="Feed the model images of this size.  [default: its own]")
-
+index_option = click.option("--index", metavar="FILE|REPO",
+                            help="Look for NAME in this index file or hf-hub:org/name as well.")  # fmt: skip
+quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON, and nothing else, on stdout.")
+
+
+def checkpoint_options(command: F) -> F:
+    """The options of the commands that run a checkpoint on data, as `fusionzoo.check` calls its arguments."""
+    for option in reversed((
+        click.option("--data", default="planted", show_default=True, metavar="SPEC",
+                     help="planted, folder:PATH, ... (list --data)."),
+        click.option("--split", help="Split of the data.  [default: test]"),
+        click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread."),
+        size_option,
+        align_option,
+        empty_option,
+        device_option,
+        click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True),
+        click.option("--revision", help="Branch, tag or commit of a Hub repository."),
+        index_option,
+        quiet_option,
+        json_option,
+    )):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def as_json(values: Any) -> str:
     """JSON text; NaN and infinities, which JSON lacks, become null."""
-    return json.dumps(_finite(values), indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(encode(values, nan_to_none=True), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def say(text: str) -> None:

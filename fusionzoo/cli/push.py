@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,16 +23,7 @@ __all__ = ["command", "write_card"]
     "--card", is_flag=True, help="Write README.md anew first: from the record, and report.json if it is there."
 )
 @json_option
-def command(
-    folder: str,
-    repo: str,
-    private: bool,
-    branch: str | None,
-    tag: str | None,
-    message: str,
-    card: bool,
-    as_json_: bool,
-) -> None:
+def command(folder: str, repo: str, card: bool, as_json_: bool, **options: Any) -> None:
     """Upload a checkpoint folder to the Hub.
 
     REPO is org/name. The folder must pass its own verification. The access token is the one that `hf auth login` or
@@ -41,7 +33,7 @@ def command(
 
     if card:
         note(f"wrote {write_card(folder, repo)}")
-    commit = push(folder, repo, private=private, branch=branch, tag=tag, message=message)
+    commit = push(folder, repo, **options)
     if as_json_:
         print_json({"repo": repo, "commit": commit})
     else:

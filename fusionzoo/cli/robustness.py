@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from fusionzoo.cli.effects import conclude, options, subject
@@ -41,20 +43,7 @@ def command(
     corruptions: tuple[tuple[str, list[float] | None], ...],
     no_failures: bool,
     seed: int,
-    data: str,
-    split: str | None,
-    limit: int | None,
-    size: tuple[int, int] | None,
-    align: bool,
-    empty: str,
-    device: str | None,
-    out: str | None,
-    state: str | None,
-    batch_size: int,
-    revision: str | None,
-    index: str | None,
-    quiet: bool,
-    as_json_: bool,
+    **given: Any,
 ) -> None:
     """Measure a checkpoint with missing modalities and corrupted images.
 
@@ -64,11 +53,8 @@ def command(
     from fusionzoo.dissect.robustness import robustness
     from fusionzoo.report import robustness_text
 
-    model, dataset, known = subject(
-        name, data, split, limit, revision, index, out, size=size, align=align, empty=empty, device=device
-    )
+    model, dataset, common = subject(name, given)
     found = robustness(
-        model, dataset, corruptions=dict(corruptions) or None, failures=not no_failures, limit=limit,
-        batch_size=batch_size, seed=seed, progress=not quiet, state=state, name=known,
+        model, dataset, corruptions=dict(corruptions) or None, failures=not no_failures, seed=seed, **common
     )  # fmt: skip
-    conclude(found, robustness_text, out, as_json_)
+    conclude(found, robustness_text, given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from fusionzoo.cli.effects import conclude, options, subject
@@ -25,20 +27,7 @@ def command(
     points: tuple[str, ...],
     channel_groups: int,
     concepts: tuple[str, ...],
-    data: str,
-    split: str | None,
-    limit: int | None,
-    size: tuple[int, int] | None,
-    align: bool,
-    empty: str,
-    device: str | None,
-    out: str | None,
-    state: str | None,
-    batch_size: int,
-    revision: str | None,
-    index: str | None,
-    quiet: bool,
-    as_json_: bool,
+    **given: Any,
 ) -> None:
     """Ablate, swap and restore each stage of each modality; say what the prediction rests on.
 
@@ -48,11 +37,9 @@ def command(
     from fusionzoo.dissect.trace import trace
     from fusionzoo.report import trace_text
 
-    model, dataset, known = subject(
-        name, data, split, limit, revision, index, out, size=size, align=align, empty=empty, device=device
-    )
+    model, dataset, common = subject(name, given)
     found = trace(
-        model, dataset, edits=edits or None, points=points or None, limit=limit, batch_size=batch_size,
-        channel_groups=channel_groups, concepts=concepts or None, progress=not quiet, state=state, name=known,
+        model, dataset, edits=edits or None, points=points or None, channel_groups=channel_groups,
+        concepts=concepts or None, **common,
     )  # fmt: skip
-    conclude(found, trace_text, out, as_json_)
+    conclude(found, trace_text, given)
