@@ -62,14 +62,14 @@ def encode(value: Any, *, drop_empty: bool = False, nan_to_none: bool = False) -
     return plain(value)
 
 
-def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str) -> None:
-    """InputError for the first key that is not `known`, with the closest that is."""
+def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str, what: str = "field") -> None:
+    """InputError for the first key that is not `known`, with the closest that is; `what` a key is called."""
     known = list(known)
     for key in values:
         if key not in known:
             near = closest(key, known, 1)
             tail = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-            raise InputError(f"{where}: unknown field {key[:80]!r}{tail}")
+            raise InputError(f"{where}: unknown {what} {key[:80]!r}{tail}")
 
 
 def decode(cls: type[T], values: Any, where: str) -> T:

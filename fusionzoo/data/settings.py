@@ -12,21 +12,16 @@ from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.base import IGNORE
 from fusionzoo.data.names import PARTS
 from fusionzoo.data.split_files import read_text
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.preprocess import X_KINDS
+from fusionzoo.schema import refuse_unknown
 
 __all__ = ["KEYS", "Settings", "read_settings"]
 
-KEYS: tuple[str, ...] = (
-    "name",
-    "class_names",
-    "num_classes",
-    "ignore",
-    "label_offset",
-    "label_colours",
-    "ignore_colours",
-)
-KEYS += ("x_kind", "x_scale", "x_offset", "x_encoding", "x_disparity", "missing", "align", "folders", "splits")
+KEYS = (
+    "name", "class_names", "num_classes", "ignore", "label_offset", "label_colours", "ignore_colours", "x_kind",
+    "x_scale", "x_offset", "x_encoding", "x_disparity", "missing", "align", "folders", "splits",
+)  # fmt: skip
 
 Colour = tuple[int, int, int]
 
@@ -68,12 +63,7 @@ def read_settings(path: Path, labels: bool = True) -> Settings:
         raw = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
-    for key in raw:
-        if key not in KEYS:
-            near = closest(key, KEYS, 1)
-            raise InputError(
-                f"{path}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else ", ".join(KEYS))
-            )
+    refuse_unknown(raw, KEYS, str(path), "key")
     table = _Table(path, raw)
     colours = table.colours()
     x_kind = table.take("x_kind", str, None, "one of " + ", ".join(X_KINDS))

@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.probes.point import Probe
+from fusionzoo.schema import refuse_unknown
 
 __all__ = ["DECODERS", "Decoder", "build_decoder"]
 
@@ -71,11 +72,7 @@ class Decoder(nn.Module):
     def __init__(self, name: str, encoder_channels: Sequence[int], options: dict[str, Any]) -> None:
         super().__init__()
         kind = _kind(name)
-        for key in options:
-            if key not in kind.options:
-                near = closest(key, kind.options, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kind.options)}"
-                raise InputError(f"decoder {name!r} has no option {key!r}{hint}")
+        refuse_unknown(options, kind.options, f"decoder {name!r}", "option")
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in (kind.options | options).items()}
         cls = getattr(importlib.import_module(f"segmentation_models_pytorch.decoders.{kind.module}.decoder"), kind.cls)
         channels = list(encoder_channels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import fusionzoo.fusion  # noqa: F401  registers the strategies
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, unknown
 from fusionzoo.models.base import FORMAT_VERSION, FusionModel
 from fusionzoo.models.baselines import BASELINES, Baseline
 from fusionzoo.models.decoders import DECODERS
@@ -15,6 +15,7 @@ from fusionzoo.models.stages import encoder_token
 from fusionzoo.models.two_stream import TwoStream
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.registry import architectures, fusions, match
+from fusionzoo.schema import refuse_unknown
 
 __all__ = ["build", "create_model", "list_fusions", "list_models"]
 
@@ -66,14 +67,9 @@ def create_model(
     >>> create_model("hybrid_mobilenetv1-025_fpn", num_classes=4).num_classes
     4
     """
-    given = {
-        "encoder": encoder,
-        "decoder": decoder,
-        "fusion": fusion,
-        "num_classes": num_classes,
-        "x_channels": x_channels,
-    }
-    given = {k: v for k, v in given.items() if v is not None} | options
+    named = {"encoder": encoder, "decoder": decoder, "fusion": fusion, "num_classes": num_classes}
+    named["x_channels"] = x_channels
+    given: dict[str, Any] = {k: v for k, v in named.items() if v is not None} | options
     if "." in name or "/" in name:
         raise InputError(
             f"{name!r} looks like a checkpoint or a path; create_model takes an architecture"
@@ -82,12 +78,11 @@ def create_model(
     if name in architectures:
         name = architectures.current(name)
         builder = architectures.get(name)
-        _refuse_unknown(given, list(inspect.signature(builder).parameters), name)
+        refuse_unknown(given, inspect.signature(builder).parameters, name, "key")
         model = builder(**given)
         model.architecture = name
         return model.eval()
-    parts = _parse(name) | given
-    return _compose(parts).eval()
+    return _compose(_parse(name) | given).eval()
 
 
 def _parse(name: str) -> dict[str, Any]:
@@ -105,7 +100,7 @@ def _compose(args: dict[str, Any]) -> FusionModel:
     if args.get("decoder") not in DECODERS:
         raise unknown("decoder", str(args.get("decoder")), DECODERS)
     cls = Baseline if fusion in BASELINES else TwoStream
-    _refuse_unknown(args, list(inspect.signature(cls).parameters), fusion)
+    refuse_unknown(args, inspect.signature(cls).parameters, fusion, "key")
     model = cls(**args)
     model.architecture = f"{fusion}_{encoder_token(args['encoder'])}_{args['decoder']}"
     return model
@@ -136,7 +131,7 @@ def build(config: dict[str, Any]) -> FusionModel:
     """
     if not isinstance(config, dict):
         raise InputError("a config is a JSON object")
-    _refuse_unknown(config, _CONFIG_KEYS, "config.json")
+    refuse_unknown(config, _CONFIG_KEYS, "config.json", "key")
     for key in ("format_version", "architecture", "model_args", "preprocess"):
         if key not in config:
             raise InputError(f"config.json lacks {key!r}: it was not written by fusionzoo, or is damaged")
@@ -168,13 +163,3 @@ def build(config: dict[str, Any]) -> FusionModel:
             raise
         raise InputError(f"config.json does not describe a model: {error}") from error
     return model.eval()
-
-
-def _refuse_unknown(given: dict[str, Any], known: Sequence[str], where: str) -> None:
-    for key in given:
-        if key not in known:
-            near = closest(key, known, 1)
-            raise InputError(
-                f"{where}: unknown key {key!r}"
-                + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
-            )

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionzoo.errors import FusionZooError, InputError, closest
+from fusionzoo.errors import FusionZooError, InputError
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder, used_stages
@@ -27,6 +27,7 @@ from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.probes.tape import probe
 from fusionzoo.registry import fusions
+from fusionzoo.schema import refuse_unknown
 
 __all__ = ["TwoStream"]
 
@@ -78,7 +79,8 @@ class TwoStream(FusionModel):
                 " interaction 'none'"
             )
         options = dict(fusion_args or {})
-        _refuse_unknown(strategy, fusion, options)
+        known = [key for key in inspect.signature(strategy).parameters if key not in ("channels", "level", "depth")]
+        refuse_unknown(options, known, f"fusion strategy {fusion!r}", "option")
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
         used = used_stages(decoder, channels)
@@ -147,13 +149,3 @@ class TwoStream(FusionModel):
             for name, value in losses.items():
                 values.setdefault(name, []).append(value)
         return logits, {name: sum(of[1:], of[0]) / len(of) for name, of in sorted(values.items())}
-
-
-def _refuse_unknown(strategy: type[FusionBlock], name: str, options: dict[str, Any]) -> None:
-    """InputError for an option that the strategy's constructor does not have."""
-    known = [key for key in inspect.signature(strategy).parameters if key not in ("channels", "level", "depth")]
-    for key in options:
-        if key not in known:
-            near = closest(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-            raise InputError(f"fusion strategy {name!r} has no option {key!r}; {hint}")

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fusionzoo.models.published._vmamba import MapScan, Merge
+from fusionzoo.models.published._swin import PatchMerge
+from fusionzoo.models.published._vmamba import MapScan
 from fusionzoo.models.published.sigma import Unfold, added
 
 
@@ -40,7 +41,7 @@ def test_scans_of_a_map_pixel_by_pixel() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 6), (3, 5)])
 def test_merging_puts_the_pixels_of_a_field_side_by_side(height: int, width: int) -> None:
-    block = Merge(2)
+    block = PatchMerge(2)
     block.norm = torch.nn.Identity()  # type: ignore[assignment]
     block.reduce = torch.nn.Identity()  # type: ignore[assignment]
     feature = torch.randn(1, height, width, 2)

@@ -19,23 +19,7 @@ from fusionzoo.models.published import (
     sagate,
     sigma,
     tokenfusion,
-)
+)  # fmt: skip
 
-__all__ = [
-    "acnet",
-    "asymformer",
-    "cen",
-    "cmnext",
-    "cmx",
-    "dformer",
-    "dformerv2",
-    "esanet",
-    "gemini",
-    "mfnet",
-    "multimae",
-    "rednet",
-    "rtfnet",
-    "sagate",
-    "sigma",
-    "tokenfusion",
-]
+__all__ = ["acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "mfnet",
+           "multimae", "rednet", "rtfnet", "sagate", "sigma", "tokenfusion"]  # fmt: skip

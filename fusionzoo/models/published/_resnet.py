@@ -18,7 +18,7 @@ from fusionzoo.models.base import FusionModel
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 
-__all__ = ["BLOCKS", "ResNetTrunk", "TwoResNets", "group", "he_init_", "pool"]
+__all__ = ["BLOCKS", "ResNetTrunk", "TwoResNets", "WithSideOutputs", "group", "he_init_", "pool"]
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """ResNet depth -> blocks in each group."""
@@ -86,13 +86,13 @@ class TwoResNets(FusionModel):
 
     Args:
         depth, block: see ResNetTrunk.
-        fusion: (channels, stage) -> fusion block.
+        fusion: (channels, level=stage) -> fusion block.
     """
 
     def __init__(
         self,
         depth: int,
-        fusion: Callable[[int, int], nn.Module],
+        fusion: Callable[..., nn.Module],
         *,
         num_classes: int,
         x_channels: int,
@@ -104,7 +104,7 @@ class TwoResNets(FusionModel):
         self.x_encoder = ResNetTrunk(depth, x_channels, block)
         self.channels = self.rgb_encoder.channels
         for i, channels in enumerate(self.channels, 1):
-            setattr(self, f"stage{i}", Stage(channels, fusion(channels, i)))
+            setattr(self, f"stage{i}", Stage(channels, fusion(channels, level=i)))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The five fused maps, strides 2 to 32."""
@@ -115,4 +115,17 @@ class TwoResNets(FusionModel):
             fused = stage.fusion(rgb, x)
             rgb, x = fused.fused, fused.x
             out.append(fused.fused)
+        return out
+
+
+class WithSideOutputs(TwoResNets):
+    """Base: subclasses set `decoder`, whose `all(features)` gives class scores and side outputs, and `logits`."""
+
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
+        return self.logits(self.decoder(self.features(rgb, x)))
+
+    def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """Class scores at the input size, then the side outputs from the finest on, for training with all of them."""
+        decoder: Any = self.decoder
+        out: list[Tensor] = decoder.all(self.features(*self.inputs(rgb, x)))
         return out

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from fusionzoo.fusion._parts import attention, drop_path, require_divisible
 from fusionzoo.fusion.gemini import GeminiFusion
 
-__all__ = ["SWINS", "PatchMerge", "SwinFusionBlock", "SwinStage", "WindowAttention", "shift_mask", "swin_init_"]
+__all__ = ["SWINS", "PatchMerge", "SwinFusionBlock", "SwinStage", "WindowAttention", "shift_mask", "trunc_init_"]
 
 
 class Swin(NamedTuple):
@@ -130,7 +130,7 @@ class SwinFusionBlock(nn.Module):
         self.widen = nn.Linear(channels, 4 * channels)
         self.narrow = nn.Linear(4 * channels, channels)
         self.drop = drop_path(drop)
-        swin_init_(self)
+        trunc_init_(self)
         self.fusion = GeminiFusion(channels, fusion_heads)
 
     def attend(self, feature: Tensor, mask: Tensor | None) -> Tensor:
@@ -155,13 +155,12 @@ class SwinFusionBlock(nn.Module):
 
 
 class PatchMerge(nn.Module):
-    """(B, H, W, C) -> (B, ceil(H/2), ceil(W/2), 2C); odd sides are filled up with zeros."""
+    """2 x 2 neighbours joined: (B, H, W, C) -> (B, ceil(H/2), ceil(W/2), 2C); odd sides are filled up with zeros."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * channels)
         self.reduce = nn.Linear(4 * channels, 2 * channels, bias=False)
-        swin_init_(self)
 
     def forward(self, feature: Tensor) -> Tensor:
         feature = F.pad(feature, (0, 0, 0, feature.shape[2] % 2, 0, feature.shape[1] % 2))
@@ -189,8 +188,8 @@ class SwinStage(nn.Module):
         return feature
 
 
-def swin_init_(module: nn.Module) -> None:
-    """Linear layers N(0, 0.02^2), truncated, with zero biases."""
+def trunc_init_(module: nn.Module) -> None:
+    """Linear layers N(0, 0.02^2), cut at two deviations, with zero biases, as in Swin and VMamba."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.trunc_normal_(part.weight, std=0.02)

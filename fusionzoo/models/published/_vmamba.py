@@ -8,7 +8,7 @@ and from the sizes that Sigma uses. Maps are channels last inside. d = 2 C, stat
                      (s, B, C)_k = W_k u,  D_k = softplus(V_k s + v_k),  y = the sum of the four scans, laid back
                      Lin(d -> C) (LN(y) * SiLU(z)), no biases
     block:           m + scan(LN(m)), without a feed-forward part
-    between stages:  the four pixels of a 2x2 field side by side, LN, Lin(4C -> 2C); zeros beyond an odd side
+    between stages:  Swin's merging of patches (`_swin.PatchMerge`)
 
 The scan itself is `fusionzoo.fusion.scan`.
 """
@@ -26,7 +26,7 @@ from fusionzoo.fusion._parts import drop_path
 from fusionzoo.fusion.scan import selective_scan
 from fusionzoo.fusion.sigma import log_states, step_bias
 
-__all__ = ["MapScan", "Merge", "ScanBlock", "trunc_init_"]
+__all__ = ["MapScan", "ScanBlock"]
 
 ORDERS = 4
 
@@ -85,28 +85,3 @@ class ScanBlock(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         return feature + self.drop(self.scan(self.norm(feature)))
-
-
-class Merge(nn.Module):
-    """Halves both sides, rounded up: (B, H, W, C) -> (B, H/2, W/2, 2C)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(4 * channels)
-        self.reduce = nn.Linear(4 * channels, 2 * channels, bias=False)
-
-    def forward(self, feature: Tensor) -> Tensor:
-        down, right = feature.shape[1] % 2, feature.shape[2] % 2
-        if down or right:
-            feature = F.pad(feature, (0, 0, 0, right, 0, down))
-        fields = [feature[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]  # down the field's columns
-        return self.reduce(self.norm(torch.cat(fields, dim=3)))
-
-
-def trunc_init_(module: nn.Module) -> None:
-    """Linear layers start at N(0, 0.02^2), cut at two deviations, and zero bias, as in VMamba."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            if isinstance(layer.bias, Tensor):
-                nn.init.zeros_(layer.bias)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from fusionzoo.fusion.acnet import ACNet as GatePair
-from fusionzoo.models.published._resnet import BLOCKS, TwoResNets, group, he_init_, pool
+from fusionzoo.models.published._resnet import BLOCKS, WithSideOutputs, group, he_init_, pool
 from fusionzoo.models.published.rednet import ResidualDecoder
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
@@ -29,7 +29,7 @@ from fusionzoo.registry import architectures
 __all__ = ["ACNet"]
 
 
-class ACNet(TwoResNets):
+class ACNet(WithSideOutputs):
     """ACNet.
 
     Args:
@@ -43,13 +43,7 @@ class ACNet(TwoResNets):
     ) -> None:
         if preprocess is None and x_channels == 1:
             preprocess = Preprocess(x_mean=(2.8424503515351494,), x_std=(0.9932836506164299,))
-        super().__init__(
-            depth,
-            lambda channels, stage: GatePair(channels, level=stage),
-            num_classes=num_classes,
-            x_channels=x_channels,
-            preprocess=preprocess,
-        )
+        super().__init__(depth, GatePair, num_classes=num_classes, x_channels=x_channels, preprocess=preprocess)
         block: Any = BasicBlock if depth < 50 else Bottleneck
         for i, count in enumerate(BLOCKS[depth]):
             layer = group(block, self.channels[i], 64 << i, count, stride=1 if i == 0 else 2)
@@ -79,13 +73,6 @@ class ACNet(TwoResNets):
                 merged = getattr(self, f"merged_layer{i - 1}")(before) + merged
             out.append(stage.get_submodule("merged")(merged))
         return out
-
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
-
-    def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """Class scores, then the four side outputs (strides 2 to 16), for training with all of them."""
-        return self.decoder.all(self.features(*self.inputs(rgb, x)))
 
 
 for _depth in (50,):

@@ -11,7 +11,7 @@ Origin: github.com/TUI-NICR/ESANet (Apache-2.0); written here from the paper and
 NonBottleneck1D (Romera et al., ERFNet, 2018): 3x1 and 1x3 with a ReLU between, batch norm (eps 1e-3), twice, round a
 shortcut. The learned upsampling is nearest x2 and a 3x3 convolution of each channel, zero padding, bilinear at the
 start. 46,955,840 parameters with ResNet-34 of NonBottleneck1D at 40 classes, side outputs included; they are for
-training: `side_scores`. Depth by default in metres with NYU Depth v2's mean and deviation.
+training: `side_scores` (strides 8, 16, 32). Depth by default in metres with NYU Depth v2's mean and deviation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from fusionzoo.fusion.se_add import SEAddUniRGB
-from fusionzoo.models.published._resnet import TwoResNets, he_init_
+from fusionzoo.models.published._resnet import WithSideOutputs, he_init_
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -148,7 +148,7 @@ class Decoder(nn.Module):
         return [self.enlarge2(self.enlarge1(self.classify(self.out(out)))), *extra]
 
 
-class ESANet(TwoResNets):
+class ESANet(WithSideOutputs):
     """ESANet.
 
     Args:
@@ -168,7 +168,7 @@ class ESANet(TwoResNets):
     ) -> None:
         super().__init__(
             depth,
-            lambda channels, stage: SEAddUniRGB(channels, level=stage, min_hidden=1),
+            partial(SEAddUniRGB, min_hidden=1),
             num_classes=num_classes,
             x_channels=x_channels,
             preprocess=preprocess,
@@ -176,13 +176,6 @@ class ESANet(TwoResNets):
         )
         self.decoder = Decoder(self.channels, num_classes)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at the input size")
-
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
-
-    def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """Class scores, then the three side outputs (strides 8, 16, 32), for training with all of them."""
-        return self.decoder.all(self.features(*self.inputs(rgb, x)))
 
 
 for _depth in (18, 34):

@@ -27,7 +27,7 @@ from fusionzoo.fusion.gemini import GeminiBlock, GeminiFusion
 from fusionzoo.models.published._ensemble import STAGES, PairedPatchEmbed, StreamEnsemble, StreamStage
 from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead
-from fusionzoo.models.published._swin import SWINS, PatchMerge, SwinStage
+from fusionzoo.models.published._swin import SWINS, PatchMerge, SwinStage, trunc_init_
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.registry import architectures
 
@@ -127,7 +127,9 @@ class GeminiSwin(StreamEnsemble):
             stage = SwinStage(width, heads[i], window, fusion_heads, rates[i])
             setattr(self, f"stage{STAGES[i]}", StreamStage(width, stage))
             if i < 3:
-                setattr(self, f"merge{STAGES[i]}", PatchMerge(width))
+                merge = PatchMerge(width)
+                trunc_init_(merge)
+                setattr(self, f"merge{STAGES[i]}", merge)
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         down, right = -rgb.shape[2] % 4, -rgb.shape[3] % 4

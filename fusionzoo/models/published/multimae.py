@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError
 from fusionzoo.fusion._parts import attention, drop_path, require_divisible, to_map, to_tokens
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.published._vmamba import trunc_init_
+from fusionzoo.models.published._swin import trunc_init_
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe

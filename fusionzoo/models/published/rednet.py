@@ -8,8 +8,8 @@ Paper: Jiang et al., "RedNet: Residual Encoder-Decoder Network for indoor RGB-D 
     u = up_1(s_5);  u = up_{6-k}(u + s_k) for k = 4, 3, 2;  scores = 2x2 transposed(blocks(u + s_1))
 
 81,970,233 parameters with ResNet-50 at 37 classes, side outputs included. Side outputs (1x1 on u at four scales) are
-for training: `side_scores` gives them. Depth was normalised as (raw - 19050) / 9650 with SUN RGB-D's raw values, 8 to
-a millimetre: mean 2.38125 m, deviation 1.20625 m.
+for training: `side_scores`, strides 2 to 16. Depth was normalised as (raw - 19050) / 9650 with SUN RGB-D's raw values,
+8 to a millimetre: mean 2.38125 m, deviation 1.20625 m.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from fusionzoo.fusion.addition import RedNet as Addition
-from fusionzoo.models.published._resnet import TwoResNets, he_init_
+from fusionzoo.models.published._resnet import WithSideOutputs, he_init_
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -99,7 +99,7 @@ class ResidualDecoder(nn.Module):
         return [self.classify(self.out(self.last(out))), *extra]
 
 
-class RedNet(TwoResNets):
+class RedNet(WithSideOutputs):
     """RedNet.
 
     Args:
@@ -113,22 +113,9 @@ class RedNet(TwoResNets):
     ) -> None:
         if preprocess is None and x_channels == 1:
             preprocess = Preprocess(x_mean=(2.38125,), x_std=(1.20625,))
-        super().__init__(
-            depth,
-            lambda channels, stage: Addition(channels, level=stage),
-            num_classes=num_classes,
-            x_channels=x_channels,
-            preprocess=preprocess,
-        )
+        super().__init__(depth, Addition, num_classes=num_classes, x_channels=x_channels, preprocess=preprocess)
         self.decoder = ResidualDecoder(self.channels, num_classes)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at the input size")
-
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
-
-    def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """Class scores, then the four side outputs (strides 2 to 16), for training with all of them."""
-        return self.decoder.all(self.features(*self.inputs(rgb, x)))
 
 
 for _depth in (34, 50, 101):

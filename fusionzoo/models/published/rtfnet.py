@@ -92,7 +92,7 @@ class RTFNet(TwoResNets):
     ) -> None:
         super().__init__(
             depth,
-            lambda channels, stage: Addition(channels, level=stage),
+            Addition,
             num_classes=num_classes,
             x_channels=x_channels,
             preprocess=preprocess or plain_thermal(x_channels),

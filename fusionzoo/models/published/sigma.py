@@ -33,7 +33,8 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._parts import drop_path, reduced
 from fusionzoo.fusion.sigma import Sigma as Fusion
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.published._vmamba import MapScan, Merge, ScanBlock, trunc_init_
+from fusionzoo.models.published._swin import PatchMerge, trunc_init_
+from fusionzoo.models.published._vmamba import MapScan, ScanBlock
 from fusionzoo.models.published.sagate import imagenet_hha
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
@@ -208,7 +209,7 @@ class Sigma(FusionModel):
             setattr(self, f"layer{i + 1}", nn.Sequential(*(ScanBlock(width, r) for r in rates[first : first + count])))
             setattr(self, f"norm{i + 1}", nn.LayerNorm(width))
             if i < 3:
-                setattr(self, f"merge{i + 1}", Merge(width))
+                setattr(self, f"merge{i + 1}", PatchMerge(width))
         self.decoder = Decoder(channels, num_classes, decoder_drop)
         trunc_init_(self)
         for i in range(4):
