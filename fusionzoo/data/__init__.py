@@ -5,8 +5,6 @@ Every dataset yields `{"rgb": uint8 (3, H, W), "x": float32 (Cx, H, W), "label":
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from fusionzoo.data.adapt import Adapted, adapt
 from fusionzoo.data.auxiliary import XFormat, read_x
 from fusionzoo.data.base import Cached, SegmentationDataset, WithTransform, collate
@@ -19,42 +17,11 @@ from fusionzoo.data.inspection import Inspection
 from fusionzoo.data.kinds import as_kind
 from fusionzoo.data.look import inspect
 from fusionzoo.data.nyuv2 import NYUv2
+from fusionzoo.data.planted import Planted
 from fusionzoo.data.spec import parse_spec
 from fusionzoo.data.transforms import eval_transform, train_transform
 
-if TYPE_CHECKING:
-    from fusionzoo.data.planted import Planted
-
-__all__ = [
-    "Adapted",
-    "Cached",
-    "Folder",
-    "Inspection",
-    "NYUv2",
-    "Planted",
-    "SegmentationDataset",
-    "WithGeometry",
-    "WithGrey",
-    "WithHHA",
-    "WithTransform",
-    "XFormat",
-    "adapt",
-    "as_kind",
-    "collate",
-    "eval_transform",
-    "geometry_concepts",
-    "inspect",
-    "parse_spec",
-    "read_label",
-    "read_rgb",
-    "read_x",
-    "train_transform",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Planted":
-        from fusionzoo.data.planted import Planted
-
-        return Planted
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["Adapted", "Cached", "Folder", "Inspection", "NYUv2", "Planted", "SegmentationDataset",
+           "WithGeometry", "WithGrey", "WithHHA", "WithTransform", "XFormat", "adapt", "as_kind",
+           "collate", "eval_transform", "geometry_concepts", "inspect", "parse_spec", "read_label",
+           "read_rgb", "read_x", "train_transform"]  # fmt: skip

@@ -120,15 +120,8 @@ class Adapted(Dataset[Sample]):
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values that tell this data from other: name, split, n, ... and what it wraps."""
-        return {
-            "name": self.name,
-            "split": self.split,
-            "n": len(self),
-            "class_names": list(self.class_names),
-            "x_kind": self.x_kind,
-            "x_channels": self.x_channels,
-            "of": _identity(self.dataset),
-        }
+        first = {"name": self.name, "split": self.split, "n": len(self), "class_names": list(self.class_names)}
+        return first | {"x_kind": self.x_kind, "x_channels": self.x_channels, "of": _identity(self.dataset)}
 
 
 def _inner(data: Any) -> list[Any]:

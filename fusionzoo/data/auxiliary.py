@@ -16,6 +16,7 @@ from torch import Tensor
 from fusionzoo.data.decode import Pixels, read_pixels
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.preprocess import X_KINDS
+from fusionzoo.schema import need
 
 __all__ = ["DEPTH_KINDS", "ENCODINGS", "X_CHANNELS", "XFormat", "read_x", "without_holes"]
 
@@ -62,20 +63,17 @@ class XFormat:
     missing: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in X_KINDS:
-            raise InputError(f"x_kind {self.kind!r} is not one of {', '.join(X_KINDS)}")
-        if self.scale is not None and not 0 < self.scale < math.inf:
-            raise InputError(f"x_scale is {self.scale}; give a positive number")
-        if not math.isfinite(self.offset):
-            raise InputError(f"x_offset is {self.offset}; give a number")
+        need(self.kind in X_KINDS, f"x_kind {self.kind!r} is not one of {', '.join(X_KINDS)}")
+        need(self.scale is None or 0 < self.scale < math.inf, f"x_scale is {self.scale}; give a positive number")
+        need(math.isfinite(self.offset), f"x_offset is {self.offset}; give a number")
         if self.encoding is not None and self.encoding not in ENCODINGS:
             raise unknown("x_encoding", self.encoding, ENCODINGS)
-        if self.disparity is not None and not 0 < self.disparity < math.inf:
-            raise InputError(f"x_disparity is {self.disparity}; give focal length in pixels times baseline in metres")
+        given = self.disparity is None or 0 < self.disparity < math.inf
+        need(given, f"x_disparity is {self.disparity}; give focal length in pixels times baseline in metres")
         only = {"x_encoding": self.encoding, "x_disparity": self.disparity, "missing": self.missing}
         wrong = next((name for name, value in only.items() if value), None)
-        if wrong is not None and self.kind not in DEPTH_KINDS:
-            raise InputError(f"{wrong} is for depth, but x is {self.kind}; leave it out")
+        fits = wrong is None or self.kind in DEPTH_KINDS
+        need(fits, f"{wrong} is for depth, but x is {self.kind}; leave it out")
 
     def read(self, path: str | Path) -> tuple[np.ndarray, float]:
         """(array (Cx, H, W), factor): array times factor is x in its unit, missing depth 0. Integers where they do.
@@ -90,7 +88,9 @@ class XFormat:
         raw = _channels(pixels, self.kind, path)
         if self.kind not in DEPTH_KINDS:
             scale = self._picture_scale(raw, path)
-            return (raw, scale) if self.offset == 0 else (_wide(raw) * np.float32(scale) + np.float32(self.offset), 1.0)
+            if self.offset == 0:
+                return raw, scale
+            return raw.astype(np.float32) * np.float32(scale) + np.float32(self.offset), 1.0
         raw = without_holes(raw, self.missing)
         if self.encoding in ("sunrgbd", "swapped"):
             if raw.dtype != np.uint16:
@@ -113,14 +113,13 @@ class XFormat:
             low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
             if 0 <= low and 1 < high <= 255 or low == high == 0:
                 return 1.0
-            raise InputError(
-                f"{path} has values {low:g} to {high:g}; {self.kind} is fed as 0..255, so give what turns them into"
-                f" that ({_SCALE_IS}, with x_offset)"
-            )
-        if raw.dtype == np.uint8:
+            found = f"has values {low:g} to {high:g}"
+        elif raw.dtype == np.uint8:
             return 1.0
+        else:
+            found = f"is {raw.dtype}"
         raise InputError(
-            f"{path} is {raw.dtype}; {self.kind} is fed as 0..255, so give the scale that turns its values into that"
+            f"{path} {found}; {self.kind} is fed as 0..255, so give the scale that turns its values into that"
             f" ({_SCALE_IS}, with x_offset)"
         )
 
@@ -175,7 +174,7 @@ def read_x(
 ) -> Tensor:
     """float32 (Cx, H, W) in the unit of `x_kind`: depth in metres, 0 = missing; all else 0..255. See `XFormat`."""
     raw, factor = XFormat(x_kind, scale, offset, encoding, None, missing).read(path)
-    return torch.from_numpy(_wide(raw) * np.float32(factor))
+    return torch.from_numpy(raw.astype(np.float32) * np.float32(factor))
 
 
 def without_holes(raw: np.ndarray, missing: tuple[float, ...] = ()) -> np.ndarray:
@@ -247,10 +246,6 @@ def _rough(raw: np.ndarray) -> float:
         steps.append(np.abs(far - near)[(near > 0) & (far > 0)])
     every = np.concatenate(steps)
     return float(every.mean()) if every.size else 0.0
-
-
-def _wide(raw: np.ndarray) -> np.ndarray:
-    return raw.astype(np.float32, copy=False)
 
 
 def _channels(pixels: Pixels, kind: str, path: str | Path) -> np.ndarray:

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from fusionzoo.data.images import resize_rgb
 from fusionzoo.data.pair import check_pair, fitted, nearest
 from fusionzoo.errors import InputError
+from fusionzoo.schema import encode
 
 __all__ = ["IGNORE", "Cached", "Sample", "SegmentationDataset", "WithTransform", "collate", "spread"]
 
@@ -140,31 +141,17 @@ class SegmentationDataset(Dataset[Sample]):
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values: name, split, n, size, ..."""
-        return {
-            "name": self.name,
-            "split": self.split,
-            "n": len(self),
-            "size": None if self.size is None else list(self.size),
-            "label_size": self.label_size,
-            "num_classes": self.num_classes,
-            "class_names": list(self.class_names),
-            "x_kind": self.x_kind,
-            "x_channels": self.x_channels,
-            "ignore_index": self.ignore_index,
-            "concepts": dict(self.concepts),
-        }
+        told = ("size", "label_size", "num_classes", "class_names", "x_kind", "x_channels", "ignore_index", "concepts")
+        first = {"name": self.name, "split": self.split, "n": len(self)}
+        return first | {key: encode(getattr(self, key)) for key in told}
 
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(index)  # the sequence protocol ends iteration with it
         index %= len(self)
-        if not self.cache:
-            rgb, raw, label, factor = self._sized(index)
-        else:
-            if self._store is None:
-                self.prepare_cache()
-            assert self._store is not None
-            rgb, raw, label, factor = self._store.get(index, self._sized)
+        self.prepare_cache()
+        store = self._store
+        rgb, raw, label, factor = self._sized(index) if store is None else store.get(index, self._sized)
         sample: Sample = {
             "rgb": rgb,
             "x": torch.from_numpy(raw.astype(np.float32) * np.float32(factor)),

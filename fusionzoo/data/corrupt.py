@@ -23,19 +23,8 @@ from fusionzoo.data.base import Sample
 from fusionzoo.data.transforms import MEAN_COLOUR
 from fusionzoo.errors import InputError, unknown
 
-__all__ = [
-    "CORRUPTIONS",
-    "Corruption",
-    "corrupt",
-    "hole_mask",
-    "levels",
-    "low_light",
-    "noise_rgb",
-    "noise_x",
-    "quantise",
-    "severities",
-    "shift",
-]
+__all__ = ["CORRUPTIONS", "Corruption", "corrupt", "hole_mask", "levels", "low_light", "noise_rgb", "noise_x",
+           "quantise", "severities", "shift"]  # fmt: skip
 
 DEPTH = ("depth", "inverse_depth")
 """Kinds of x whose raw value is metres with 0 = missing. (`inverse_depth` is inverted by the preprocessing.)"""

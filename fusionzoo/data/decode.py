@@ -21,20 +21,10 @@ from fusionzoo.errors import InputError
 __all__ = ["Pixels", "orientation", "planes", "read_pixels"]
 
 _DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    OverflowError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    RecursionError,
+    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError, LookupError, TypeError,
+    AttributeError, MemoryError, RecursionError,
     tokenize.TokenError,  # NumPy reads the header of an old .npy file as Python text
-)
+)  # fmt: skip
 _NOT_READ = {".exr": "OpenEXR", ".pfm": "PFM", ".npz": "an archive of arrays", ".mat": "MATLAB", ".hdr": "Radiance"}
 _CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")
 _STEP_OF_BITS = {2: 85, 4: 17}

@@ -11,7 +11,7 @@ those that code for the set commonly shows; they were not compared with the auth
 
 from __future__ import annotations
 
-from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset, colours, folder_ids
+from fusionzoo.data.official import Classes, Facts, OfficialDataset, colours
 
 __all__ = ["FMB"]
 
@@ -20,7 +20,6 @@ _NAMES = (
     "bus", "motorcycle", "bicycle", "pole",
 )  # fmt: skip
 _COLOURS = colours("b3e4e4 b53985 43a2b1 c8b232 842dc7 42ac54 b3494f 4c63a6 4279fd 89a55b 9b6198 69998c ded79e 87715a")
-_FOLDERS = {"rgb": "Visible", "x": "Infrared", "label": "Label"}
 
 
 class FMB(OfficialDataset):
@@ -28,6 +27,7 @@ class FMB(OfficialDataset):
 
     name = "fmb"
     x_kind = "thermal"
+    folders = {"rgb": "Visible", "x": "Infrared", "label": "Label"}
     facts = Facts(
         title="FMB",
         paper="Liu et al., Multi-interactive Feature Learning and a Full-time Multi-modality Benchmark for Image Fusion"
@@ -42,8 +42,3 @@ class FMB(OfficialDataset):
             15: Classes(("unlabelled", *_NAMES), tuple(range(15)), (255,), ((0, 0, 0), *_COLOURS)),
         },
     )
-
-    def find(self, split: str) -> dict[str, Files]:
-        folders = {part: self.root / split / name for part, name in _FOLDERS.items()}
-        names = folder_ids(folders, dict.fromkeys(folders, (".png",)))
-        return {name: {part: folder / f"{name}.png" for part, folder in folders.items()} for name in names}

@@ -64,9 +64,7 @@ class Folder(SegmentationDataset):
         split: one of its splits; "all" when it has none; None: "test" if there is one, else "all".
         num_classes: None, or the number of classes, which must be that of `dataset.toml`.
         size, label_size, limit, cache, cache_size, transform: as in `NYUv2`.
-        align: x and labels of another size than rgb are resampled to it; None: as `dataset.toml` says.
-        empty_depth: "error" refuses an image whose depth is missing everywhere, "keep" gives it: x is 0 everywhere.
-        labels: False: they are not looked at and need not be there; each sample's label is 255 (ignored) everywhere.
+        align, empty_depth, labels: as in `OfficialDataset`; align None: as `dataset.toml` says.
 
     Samples: rgb uint8 (3, H, W); x float32 (Cx, H, W) in the unit of `x_kind`; label int64, file value - label_offset,
     ignored values -> 255.
@@ -126,14 +124,8 @@ class Folder(SegmentationDataset):
         firsts = {stem.partition("/")[0] for stem in self._files if "/" in stem}
         if not settings.splits and split != "all" and len(firsts) == 1 and all("/" in stem for stem in self._files):
             self._files = {stem.partition("/")[2]: files for stem, files in self._files.items()}  # "train/0003": "0003"
-        super().__init__(
-            spread(list(self._files), limit),
-            size=size,
-            label_size=label_size,
-            cache=cache,
-            cache_size=cache_size,
-            transform=transform,
-        )
+        ids = spread(list(self._files), limit)
+        super().__init__(ids, size=size, label_size=label_size, cache=cache, cache_size=cache_size, transform=transform)
         self.prepare_cache()
 
     def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:

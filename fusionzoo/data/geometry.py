@@ -32,18 +32,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionzoo.data.base import Sample, Wrapper
-from fusionzoo.data.hha import Intrinsics, gravity, surface_normals
+from fusionzoo.data.hha import Intrinsics, surface_normals, vertical
 from fusionzoo.errors import InputError, unknown
 
-__all__ = [
-    "GEOMETRY",
-    "WithGeometry",
-    "camera_of_view",
-    "colour_edges",
-    "depth_edges",
-    "geometry_concepts",
-    "orientations",
-]
+__all__ = ["GEOMETRY", "WithGeometry", "camera_of_view", "colour_edges", "depth_edges", "geometry_concepts",
+           "orientations"]  # fmt: skip
 
 GEOMETRY = ("horizontal", "vertical", "slanted", "depth_edge", "colour_edge", "texture_edge", "shape_edge")
 """Names of the concepts, in the order of `geometry_concepts`'s masks."""
@@ -145,11 +138,7 @@ def orientations(
     if not 0 < tolerance <= 45:
         raise InputError(f"tolerance must lie above 0 and up to 45 degrees, got {tolerance}")
     normals = surface_normals(depth, camera, _radius(depth) if radius is None else radius)
-    if down is None:
-        axis = gravity(surface_normals(depth, camera, 10))
-    else:
-        axis = torch.as_tensor(down, dtype=torch.float64)
-        axis = axis / axis.norm()
+    axis = vertical(depth, camera, down)
     cosine = torch.einsum("c,chw->hw", axis, normals).abs()  # NaN, that is neither, where no plane fits
     flat = cosine >= math.cos(math.radians(tolerance))
     upright = cosine <= math.sin(math.radians(tolerance))
@@ -174,8 +163,7 @@ def geometry_concepts(
         sample: `rgb` (3, H, W) and `x` (1, H, W), depth in metres, 0 = missing.
         camera: of the image, at any size of it: needed for orientations. `NYU_CAMERA`, or `camera_of_view`.
         concepts: names of GEOMETRY, in the order wanted.
-        down: direction of gravity in camera axes; (0, 1, 0) for a level camera; estimated when None.
-        radius, tolerance: of the normals, see `orientations`.
+        down, radius, tolerance: of the normals, see `orientations`; down is (0, 1, 0) for a level camera.
         depth_step, colour_step: see `depth_edges` and `colour_edges`.
         width: of the edges in pixels, odd: 1 marks only the pixels beside the jump.
 
@@ -218,7 +206,6 @@ def geometry_concepts(
         if camera is None:
             names = ", ".join(_ORIENTATION)
             raise InputError(f"{names} need the camera: camera=NYU_CAMERA, or camera=camera_of_view((H, W), degrees)")
-        thin, _ = depth_edges(depth, depth_step)
         radius = _radius(depth) if radius is None else radius
         planes = orientations(depth, camera.at(size), down, radius=radius, tolerance=tolerance)
         made |= dict(zip(_ORIENTATION, planes & ~_dilate(thin, 2 * radius + 1), strict=True))

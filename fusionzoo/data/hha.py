@@ -27,7 +27,8 @@ from torch import Tensor
 from fusionzoo.data.base import Sample, Wrapper
 from fusionzoo.errors import InputError
 
-__all__ = ["NYU_CAMERA", "Intrinsics", "WithHHA", "gravity", "hha", "point_cloud", "read_rotations", "surface_normals"]
+__all__ = ["NYU_CAMERA", "Intrinsics", "WithHHA", "gravity", "hha", "point_cloud", "read_rotations", "surface_normals",
+           "vertical"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,14 @@ def gravity(normals: Tensor, start: Sequence[float] = (0.0, 1.0, 0.0)) -> Tensor
     return axis
 
 
+def vertical(depth: Tensor, camera: Intrinsics, down: Tensor | Sequence[float] | None) -> Tensor:
+    """Unit vector of gravity in camera axes, float64 (3,): that of `down`, or estimated over windows of radius 10."""
+    if down is None:
+        return gravity(surface_normals(depth, camera, 10))
+    axis = torch.as_tensor(down, dtype=torch.float64)
+    return axis / axis.norm()
+
+
 def hha(depth: Tensor, camera: Intrinsics, down: Tensor | Sequence[float] | None = None, radius: int = 3) -> Tensor:
     """The three channels, uint8 (3, H, W); 0 in all where depth is missing, 0 in the third where no plane fits.
 
@@ -141,11 +150,7 @@ def hha(depth: Tensor, camera: Intrinsics, down: Tensor | Sequence[float] | None
             f"hha: half of the depths are {'below' if middle < near else 'above'} {middle:.4g}, and no room is that"
             f" {'near' if middle < near else 'far'}; give metres ({near:g} to {far:g})"
         )
-    if down is None:
-        axis = gravity(surface_normals(depth, camera, 10))
-    else:
-        axis = torch.as_tensor(down, dtype=torch.float64)
-        axis = axis / axis.norm()
+    axis = vertical(depth, camera, down)
     points = point_cloud(depth, camera) * 100  # cm
     height = -torch.einsum("c,chw->hw", axis, points)
     lowest = float(height[valid].min())

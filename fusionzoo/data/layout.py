@@ -15,7 +15,7 @@ from fusionzoo.data.names import (
     part_of,
     walk,
     without_ending,
-)
+)  # fmt: skip
 from fusionzoo.data.split_files import Entry, parse_lines, read_text
 from fusionzoo.errors import InputError, closest
 
@@ -25,14 +25,9 @@ Files = dict[str, Path]
 """part -> file, of one image."""
 
 _SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
     "trainval": "trainval",
 }
 """Folder and list names that say which split they hold, and that split."""
@@ -101,18 +96,16 @@ class Layout:
                 f"{self.root} has {' and '.join(sorted(words))}, and each could be {part}; say which in dataset.toml:"
                 f" folders = {{{part} = {sorted(words)[0]!r}}}{say}"
             )
-        empty = next((p for p in sorted(self.root.iterdir()) if p.is_dir() and self._is_home(p, part)), None)
+        folders = [p for p in sorted(self.root.iterdir()) if p.is_dir()]
+        empty = next((p for p in folders if PART_WORDS.get(p.name.lower()) == part), None)
         if empty is None:
-            there = [p.name for p in sorted(self.root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+            there = [p.name for p in folders if not p.name.startswith(".")]
             raise InputError(
                 f"{self.root / part} does not exist; a data set folder has rgb/ x/ label/ and dataset.toml, where other"
                 f" names are said: folders = {{{part} = ...}}; it has {', '.join(there[:8]) or 'no folders'}"
             )
         lossy = ", which JPEG, being lossy, cannot hold" if part == "label" and any(empty.rglob("*.jp*g")) else ""
         raise InputError(f"{empty} has no image ({', '.join(ENDINGS[part])}){lossy}")
-
-    def _is_home(self, folder: Path, part: str) -> bool:
-        return PART_WORDS.get(folder.name.lower()) == part
 
     def _outermost(self, files: list[tuple[str, Path]], part: str) -> list[tuple[str, Path]]:
         """Those in a folder directly below the root, if there are any: a copy deeper down is not meant."""
@@ -205,12 +198,8 @@ class Layout:
         pieces = without_ending(text).split("/")
         known = {*PART_WORDS, *_SPLITS, self.root.resolve().name.lower()}
         for start in range(len(pieces)):  # folders in front that are not of this data set may be left out
-            if (
-                start
-                and not absolute
-                and pieces[start - 1].lower() not in known
-                and not self._part_follows(pieces[start:])
-            ):
+            foreign = start and not absolute and pieces[start - 1].lower() not in known
+            if foreign and not self._part_follows(pieces[start:]):
                 break
             tail = "/".join(pieces[start:])
             named = self._named(Path(f"{tail}.png"))

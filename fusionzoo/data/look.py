@@ -1,10 +1,4 @@
-"""A data set looked at before anything is trained: what is there, what cannot be read, what is in two splits.
-
-from fusionzoo.data import inspect
-
-found = inspect("folder:my_rooms")
-found.splits[0].x.quantiles, found.unreadable, found.equal, found.remarks
-"""
+"""A data set looked at before anything is trained: what is there, what cannot be read, what is in two splits."""
 
 from __future__ import annotations
 

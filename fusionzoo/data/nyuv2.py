@@ -149,14 +149,8 @@ class NYUv2(SegmentationDataset):
         self._lut = np.full(256, 254, np.uint8)  # 254 marks a value that no label may have
         self._lut[0] = IGNORE
         self._lut[1:41] = np.array(_MAPS[num_classes], np.uint8) - 1
-        super().__init__(
-            spread([f"{i:04d}" for i in chosen], limit),
-            size=size,
-            label_size=label_size,
-            cache=cache,
-            cache_size=cache_size,
-            transform=transform,
-        )
+        ids = spread([f"{i:04d}" for i in chosen], limit)
+        super().__init__(ids, size=size, label_size=label_size, cache=cache, cache_size=cache_size, transform=transform)
         self.prepare_cache()
 
     def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:

@@ -6,16 +6,14 @@ MATLAB stores the first axis fastest, HDF5 the last, so every array is read tran
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fusionzoo.data.matlab import hdf5, old_variables, one_line
+from fusionzoo.data.matlab import Hdf5, one_line, variable
 from fusionzoo.errors import InputError
 
 __all__ = ["MatSource"]
@@ -41,20 +39,18 @@ class MatSource:
     def __init__(
         self, path: Path, class_map: str | Path | Sequence[int] | None = None, splits: str | Path | None = None
     ) -> None:
-        self.path = path
-        self._handle: Any = None
-        self._pid = -1
-        with hdf5().File(self._checked(), "r") as file:
-            for name, ndim in (("images", 4), ("depths", 3), ("labels", 3)):
-                if name not in file or file[name].ndim != ndim:
-                    raise InputError(f"{path} has no {name!r} array of {ndim} axes; is it nyu_depth_v2_labeled.mat?")
-            self.count = int(file["images"].shape[0])
-            plane = tuple(file["images"].shape[2:])
-            for name in ("depths", "labels"):
-                if tuple(file[name].shape) != (self.count, *plane):
-                    raise InputError(
-                        f"{path}: {name} is {file[name].shape}, images {file['images'].shape}; download it again"
-                    )
+        self.path, self._mat = path, Hdf5(path)
+        file = self._mat.file
+        for name, ndim in (("images", 4), ("depths", 3), ("labels", 3)):
+            if name not in file or file[name].ndim != ndim:
+                raise InputError(f"{path} has no {name!r} array of {ndim} axes; is it nyu_depth_v2_labeled.mat?")
+        self.count = int(file["images"].shape[0])
+        plane = tuple(file["images"].shape[2:])
+        for name in ("depths", "labels"):
+            if tuple(file[name].shape) != (self.count, *plane):
+                raise InputError(
+                    f"{path}: {name} is {file[name].shape}, images {file['images'].shape}; download it again"
+                )
         self._plane = plane[::-1]  # (H, W)
         self._lut, self._labels40 = self._classes(class_map)
         self._splits = self._split_ids(splits)
@@ -65,7 +61,7 @@ class MatSource:
 
     def read(self, number: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         """(rgb uint8 (3, H, W), depth float32 (1, H, W) metres, label 0..40 (H, W), 1.0)."""
-        file = self._file()
+        file = self._mat.file
         try:
             rgb = file["images"][number - 1].transpose(0, 2, 1)
             depth = file["depths"][number - 1].T.astype(np.float32)[None]
@@ -90,20 +86,6 @@ class MatSource:
         """Names one `part` ("rgb", "x", "label") of image `number`."""
         return f"{self.path} {part} {number}"
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_pid": -1}
-
-    def _file(self) -> Any:
-        """The open file, one handle a process: HDF5 handles do not survive a fork."""
-        if self._handle is None or self._pid != os.getpid():
-            self._handle, self._pid = hdf5().File(self._checked(), "r"), os.getpid()
-        return self._handle
-
-    def _checked(self) -> Path:
-        if not hdf5().is_hdf5(self.path):
-            raise InputError(f"{self.path} is not a MATLAB 7.3 (HDF5) file, or is cut off; download it again")
-        return self.path
-
     def _classes(self, given: str | Path | Sequence[int] | None) -> tuple[np.ndarray, np.ndarray | None]:
         """(lookup of the 894 + 1 values, None) or (empty, label images (N, H, W))."""
         if given is not None and not isinstance(given, (str, Path)):
@@ -117,7 +99,7 @@ class MatSource:
                     " beside it, or pass class_map="
                 )
         path = Path(given)
-        name, values = _variable(path, ("mapClass", "labels40"))
+        name, values = variable(path, ("mapClass", "labels40"))
         if name == "mapClass":
             return _lookup(values, str(path)), None
         height, width = self._plane
@@ -135,7 +117,7 @@ class MatSource:
         if given is None and not path.is_file() and all(p.is_file() for p in lists.values()):
             found = {part: np.array(p.read_text(encoding="utf-8").split()) for part, p in lists.items()}
         elif path.is_file():
-            found = {part: _variable(path, (f"{part}Ndxs",))[1] for part in lists}
+            found = {part: variable(path, (f"{part}Ndxs",))[1] for part in lists}
         else:
             raise InputError(
                 f"{path} does not exist; the official split is not in the data file: put splits.mat (trainNdxs,"
@@ -161,20 +143,3 @@ def _lookup(values: np.ndarray, where: str) -> np.ndarray:
     if flat.size == 0 or flat.dtype.kind not in "uif" or not np.isin(flat, np.arange(41)).all():
         raise InputError(f"{where}: a class map is one number of 0..40 for each of the 894 classes, in order")
     return np.concatenate(([0], flat)).astype(np.uint8)
-
-
-def _variable(path: Path, names: tuple[str, ...]) -> tuple[str, np.ndarray]:
-    """The first of `names` that the .mat file at `path` has, and its array (as h5py or scipy gives it)."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist")
-    if hdf5().is_hdf5(path):
-        with hdf5().File(path, "r") as file:
-            for name in names:
-                if name in file:
-                    return name, np.asarray(file[name])
-    else:
-        content = old_variables(path, names)
-        for name in names:
-            if name in content:
-                return name, np.asarray(content[name])
-    raise InputError(f"{path} has no variable {' or '.join(names)}")

@@ -76,7 +76,7 @@ class Facts:
 
 
 class OfficialDataset(SegmentationDataset):
-    """Base of the published data sets. A subclass states `facts` and gives `find`; see any of them.
+    """Base of the published data sets. A subclass states `facts`, and `folders` or gives `find`.
 
     Args:
         root: the folder of the data set.
@@ -97,6 +97,8 @@ class OfficialDataset(SegmentationDataset):
     """
 
     facts: ClassVar[Facts]
+    folders: ClassVar[Mapping[str, str]] = {}
+    """part -> its folder inside that of a split, where all parts are PNG files of equal names."""
     words: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """What may stand behind `#` in a spec, and the arguments that it stands for; "partial" goes with every data set."""
     palette: tuple[tuple[int, int, int], ...] = ()
@@ -142,19 +144,15 @@ class OfficialDataset(SegmentationDataset):
         self._format = self.x_format()
         self.x_channels = X_CHANNELS[self.x_kind]
         self._files = self._whole(self.find(split), partial)
-        super().__init__(
-            spread(list(self._files), limit),
-            size=size,
-            label_size=label_size,
-            cache=cache,
-            cache_size=cache_size,
-            transform=transform,
-        )
+        ids = spread(list(self._files), limit)
+        super().__init__(ids, size=size, label_size=label_size, cache=cache, cache_size=cache_size, transform=transform)
         self.prepare_cache()
 
     def find(self, split: str) -> dict[str, Files]:
         """id -> its files, of every image that belongs to the split, whether the files are there or not."""
-        raise NotImplementedError
+        folders = {part: self.root / split / name for part, name in self.folders.items()}
+        names = folder_ids(folders, dict.fromkeys(folders, (".png",)))
+        return {name: {part: folder / f"{name}.png" for part, folder in folders.items()} for name in names}
 
     def x_format(self) -> XFormat:
         """How x is stored."""

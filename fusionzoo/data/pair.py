@@ -37,10 +37,8 @@ def read_pair(
 
     Args:
         rgb, x: the files, see `fusionzoo.data.decode`.
-        x_kind: as of `Preprocess`.
-        scale: stored x times this is the unit; None: what the file type settles.
+        x_kind, scale, offset, encoding, missing: see `XFormat`.
         align: bring x of another size to that of rgb, by nearest neighbour; both must show the same view.
-        offset, encoding, missing: see `XFormat`.
         keep_empty: accept x without any valid value.
         say: called with a remark, see `turned_alone`; None: warnings.warn.
 

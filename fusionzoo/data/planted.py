@@ -17,14 +17,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fusionzoo.data.planted_layout import CLASSES, Layout, draw_layout
+from fusionzoo.data import planted_layout as lay
+from fusionzoo.data.planted_draw import draw_scene, hsv, place_slots
+from fusionzoo.data.planted_layout import CLASSES, Ball, Box, Camera, Layout, Place, Room, Slot
 from fusionzoo.data.planted_render import Rendered, render
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import unknown
+from fusionzoo.schema import encode, need
 
 __all__ = ["Planted"]
 
 SPLITS = {"train": 2000, "val": 200, "test": 200}
 """Split -> number of scenes by default."""
+
+KEPT = 0.45  # share of the unseen patches that get their label; below 1/2, so "there is none" stays the better guess
 
 
 class Planted(Dataset[dict[str, Any]]):
@@ -62,12 +67,10 @@ class Planted(Dataset[dict[str, Any]]):
     ) -> None:
         if split not in SPLITS:
             raise unknown(f"split of {self.name}", split, SPLITS)
-        if n is not None and n < 1:
-            raise InputError(f"{self.name}: n is {n}; give the number of scenes, at least 1")
-        if len(size) != 2 or min(size) < 32:
-            raise InputError(f"{self.name}: size {tuple(size)} is not (height, width) with at least 32 each")
-        if seed < 0:
-            raise InputError(f"{self.name}: seed {seed} is negative; give 0 or more")
+        need(n is None or n >= 1, f"{self.name}: n is {n}; give the number of scenes, at least 1")
+        fits = len(size) == 2 and min(size) >= 32
+        need(fits, f"{self.name}: size {tuple(size)} is not (height, width) with at least 32 each")
+        need(seed >= 0, f"{self.name}: seed {seed} is negative; give 0 or more")
         self.split = split
         self.size = (int(size[0]), int(size[1]))
         self.seed = int(seed)
@@ -101,23 +104,13 @@ class Planted(Dataset[dict[str, Any]]):
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """The layout that this version of the data draws from `rng`."""
-        return draw_layout(rng, self.size[0] / self.size[1])
+        return draw_scene(rng, self.size[0] / self.size[1], _furnish)
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values that name this data set and make it again."""
-        return {
-            "name": self.name,
-            "split": self.split,
-            "n": self.n,
-            "size": list(self.size),
-            "seed": self.seed,
-            "num_classes": self.num_classes,
-            "class_names": list(self.class_names),
-            "x_kind": self.x_kind,
-            "x_channels": self.x_channels,
-            "ignore_index": self.ignore_index,
-            "concepts": dict(self.concepts),
-        }
+        told = ("name", "split", "n", "size", "seed", "num_classes", "class_names", "x_kind", "x_channels",
+                "ignore_index", "concepts")  # fmt: skip
+        return {key: encode(getattr(self, key)) for key in told}
 
     def _index(self, index: int) -> int:
         if not -self.n <= index < self.n:
@@ -129,3 +122,46 @@ class Planted(Dataset[dict[str, Any]]):
         key = (list(SPLITS).index(self.split), self._index(index))
         streams = np.random.SeedSequence(self.seed, spawn_key=key).spawn(2)
         return np.random.default_rng(streams[0]), np.random.default_rng(streams[1])
+
+
+def _furnish(rng: np.random.Generator, camera: Camera, room: Room, objects: list[Ball | Box]) -> list[Slot]:
+    places = place_slots(rng, camera, room, objects, on_floor=True, count=3)
+    floor_slots = _assign(
+        rng, places, [lay.RUG] + [lay.RUG if rng.uniform() < 0.5 else lay.UNSEEN for _ in range(2)], room
+    )
+    places = place_slots(rng, camera, room, objects, on_floor=False, count=9)
+    first = [lay.POSTER, lay.BUMP, lay.NICHE, lay.JOINT_A, lay.JOINT_B, lay.UNSEEN, lay.UNSEEN]
+    wall_slots = _assign(rng, places, [int(c) for _ in range(2) for c in rng.permutation(first)], room)
+    return [s for s in floor_slots + wall_slots if s.concept != lay.UNSEEN or rng.uniform() < KEPT]
+
+
+def _assign(rng: np.random.Generator, places: list[Place], concepts: list[int], room: Room) -> list[Slot]:
+    """Gives the places, in random order, the first concepts of the list."""
+    order = rng.permutation(len(places))
+    return [_dress(rng, places[int(i)], concept, room) for i, concept in zip(order, concepts, strict=False)]
+
+
+def _dress(rng: np.random.Generator, place: Place, concept: int, room: Room) -> Slot:
+    """Gives a place its concept's relief and colours; size, pattern and brightness are drawn alike for all of them."""
+    face, u, v, half_u, half_v, outline, bounds = place
+    relief, curved, hue = 0.0, False, None
+    if concept in (lay.BUMP, lay.NICHE, lay.JOINT_A, lay.JOINT_B):
+        distance = {lay.LEFT: -room[0], lay.RIGHT: room[1], lay.BACK: room[5]}[face]
+        size = min(rng.uniform(0.3, 0.55), 0.25 * distance)
+        raised, curved = concept == lay.BUMP, concept in (lay.JOINT_A, lay.JOINT_B)
+        if curved:
+            red = bool(rng.uniform() < 0.5)
+            raised = red == (concept == lay.JOINT_A)
+            hue = (0.97, 1.02) if red else (0.29, 0.37)
+        relief = size if raised else -size
+    elif concept == lay.POSTER:
+        hue = (0.77, 0.87)
+    elif concept == lay.RUG:
+        hue = (0.46, 0.52)
+    colours = None
+    if hue is not None:
+        value = rng.uniform(0.45, 0.9)
+        second = value * rng.uniform(0.55, 0.8)
+        colours = (hsv(rng, hue, (0.6, 0.9), (value, value)), hsv(rng, hue, (0.6, 0.9), (second, second)))
+    pattern, repeats = int(rng.integers(0, 4)), rng.uniform(1.0, 2.5)
+    return Slot(concept, face, u, v, half_u, half_v, outline, bounds, relief, curved, colours, pattern, repeats)

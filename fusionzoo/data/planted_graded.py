@@ -24,33 +24,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from fusionzoo.data import planted_layout
+from fusionzoo.data import planted_layout as lay
 from fusionzoo.data.planted import Planted
-from fusionzoo.data.planted_layout import (
-    BACK,
-    BUMP,
-    LEFT,
-    NICHE,
-    POSTER,
-    RIGHT,
-    RUG,
-    WALL,
-    Ball,
-    Box,
-    Camera,
-    Layout,
-    Place,
-    Room,
-    Slot,
-    draw_scene,
-    hsv,
-    place_slots,
-)
+from fusionzoo.data.planted_draw import draw_scene, hsv, place_slots
+from fusionzoo.data.planted_layout import Ball, Box, Camera, Place, Room, Slot
 
 __all__ = ["CLASSES", "GUESS", "PlantedGraded"]
 
 CLASSES = {
-    **{name: where for name, where in planted_layout.CLASSES.items() if where in ("both", "rgb", "x")},
+    **{name: where for name, where in lay.CLASSES.items() if where in ("both", "rgb", "x")},
     "and": "joint: and",
     "parity_a": "joint: parity",
     "parity_b": "joint: parity",
@@ -85,7 +67,7 @@ HUES = {
 """Kind -> range of the hue where the first coin falls heads, and where it falls tails."""
 
 WALL_RANGES = ((-0.95, 0.95), (-0.95, 0.95), (11.0, 17.0), (11.0, 17.0), (0.0, 1.0))
-"""a, b, half width, half height, round below 1/2; see planted_layout."""
+"""a, b, half width, half height, round below 1/2; see planted_draw."""
 
 SHALLOW, DEEP = (0.3, 0.4), (0.58, 0.64)
 """Metres of relief of the panels, and of bumps and niches."""
@@ -93,7 +75,7 @@ SPECKLE = 0.4
 """Chance of a hole in a speckled patch."""
 DARKNESS = (0.03, 0.06)
 """Albedo of a dark panel."""
-SHARES = {POSTER: 1, BUMP: 1, NICHE: 1, AND: 3, PARITY: 3, WHICH: 3, DARK: 3, CONFLICT: 3}
+SHARES = {lay.POSTER: 1, lay.BUMP: 1, lay.NICHE: 1, AND: 3, PARITY: 3, WHICH: 3, DARK: 3, CONFLICT: 3}
 """How often a kind is in the pack that the wall's patches are dealt from."""
 
 
@@ -108,7 +90,7 @@ class PlantedGraded(Planted):
     name: ClassVar[str] = "planted-2"
     classes = CLASSES
 
-    def draw(self, rng: np.random.Generator) -> Layout:
+    def draw(self, rng: np.random.Generator) -> lay.Layout:
         return draw_scene(rng, self.size[0] / self.size[1], _furnish)
 
 
@@ -118,7 +100,7 @@ def _furnish(rng: np.random.Generator, camera: Camera, room: Room, objects: list
     walls = place_slots(rng, camera, room, objects, on_floor=False, count=9, ranges=WALL_RANGES, tries=400)
     pack = rng.permutation([kind for kind, share in SHARES.items() for _ in range(share)])
     order = rng.permutation(len(walls))
-    return [_dress(rng, place, RUG, room) for place in floor] + [
+    return [_dress(rng, place, lay.RUG, room) for place in floor] + [
         _dress(rng, walls[int(i)], int(kind), room) for i, kind in zip(order, pack, strict=False)
     ]
 
@@ -128,19 +110,19 @@ def _dress(rng: np.random.Generator, place: Place, kind: int, room: Room) -> Slo
     face, u, v, half_u, half_v, outline, bounds = place
     heads, out, told = (bool(c) for c in rng.uniform(size=3) < 0.5)
     third, shift = int(rng.integers(0, 3)), rng.uniform(-1, 1, 2)
-    size, share = rng.uniform(*(DEEP if kind in (BUMP, NICHE) else SHALLOW)), rng.uniform(0.6, 0.75)
+    size, share = rng.uniform(*(DEEP if kind in (lay.BUMP, lay.NICHE) else SHALLOW)), rng.uniform(0.6, 0.75)
     pattern, repeats = int(rng.integers(0, 4)), rng.uniform(1.0, 2.5)
     value, dim = rng.uniform(0.5, 0.9), rng.uniform(0.6, 0.85)
     concept, relief, inner, speckle = kind, size if out else -size, None, 0.0
     hue = HUES[kind][0 if heads else 1] if kind in HUES else None
-    if kind == RUG:
+    if kind == lay.RUG:
         hue, relief = (0.46, 0.52), 0.0
-    elif kind == POSTER:
+    elif kind == lay.POSTER:
         relief, pattern, repeats = 0.0, 2, 2.0
-    elif kind in (BUMP, NICHE):
-        relief = size if kind == BUMP else -size
+    elif kind in (lay.BUMP, lay.NICHE):
+        relief = size if kind == lay.BUMP else -size
     elif kind == AND:
-        concept = AND if third == 0 else WALL
+        concept = AND if third == 0 else lay.WALL
         relief, hue = (0.0 if third == 1 else size), (None if third == 2 else hue)
     elif kind == PARITY:
         concept = PARITY + int(heads != out)
@@ -156,12 +138,12 @@ def _dress(rng: np.random.Generator, place: Place, kind: int, room: Room) -> Slo
         concept = CONFLICT + int(not (heads if told else out))
         speckle = SPECKLE if told else 0.0
     colours = None
-    if kind == POSTER:
+    if kind == lay.POSTER:
         colours = (hsv(rng, (0, 1), (0, 0.1), (0.85, 0.95)), hsv(rng, (0, 1), (0, 0.1), (0.08, 0.15)))
     elif hue is not None:
         first = hsv(rng, hue, (0.65, 0.9), (value, value))
         colours = first, hsv(rng, hue, (0.65, 0.9), (value * dim, value * dim))
     if relief > 0:  # never nearer than two thirds of the way to the wall
-        relief = min(relief, 0.33 * {LEFT: -room[0], RIGHT: room[1], BACK: room[5]}[face])
+        relief = min(relief, 0.33 * {lay.LEFT: -room[0], lay.RIGHT: room[1], lay.BACK: room[5]}[face])
     return Slot(concept, face, u, v, half_u, half_v, outline, bounds, relief, False, colours, pattern, repeats, inner,
                 speckle)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Planted scenes, second half: ray casts a `Layout` into colour, depth and labels (vectorised NumPy, float32).
+"""Planted scenes as images: ray casts a `Layout` into colour, depth and labels (vectorised NumPy, float32).
 
 Colour: albedo x (ambient + Lambert from one lamp) x colour cast, a soft lens, sensor noise. Slots are lit as the bare
 face under them, so relief leaves no trace. Depth: noise with the axial model of Nguyen, Izadi and Lovell, "Modeling
@@ -16,23 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionzoo.data.planted_layout import (
-    BACK,
-    BALL,
-    BOX,
-    CEILING,
-    DOWN,
-    FLOOR,
-    FRONT,
-    LEFT,
-    RIGHT,
-    UP,
-    WALL,
-    Ball,
-    Box,
-    Layout,
-    Slot,
-)  # fmt: skip
+from fusionzoo.data import planted_layout as lay
+from fusionzoo.data.planted_layout import Ball, Box, Layout, Slot
 
 __all__ = ["Rendered", "depth_sigma", "render"]
 
@@ -79,7 +64,7 @@ def render(layout: Layout, size: tuple[int, int], rng: np.random.Generator) -> R
     """Ray casts the layout at `size` = (H, W). `rng` draws textures and noise only."""
     room = _cast_room(layout, size)
     face, bare = room.face, room.bare
-    base = np.array([WALL, WALL, WALL, FLOOR, CEILING, WALL], np.uint8)[face]
+    base = np.array([lay.WALL, lay.WALL, lay.WALL, lay.FLOOR, lay.CEILING, lay.WALL], np.uint8)[face]
     albedo = _surfaces(layout, rng, face, room.u, room.v)
     lamp = np.asarray(layout.light, np.float32)
     x0, x1, y0, y1, z0, z1 = (np.float32(v) for v in layout.room)
@@ -99,7 +84,7 @@ def render(layout: Layout, size: tuple[int, int], rng: np.random.Generator) -> R
         hit, t, normal = _ball(thing, dx, dy, dz) if isinstance(thing, Ball) else _box(thing, dx, dy, dz)
         hit &= t < clean[window]
         clean[window][hit] = t[hit]
-        label[window][hit] = BALL if isinstance(thing, Ball) else BOX
+        label[window][hit] = lay.BALL if isinstance(thing, Ball) else lay.BOX
         risk[window][hit] = _dark(thing.colour)
         wx, wy, wz = lamp[0] - dx * t, lamp[1] - dy * t, lamp[2] - dz * t
         lit = _shade(layout, normal[0] * wx + normal[1] * wy + normal[2] * wz, wx * wx + wy * wy + wz * wz)
@@ -127,9 +112,9 @@ def _cast_room(layout: Layout, size: tuple[int, int]) -> _Room:
         tz = np.maximum(z0 / dz, z1 / dz)
     bare = np.minimum(np.minimum(tx, tz), ty)
     side, level = tx <= bare, ty <= bare
-    face = np.where(dz > 0, np.uint8(BACK), np.uint8(FRONT))
-    face[side] = np.where(dx > 0, np.uint8(RIGHT), np.uint8(LEFT))[side]
-    face = np.where(level, np.where(dy > 0, np.uint8(DOWN), np.uint8(UP)), face)
+    face = np.where(dz > 0, np.uint8(lay.BACK), np.uint8(lay.FRONT))
+    face[side] = np.where(dx > 0, np.uint8(lay.RIGHT), np.uint8(lay.LEFT))[side]
+    face = np.where(level, np.where(dy > 0, np.uint8(lay.DOWN), np.uint8(lay.UP)), face)
     px, py, pz = dx * bare, dy * bare, dz * bare
     u, v = np.where(side & ~level, pz, px), np.where(level, pz, py)
     planes = np.array([-x0, x1, z1, y1, -y0, -z0], np.float32)
@@ -242,7 +227,7 @@ def _contact(thing: Ball | Box, layout: Layout, size: tuple[int, int], room: _Ro
     from_x, from_z = room.points[0][window] - np.float32(x), room.points[2][window] - np.float32(z)
     squared = (np.square(from_x) + np.square(from_z)) / np.float32((1.3 * reach) ** 2)
     dim = 1 - np.float32(0.45) * np.exp(-np.square(squared))
-    shade[window] *= np.where(room.face[window] == DOWN, dim, np.float32(1))
+    shade[window] *= np.where(room.face[window] == lay.DOWN, dim, np.float32(1))
 
 
 def _ball(ball: Ball, dx: Array, dy: Array, dz: Array) -> tuple[Array, Array, tuple[Array, Array, Array]]:

@@ -11,13 +11,12 @@ classes, the background being one; with num_classes=4 it is void.
 
 from __future__ import annotations
 
-from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset, colours, folder_ids
+from fusionzoo.data.official import Classes, Facts, OfficialDataset, colours
 
 __all__ = ["PST900"]
 
 _NAMES = ("background", "fire extinguisher", "backpack", "hand drill", "survivor")
 _COLOURS = colours("000000 0000ff 00ff00 ff0000 ffffff")
-_FOLDERS = {"rgb": "rgb", "x": "thermal", "label": "labels"}
 
 
 class PST900(OfficialDataset):
@@ -25,6 +24,7 @@ class PST900(OfficialDataset):
 
     name = "pst900"
     x_kind = "thermal"
+    folders = {"rgb": "rgb", "x": "thermal", "label": "labels"}
     facts = Facts(
         title="PST900",
         paper="Shivakumar et al., PST900: RGB-Thermal Calibration, Dataset and Segmentation Network, ICRA 2020",
@@ -38,8 +38,3 @@ class PST900(OfficialDataset):
             4: Classes(_NAMES[1:], tuple(range(1, 5)), (0,), _COLOURS[1:]),
         },
     )
-
-    def find(self, split: str) -> dict[str, Files]:
-        folders = {part: self.root / split / name for part, name in _FOLDERS.items()}
-        names = folder_ids(folders, dict.fromkeys(folders, (".png",)))
-        return {name: {part: folder / f"{name}.png" for part, folder in folders.items()} for name in names}

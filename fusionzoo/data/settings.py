@@ -12,9 +12,8 @@ from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.base import IGNORE
 from fusionzoo.data.names import PARTS
 from fusionzoo.data.split_files import read_text
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, closest, unknown
 from fusionzoo.preprocess import X_KINDS
-from fusionzoo.schema import refuse_unknown
 
 __all__ = ["KEYS", "Settings", "read_settings"]
 
@@ -63,7 +62,11 @@ def read_settings(path: Path, labels: bool = True) -> Settings:
         raw = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
-    refuse_unknown(raw, KEYS, str(path), "key")
+    for key in raw:
+        if key not in KEYS:
+            near = closest(key, KEYS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else ", ".join(KEYS)
+            raise InputError(f"{path}: unknown key {key!r}; {hint}")
     table = _Table(path, raw)
     colours = table.colours()
     x_kind = table.take("x_kind", str, None, "one of " + ", ".join(X_KINDS))

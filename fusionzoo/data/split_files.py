@@ -84,13 +84,14 @@ def _columns(
             continue
         found = [find(word) for word in words]
         files: dict[str | None, str] = {e[0]: e[1] for e in found if e is not None and e[0] is not None}
-        if len(files) > 1 and all(e is not None or _is_number(w) for e, w in zip(found, words, strict=True)):
+        strange = [word for word, entry in zip(words, found, strict=True) if entry is None]
+        if len(files) > 1 and all(re.fullmatch(r"[\d.]+", word) for word in strange):
             return [files]  # times and class numbers between the files of one image are not needed
         entries = [entry for entry in found if entry is not None]
         if len(entries) == len(words):
             one = len({entry[1] for entry in entries}) == 1 and (len(files) > 0 or "." in line)
             return [{e[0]: e[1]} for e in (entries[:1] if one else entries)]
-        best = best or [word for word, entry in zip(words, found, strict=True) if entry is None]
+        best = best or strange
     name = best[0] if best and len(best) < len(re.split(r"[\t,;]|\s+", line)) else _bare(line)
     near = closest(name, known, 1)
     advice = f"did you mean {near[0]!r}?" if near else f"one id a line is wanted, such as {known[0]!r}"
@@ -103,10 +104,6 @@ def _bare(word: str) -> str:
     """Without blanks and quotes around it."""
     word = word.strip()
     return word[1:-1].strip() if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'" else word.strip("\"'")
-
-
-def _is_number(word: str) -> bool:
-    return re.fullmatch(r"[\d.]+", word) is not None
 
 
 def _is_heading(line: str) -> bool:

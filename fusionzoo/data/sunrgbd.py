@@ -21,7 +21,6 @@ for them, as SUN RGB-D has none of its own.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ import numpy as np
 from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.layout import Layout
-from fusionzoo.data.matlab import hdf5, old_variables
+from fusionzoo.data.matlab import Hdf5, old_variables, one_line
 from fusionzoo.data.nyuv2 import CLASSES_40
 from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset
 from fusionzoo.data.scannet import COLOURS_40
@@ -125,8 +124,7 @@ class _Toolbox:
 
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, root / _TOOLBOX
-        self._handle: Any = None
-        self._pid = -1
+        self._labels = Hdf5(self.folder / "Metadata" / "SUNRGBD2Dseg.mat")
         names, rgb, depth = self._meta()
         self._order = {name: i for i, name in enumerate(names)}
         self._rgb, self._depth = dict(zip(names, rgb, strict=True)), dict(zip(names, depth, strict=True))
@@ -135,46 +133,38 @@ class _Toolbox:
     def images(self, split: str, folder: str) -> dict[str, Files]:
         """id (the path below SUNRGBD/) -> files; `label` is the file with all labels."""
         path = self.folder / "traintestSUNRGBD" / "allsplit.mat"
-        key = f"all{split}"
-        listed = _loadmat(path, key, f"the images of split {split!r}")
         found: dict[str, Files] = {}
-        for place in np.ravel(listed):
+        for place in _variable(path, f"all{split}", f"the images of split {split!r}"):
             name = _below(str(np.ravel(place)[0] if isinstance(place, np.ndarray) else place))
             if name not in self._order:
                 raise InputError(f"{path} names {name}, which SUNRGBDMeta.mat does not have; download both again")
             base = self.root / "SUNRGBD" / name
             rgb = base / "image" / self._rgb[name]
             self._at[rgb] = self._order[name]
-            label = self.folder / "Metadata" / "SUNRGBD2Dseg.mat"
-            found[name] = {"rgb": rgb, "x": base / folder / self._depth[name], "label": label}
+            found[name] = {"rgb": rgb, "x": base / folder / self._depth[name], "label": self._labels.path}
         return found
 
     def label(self, rgb: Path) -> np.ndarray:
         """The label as stored, (H, W), of the image whose colour is `rgb`."""
-        path, index = self.folder / "Metadata" / "SUNRGBD2Dseg.mat", self._at[rgb]
-        if self._handle is None or self._pid != os.getpid():  # HDF5 handles do not survive a fork
-            self._handle, self._pid = _h5(path), os.getpid()
+        file, index = self._labels.file, self._at[rgb]
         try:
-            references = self._handle["SUNRGBD2Dseg"]["seglabel"]
-            found = self._handle[references[np.unravel_index(index, references.shape)]]
+            references = file["SUNRGBD2Dseg"]["seglabel"]
+            found = file[references[np.unravel_index(index, references.shape)]]
             return np.asarray(found[()]).T.astype(np.int64)  # MATLAB: first axis fastest, numbers often double
         except (KeyError, ValueError, OSError, RuntimeError, TypeError) as error:
             raise InputError(
-                f"{path}: label {index + 1} cannot be read ({' '.join(str(error).split())[:120]}); download it again"
+                f"{self._labels.path}: label {index + 1} cannot be read ({one_line(error)}); download it again"
             ) from error
 
     def _meta(self) -> tuple[list[str], list[str], list[str]]:
         path = self.folder / "Metadata" / "SUNRGBDMeta.mat"
-        meta = np.ravel(_loadmat(path, "SUNRGBDMeta", "the images in their order"))
+        meta = _variable(path, "SUNRGBDMeta", "the images in their order")
         fields = ("sequenceName", "rgbname", "depthname")
         lacking = [f for f in fields if f not in (meta.dtype.names or ())]
         if lacking:
             raise InputError(f"{path}: SUNRGBDMeta has no field {lacking[0]!r}; download it again")
         columns = [[str(np.ravel(value)[0]) for value in meta[f]] for f in fields]
         return [_below(name) for name in columns[0]], columns[1], columns[2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_pid": -1}
 
 
 def _below(path: str) -> str:
@@ -187,16 +177,11 @@ def _below(path: str) -> str:
     return "/".join(pieces[pieces.index("SUNRGBD") + 1 :] if "SUNRGBD" in pieces else pieces)
 
 
-def _loadmat(path: Path, name: str, what: str) -> Any:
+def _variable(path: Path, name: str, what: str) -> np.ndarray:
+    """A variable of a .mat file of the toolbox, which holds `what`."""
     if not path.is_file():
         raise InputError(f"{path} does not exist; it holds {what} of SUN RGB-D: get SUNRGBDtoolbox.zip")
     found = old_variables(path, [name])
     if name not in found:
         raise InputError(f"{path} has no variable {name!r}; download it again")
-    return found[name]
-
-
-def _h5(path: Path) -> Any:
-    if not hdf5().is_hdf5(path):
-        raise InputError(f"{path} is not a MATLAB 7.3 (HDF5) file, or is cut off; download it again")
-    return hdf5().File(path, "r")
+    return np.ravel(found[name])

@@ -18,6 +18,7 @@ from torchvision import tv_tensors
 from fusionzoo.data.base import IGNORE, Sample
 from fusionzoo.data.images import resize_nearest, resize_rgb
 from fusionzoo.errors import InputError
+from fusionzoo.schema import need
 
 __all__ = ["EvalTransform", "TrainTransform", "as_plain", "as_tv", "colour_jitter", "eval_transform", "train_transform"]
 
@@ -48,17 +49,8 @@ def as_plain(sample: Sample) -> Sample:
     return out
 
 
-def train_transform(
-    size: tuple[int, int],
-    base: tuple[int, int] | None = None,
-    scale: tuple[float, float] = (1.0, 1.6),
-    flip: float = 0.5,
-    jitter: float = 0.3,
-    *,
-    depth_scale: bool = False,
-    extra: Callable[[Sample], Sample] | None = None,
-    generator: torch.Generator | None = None,
-) -> TrainTransform:
+@dataclass
+class TrainTransform:
     """Random zoom, random crop, horizontal flip, colour jitter; a callable on samples whose label is as large as rgb.
 
     Args:
@@ -80,15 +72,9 @@ def train_transform(
     >>> out["rgb"].shape, out["x"].shape, out["label"].shape
     (torch.Size([3, 24, 32]), torch.Size([1, 24, 32]), torch.Size([24, 32]))
     """
-    return TrainTransform(size, base or size, scale, flip, jitter, depth_scale, extra, generator)
-
-
-@dataclass
-class TrainTransform:
-    """See `train_transform`."""
 
     size: tuple[int, int]
-    base: tuple[int, int]
+    base: tuple[int, int] | None = None
     scale: tuple[float, float] = (1.0, 1.6)
     flip: float = 0.5
     jitter: float = 0.3
@@ -97,13 +83,13 @@ class TrainTransform:
     generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
-        self.size, self.base = (self.size[0], self.size[1]), (self.base[0], self.base[1])  # lists from JSON are welcome
-        if min(*self.size, *self.base) < 1:
-            raise InputError(f"size {self.size} and base {self.base}: give (height, width), both positive")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise InputError(f"scale is {self.scale}; give (lowest, highest) zoom, both positive, e.g. (1.0, 1.6)")
-        if not 0 <= self.flip <= 1 or not 0 <= self.jitter < 1:
-            raise InputError(f"flip is {self.flip} and jitter {self.jitter}; a probability and a strength below 1")
+        base = self.base or self.size
+        self.size, self._base = (self.size[0], self.size[1]), (base[0], base[1])  # lists from JSON are welcome
+        positive, share = min(*self.size, *self._base) >= 1, 0 <= self.flip <= 1 and 0 <= self.jitter < 1
+        need(positive, f"size {self.size} and base {self._base}: give (height, width), both positive")
+        low, high = self.scale
+        need(0 < low <= high, f"scale is {self.scale}; give (lowest, highest) zoom, both positive, e.g. (1.0, 1.6)")
+        need(share, f"flip is {self.flip} and jitter {self.jitter}; a probability and a strength below 1")
 
     def __call__(self, sample: Sample, draw: Sequence[float] | None = None) -> Sample:
         """The sample transformed. `draw`: `DRAWS` numbers in [0, 1) that decide all of it; None: drawn here."""
@@ -120,8 +106,8 @@ class TrainTransform:
             draw = torch.rand(DRAWS, generator=self.generator).tolist()
         low, high = math.log(self.scale[0]), math.log(self.scale[1])
         zoom = math.exp(low + (high - low) * draw[0])
-        rows = _window(rgb.shape[-2], self.base[0] * zoom, self.size[0], draw[1])
-        cols = _window(rgb.shape[-1], self.base[1] * zoom, self.size[1], draw[2])
+        rows = _window(rgb.shape[-2], self._base[0] * zoom, self.size[0], draw[1])
+        cols = _window(rgb.shape[-1], self._base[1] * zoom, self.size[1], draw[2])
         inner = (rows.inner, cols.inner)
         rgb, x, label = (t[..., rows.start : rows.stop, cols.start : cols.stop] for t in (rgb, x, label))
         rgb, x, label = resize_rgb(rgb, inner), resize_nearest(x, inner), resize_nearest(label, inner)
@@ -140,6 +126,9 @@ class TrainTransform:
                 _pad(label, self.size, top, left, IGNORE),
             )
         return {**sample, "rgb": rgb.contiguous(), "x": x.contiguous(), "label": label.contiguous()}
+
+
+train_transform = TrainTransform
 
 
 @dataclass(frozen=True)
@@ -199,28 +188,22 @@ def colour_jitter(rgb: Tensor, brightness: float, contrast: float, saturation: f
     return out.clamp_(0, 1).to(rgb.dtype).view(rgb.shape)
 
 
-def eval_transform(size: tuple[int, int], *, label: str = "native") -> EvalTransform:
+@dataclass
+class EvalTransform:
     """Resizes rgb (bilinear, antialias) and x (nearest) to `size`; the label keeps full resolution.
 
     Args:
         size: (H, W).
         label: "native", or "input" to resize the label too (nearest).
     """
-    return EvalTransform(size, label)
-
-
-@dataclass
-class EvalTransform:
-    """See `eval_transform`."""
 
     size: tuple[int, int]
     label: str = "native"
 
     def __post_init__(self) -> None:
-        if self.label not in ("native", "input"):
-            raise InputError(f"label is {self.label!r}; give 'native' or 'input'")
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise InputError(f"size is {self.size!r}; give (height, width), both positive")
+        need(self.label in ("native", "input"), f"label is {self.label!r}; give 'native' or 'input'")
+        fits = len(self.size) == 2 and min(self.size) >= 1
+        need(fits, f"size is {self.size!r}; give (height, width), both positive")
         self.size = (self.size[0], self.size[1])
 
     def __call__(self, sample: Sample) -> Sample:
@@ -228,3 +211,6 @@ class EvalTransform:
         if self.label == "input":
             out["label"] = resize_nearest(sample["label"], self.size)
         return out
+
+
+eval_transform = EvalTransform

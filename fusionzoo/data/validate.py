@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from fusionzoo.data.base import Sample
+from fusionzoo.data.base import Sample, Wrapper
 from fusionzoo.data.pair import check_pair
 from fusionzoo.errors import InputError
 from fusionzoo.preprocess import missing_x
@@ -32,7 +31,7 @@ def checked(sample: Sample, data: Any) -> Sample:
     return sample
 
 
-class Selected(Dataset[Sample]):
+class Selected(Wrapper):
     """Some samples of `dataset`, by their indices, such without any x included; all else is the dataset's own.
 
     Args:
@@ -51,11 +50,6 @@ class Selected(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         sample: Sample = self.dataset[self.indices[index]]
         return sample
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":  # while unpickling, `dataset` is not there yet
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
 
     def describe(self) -> dict[str, Any]:
         """What the dataset says of itself, the number of images being what is left."""

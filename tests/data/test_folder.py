@@ -169,7 +169,7 @@ def test_splits_that_cannot_be_used(root: Path) -> None:
     ("lines", "message"),
     [
         ({"clas_names": '["a"]'}, "unknown key 'clas_names'; did you mean 'class_names'"),
-        ({"zzz": "1"}, "unknown key 'zzz'; known: name, class_names"),
+        ({"zzz": "1"}, "unknown key 'zzz'; name, class_names"),
         ({"class_names": None}, "give class_names = .* or num_classes"),
         ({"class_names": '["a", "a", "b"]'}, "list of different names"),
         ({"class_names": "[1, 2, 3]"}, "list of different names"),

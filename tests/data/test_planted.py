@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from fusionzoo.data import planted
 from fusionzoo.data import planted_layout as lay
 from fusionzoo.data.planted import Planted
 from fusionzoo.data.planted_render import Rendered, depth_sigma, render
@@ -321,7 +322,7 @@ def test_every_concept_gets_every_place_alike() -> None:
 
 def test_a_bare_stretch_is_more_often_just_bare(layouts: list[lay.Layout], monkeypatch: pytest.MonkeyPatch) -> None:
     """Who guesses from the gaps between visible things where the unseen patches are is wrong more often than right."""
-    monkeypatch.setattr(lay, "KEPT", 1.0)
+    monkeypatch.setattr(planted, "KEPT", 1.0)
     data, kept, possible = Planted("train", n=len(layouts)), 0, 0
     for index, layout in enumerate(layouts):
         slots = data.layout(index).slots

@@ -87,7 +87,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("concept = PARITY + int(heads != out)", "concept = PARITY + int(not heads)"),
         ("DARK + int(not (out if told else heads))", "DARK + int(not heads)"),
         ("CONFLICT + int(not (heads if told else out))", "CONFLICT + int(not out)"),
-        ("concept = AND if third == 0 else WALL", "concept = AND if third < 2 else WALL"),
+        ("concept = AND if third == 0 else lay.WALL", "concept = AND if third < 2 else lay.WALL"),
     ]),
     ("tests/data/test_planted_graded.py::test_depth_does_not_know_paint_nor_colour_relief",
      "fusionzoo/data/planted_render.py", [
