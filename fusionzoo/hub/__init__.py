@@ -16,14 +16,11 @@ if TYPE_CHECKING:
     from fusionzoo.hub.verification import verify as verify
 
 _HOMES = {
-    "Checkpoint": "load",
+    **dict.fromkeys(("Checkpoint", "from_pretrained", "resolve"), "load"),
+    **dict.fromkeys(("Verification", "verify"), "verification"),
     "Record": "records",
-    "Verification": "verification",
-    "from_pretrained": "load",
     "push": "publish",
-    "resolve": "load",
     "save": "store",
-    "verify": "verification",
 }
 """Public name -> the file of this folder that holds it. No file has the name of a function."""
 

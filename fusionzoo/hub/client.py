@@ -155,7 +155,9 @@ class Hub:
             try:
                 return work()
             except (HTTP_ERROR, OSError, FileMetadataError) as error:
-                cause = _cause(error)
+                cause: BaseException = error
+                while isinstance(cause, LocalEntryNotFoundError) and cause.__cause__ is not None:
+                    cause = cause.__cause__  # the client wraps what happened into "not found locally"
                 if isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError):
                     raise cause from None
                 pause = _pause(cause, wait)
@@ -191,13 +193,6 @@ class Hub:
             f"no usable answer from {self.endpoint} for {repo} ({reason}); a pinned or cached copy loads with"
             " HF_HUB_OFFLINE=1"
         )
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The client wraps what happened into 'not found locally'; the first cause says more."""
-    while isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _pause(error: BaseException, wait: float | None) -> float | None:

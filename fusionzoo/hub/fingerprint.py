@@ -75,11 +75,8 @@ def fingerprint(
 ) -> Fingerprint:
     """Mean and spread of each class's logits, and `SAMPLES` single logits, on the CPU in float32, eval mode.
 
-    The model is left in the mode it was in; its parameters must be float32 on the CPU.
-
-    Args:
-        size: height and width of the input; by default `SIZE`, or for a model that runs only at its own
-            `input_size`, that.
+    The model is left in the mode it was in; its parameters must be float32 on the CPU. `size` (H, W) is by default
+    `SIZE`, or for a model that runs only at its own `input_size`, that.
 
     Raises:
         CheckFailed: the model does not run on its own kind of input, or its logits are not finite.

@@ -8,7 +8,7 @@ leave (`module.`, `_orig_mod.`, Lightning's `model.`), in one file or in shards,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ Fits = Callable[[Mapping[str, Tensor]], bool]
 
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts of names that torch.compile, FSDP and activation checkpointing put anywhere into a key."""
+
+MODULES = (*WRAPPERS, "module")
+"""Those, and what DataParallel leaves round a part of a model."""
 
 _TOP = "the file itself"
 _DEPTH = 4
@@ -115,14 +118,14 @@ def _groups(value: Any, name: str, depth: int) -> Iterator[tuple[str, dict[str, 
 
 def _variants(name: str, state: dict[str, Tensor], fits: Fits) -> Iterator[Weights]:
     """The set itself if it fits; else each part below a prefix that does."""
-    for whole in (state, _unwrapped(state), _without_module(state)):
+    for whole in (state, _unwrapped(state), _without(state, MODULES)):
         if fits(whole):
             yield Weights(whole, name)
             return
     taken: set[frozenset[str]] = set()
     for prefix in _prefixes(state):
         part = _below(state, prefix)
-        for inner in (part, _unwrapped(part), _without_module(part)):
+        for inner in (part, _unwrapped(part), _without(part, MODULES)):
             if fits(inner):
                 if (keys := frozenset(k for k in state if k.startswith(prefix))) not in taken:
                     taken.add(keys)
@@ -148,16 +151,15 @@ def _place(name: str, prefix: str) -> str:
 
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without the names of wrappers, and without `module.` where every name begins with it."""
-    out = {".".join(p for p in key.split(".") if p not in WRAPPERS): value for key, value in state.items()}
+    out = _without(state, WRAPPERS)
     while out and all(key.startswith("module.") for key in out):
-        out = {key.removeprefix("module."): value for key, value in out.items()}
-    return out if len(out) == len(state) else dict(state)
+        out = _below(out, "module.")
+    return out
 
 
-def _without_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without any part `module`, which DataParallel leaves round a part of a model."""
-    wrappers = (*WRAPPERS, "module")
-    out = {".".join(p for p in key.split(".") if p not in wrappers): value for key, value in state.items()}
+def _without(state: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
+    """Without these parts of names; as it is where two names would become one."""
+    out = {".".join(p for p in key.split(".") if p not in parts): value for key, value in state.items()}
     return out if len(out) == len(state) else dict(state)
 
 

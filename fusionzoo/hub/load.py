@@ -38,9 +38,7 @@ class Checkpoint:
     def load(self, verify: bool = True) -> tuple[FusionModel, Verification]:
         """The model (eval mode, float32, CPU) and the checks it passed.
 
-        Args:
-            verify: False leaves out the SHA-256 and the fingerprint; structure, keys, shapes, types and finite values
-                are always checked.
+        `verify` False leaves out the SHA-256 and the fingerprint, as of `from_pretrained`.
 
         Raises:
             CheckFailed: a check failed; damaged files of the Hub's cache are removed, so that a next call fetches them.
@@ -51,7 +49,7 @@ class Checkpoint:
         return model, done
 
     def inspect(self, *, quick: bool = False) -> tuple[Verification, FusionModel | None]:
-        """The checks, and the model where all passed; `quick` leaves out the SHA-256 and the fingerprint."""
+        """The checks, and the model where all passed; `quick`: see `fusionzoo.hub.verification.inspect`."""
         checksums = self.pulled.checksums if self.pulled is not None else None
         return inspect(self.folder, self.record, checksums, quick=quick)
 

@@ -109,8 +109,7 @@ def pull_facts(
 ) -> tuple[str, dict[str, Any], Record | None]:
     """(commit, config, record or None) of a repository, without its weights; from the cache where they are there.
 
-    Raises:
-        InputError, CheckFailed: as `pull`.
+    Errors are as of `pull`.
     """
     hub = Hub(repo_id, token, None)
     commit = hub.commit(_revision(revision or "main"))

@@ -143,8 +143,6 @@ def _stand_in(name: str, base: type = _StandIn) -> _Foreign:
     base = {"numpy.ndarray": _Array, "numpy.dtype": _DType}.get(name, base)
     if name.startswith("numpy.") and name.endswith(".multiarray._reconstruct"):
         base = _Reconstruct
-    if name.startswith("numpy.") and name.endswith(".multiarray.scalar"):
-        base = _Scalar
     # the module makes the class's text, which torch's messages hold, one of a kind
     return _Foreign(name.replace(".", "_"), (base,), {"named": name, "__module__": f"standin.{len(name)}"})
 
@@ -233,10 +231,6 @@ class _Reconstruct(_StandIn):
 
     def __new__(cls, *args: Any) -> Any:
         return _Array.__new__(args[0] if args and isinstance(args[0], type) and issubclass(args[0], _Array) else _Array)
-
-
-class _Scalar(_StandIn):
-    """`scalar(dtype, bytes)`: one number."""
 
 
 def as_tensor(value: Any) -> Tensor | None:

@@ -140,7 +140,7 @@ _MISSING = object()
 
 
 class Arguments(dict[str, Any]):
-    """The arguments of an original's constructor, called with a name: `c("dim")`, `c("window", default=7)`.
+    """The arguments of an original's constructor, called with a name (and a default): `c("dim")`, `c("window", 7)`.
 
     Args:
         what: the kind, for the messages.
@@ -150,18 +150,11 @@ class Arguments(dict[str, Any]):
         super().__init__(ctor)
         self.what = what
 
-    def __call__(self, *names: str, default: Any = _MISSING) -> Any:
-        """The first of `names` that is there.
-
-        Raises:
-            InputError: none is, and no default was given.
-        """
-        for name in names:
-            if name in self:
-                return self[name]
-        if default is _MISSING:
-            raise InputError(f"the constructor arguments lack {' or '.join(map(repr, names))}; given: {dict(self)}")
-        return default
+    def __call__(self, name: str, default: Any = _MISSING) -> Any:
+        """The argument `name`, or the default; InputError where neither is given."""
+        if name not in self and default is _MISSING:
+            raise InputError(f"the constructor arguments lack {name!r}; given: {dict(self)}")
+        return self.get(name, default)
 
     def only(self, **supported: Any) -> None:
         """InputError for an argument that is there with another value than the one `supported`."""

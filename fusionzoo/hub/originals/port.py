@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -130,16 +131,15 @@ class Port(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         watched = {n: v for n, v in self._views.items() if self._shown[n].tap is not None}
-        out = self._watch(watched, inputs) if watched else self._call(self.module, *inputs)
-        first = out
+        points = {view.probe for view in watched.values()}
+        hearing: AbstractContextManager[Mapping[str, Tensor]] = nullcontext({})
+        if points:
+            hearing = probe(self.module, *points, detach=False)
+        with hearing as tape:
+            first = out = self._call(self.module, *inputs)
+        for name, view in watched.items():
+            self._shown[name](view.layout(tape[view.probe]))
         while isinstance(first, (tuple, list)):
             first = first[0]
         self.out(first)
-        return out
-
-    def _watch(self, watched: Mapping[str, View], inputs: tuple[Tensor, ...]) -> Any:
-        with probe(self.module, *{view.probe for view in watched.values()}, detach=False) as tape:
-            out = self._call(self.module, *inputs)
-        for name, view in watched.items():
-            self._shown[name](view.layout(tape[view.probe]))
         return out

@@ -1,7 +1,7 @@
 """The authors' blocks and models run for parity: ours behind the original's call, with its inner values as views.
 
-One file a family. `BLOCKS` maps kinds of blocks to what makes them of the original's arguments; `calls` says how whole
-models are called. Tests and parity checks need this folder, conversion does not.
+One file a family, `alone` for those without a whole model. `BLOCKS` maps kinds of blocks to what makes them of the
+original's arguments; `calls` says how whole models are called. Parity needs this folder, conversion does not.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fusionzoo.hub.originals.port import Block, Port
 __all__ = ["FAMILIES", "build", "kinds", "whole"]
 
 FAMILIES = (
-    "acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "eaef", "emsaformer", "esanet", "gemini",
-    "sagate", "shapeconv", "sigma", "spnet", "tokenfusion", "torchmultimodal",
+    "acnet", "alone", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "sagate",
+    "sigma", "tokenfusion",
 )  # fmt: skip
 """Files of this folder that hold blocks."""
 

@@ -10,11 +10,11 @@ from fusionzoo.hub.originals.port import Block, Make
 
 def _bottleneck(c: Arguments) -> Block:
     c.only(num_parallel=2)
-    threshold = c("bn_threshold", default=0.02)
-    return Block(CENBottleneck(c("inplanes"), c("planes"), c("stride", default=1), threshold), BOTTLENECK)
+    threshold = c("bn_threshold", 0.02)
+    return Block(CENBottleneck(c("inplanes"), c("planes"), c("stride", 1), threshold), BOTTLENECK)
 
 
 BLOCKS: dict[str, Make] = {
-    "cen_bn_exchange": lambda c: Block(ExchangeNorm(c("C"), c("bn_threshold", default=0.02)), EXCHANGE),
+    "cen_bn_exchange": lambda c: Block(ExchangeNorm(c("C"), c("bn_threshold", 0.02)), EXCHANGE),
     "cen_bottleneck": _bottleneck,
 }

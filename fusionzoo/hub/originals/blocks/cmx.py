@@ -22,13 +22,13 @@ def _gates_first(gate: Tensor) -> Tensor:
 BLOCKS: dict[str, Make] = {
     # (x1, x2) -> (x1, x2)
     "cmx_frm": lambda c: Block(
-        FeatureRectify(c("dim"), c("reduction", default=1), c("lambda_c", default=0.5), c("lambda_s", default=0.5)),
+        FeatureRectify(c("dim"), c("reduction", 1), c("lambda_c", 0.5), c("lambda_s", 0.5)),
         FRM,
         views={name: View(ours, _gates_first) for name, ours in GATES.items()},
     ),
     # (x1, x2) -> fused
     "cmx_ffm": lambda c: Block(
-        FeatureFusion(c("dim"), c("num_heads"), c("reduction", default=1)),
+        FeatureFusion(c("dim"), c("num_heads"), c("reduction", 1)),
         FFM,
         views={name: View(ours, as_tokens) for name, ours in MAPS.items()},
     ),

@@ -31,17 +31,9 @@ def _stages(model: Any, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
 BLOCKS: dict[str, Make] = {f"backbone_dformer_{size}": partial(backbone, partial(named, size), table) for size in SIZES}
 BLOCKS |= {  # (x, x_e), channels last -> (x, x_e)
     "dformer_attn": lambda c: Block(
-        DFormerAttention(c("dim"), c("num_head", default=8), c("window", default=7), c("drop_depth", default=False)),
-        ATTENTION,
+        DFormerAttention(c("dim"), c("num_head", 8), c("window", 7), c("drop_depth", False)), ATTENTION
     ),
     "dformer_block": lambda c: Block(
-        DFormerBlock(
-            c("dim"),
-            c("num_head"),
-            c("mlp_ratio", default=4),
-            c("window", default=7),
-            c("drop_depth", default=False),
-        ),
-        BLOCK,
+        DFormerBlock(c("dim"), c("num_head"), c("mlp_ratio", 4), c("window", 7), c("drop_depth", False)), BLOCK
     ),
 }

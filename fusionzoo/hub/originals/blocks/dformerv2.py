@@ -17,10 +17,10 @@ def _block(c: Arguments) -> Block:
         c("embed_dim"),
         c("num_heads"),
         c("ffn_dim"),
-        decomposed=c("split_or_not", default=False),
-        start=c("init_value", default=2),
-        spread=c("heads_range", default=4),
-        scale=c("layer_init_values", default=1e-5) if c("layerscale", default=False) else None,
+        decomposed=c("split_or_not", False),
+        start=c("init_value", 2),
+        spread=c("heads_range", 4),
+        scale=c("layer_init_values", 1e-5) if c("layerscale", False) else None,
     )
     return Block(block, BLOCK, views={"Attention": View("attended", channels_last)})
 

@@ -24,9 +24,9 @@ VIEWS = {
 def _sagate(c: Arguments) -> Block:
     """(rgb, hha) -> (rgb_out, hha_out, merge)."""
     channels = c("in_planes")
-    if c("out_planes", default=channels) != channels:
+    if c("out_planes", channels) != channels:
         raise InputError(f"sagate: in_planes {channels} and out_planes {c['out_planes']} differ; only equal is defined")
-    block = SAGate(channels, reduction=c("reduction", default=16), min_hidden=1)
+    block = SAGate(channels, reduction=c("reduction", 16), min_hidden=1)
     return Block(block, GATE, _call, VIEWS, reshape=True)
 
 

@@ -25,7 +25,7 @@ CONMB_VIEWS = {"op.fc1": View("gate_x", _flat), "op.fc2": View("gate_rgb", _flat
 def _arguments(c: Arguments) -> tuple[int, int]:
     """Only `mlp_ratio` 0 is the released setting."""
     c.only(mlp_ratio=0)
-    return c("hidden_dim"), c("d_state", default=4)
+    return c("hidden_dim"), c("d_state", 4)
 
 
 def _cross(block: CrossScan, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,9 +18,9 @@ def _block(c: Arguments) -> Block:
     block = TokenFusionBlock(
         c("dim"),
         c("num_heads"),
-        sr_ratio=c("sr_ratio", default=1),
-        qkv_bias=c("qkv_bias", default=False),
-        mlp_ratio=c("mlp_ratio", default=4),
+        sr_ratio=c("sr_ratio", 1),
+        qkv_bias=c("qkv_bias", False),
+        mlp_ratio=c("mlp_ratio", 4),
     )
     return Block(block, BLOCK, Sized(c))
 
@@ -40,7 +40,7 @@ def _scores(block: nn.ModuleList, x0: Tensor, x1: Tensor) -> Tokens:
 BLOCKS: dict[str, Make] = {
     "tokenfusion_block": _block,
     # (x0, x1, m0, m1) -> (x0, x1); no parameters
-    "tokenfusion_exchange": lambda c: Block(nn.Module(), {}, _Exchange(c("mask_threshold", "threshold", default=0.02))),
+    "tokenfusion_exchange": lambda c: Block(nn.Module(), {}, _Exchange(c("mask_threshold", c("threshold", 0.02)))),
     # (x0, x1), tokens -> (logp0, logp1), each (B, N, 2)
     "tokenfusion_predictor": lambda c: Block(
         nn.ModuleList([ScoreNet(c("embed_dim")), ScoreNet(c("embed_dim"))]), SCORES, _scores

@@ -58,13 +58,11 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def asymformer_b0t(state: State, ctor: Arguments) -> Loaded:
     """SCC's joining layers may have their names of before 2026."""
-    state = {_modern(key): value for key, value in state.items()}
+    renamed = {".SCC.conv1.": ".SCC.conv_bn.0.", ".SCC.bn.": ".SCC.conv_bn.1."}
+    for old, new in renamed.items():
+        state = {key.replace(old, new): value for key, value in state.items()}
     args = {"num_classes": ctor("num_classes"), "official_scale": True}
     return load_model("asymformer_b0t", state, table, reshape=True, **args)
-
-
-def _modern(key: str) -> str:
-    return key.replace(".SCC.conv1.", ".SCC.conv_bn.0.").replace(".SCC.bn.", ".SCC.conv_bn.1.")
 
 
 MODELS = {"asymformer_b0t": asymformer_b0t}

@@ -47,7 +47,7 @@ def cen(state: State, ctor: Arguments) -> Loaded:
         state,
         table,
         num_classes=ctor("num_classes"),
-        threshold=ctor("bn_threshold", default=0.02),
+        threshold=ctor("bn_threshold", 0.02),
         detach_ensemble=True,
         rectified_residual=True,
     )

@@ -48,7 +48,7 @@ def table(model: FusionModel, count: int) -> dict[str, str]:
 
 def modalities(ctor: Arguments, count: int) -> list[str]:
     """The constructor's `modals`, RGB first: a list, or names with commas between; else `count` names."""
-    given = ctor("modals", default=MODALITIES[:count])
+    given = ctor("modals", MODALITIES[:count])
     names = given.split(",") if isinstance(given, str) else list(given)
     if not names:
         raise InputError("cmnext: 'modals' is empty; name RGB at least, for example img,depth")
@@ -60,7 +60,7 @@ def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded
 
     `backbone` names the size ("CMNeXt-B2"); without it and without `modals`, `size` and `count` are taken.
     """
-    named = str(ctor("backbone", default=f"CMNeXt-B{size}"))
+    named = str(ctor("backbone", f"CMNeXt-B{size}"))
     found = re.fullmatch(r"CMNeXt-B([0-5])", named)
     if found is None:
         raise InputError(f"cmnext: backbone {named!r} is not one of CMNeXt-B0 to CMNeXt-B5")
@@ -69,7 +69,7 @@ def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded
         f"cmnext_mit_b{found[1]}",
         state,
         partial(table, count=others),
-        num_classes=ctor("num_classes", default=25),
+        num_classes=ctor("num_classes", 25),
         auxiliaries=others,
         scrambled=others > 1,
     )

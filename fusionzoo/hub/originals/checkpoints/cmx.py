@@ -10,28 +10,11 @@ from fusionzoo.hub.originals.checkpoints.source import Source
 from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
-FRM = {
-    "channel_weights.mlp.0": "channel.0",
-    "channel_weights.mlp.2": "channel.2",
-    "spatial_weights.mlp.0": "spatial.0",
-    "spatial_weights.mlp.2": "spatial.2",
-}
-FFM = {
-    "cross.channel_proj1": "rgb.split",
-    "cross.channel_proj2": "x.split",
-    "cross.cross_attn.kv1": "rgb.key_value",
-    "cross.cross_attn.kv2": "x.key_value",
-    "cross.end_proj1": "rgb.end",
-    "cross.end_proj2": "x.end",
-    "cross.norm1": "rgb.norm",
-    "cross.norm2": "x.norm",
-    "channel_emb.residual": "residual",
-    "channel_emb.channel_embed.0": "embed.0",
-    "channel_emb.channel_embed.1": "embed.1",
-    "channel_emb.channel_embed.3": "embed.3",
-    "channel_emb.channel_embed.4": "embed.4",
-    "channel_emb.norm": "norm",
-}
+FRM = {f"{part}_weights.mlp.{i}": f"{part}.{i}" for part in ("channel", "spatial") for i in (0, 2)}
+_HALF = {"channel_proj": "split", "cross_attn.kv": "key_value", "end_proj": "end", "norm": "norm"}
+FFM = {f"cross.{a}{i}": f"{half}.{b}" for i, half in ((1, "rgb"), (2, "x")) for a, b in _HALF.items()}
+FFM |= {f"channel_emb.channel_embed.{i}": f"embed.{i}" for i in (0, 1, 3, 4)}
+FFM |= {"channel_emb.residual": "residual", "channel_emb.norm": "norm"}
 
 BLOCK = {
     "norm1": "norm1",
@@ -83,7 +66,7 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def cmx_model(size: int, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the Mix Transformer, else `size` is taken."""
-    named = str(ctor("backbone", default=f"mit_b{size}"))
+    named = str(ctor("backbone", f"mit_b{size}"))
     found = re.fullmatch(r"mit_b([0-5])", named)
     if found is None:
         raise InputError(f"cmx: backbone {named!r} is not one of mit_b0 to mit_b5")
@@ -93,8 +76,8 @@ def cmx_model(size: int, state: State, ctor: Arguments) -> Loaded:
         state,
         table,
         num_classes=ctor("num_classes"),
-        width=int(ctor("decoder_embed_dim", default=512)),
-        decoder_eps=float(ctor("bn_eps", default=1e-3)),
+        width=int(ctor("decoder_embed_dim", 512)),
+        decoder_eps=float(ctor("bn_eps", 1e-3)),
     )
 
 

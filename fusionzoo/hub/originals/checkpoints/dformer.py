@@ -71,19 +71,19 @@ def arguments(ctor: Arguments) -> dict[str, Any]:
         InputError: another decoder than LightHam, or an auxiliary head; the published settings have neither.
     """
     ctor.only(decoder="ham")
-    if ctor("aux_rate", default=0) != 0:
+    if ctor("aux_rate", 0) != 0:
         raise InputError(f"{ctor.what} with an auxiliary head (aux_rate {ctor['aux_rate']}) is not supported; only 0")
     return {
-        "num_classes": ctor("num_classes", default=40),
-        "decoder_channels": ctor("decoder_embed_dim", default=512),
-        "norm_eps": ctor("bn_eps", default=1e-3),
-        "drop": ctor("drop_path_rate", default=None),
+        "num_classes": ctor("num_classes", 40),
+        "decoder_channels": ctor("decoder_embed_dim", 512),
+        "norm_eps": ctor("bn_eps", 1e-3),
+        "drop": ctor("drop_path_rate", None),
     }
 
 
 def named(size: str, ctor: Arguments) -> str:
     """Our architecture for the original's "DFormer-Tiny"; the kind's where the arguments name none."""
-    backbone = str(ctor("backbone", default=size))
+    backbone = str(ctor("backbone", size))
     size = backbone.removeprefix("DFormer-").lower()
     if size not in SIZES:
         raise InputError(f"backbone {backbone!r} is not a DFormer; known: DFormer-{', DFormer-'.join(SIZES.values())}")

@@ -47,7 +47,7 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def named(size: str, ctor: Arguments) -> str:
     """Our architecture for the original's "DFormerv2_S"; the kind's where the arguments name none."""
-    official = str(ctor("backbone", default=size))
+    official = str(ctor("backbone", size))
     size = official.removeprefix("DFormerv2_").lower()
     if size not in SIZES:
         raise InputError(f"backbone {official!r} is not a DFormerv2; known: DFormerv2_S, DFormerv2_B, DFormerv2_L")

@@ -8,7 +8,7 @@ What lies behind the last feature (`_BEHIND`) is left out, all else must fit: na
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.hub.foreign import read_weights
 from fusionzoo.hub.originals.keys import squeezed
-from fusionzoo.models.stages import build_encoder
+from fusionzoo.models.stages import build_encoder, encoder_name
 
-__all__ = ["DIALECTS", "Fitted", "fit_encoder", "read_encoder"]
+__all__ = ["DIALECTS", "Fitted", "fit_encoder", "read_encoder", "rgb_statistics"]
 
 _BEHIND = re.compile(
     r"(fc|_fc|classifier|last_linear|head|head_\w+|pre_logits|conv_head|final_conv|norm_head|norm|bn2|global_pool)(\.|$)"
@@ -87,20 +87,12 @@ DIALECTS = (
         (r"((?:patch_embed|layers\.\d\.blocks|norm|head)\..*)", r"\1"))),
     Dialect("torchvision EfficientNet", r"(tu-|timm-)efficientnet[-_]b[0-4]", (
         (r"features\.0\.0\.(.*)", r"conv_stem.\1"), (r"features\.0\.1\.(.*)", r"bn1.\1"),
-        (r"features\.1\.(\d+)\.block\.0\.0\.(.*)", r"blocks.0.\1.conv_dw.\2"),
-        (r"features\.1\.(\d+)\.block\.0\.1\.(.*)", r"blocks.0.\1.bn1.\2"),
-        (r"features\.1\.(\d+)\.block\.1\.fc1\.(.*)", r"blocks.0.\1.se.conv_reduce.\2"),
-        (r"features\.1\.(\d+)\.block\.1\.fc2\.(.*)", r"blocks.0.\1.se.conv_expand.\2"),
-        (r"features\.1\.(\d+)\.block\.2\.0\.(.*)", r"blocks.0.\1.conv_pw.\2"),
-        (r"features\.1\.(\d+)\.block\.2\.1\.(.*)", r"blocks.0.\1.bn2.\2"),
-        (r"features\.([2-7])\.(\d+)\.block\.0\.0\.(.*)", r"blocks.{-1}.\2.conv_pw.\3"),
-        (r"features\.([2-7])\.(\d+)\.block\.0\.1\.(.*)", r"blocks.{-1}.\2.bn1.\3"),
-        (r"features\.([2-7])\.(\d+)\.block\.1\.0\.(.*)", r"blocks.{-1}.\2.conv_dw.\3"),
-        (r"features\.([2-7])\.(\d+)\.block\.1\.1\.(.*)", r"blocks.{-1}.\2.bn2.\3"),
-        (r"features\.([2-7])\.(\d+)\.block\.2\.fc1\.(.*)", r"blocks.{-1}.\2.se.conv_reduce.\3"),
-        (r"features\.([2-7])\.(\d+)\.block\.2\.fc2\.(.*)", r"blocks.{-1}.\2.se.conv_expand.\3"),
-        (r"features\.([2-7])\.(\d+)\.block\.3\.0\.(.*)", r"blocks.{-1}.\2.conv_pwl.\3"),
-        (r"features\.([2-7])\.(\d+)\.block\.3\.1\.(.*)", r"blocks.{-1}.\2.bn3.\3"),
+        *((rf"features\.1\.(\d+)\.block\.{a}\.(.*)", rf"blocks.0.\1.{b}.\2") for a, b in (
+            (r"0\.0", "conv_dw"), (r"0\.1", "bn1"), (r"1\.fc1", "se.conv_reduce"), (r"1\.fc2", "se.conv_expand"),
+            (r"2\.0", "conv_pw"), (r"2\.1", "bn2"))),
+        *((rf"features\.([2-7])\.(\d+)\.block\.{a}\.(.*)", rf"blocks.{{-1}}.\2.{b}.\3") for a, b in (
+            (r"0\.0", "conv_pw"), (r"0\.1", "bn1"), (r"1\.0", "conv_dw"), (r"1\.1", "bn2"),
+            (r"2\.fc1", "se.conv_reduce"), (r"2\.fc2", "se.conv_expand"), (r"3\.0", "conv_pwl"), (r"3\.1", "bn3"))),
         (r"features\.8\.0\.(.*)", r"conv_head.\1"), (r"features\.8\.1\.(.*)", r"bn2.\1"),
         (r"classifier\.1\.(.*)", r"classifier.\1"))),
     Dialect("efficientnet_pytorch", r"(tu-|timm-)(tf_)?efficientnet[-_].*", (
@@ -234,3 +226,31 @@ def _placed(name: str, wanted: Mapping[str, Tensor]) -> str | None:
         if candidate in wanted:
             return candidate
     return None
+
+
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+_DPN = (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3
+_OWN = {
+    **dict.fromkeys(("inceptionresnetv2", "inceptionv4", "xception"), _HALF),
+    **dict.fromkeys(("dpn68", "dpn68b", "dpn92", "dpn98", "dpn107", "dpn131"), _DPN),
+}
+"""Encoders of smp's own whose weights were not trained with ImageNet's mean and deviation."""
+
+
+def rgb_statistics(encoder: str) -> dict[str, list[float]]:
+    """`rgb_mean` and `rgb_std` (of rgb in 0..1) of the usual weights of `encoder`; ImageNet's where not known.
+
+    >>> rgb_statistics("tu-tf_efficientnet_lite0")
+    {'rgb_mean': [0.5, 0.5, 0.5], 'rgb_std': [0.5, 0.5, 0.5]}
+    """
+    import timm
+
+    name = encoder_name(encoder)
+    plain = name.removeprefix("tu-").removeprefix("timm-")
+    mean: Sequence[float]
+    std: Sequence[float]
+    mean, std = _OWN.get(name, _IMAGENET)
+    if name != plain and timm.models.is_model(plain) and (cfg := timm.models.get_pretrained_cfg(plain)) is not None:
+        mean, std = cfg.mean, cfg.std
+    return {"rgb_mean": [float(v) for v in mean], "rgb_std": [float(v) for v in std]}

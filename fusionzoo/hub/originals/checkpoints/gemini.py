@@ -19,17 +19,14 @@ ATTENTION = {
     "sr.module": "reduce",
     "norm.ln_0": "norm.rgb",
     "norm.ln_1": "norm.x",
-    "cross_attn_0_to_1.in_proj_weight": "fusion.attend_rgb.in_proj.weight",
-    "cross_attn_0_to_1.in_proj_bias": "fusion.attend_rgb.in_proj.bias",
-    "cross_attn_0_to_1.out_proj": "fusion.attend_rgb.out_proj",
-    "cross_attn_1_to_0.in_proj_weight": "fusion.attend_x.in_proj.weight",
-    "cross_attn_1_to_0.in_proj_bias": "fusion.attend_x.in_proj.bias",
-    "cross_attn_1_to_0.out_proj": "fusion.attend_x.out_proj",
     "relation_judger.0.fc1": "fusion.judge.0",
     "relation_judger.0.fc2": "fusion.judge.2",
     "k_noise.weight": "fusion.key_offset",
     "v_noise.weight": "fusion.value_offset",
 }
+for _official, _ours in (("cross_attn_0_to_1", "fusion.attend_rgb"), ("cross_attn_1_to_0", "fusion.attend_x")):
+    ATTENTION |= {f"{_official}.in_proj_{part}": f"{_ours}.in_proj.{part}" for part in ("weight", "bias")}
+    ATTENTION[f"{_official}.out_proj"] = f"{_ours}.out_proj"
 BODY = {
     "norm1.ln_0": "norm1.rgb",
     "norm1.ln_1": "norm1.x",
@@ -121,8 +118,8 @@ def gemini(state: State, ctor: Arguments) -> Loaded:
     model = blank(
         BACKBONES[backbone],
         num_classes=ctor("num_classes"),
-        embedding_dim=ctor("embedding_dim", default=256),
-        fusion_heads=ctor("n_heads", default=8),
+        embedding_dim=ctor("embedding_dim", 256),
+        fusion_heads=ctor("n_heads", 8),
         detach_ensemble=True,
     )
     index = index_keys(model)

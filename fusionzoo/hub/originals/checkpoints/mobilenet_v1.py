@@ -23,9 +23,7 @@ bookcase, ...), with both widths and with the encoder of `fusionzoo.models`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +31,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import inside, read_json
+from fusionzoo.models.mobilenet_v1 import MobileNetV1
 
 __all__ = ["BLOCKS", "WIDTHS", "mobilenet_v1_layers", "mobilenet_v1_state"]
 
@@ -127,26 +126,13 @@ def mobilenet_v1_state(folder: str | Path) -> tuple[dict[str, Tensor], dict[str,
     width = encoder[f"blocks.{BLOCKS - 1}.pw.0.weight"].shape[0] / _LAST
     if width not in WIDTHS:
         raise InputError(f"{folder}: the last block has {width * _LAST:.0f} channels, no published width")
-    _check_shapes(folder, encoder, classifier, width)
-    return encoder, classifier, width
-
-
-def _check_shapes(
-    folder: str | Path, encoder: Mapping[str, Tensor], classifier: Mapping[str, Tensor], width: float
-) -> None:
-    """Each layer against the plan of the network at this width."""
-    full = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
-    channels = [int(32 * width), *(int(c * width) for c in full)]
-    wanted: dict[str, tuple[int, ...]] = {"conv1.0.weight": (channels[0], 3, 3, 3), "conv1.1": (channels[0],)}
-    for i in range(BLOCKS):
-        before, after = channels[i], channels[i + 1]
-        wanted |= {f"blocks.{i}.dw.0.weight": (before, 1, 3, 3), f"blocks.{i}.dw.1": (before,)}
-        wanted |= {f"blocks.{i}.pw.0.weight": (after, before, 1, 1), f"blocks.{i}.pw.1": (after,)}
+    with torch.device("meta"):
+        wanted = MobileNetV1(width).state_dict()
     for key, value in encoder.items():
-        shape = () if key.endswith("num_batches_tracked") else wanted.get(key) or wanted[key.rpartition(".")[0]]
-        if tuple(value.shape) != shape:
+        if value.shape != wanted[key].shape:
+            shape = tuple(wanted[key].shape)
             raise InputError(f"{folder}: {key} has shape {tuple(value.shape)}, width {width:g} wants {shape}")
-    head: dict[str, Any] = {"weight": (1000, channels[-1], 1, 1), "bias": (1000,)}
-    for key, shape in head.items():
-        if tuple(classifier[key].shape) != shape:
-            raise InputError(f"{folder}: classifier {key} has shape {tuple(classifier[key].shape)}, wanted {shape}")
+    for key, sizes in (("weight", (1000, int(_LAST * width), 1, 1)), ("bias", (1000,))):
+        if tuple(classifier[key].shape) != sizes:
+            raise InputError(f"{folder}: classifier {key} has shape {tuple(classifier[key].shape)}, wanted {sizes}")
+    return encoder, classifier, width

@@ -62,19 +62,19 @@ def head(ctor: Mapping[str, Any]) -> dict[str, Any]:
                 given[ours] = int(found[1])
         if found := re.search(r"\bmain_tasks\W+(.*)", call[1]):
             given["main_tasks"] = tuple(t for t in ("rgb", "depth") if re.search(rf"\b{t}\b", found[1]))
-    pixels = round(given("preds_per_patch", default=16) ** 0.5)
-    if pixels**2 != given("preds_per_patch", default=16):
+    pixels = round(given("preds_per_patch", 16) ** 0.5)
+    if pixels**2 != given("preds_per_patch", 16):
         raise InputError(f"multivit: preds_per_patch is {given['preds_per_patch']}, no square number")
     for name in ("patch", "patch_size"):
         if given(name, default=16) != 16:
             raise InputError(f"multivit: {name} is {given[name]}; only patches of 16 are supported")
     return {
         "num_classes": given("num_classes"),
-        "head_width": given("embed_dim", default=6144),
+        "head_width": given("embed_dim", 6144),
         "head_pixels": pixels,
-        "head_depth": given("decoder_depth", default=4),
-        "main_tasks": given("main_tasks", default=("rgb",)),
-        "drop_missing": given("drop_missing", default=False),
+        "head_depth": given("decoder_depth", 4),
+        "main_tasks": given("main_tasks", ("rgb",)),
+        "drop_missing": given("drop_missing", False),
     }
 
 
@@ -82,7 +82,7 @@ def multivit(size: str, state: State, ctor: Arguments) -> Loaded:
     """Sizes that `ctor` does not name are those of `size`."""
     sizes = {"width": "dim_tokens", "depth": "depth", "heads": "num_heads", "image_size": "image_size"}
     own = {ours: ctor(name, default=None) for ours, name in sizes.items()}
-    own["x_channels"] = ctor("depth_channels", default=1)
+    own["x_channels"] = ctor("depth_channels", 1)
     return load_model(f"multimae_{size}", state, table, **own, **head(ctor))
 
 

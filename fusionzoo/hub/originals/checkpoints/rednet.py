@@ -23,7 +23,7 @@ ENCODERS = {part: f"rgb_encoder.{part}" for part in _TRUNK} | {f"{part}_d": f"x_
 
 def rednet(state: State, ctor: Arguments) -> Loaded:
     """`num_classes`: number of classes, 37 by default."""
-    classes = ctor("num_classes", default=37)
+    classes = ctor("num_classes", 37)
     return load_model("rednet_resnet50", state, ENCODERS | DECODER, num_classes=classes)
 
 

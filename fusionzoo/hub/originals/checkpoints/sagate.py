@@ -51,7 +51,7 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def sagate_model(state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the ResNet: "resnet101 deep stem ..."."""
-    backbone = str(ctor("backbone", default="resnet101"))
+    backbone = str(ctor("backbone", "resnet101"))
     depth = re.search(r"resnet(\d+)", backbone)
     name = f"sagate_resnet{depth.group(1)}" if depth else backbone
     own = without_aliases(state, lambda key: key.replace(".hha_downsample.", ".downsample."))

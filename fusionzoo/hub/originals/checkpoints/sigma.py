@@ -9,13 +9,8 @@ from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.sigma import single_channel
 
-CROMB = {
-    "op.in_proj": "rgb.enter",
-    "op.in_proj_modalx": "x.enter",
-    "op.conv2d": "conv",
-    "op.out_proj_rgb": "rgb.leave",
-    "op.out_proj_e": "x.leave",
-}
+CROMB = {"op.in_proj": "rgb.enter", "op.in_proj_modalx": "x.enter", "op.conv2d": "conv"}
+CROMB |= {"op.out_proj_rgb": "rgb.leave", "op.out_proj_e": "x.leave"}
 for _number, _half in ((1, "rgb"), (2, "x")):
     CROMB |= {
         f"op.CMA_ssm.A_log_{_number}": f"{_half}.log_a",
@@ -106,10 +101,10 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def sigma_model(kind: str, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the size: "sigma_tiny", ..."""
-    name = str(ctor("backbone", default=kind))
+    name = str(ctor("backbone", kind))
     ctor.only(decoder="MambaDecoder")
-    channels = ctor("x_channels", default=3)
-    usual = single_channel(ctor("x_kind", default="grey")) if channels == 1 else None
+    channels = ctor("x_channels", 3)
+    usual = single_channel(ctor("x_kind", "grey")) if channels == 1 else None
     args = {"num_classes": ctor("num_classes"), "x_channels": channels, "preprocess": usual}
     return load_model(name, state, table, reshape=True, **args)
 

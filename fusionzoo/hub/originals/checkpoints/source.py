@@ -85,7 +85,9 @@ def convert_model(
                 f"{path} has no {name!r}: it is no checkpoint of {source.origin}"
                 + (f"; the closest of its {len(state)} names is {near[0]!r}" if near else "")
             )
-    read = {argument: _first_size(state[name], name, path) for argument, name in arguments.items()}
+        if not state[name].ndim:
+            raise InputError(f"{path}: {name!r} is one number, wanted a tensor with a size for each class")
+    read = {argument: int(state[name].shape[0]) for argument, name in arguments.items()}
     model, keys = build(source.kind, state, {**source.ctor, **(options or {}), **read})
     model.input_size = source.input_size
     given = "".join(f", {k}={v}" for k, v in (options or {}).items())
@@ -99,9 +101,3 @@ def convert_model(
         "notes": source.notes,
         "conversion": {"method": method, "note": weights.note(path)},
     }
-
-
-def _first_size(value: Tensor, name: str, path: Path) -> int:
-    if not value.ndim:
-        raise InputError(f"{path}: {name!r} is one number, wanted a tensor with a size for each class")
-    return int(value.shape[0])

@@ -17,8 +17,7 @@ __all__ = ["load_state_dict"]
 def load_state_dict(source: Path, key: str | None = None) -> tuple[FusionModel, Weights]:
     """The model in `source`, a folder with config.json and its weights, or the file beside its config.json.
 
-    Args:
-        key: which set of weights, where the file holds several (see `fusionzoo.hub.foreign.read_weights`).
+    `key`: which set of weights, where the file holds several (see `fusionzoo.hub.foreign.read_weights`).
 
     Raises:
         InputError: no config, no weights, another kind of file, keys or shapes that do not fit.

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from fusionzoo.errors import unknown
+from fusionzoo.hub.originals.checkpoints import gemini
 from fusionzoo.hub.originals.checkpoints.gemini import BODY, mit_table
 from fusionzoo.hub.originals.checkpoints.source import REPEATED, Source
 from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
 
-ATTENTION = {
-    "q.module": "query",
-    "kv.module": "key_value",
-    "proj.module": "project",
-    "sr.module": "reduce",
-    "norm.ln_0": "norm.rgb",
-    "norm.ln_1": "norm.x",
-}
+ATTENTION = {official: ours for official, ours in gemini.ATTENTION.items() if not ours.startswith("fusion.")}
 BLOCK = BODY | {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
 
 
@@ -39,7 +33,7 @@ def tokenfusion(state: State, ctor: Arguments) -> Loaded:
         state,
         table,
         num_classes=ctor("num_classes"),
-        embedding_dim=ctor("embedding_dim", default=256),
+        embedding_dim=ctor("embedding_dim", 256),
         detach_ensemble=True,
     )
 
