@@ -62,14 +62,14 @@ def encode(value: Any, *, drop_empty: bool = False, nan_to_none: bool = False) -
     return plain(value)
 
 
-def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str, what: str = "field") -> None:
-    """InputError for the first key that is not `known`, with the closest that is; `what` a key is called."""
+def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str, said: str = ": unknown field") -> None:
+    """InputError for the first key that is not `known`, with the closest that is: `where`, what is `said`, the key."""
     known = list(known)
     for key in values:
         if key not in known:
             near = closest(key, known, 1)
-            tail = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-            raise InputError(f"{where}: unknown {what} {key[:80]!r}{tail}")
+            tail = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
+            raise InputError(f"{where}{said} {key[:80]!r}{tail}")
 
 
 def decode(cls: type[T], values: Any, where: str) -> T:

@@ -44,18 +44,12 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 def command(
     data: str,
     protocol_name: str | None,
-    patterns: str,
-    rule: str,
-    seeds: tuple[int, ...],
     out: str,
-    resume: bool,
-    init: str,
     epochs: int | None,
     changes: tuple[tuple[str, Any], ...],
     reference: str,
-    jobs: int,
-    device: str | None,
     as_json_: bool,
+    **options: Any,
 ) -> None:
     """Compare fusion strategies fairly: one protocol, only the fusion changes.
 
@@ -81,10 +75,7 @@ def command(
         if rows and not as_json_:
             note(ranked(rows, reference))
 
-    results, refused = bench(
-        data, protocol, out, patterns=patterns, rule=rule, seeds=seeds, init=init, resume=resume, jobs=jobs,
-        device=device, report=report,
-    )  # fmt: skip
+    results, refused = bench(data, protocol, out, report=report, **options)
     rows = rank(results, reference)
     atomic_write(Path(out) / "index.html", html(results, refused, reference))
     if as_json_:

@@ -29,13 +29,11 @@ def command(
     spec: str,
     out: str | None,
     splits: tuple[str, ...],
-    limit: int | None,
     num_classes: int | None,
-    near: bool,
     examples: int,
-    workers: int,
     quiet: bool,
     as_json_: bool,
+    **options: Any,
 ) -> None:
     """Look at a data set before anything is trained.
 
@@ -49,10 +47,8 @@ def command(
     draft = _draft(spec, num_classes)
     if draft is not None and draft.undecided:
         _undecided(draft, out, as_json_)
-    found = inspect(
-        spec, splits=splits or None, limit=limit, num_classes=num_classes, near=near, examples=examples if out else 0,
-        workers=workers, progress=not quiet,
-    )  # fmt: skip
+    options |= {"num_classes": num_classes, "examples": examples if out else 0, "progress": not quiet}
+    found = inspect(spec, splits=splits or None, **options)
     facts: dict[str, Any] = {"spec": spec, **found.to_dict(), "draft": None if draft is None else draft.text}
     written = [] if out is None else _write(out, found, facts, draft)
     from fusionzoo.report import data_page

@@ -13,20 +13,6 @@ from fusionzoo.models.presets import build, create_model, list_fusions, list_mod
 from fusionzoo.models.stages import build_encoder, known_encoders
 from fusionzoo.models.two_stream import TwoStream
 
-__all__ = [
-    "BASELINES",
-    "DECODERS",
-    "Baseline",
-    "FusionModel",
-    "MobileNetV1",
-    "TwoStream",
-    "build",
-    "build_encoder",
-    "create_model",
-    "known_encoders",
-    "list_fusions",
-    "list_models",
-    "predict_labels",
-    "published",
-    "reset_classes",
-]
+__all__ = ["BASELINES", "DECODERS", "Baseline", "FusionModel", "MobileNetV1", "TwoStream", "build", "build_encoder",
+           "create_model", "known_encoders", "list_fusions", "list_models", "predict_labels", "published",
+           "reset_classes"]  # fmt: skip

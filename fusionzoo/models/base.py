@@ -57,7 +57,7 @@ class FusionModel(nn.Module):
     The constructor's arguments are recorded as `model_args`, all but `preprocess` and those that the registered name
     (`architecture`) fixes; a constructor that fills in a default by itself writes the filled-in value there.
 
-    Subclasses implement `scores(rgb, x)` on inputs whose sides are multiples of `stride`.
+    Subclasses implement `scores(rgb, x)` on inputs whose sides are multiples of `stride`, or what it is made of.
     """
 
     stride: ClassVar[int] = 32
@@ -82,7 +82,10 @@ class FusionModel(nn.Module):
         self.x_channels = x_channels
         if isinstance(preprocess, dict):
             preprocess = Preprocess.from_dict(preprocess)
-        self.preprocess: Preprocess = preprocess or _default_preprocess(x_channels)
+        if preprocess is None and x_channels > 1:
+            many = {"x_mean": (0.5,) * x_channels, "x_std": (0.25,) * x_channels}
+            preprocess = Preprocess(x_kind="hha", x_scale=1 / 255, **many)
+        self.preprocess: Preprocess = preprocess or Preprocess()
         if self.preprocess.x_channels != x_channels:
             raise InputError(
                 f"the preprocessing is for {self.preprocess.x_channels} x channels, the model for {x_channels}"
@@ -110,8 +113,13 @@ class FusionModel(nn.Module):
         return isinstance(found, Probe)
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        """(B, 3, H, W), (B, Cx, H, W) with H, W multiples of `stride` -> (B, K, h, w) at any smaller size."""
-        raise NotImplementedError
+        """(B, 3, H, W), (B, Cx, H, W) with H, W multiples of `stride` -> (B, K, h, w) at any smaller size.
+
+        Where a model does not say otherwise: `logits` of what `decoder` makes of its `features(rgb, x)`.
+        """
+        own: Any = self
+        out: Tensor = own.logits(own.decoder(own.features(rgb, x)))
+        return out
 
     def forward(self, rgb: Tensor | None = None, x: Tensor | None = None) -> Tensor:
         """Normalised rgb (B, 3, H, W) and x (B, Cx, H, W) -> logits (B, K, H, W)."""
@@ -250,12 +258,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _default_preprocess(x_channels: int) -> Preprocess:
-    if x_channels == 1:
-        return Preprocess()
-    return Preprocess(x_kind="hha", x_scale=1 / 255, x_mean=(0.5,) * x_channels, x_std=(0.25,) * x_channels)
 
 
 def init_x_from_rgb(rgb_state: dict[str, Tensor], x_state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,4 @@
-"""The baselines every comparison needs: RGB alone, x alone, early fusion (input concatenation), late fusion (logit
-average).
+"""The baselines of every comparison: RGB alone, x alone, early fusion (inputs joined), late fusion (logits averaged).
 
 Same encoders, decoders and heads as TwoStream. `rgb_only` and `x_only` ignore the other input, so that one training
 command and one dissection serve them all.

@@ -39,7 +39,8 @@ def reset_classes(
     fitted = _with_classes(model, names)
     old, fresh = model.state_dict(), fitted.state_dict()
     axes = class_axes(model)
-    odd = next((key for key in {**old, **fresh} if key not in axes and not _alike(key, old, fresh)), None)
+    shapes = [{key: value.shape for key, value in state.items() if key not in axes} for state in (old, fresh)]
+    odd = next((key for key in {**shapes[0], **shapes[1]} if shapes[0].get(key) != shapes[1].get(key)), None)
     if odd is not None:
         raise InputError(f"the model's config() does not describe it: {odd!r} differs; it cannot be fitted")
     state = {key: value if key in axes else old[key] for key, value in fresh.items()}
@@ -109,10 +110,6 @@ def _rows_kept(old: Tensor, fresh: Tensor, axes: tuple[int, ...], pairs: Mapping
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _alike(key: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> bool:
-    return key in old and key in new and old[key].shape == new[key].shape
 
 
 def _with_classes(model: FusionModel, names: Sequence[str]) -> FusionModel:

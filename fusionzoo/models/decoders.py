@@ -22,7 +22,6 @@ __all__ = ["DECODERS", "Decoder", "build_decoder"]
 
 @dataclass(frozen=True)
 class _Kind:
-    module: str
     cls: str
     stages: tuple[int, ...]
     options: dict[str, Any]  # what a user may override, with defaults
@@ -38,22 +37,22 @@ def _last(channels: Sequence[int], options: dict[str, Any]) -> int:
 
 _UNET = {"decoder_channels": (256, 128, 64, 32, 16)}
 DECODERS: dict[str, _Kind] = {
-    "unet": _Kind("unet", "UnetDecoder", (1, 2, 3, 4, 5), _UNET, _last, 3, depth=False),
-    "unetplusplus": _Kind("unetplusplus", "UnetPlusPlusDecoder", (1, 2, 3, 4, 5), _UNET, _last, 3, depth=False),
-    "manet": _Kind("manet", "MAnetDecoder", (1, 2, 3, 4, 5), _UNET | {"reduction": 16, "pab_channels": 64}, _last, 3,
+    "unet": _Kind("UnetDecoder", (1, 2, 3, 4, 5), _UNET, _last, 3, depth=False),
+    "unetplusplus": _Kind("UnetPlusPlusDecoder", (1, 2, 3, 4, 5), _UNET, _last, 3, depth=False),
+    "manet": _Kind("MAnetDecoder", (1, 2, 3, 4, 5), _UNET | {"reduction": 16, "pab_channels": 64}, _last, 3,
                    depth=False),
-    "linknet": _Kind("linknet", "LinknetDecoder", (1, 2, 3, 4, 5), {"prefinal_channels": 32},
+    "linknet": _Kind("LinknetDecoder", (1, 2, 3, 4, 5), {"prefinal_channels": 32},
                      lambda c, o: o["prefinal_channels"], 1, depth=False),
-    "fpn": _Kind("fpn", "FPNDecoder", (2, 3, 4, 5),
+    "fpn": _Kind("FPNDecoder", (2, 3, 4, 5),
                  {"pyramid_channels": 256, "segmentation_channels": 128, "dropout": 0.2, "merge_policy": "add"},
                  lambda c, o: o["segmentation_channels"] * (4 if o["merge_policy"] == "cat" else 1), 1),
-    "upernet": _Kind("upernet", "UPerNetDecoder", (2, 3, 4, 5), {"decoder_channels": 256},
+    "upernet": _Kind("UPerNetDecoder", (2, 3, 4, 5), {"decoder_channels": 256},
                      lambda c, o: o["decoder_channels"], 1),
-    "segformer": _Kind("segformer", "SegformerDecoder", (2, 3, 4, 5), {"segmentation_channels": 256},
+    "segformer": _Kind("SegformerDecoder", (2, 3, 4, 5), {"segmentation_channels": 256},
                        lambda c, o: o["segmentation_channels"], 1),
-    "pspnet": _Kind("pspnet", "PSPDecoder", (5,), {"out_channels": 512, "dropout": 0.2},
+    "pspnet": _Kind("PSPDecoder", (5,), {"out_channels": 512, "dropout": 0.2},
                     lambda c, o: o["out_channels"], 3, depth=False),
-    "deeplabv3": _Kind("deeplabv3", "DeepLabV3Decoder", (5,),
+    "deeplabv3": _Kind("DeepLabV3Decoder", (5,),
                        {"out_channels": 256, "atrous_rates": (12, 24, 36), "aspp_separable": False,
                         "aspp_dropout": 0.5},
                        lambda c, o: o["out_channels"], 1, channels_only=True, depth=False),
@@ -72,9 +71,9 @@ class Decoder(nn.Module):
     def __init__(self, name: str, encoder_channels: Sequence[int], options: dict[str, Any]) -> None:
         super().__init__()
         kind = _kind(name)
-        refuse_unknown(options, kind.options, f"decoder {name!r}", "option")
+        refuse_unknown(options, kind.options, f"decoder {name!r}", " has no option")
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in (kind.options | options).items()}
-        cls = getattr(importlib.import_module(f"segmentation_models_pytorch.decoders.{kind.module}.decoder"), kind.cls)
+        cls = getattr(importlib.import_module(f"segmentation_models_pytorch.decoders.{name}.decoder"), kind.cls)
         channels = list(encoder_channels)
         first: Any = channels[-1] if kind.channels_only else channels
         if kind.depth:

@@ -1,5 +1,4 @@
-"""Class scores to a label map: bilinear upsampling and arg max over classes, in bounded memory. For predictions,
-validation and dissections alike, so that a pixel's class means the same everywhere."""
+"""Class scores to a label map in bounded memory, for predictions, validation and dissections alike."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from fusionzoo.schema import refuse_unknown
 
 __all__ = ["build", "create_model", "list_fusions", "list_models"]
 
-_NAMED_ENCODERS = ("mobilenetv1-025", "mobilenetv1-050", "mobilenetv1-075", "mobilenetv1-100", "resnet18", "resnet50",
-                   "mit-b0", "mit-b2")  # fmt: skip
-_NAMED_DECODERS = ("fpn", "unet", "segformer", "upernet")
+NAMED_ENCODERS = ("mobilenetv1-025", "mobilenetv1-050", "mobilenetv1-075", "mobilenetv1-100", "resnet18", "resnet50",
+                  "mit-b0", "mit-b2")  # fmt: skip
+NAMED_DECODERS = ("fpn", "unet", "segformer", "upernet")
 _CONFIG_KEYS = ("format_version", "architecture", "model_args", "preprocess", "modalities", "class_names", "input_size")
 
 
@@ -39,7 +39,7 @@ def list_models(patterns: str | Sequence[str] = "*", exclude: str | Sequence[str
 
     `create_model` takes any other `strategy_encoder_decoder` as well.
     """
-    composed = [f"{f}_{e}_{d}" for f in [*fusions, *BASELINES] for e in _NAMED_ENCODERS for d in _NAMED_DECODERS]
+    composed = [f"{f}_{e}_{d}" for f in [*fusions, *BASELINES] for e in NAMED_ENCODERS for d in NAMED_DECODERS]
     return match([*architectures, *composed], patterns, exclude)
 
 
@@ -78,7 +78,7 @@ def create_model(
     if name in architectures:
         name = architectures.current(name)
         builder = architectures.get(name)
-        refuse_unknown(given, inspect.signature(builder).parameters, name, "key")
+        refuse_unknown(given, inspect.signature(builder).parameters, name, ": unknown key")
         model = builder(**given)
         model.architecture = name
         return model.eval()
@@ -100,7 +100,7 @@ def _compose(args: dict[str, Any]) -> FusionModel:
     if args.get("decoder") not in DECODERS:
         raise unknown("decoder", str(args.get("decoder")), DECODERS)
     cls = Baseline if fusion in BASELINES else TwoStream
-    refuse_unknown(args, inspect.signature(cls).parameters, fusion, "key")
+    refuse_unknown(args, inspect.signature(cls).parameters, fusion, ": unknown key")
     model = cls(**args)
     model.architecture = f"{fusion}_{encoder_token(args['encoder'])}_{args['decoder']}"
     return model
@@ -131,7 +131,7 @@ def build(config: dict[str, Any]) -> FusionModel:
     """
     if not isinstance(config, dict):
         raise InputError("a config is a JSON object")
-    refuse_unknown(config, _CONFIG_KEYS, "config.json", "key")
+    refuse_unknown(config, _CONFIG_KEYS, "config.json", ": unknown key")
     for key in ("format_version", "architecture", "model_args", "preprocess"):
         if key not in config:
             raise InputError(f"config.json lacks {key!r}: it was not written by fusionzoo, or is damaged")

@@ -80,7 +80,7 @@ class TwoStream(FusionModel):
             )
         options = dict(fusion_args or {})
         known = [key for key in inspect.signature(strategy).parameters if key not in ("channels", "level", "depth")]
-        refuse_unknown(options, known, f"fusion strategy {fusion!r}", "option")
+        refuse_unknown(options, known, f"fusion strategy {fusion!r}", " has no option")
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
         used = used_stages(decoder, channels)

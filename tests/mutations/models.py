@@ -30,7 +30,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/models/test_two_stream.py::test_concat_is_two_encoders_a_block_a_level_decoder_and_head",
      "fusionzoo/models/decoders.py", [
-        ('"fpn": _Kind("fpn", "FPNDecoder", (2, 3, 4, 5),', '"fpn": _Kind("fpn", "FPNDecoder", (3, 4, 5),'),
+        ('"fpn": _Kind("FPNDecoder", (2, 3, 4, 5),', '"fpn": _Kind("FPNDecoder", (3, 4, 5),'),
         ('"SegformerDecoder", (2, 3, 4, 5),', '"SegformerDecoder", (1, 2, 3, 4, 5),'),
     ]),
     ("tests/models/test_models.py::test_a_missing_modality_is_its_mean", "fusionzoo/models/base.py", [

@@ -1,25 +1,11 @@
-"""Published architectures ported whole, one file each. Importing this package registers them (explicit list below)."""
+"""Published architectures ported whole, one file each. Importing this package registers them."""
 
 from __future__ import annotations
 
-from fusionzoo.models.published import (
-    acnet,
-    asymformer,
-    cen,
-    cmnext,
-    cmx,
-    dformer,
-    dformerv2,
-    esanet,
-    gemini,
-    mfnet,
-    multimae,
-    rednet,
-    rtfnet,
-    sagate,
-    sigma,
-    tokenfusion,
-)  # fmt: skip
+import importlib
 
 __all__ = ["acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "mfnet",
            "multimae", "rednet", "rtfnet", "sagate", "sigma", "tokenfusion"]  # fmt: skip
+
+for _family in __all__:
+    importlib.import_module(f"{__name__}.{_family}")

@@ -22,7 +22,8 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import MixFeedForward, mit_init_
 from fusionzoo.fusion._parts import attention, drop_path, require_divisible, to_map, to_tokens
 
-__all__ = ["HEADS", "REDUCTIONS", "SIZES", "MiT", "MixBlock", "PatchEmbed", "drop_rates", "mit_init_", "patch_conv"]
+__all__ = ["HEADS", "REDUCTIONS", "SIZES", "ChannelNorm", "MiT", "MixBlock", "PatchEmbed", "drop_rates", "mit_init_",
+           "patch_conv"]  # fmt: skip
 
 
 class Size(NamedTuple):
@@ -59,6 +60,16 @@ def drop_rates(depths: tuple[int, ...], last: float) -> list[list[float]]:
     count = max(1, sum(depths) - 1)
     rates = iter([last * i / count for i in range(sum(depths))])
     return [[next(rates) for _ in range(n)] for n in depths]
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, H, W), eps 1e-6."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        return super().forward(feature.movedim(1, 3)).movedim(3, 1)
 
 
 class PatchEmbed(nn.Module):

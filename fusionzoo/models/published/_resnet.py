@@ -18,7 +18,7 @@ from fusionzoo.models.base import FusionModel
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 
-__all__ = ["BLOCKS", "ResNetTrunk", "TwoResNets", "WithSideOutputs", "group", "he_init_", "pool"]
+__all__ = ["BLOCKS", "ResNetTrunk", "TwoResNets", "WithSideOutputs", "group", "he_init_", "pool", "shortcut"]
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """ResNet depth -> blocks in each group."""
@@ -38,14 +38,17 @@ def he_init_(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
 
 
+def shortcut(inp: int, out: int, stride: int) -> nn.Sequential:
+    """1x1 convolution and batch norm."""
+    return nn.Sequential(nn.Conv2d(inp, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
+
+
 def group(block: Callable[..., Any], inp: int, planes: int, count: int, stride: int = 1) -> nn.Sequential:
     """`count` residual blocks; the first changes size and width, with a 1x1 shortcut where it must."""
     out = planes * int(getattr(block, "expansion", 1))
-    shortcut = None
-    if stride != 1 or inp != out:
-        shortcut = nn.Sequential(nn.Conv2d(inp, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
+    narrowed = shortcut(inp, out, stride) if stride != 1 or inp != out else None
     rest = [block(out, planes) for _ in range(count - 1)]
-    return nn.Sequential(block(inp, planes, stride, shortcut), *rest)
+    return nn.Sequential(block(inp, planes, stride, narrowed), *rest)
 
 
 class ResNetTrunk(nn.Module):
@@ -120,9 +123,6 @@ class TwoResNets(FusionModel):
 
 class WithSideOutputs(TwoResNets):
     """Base: subclasses set `decoder`, whose `all(features)` gives class scores and side outputs, and `logits`."""
-
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
 
     def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """Class scores at the input size, then the side outputs from the finest on, for training with all of them."""

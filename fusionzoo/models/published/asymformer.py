@@ -24,7 +24,7 @@ from torch.nn.functional import gelu
 from fusionzoo.fusion._parts import drop_path
 from fusionzoo.fusion.asymformer import SelectAndAttend
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.published._mit import MiT, drop_rates
+from fusionzoo.models.published._mit import ChannelNorm, MiT, drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
@@ -35,16 +35,6 @@ __all__ = ["AsymFormer", "ConvNeXt"]
 
 CHANNELS = (96, 192, 384, 768)
 DEPTHS = (3, 3, 9, 3)
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of (B, C, H, W), eps 1e-6."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, feature: Tensor) -> Tensor:
-        return super().forward(feature.movedim(1, 3)).movedim(3, 1)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -155,9 +145,6 @@ class AsymFormer(FusionModel):
                 x = stage.fusion(rgb, x)
             out.append(x)
         return out
-
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
 
 
 architectures.add("asymformer_b0t", AsymFormer)

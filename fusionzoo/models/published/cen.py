@@ -131,13 +131,9 @@ class CEN(StreamEnsemble):
 
     Args:
         depth: of the ResNet; the names `cen_resnet50`, `cen_resnet101`, `cen_resnet152` fix it.
-        num_classes: 40 in NYU Depth v2.
-        x_channels: 1, repeated to three inside, or 3.
-        preprocess: depth / 5 in metres where None.
+        num_classes, x_channels, preprocess: see StreamEnsemble; 40 classes in NYU Depth v2.
         threshold: below this scale a channel is replaced by the other modality's.
-        detach_ensemble: no gradient from the weighted sum to the two predictions, as published.
-        rectified_residual: the shortcut of the decoder's residual units carries ReLU(x), as in the original code, whose
-            ReLU works in place; RefineNet's own is x.
+        detach_ensemble, rectified_residual: see the module's text.
 
     Raises:
         InputError: x_channels is neither 1 nor 3: both modalities share the first convolution.

@@ -21,7 +21,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
@@ -29,7 +28,7 @@ from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
 from fusionzoo.fusion.cmx import CMX as Exchange
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.published._mit import HEADS, SIZES, MiT, drop_rates, patch_conv
+from fusionzoo.models.published._mit import HEADS, SIZES, ChannelNorm, MiT, drop_rates, patch_conv
 from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
@@ -40,14 +39,6 @@ __all__ = ["CMNeXt"]
 
 EXPANSIONS = (8, 8, 4, 4)
 """Of the PPX blocks, by stage."""
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of a map (B, C, H, W)."""
-
-    def forward(self, feature: Tensor) -> Tensor:
-        last = feature.permute(0, 2, 3, 1)
-        return F.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
 class Branch(nn.Module):
@@ -63,7 +54,7 @@ class Branch(nn.Module):
     def __init__(self, inp: int, out: int, stage: int, count: int, drops: list[float], original_init: bool) -> None:
         super().__init__()
         self.conv = patch_conv(inp, out, stage)
-        self.norms = nn.ModuleList(ChannelNorm(out, eps=1e-6) for _ in range(count))
+        self.norms = nn.ModuleList(ChannelNorm(out) for _ in range(count))
         told = "feature of auxiliary modality {} before the hub"
         self.maps = nn.ModuleList(
             Probe(out, role="feature", modality="x", meaning=told.format(j)) for j in range(count if count > 1 else 0)
@@ -71,7 +62,7 @@ class Branch(nn.Module):
         self.hub = SelfQueryHub(out, count) if count > 1 else None
         mixers = (ParallelPoolingMixer(out, EXPANSIONS[stage - 1], drop=drop) for drop in drops)
         self.mixers = nn.Sequential(*mixers)
-        self.norm = ChannelNorm(out, eps=1e-6)
+        self.norm = ChannelNorm(out)
         mit_init_(self if original_init else self.conv, by_group=False)
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -172,9 +163,6 @@ class CMNeXt(FusionModel):
                 maps = [as_if_by_pixel(a) for a in maps]
             maps = [a + fused.x for a in maps] if len(maps) > 1 else [fused.x]
         return out
-
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
 
 
 for _size in SIZES:

@@ -76,9 +76,6 @@ class CMX(FusionModel):
             out.append(fused.fused)
         return out
 
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
-
 
 for _size in SIZES:
     architectures.add(f"cmx_mit_b{_size}", partial(CMX, _size))

@@ -92,14 +92,8 @@ class DFormerV2(FusionModel):
 
     Args:
         size: a name of SIZES; the names `dformerv2_s`, ... fix it.
-        num_classes: 40 in NYU Depth v2, 37 in SUN RGB-D.
-        x_channels: 1; the original is given three equal ones and reads the first.
-        preprocess: ImageNet's statistics for RGB, grey depth of mean 0.48 and deviation 0.28 where None.
         decoder_channels: of the decoder's last feature; the authors' settings have 512, L 1,024.
-        norm_eps: of the decoder's batch norms.
-        scale: layer scales at the start; published 1e-6.
-        drop: stochastic depth of the last block, linear from 0; None is the published value.
-        random_bases: the decoder draws new bases at every call, as published.
+        num_classes, x_channels, preprocess, norm_eps, scale, drop, random_bases: as of DFormer.
 
     Raises:
         InputError: more than one x channel: the prior is made from depth alone.

@@ -39,13 +39,11 @@ class GeminiMiT(StreamEnsemble):
 
     Args:
         size: of the Mix Transformer; the names `gemini_mit_b0` to `gemini_mit_b5` fix it.
-        num_classes: 40 in NYU Depth v2.
-        x_channels: 1, repeated to three inside, or 3.
-        preprocess: depth / 5 in metres where None.
+        num_classes, x_channels, preprocess: see StreamEnsemble; 40 classes in NYU Depth v2.
         embedding_dim: width of the head.
         fusion_heads: of the pixel-wise attention, in all stages.
         drop_path: stochastic depth of the last block; published trainings have 0.1 to 0.35.
-        detach_ensemble: no gradient from the weighted sum to the two predictions, as published.
+        detach_ensemble: see StreamEnsemble.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from torch.nn.functional import interpolate
 
 from fusionzoo.fusion.sagate import SAGate as Gate
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.published._resnet import BLOCKS, he_init_, pool
+from fusionzoo.models.published._resnet import BLOCKS, he_init_, pool, shortcut
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -51,10 +51,6 @@ def stem(in_channels: int) -> nn.Sequential:
     for inp, out, stride in ((in_channels, 64, 2), (64, 64, 1), (64, CHANNELS[0], 1)):
         layers += [nn.Conv2d(inp, out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
     return nn.Sequential(*layers)
-
-
-def shortcut(inp: int, out: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inp, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
 
 
 class Path(nn.Module):
@@ -202,17 +198,17 @@ class SAGate(FusionModel):
         return out
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        merged = self.features(rgb, x)
+        return self.logits(self._at_input_size(self.features(rgb, x), rgb))
+
+    def _at_input_size(self, merged: list[Tensor], rgb: Tensor) -> Tensor:
         out = self.decoder(merged[0], merged[-1])
-        return self.logits(interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=True))
+        return interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=True)
 
     def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """Class scores at the input size and those of the auxiliary head (stride 16), for training with both."""
         rgb, x = self.inputs(rgb, x)
         merged = self.features(rgb, x)
-        out = self.decoder(merged[0], merged[-1])
-        size = rgb.shape[-2:]
-        return [interpolate(out, size=size, mode="bilinear", align_corners=True), self.decoder.side(merged[-1])]
+        return [self._at_input_size(merged, rgb), self.decoder.side(merged[-1])]
 
 
 for _depth in (50, 101):

@@ -240,9 +240,6 @@ class Sigma(FusionModel):
         shift = x.new_tensor([(p.x_mean[0] - mean) / std for mean, std in pairs]).view(3, 1, 1)
         return x * scale + shift
 
-    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.decoder(self.features(rgb, x)))
-
 
 for _size in SIZES:
     architectures.add(f"sigma_{_size}", partial(Sigma, _size))
