@@ -142,23 +142,11 @@ def check(
         labelled(dataset)
         remarks = [getattr(dataset, "empty_note", ""), unlike(model, dataset)]
         try:
-            result.dissection = dissect(
-                model,
-                dataset,
-                points=points,
-                absence=absence,
-                batch_size=batch_size,
-                limit=limit,
-                progress=progress,
-                state=state,
-                name=checkpoint.name,
-                source=checkpoint.source,
-            )
-            wanted = [part for part, asked in (("trace", trace), ("robustness", robustness)) if asked]
-            if wanted:
-                common = {"limit": limit, "batch_size": batch_size, "progress": progress, "absence": absence}
-                common["name"] = checkpoint.name
-                result.dissection.effects = _effects(wanted, model, dataset, state, common)
+            common: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "progress": progress}
+            common |= {"absence": absence, "name": checkpoint.name}
+            source = checkpoint.source
+            result.dissection = dissect(model, dataset, points=points, state=state, source=source, **common)
+            result.dissection.effects = _effects(model, dataset, trace, robustness, state, common)
         except CheckFailed as error:
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
@@ -171,17 +159,16 @@ def check(
 
 
 def _effects(
-    wanted: Sequence[str], model: Any, data: Any, state: str | os.PathLike[str] | None, common: dict[str, Any]
-) -> Effects:
-    """Causal tracing and corruption curves; each with a state file of its own beside the dissection's."""
-    found = Effects()
-    for part in wanted:
-        options = {**common, "state": None if state is None else f"{os.fspath(state)}.{part}"}
-        if part == "trace":
-            found.trace = trace_effects(model, data, **options)
-        else:
-            found.robustness = robustness_curves(model, data, **options)
-    return found
+    model: Any, data: Any, trace: bool, robustness: bool, state: str | os.PathLike[str] | None, common: dict[str, Any]
+) -> Effects | None:
+    """Causal tracing and corruption curves, as asked for; each with a state file of its own beside the dissection's."""
+    beside = {part: None if state is None else f"{os.fspath(state)}.{part}" for part in ("trace", "robustness")}
+    if not trace and not robustness:
+        return None
+    return Effects(
+        trace_effects(model, data, state=beside["trace"], **common) if trace else None,
+        robustness_curves(model, data, state=beside["robustness"], **common) if robustness else None,
+    )
 
 
 def report_path(out: str | os.PathLike[str], suffix: str = ".json") -> Path:
@@ -231,7 +218,9 @@ def open_data(
     align: bool = False,
     empty: str = "refuse",
 ) -> Any:
-    """The dataset that `data` names, as the model takes it: its size, its kind of x, its classes.
+    """The dataset that `data` names, as the model takes it: its kind of x, its classes, its size.
+
+    That is the size of the record's result on this data, or else of the config, where `size` is None.
 
     With `empty` "skip" or "keep" its `note` says which images without x there are, if any; and so does a warning.
 
@@ -239,7 +228,17 @@ def open_data(
         UnknownNameError, InputError: no such data, data of which the model's x cannot be made, or of other classes.
     """
     named = isinstance(data, str)
-    dataset = _named(data, split, size, limit, align, empty, model, record) if named else fitted(model, data)
+    if named:
+        kind, classes = data.partition(":")[0], len(model.class_names)
+        size = size or _stated_size(record, kind, split or "test") or model.input_size
+        options: dict[str, Any] = {"align": align or None, "empty_depth": None if empty == "refuse" else "keep"}
+        if kind in GENERATED:
+            options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
+        if kind == "nyuv2" or classes in label_maps(kind):
+            options["num_classes"] = classes
+        dataset = parse_spec(data, split=split, size=size, limit=limit, **options)
+    else:
+        dataset = fitted(model, data)
     # with "refuse" they are refused when they are met: looking for them costs a pass over x
     dataset, note = sorted_out(dataset, without_x(dataset) if empty in ("skip", "keep") else (), empty)
     if note:
@@ -273,28 +272,6 @@ def unlike(model: Any, data: Any, looked_at: int = 8) -> str | None:
     text = f"{data.name}: of {len(chosen)} images looked at, {len(found)} are unlike the training data: {found[0]}"
     warnings.warn(text, FusionZooWarning, stacklevel=3)
     return text
-
-
-def _named(
-    spec: str,
-    split: str | None,
-    size: tuple[int, int] | None,
-    limit: int | None,
-    align: bool,
-    empty: str,
-    model: Any,
-    record: Record | None,
-) -> Any:
-    """The data that `spec` names, x as stored, at the size of the record's result on it, or else of the config."""
-    kind = spec.partition(":")[0]
-    if size is None:
-        size = _stated_size(record, kind, split or "test") or model.input_size
-    options: dict[str, Any] = {"align": align or None, "empty_depth": None if empty == "refuse" else "keep"}
-    if kind in GENERATED:
-        options["cache"] = True  # small, and drawing a scene costs as much as dissecting it
-    if kind == "nyuv2" or len(model.class_names) in label_maps(kind):
-        options["num_classes"] = len(model.class_names)
-    return parse_spec(spec, split=split, size=size, limit=limit, **options)
 
 
 def _stated_size(record: Record | None, data: str, split: str) -> tuple[int, int] | None:
