@@ -1,7 +1,6 @@
 """The main job: is this checkpoint what it says it is, and does the model use both modalities, where, and for what?
 
-`check` verifies the files (hub), dissects the model on data (dissect) and says what came out in plain words. It writes
-`report.json`; the page and the terminal text are made from the result by `fusionzoo.report`.
+`check` writes `report.json`; `fusionzoo.report` makes the page and the terminal text of its result.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ def check(
     empty: str = "refuse",
     device: str | None = None,
 ) -> CheckResult:
-    """Verifies a checkpoint, dissects it on data, and says what came out.
+    """Verifies a checkpoint, dissects it on data, and says what came out; `.ok` of the result says how it went.
 
     Args:
         name: a bundled `architecture.tag`, a folder, or `hf-hub:org/name`.
@@ -114,15 +113,11 @@ def check(
         size: (H, W) that the model sees; by default that of the record's result on this data, else the config's.
         revision, token, index: as for `fusionzoo.from_pretrained`.
         points, absence, batch_size, progress, state: as for `fusionzoo.dissect`.
-        trace: also ablate and restore every stage of each modality (`fusionzoo.dissect.trace`): some 70 forward passes
-            of each image.
-        robustness: also corrupt the images (`fusionzoo.dissect.robustness`): some 45 forward passes of each.
+        trace: also ablate and restore every stage of each modality: some 70 forward passes of each image.
+        robustness: also corrupt the images: some 45 forward passes of each.
         align: resample x of another size than rgb's (nearest), where `data` is a text.
         empty: images without any valid x: "refuse", "skip" them, or "keep" them for their rgb.
         device: "cpu", "cuda", ...; by default the CPU.
-
-    Returns:
-        CheckResult; `.ok` and `.exit_status` say how it went.
 
     Raises:
         UnknownNameError, InputError: no such checkpoint or data, data of other classes than the checkpoint's, or
@@ -144,9 +139,10 @@ def check(
         try:
             common: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "progress": progress}
             common |= {"absence": absence, "name": checkpoint.name}
+            asked = [part for part, on in (("trace", trace), ("robustness", robustness)) if on]
             source = checkpoint.source
             result.dissection = dissect(model, dataset, points=points, state=state, source=source, **common)
-            result.dissection.effects = _effects(model, dataset, trace, robustness, state, common)
+            result.dissection.effects = _effects(model, dataset, asked, state, common)
         except CheckFailed as error:
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
@@ -158,17 +154,11 @@ def check(
     return result
 
 
-def _effects(
-    model: Any, data: Any, trace: bool, robustness: bool, state: str | os.PathLike[str] | None, common: dict[str, Any]
-) -> Effects | None:
+def _effects(model: Any, data: Any, asked: list[str], state: Any, common: dict[str, Any]) -> Effects | None:
     """Causal tracing and corruption curves, as asked for; each with a state file of its own beside the dissection's."""
-    beside = {part: None if state is None else f"{os.fspath(state)}.{part}" for part in ("trace", "robustness")}
-    if not trace and not robustness:
-        return None
-    return Effects(
-        trace_effects(model, data, state=beside["trace"], **common) if trace else None,
-        robustness_curves(model, data, state=beside["robustness"], **common) if robustness else None,
-    )
+    measures: dict[str, Any] = {"trace": trace_effects, "robustness": robustness_curves}
+    beside = {part: state if state is None else f"{os.fspath(state)}.{part}" for part in asked}
+    return Effects(**{p: measures[p](model, data, state=beside[p], **common) for p in asked}) if asked else None
 
 
 def report_path(out: str | os.PathLike[str], suffix: str = ".json") -> Path:
@@ -220,8 +210,7 @@ def open_data(
 ) -> Any:
     """The dataset that `data` names, as the model takes it: its kind of x, its classes, its size.
 
-    That is the size of the record's result on this data, or else of the config, where `size` is None.
-
+    Without `size` that is the size of the record's result on this data, or else of the config.
     With `empty` "skip" or "keep" its `note` says which images without x there are, if any; and so does a warning.
 
     Raises:
@@ -303,8 +292,7 @@ def _against_record(d: Dissection, record: Record | None, whole: bool) -> list[F
     stated = (exact or same)[0]
     text = f"mIoU {100 * now['miou']:.2f}, the record says {100 * stated.miou:.2f}"
     if not exact:
-        images = f", {stated.n} images" if stated.n is not None else ""
-        here = f"{now['protocol']}, {now['n']} images"
+        images, here = "" if stated.n is None else f", {stated.n} images", f"{now['protocol']}, {now['n']} images"
         return [Finding("info", f"{text} by another protocol ({stated.protocol}{images}; here {here}): not compared")]
     difference = abs(now["miou"] - stated.miou)
     if difference > TOLERANCE:
