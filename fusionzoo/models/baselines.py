@@ -34,25 +34,19 @@ class Stream(nn.Module):
         self.modality = modality
         self.encoder = build_encoder(encoder, channels)
         counts = out_channels(self.encoder)
-        self._there = [c > 0 for c in counts]
-        self.depth = len(counts) - 1
-        for i in range(1, self.depth + 1):
+        self.stages = [i for i, count in enumerate(counts) if i and count > 0]
+        for i, count in enumerate(counts[1:], 1):
             stage = nn.Module()
-            stage.add_module(modality, Probe(counts[i], role="feature", modality=modality, meaning="encoder's feature"))
+            stage.add_module(modality, Probe(count, role="feature", modality=modality, meaning="encoder's feature"))
             setattr(self, f"stage{i}", stage)
         self.decoder = build_decoder(decoder, counts, options)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
 
     def forward(self, image: Tensor) -> Tensor:
         features = list(self.encoder(image))
-        for i in range(1, self.depth + 1):
-            if features[i].shape[1] > 0:
-                features[i] = getattr(getattr(self, f"stage{i}"), self.modality)(features[i])
+        for i in self.stages:
+            features[i] = getattr(getattr(self, f"stage{i}"), self.modality)(features[i])
         return self.head(self.decoder(features))
-
-    @property
-    def stages(self) -> list[int]:
-        return [i for i in range(1, self.depth + 1) if self._there[i]]
 
 
 class Baseline(FusionModel):
@@ -99,16 +93,7 @@ class Baseline(FusionModel):
         return {i: {n: f"{n}_stream.stage{i}.{n}" for n in streams} for i in any_stream.stages if i > 1}
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        if self.kind == "rgb_only":
-            out = self._run("rgb", rgb)
-        elif self.kind == "x_only":
-            out = self._run("x", x)
-        elif self.kind == "early":
-            out = self._run("fused", torch.cat([rgb, x], dim=1))  # (B, 3 + Cx, H, W)
-        else:
-            out = (self._run("rgb", rgb) + self._run("x", x)) / 2
-        return self.logits(out)
-
-    def _run(self, name: str, image: Tensor) -> Tensor:
-        stream: Stream = getattr(self, f"{name}_stream")
-        return stream(image)
+        """The mean of the streams' class scores."""
+        images = {"fused": torch.cat([rgb, x], dim=1)} if self.kind == "early" else {"rgb": rgb, "x": x}
+        first, *others = [getattr(self, f"{name}_stream")(images[name]) for name in _STREAMS[self.kind]]
+        return self.logits((first + others[0]) / 2 if others else first)

@@ -22,10 +22,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("level=i, depth=self.depth", "level=1, depth=self.depth"),
     ]),
     ("tests/models/test_models.py::test_late_is_the_mean_of_its_streams", "fusionzoo/models/baselines.py", [
-        ('(self._run("rgb", rgb) + self._run("x", x)) / 2', '(self._run("rgb", rgb) + self._run("x", x))'),
+        ("(first + others[0]) / 2", "(first + others[0])"),
     ]),
     ("tests/models/test_two_stream.py::test_baselines_by_hand", "fusionzoo/models/baselines.py", [
-        ('out = self._run("rgb", rgb)\n', 'out = self._run("rgb", 0 * rgb)\n'),
+        ('else {"rgb": rgb, "x": x}', 'else {"rgb": 0 * rgb, "x": x}'),
         ("torch.cat([rgb, x], dim=1)", "torch.cat([rgb, 0 * x], dim=1)"),
     ]),
     ("tests/models/test_two_stream.py::test_concat_is_two_encoders_a_block_a_level_decoder_and_head",
