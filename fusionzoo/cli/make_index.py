@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import Any
 
 __all__ = ["TARGET", "source"]
 
@@ -28,18 +27,9 @@ from typing import Any
 def source() -> str:
     """The text of `index.py`."""
     from fusionzoo.hub.convert import METHODS
-    from fusionzoo.models import presets
-    from fusionzoo.models.baselines import BASELINES
-    from fusionzoo.registry import architectures, fusions
+    from fusionzoo.models.describe import describe
 
-    facts = {
-        "FUSIONS": {name: _facts(fusions.get(name)) for name in fusions},
-        "BASELINES": list(BASELINES),
-        "PUBLISHED": list(architectures),
-        "ENCODERS": list(presets.NAMED_ENCODERS),
-        "DECODERS": list(presets.NAMED_DECODERS),
-        "CONVERSIONS": list(METHODS),
-    }
+    facts = {**describe(), "CONVERSIONS": list(METHODS)}
     parts = [HEADER]
     for name, value in facts.items():
         if isinstance(value, dict):
@@ -49,16 +39,6 @@ def source() -> str:
             rows = textwrap.indent(textwrap.fill(", ".join(map(json.dumps, value)), 114), "    ")
             parts.append(f"{name}: list[str] = [\n{rows},\n]\n")
     return "".join(parts)
-
-
-def _facts(cls: Any) -> dict[str, Any]:
-    """Of a strategy; `params` at C=64, None where it cannot be built from a number of channels alone."""
-    try:
-        params: int | None = sum(p.numel() for p in cls(64).parameters())
-    except TypeError:
-        params = None
-    told = {"family": cls.family, "interaction": cls.interaction, "params": params}
-    return told | {"paper": cls.paper, "licence": cls.licence}
 
 
 if __name__ == "__main__":
