@@ -10,10 +10,9 @@
 `ConfusionMatrixMetric(40, value="miou")` is the same: every accumulator of `fusionzoo.metrics` has such a class here.
 They are made on first use; torchmetrics is needed only then.
 
-Accumulators that are plain sums keep one torchmetrics state for each of theirs, reduced by "sum". The others (a shift
-that belongs to the sums, extremes, samples of rows) keep one state that holds all of theirs and is merged by their own
-`merge`, in the order of the processes; it may differ in size between processes. States stay float64 and int64 whatever
-the precision of the module; no state is a list.
+Accumulators that are plain sums keep one torchmetrics state for each of theirs, reduced by "sum". The others keep one
+state that holds all of theirs and is merged by their own `merge`, in the order of the processes. States stay float64
+and int64 whatever the precision of the module; no state is a list.
 
 A distributed sampler that pads counts some images twice. For numbers that equal a single process's, give Lightning a
 sampler that does not pad (`use_distributed_sampler=False` with your own), as for any metric.
@@ -23,11 +22,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from fusionzoo import metrics
@@ -62,18 +61,13 @@ def is_additive(accumulator: Accumulator) -> bool:
 
 
 def pack(state: dict[str, Tensor]) -> Tensor:
-    """States of 64-bit numbers as one int64 vector, bit for bit. For each state: the length of its name, the name, kind
-    (0 int64, 1 float64), dimensions, shape, values."""
-    parts = []
-    for name in sorted(state):
-        value = state[name]
+    """States of 64-bit numbers as one int64 vector, bit for bit: the words of their safetensors file."""
+    for name, value in state.items():
         if value.dtype not in (torch.int64, torch.float64):
             raise InputError(f"state {name!r} is {value.dtype}; int64 and float64 can be packed")
-        letters = name.encode()
-        head = [len(letters), *letters, int(value.dtype == torch.float64), value.ndim, *value.shape]
-        parts.append(torch.tensor(head, dtype=torch.int64, device=value.device))
-        parts.append(value.detach().contiguous().flatten().view(torch.int64))
-    return torch.cat(parts)
+    device = next(iter(state.values())).device
+    file = save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+    return torch.frombuffer(bytearray(file), dtype=torch.int64).to(device)
 
 
 def unpack(packed: Tensor) -> dict[str, Tensor]:
@@ -83,18 +77,8 @@ def unpack(packed: Tensor) -> dict[str, Tensor]:
     >>> unpack(pack(state))["gram"].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    state, place = {}, 0
-    while place < len(packed):
-        letters = int(packed[place])
-        name = bytes(packed[place + 1 : place + 1 + letters].tolist()).decode()
-        place += 1 + letters
-        kind, ndim = packed[place : place + 2].tolist()
-        shape = packed[place + 2 : place + 2 + ndim].tolist()
-        place += 2 + ndim
-        values = packed[place : place + math.prod(shape)].clone()
-        state[name] = (values.view(torch.float64) if kind else values).view(shape)
-        place += math.prod(shape)
-    return state
+    state = load(packed.cpu().numpy().tobytes())
+    return {name: value.to(packed.device) for name, value in state.items()}
 
 
 def _has_seen(accumulator: Accumulator) -> bool:
@@ -105,13 +89,11 @@ def _has_seen(accumulator: Accumulator) -> bool:
 
 
 def _result(accumulator: Accumulator, value: str | Callable[[Any], Any] | None) -> Any:
-    if callable(value):
-        return _tensors(value(accumulator))
-    result = accumulator.compute()  # type: ignore[attr-defined]
+    result = value(accumulator) if callable(value) else accumulator.compute()  # type: ignore[attr-defined]
     if isinstance(value, str):
         if not hasattr(result, value):
             raise unknown(f"value of {type(accumulator).__name__}", value, vars(result))
-        return _tensors(getattr(result, value))
+        result = getattr(result, value)
     return _tensors(result)
 
 

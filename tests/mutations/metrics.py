@@ -17,7 +17,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/metrics/cooperation/test_shapley.py::test_three_modalities_equal_the_average_over_orders",
      "fusionzoo/metrics/cooperation/shapley.py", [
-        ("math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)", "1 / 2 ** (m - 1)"),
+        ("math.factorial(size) * math.factorial(n - size) / math.factorial(n + 1)", "1 / 2**n"),
     ]),
     ("tests/metrics/cooperation/test_modality_map.py::test_two_modalities_by_hand",
      "fusionzoo/metrics/cooperation/modality_map.py", [

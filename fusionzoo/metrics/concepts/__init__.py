@@ -16,5 +16,6 @@ from fusionzoo.metrics.concepts.specificity import *
 from fusionzoo.metrics.concepts.statistics import *
 from fusionzoo.metrics.concepts.units import *
 from fusionzoo.metrics.concepts.vectors import *
+from fusionzoo.metrics.concepts.weights import *
 
 __all__ = [name for name, value in vars().items() if name[0] != "_" and not inspect.ismodule(value)]

@@ -3,9 +3,8 @@
 For every concept, over labelled positions i with weight v_i and (soft) target t_i, p_i = sigmoid(w'x_i + b):
 loss = - sum v_i [a t_i log p_i + (1 - t_i) log(1 - p_i)] + r/2 n sum_c var_c w_c^2, a the weight of positives,
 n = sum v_i. The penalty is that of unit weights on standardised channels, as in the ridge recipe. Each step solves
-(X'HX + r n D) d = X'g - r n D w with h_i = v_i p_i (1 - p_i)(a t_i + 1 - t_i). Gradient and Hessian are sums: they
-merge over batches and processes, and memory does not grow with the number of images. A step that raised the loss is
-halved.
+(X'HX + r n D) d = X'g - r n D w with h_i = v_i p_i (1 - p_i)(a t_i + 1 - t_i). Gradient and Hessian are sums, which
+merge over batches and processes. A step that raised the loss is halved.
 
 Dearer than ridge (a C x C matrix per concept and a pass per step, 5 to 8 of them), closer to what Net2Vec optimises. On
 binary channels with few active values, as at tau = 0.005, sums run over these alone.
@@ -164,14 +163,12 @@ class LogisticStep(Accumulator):
         system = self._state["hessian"].cpu() + torch.diag(penalty)
         right = self._state["gradient"].cpu() - penalty * self.weight
         lively = self._lively()
-        step = torch.zeros_like(right)
-        if bool(lively.any()):
-            some = system[lively]
-            # where every position is decided the bias has no curvature left: a trace of it keeps the system solvable
-            jitter = 1e-12 * some.diagonal(dim1=1, dim2=2).mean(1)
-            some = some + jitter[:, None, None] * torch.eye(self.channels + 1, dtype=some.dtype)
-            step[lively] = torch.linalg.solve(some, right[lively])
-        return self.weight + step
+        # where every position is decided the bias has no curvature left: a trace of it keeps the system solvable
+        jitter = 1e-12 * system.diagonal(dim1=1, dim2=2).mean(1)
+        system = system + jitter[:, None, None] * torch.eye(self.channels + 1, dtype=system.dtype)
+        weight = self.weight.clone()
+        weight[lively] += torch.linalg.solve(system[lively], right[lively])
+        return weight
 
     def _lively(self) -> Tensor:
         share = self._state["sum_t"].cpu() / float(self._state["n"])
@@ -179,9 +176,9 @@ class LogisticStep(Accumulator):
 
     def weights(self) -> ConceptWeights:
         """The weights given, as detectors: scores are logits. `r2` is 1 - sum (t - p)^2 / sum (t - mean t)^2."""
-        share = self._state["sum_t"].cpu() / float(self._state["n"])
-        spread = float(self._state["n"]) * share * (1 - share)
-        lively = self._lively()
+        n, lively = float(self._state["n"]), self._lively()
+        share = self._state["sum_t"].cpu() / n
+        spread = n * share * (1 - share)
         r2 = torch.where(lively, 1 - self._state["residual"].cpu() / spread, torch.nan)
         weight = torch.where(lively[:, None], self.weight, 0.0).float()
         return ConceptWeights(weight[:, :-1].contiguous(), weight[:, -1].contiguous(), share > 0, r2, self.thresholds)

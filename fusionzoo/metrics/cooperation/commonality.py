@@ -5,8 +5,8 @@ R2(S) is the share of the fused feature's variance that a linear map of the feat
 redundant = R2(rgb) + R2(x) - R2(rgb, x), rest = 1 - R2(rgb, x). The four add up to 1. Redundant can be negative: then
 the modalities explain more together than the sum of what each explains alone (suppression).
 
-In view `pix` samples are plentiful. In view `gap` they are images; with few, R2 is inflated by fitting, and the
-adjusted value R2a = 1 - (1 - R2)(n - 1) / (n - 1 - p) (Ezekiel 1930) is the one to read.
+With few samples, as in view `gap`, R2 is inflated by fitting: the adjusted value is
+R2a = 1 - (1 - R2)(n - 1) / (n - 1 - p) (Ezekiel 1930).
 """
 
 from __future__ import annotations
@@ -33,12 +33,8 @@ INFO = MetricInfo(
 
 @dataclass(frozen=True)
 class Commonality:
-    """Shares of the fused feature's variance; they add up to 1. NaN where samples do not outnumber the channels.
-
-    Attributes:
-        unique_rgb, unique_x, redundant, rest: the four shares.
-        r2_rgb, r2_x, r2_both: the R2 they are made of.
-        n: samples. view: "gap" or "pix". adjusted: whether the R2 are corrected for the number of channels.
+    """Shares of the fused feature's variance, which add up to 1; the R2 that they are made of, `adjusted` for the
+    number of channels or not; `n` samples of a view. NaN where samples do not outnumber the channels.
     """
 
     unique_rgb: float
@@ -81,9 +77,8 @@ def commonality(
     if len({r, d, f}) != 3:
         raise InputError(f"rgb, x and fused must be three different points, got {rgb}, {x}, {fused}")
     one, two, both = (_r2(moments, f, sources, ridge, adjusted) for sources in ((r,), (d,), (r, d)))
-    return Commonality(
-        both - two, both - one, one + two - both, 1 - both, one, two, both, moments.n, moments.view, adjusted
-    )
+    shares = (both - two, both - one, one + two - both, 1 - both)
+    return Commonality(*shares, one, two, both, moments.n, moments.view, adjusted)
 
 
 def _r2(moments: CentredMoments, target: int, sources: Sequence[int], ridge: float, adjusted: bool) -> float:

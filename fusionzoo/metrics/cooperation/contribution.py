@@ -1,8 +1,7 @@
 """What each modality contributes to the mIoU and to the IoU of every class, with errors over image groups.
 
-From one confusion matrix per subset of modalities, all over the same images and the same groups: the values of
-shapley.py, and their block jackknife (resample.py) that leaves the same group out of every subset, so what is
-common to the subsets cancels in the differences.
+The values of shapley.py, and their block jackknife (resample.py) that leaves the same group out of every subset, so
+what is common to the subsets cancels in the differences.
 """
 
 from __future__ import annotations
@@ -69,8 +68,7 @@ def contribution_of(tallies: Mapping[Subset, Tensor], scores: Callable[[Tensor],
 
     Args:
         tallies: subset of modality names (the empty one included) -> (G, ...) sums over the same image groups.
-        scores: sums (...) -> (K,) score of each class, NaN where it has none. The mean over classes is that of each
-            subset.
+        scores: sums (...) -> (K,) score of each class, NaN where it has none; the mean is over those that have one.
 
     Raises:
         InputError: a subset is missing.
@@ -113,13 +111,10 @@ def _counts(matrices: Iterable[ConfusionMatrix]) -> list[Tensor]:
 
 
 def contribution(matrices: Mapping[Subset, ConfusionMatrix]) -> Contribution:
-    """Contribution of every modality from the confusion matrices of all subsets.
-
-    The score of a class is its IoU; its share in the mean is that of the mIoU of each subset.
+    """Contribution of every modality to mIoU and class IoU, from the confusion matrices of all subsets.
 
     Args:
-        matrices: subset of modality names (the empty one included) -> matrix over the same images, with the same
-            groups.
+        matrices: subset of modality names (the empty one included) -> matrix over the same images and groups.
 
     Raises:
         InputError: a subset is missing, or classes or groups differ.

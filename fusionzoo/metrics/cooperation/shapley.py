@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -79,17 +79,7 @@ def shapley(values: Scores) -> dict[str, Tensor]:
     {'rgb': 0.35, 'x': 0.25}
     """
     names, table = subset_scores(values)
-    m = len(names)
-    result = {}
-    for name in names:
-        others = [other for other in names if other != name]
-        total = torch.zeros_like(table[frozenset()])
-        for size in range(m):
-            weight = math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)
-            for chosen in itertools.combinations(others, size):
-                total = total + weight * (table[frozenset((*chosen, name))] - table[frozenset(chosen)])
-        result[name] = total
-    return result
+    return {name: _index(table, names, (name,)) for name in names}
 
 
 def interactions(values: Scores) -> dict[tuple[str, str], Tensor]:
@@ -107,19 +97,24 @@ def interactions(values: Scores) -> dict[tuple[str, str], Tensor]:
     {('rgb', 'x'): 0.1}
     """
     names, table = subset_scores(values)
-    m, result = len(names), {}
-    if m < 2:
+    if len(names) < 2:
         raise InputError(f"an interaction is between two modalities, got {names}")
-    for one, two in itertools.combinations(names, 2):
-        others = [other for other in names if other not in (one, two)]
-        total = torch.zeros_like(table[frozenset()])
-        for size in range(m - 1):
-            weight = math.factorial(size) * math.factorial(m - size - 2) / math.factorial(m - 1)
-            for chosen in itertools.combinations(others, size):
-                v = lambda *more, base=chosen: table[frozenset((*base, *more))]  # noqa: E731
-                total = total + weight * (v(one, two) - v(one) - v(two) + v())
-        result[one, two] = total
-    return result
+    return {pair: _index(table, names, pair) for pair in itertools.combinations(names, 2)}
+
+
+def _index(table: Mapping[frozenset[str], Tensor], names: Sequence[str], of: tuple[str, ...]) -> Tensor:
+    """Shapley interaction index: the difference that `of` make, averaged over the subsets of the n others."""
+    others, total = [name for name in names if name not in of], torch.zeros_like(table[frozenset()])
+    n = len(others)
+    for size in range(n + 1):
+        weight = math.factorial(size) * math.factorial(n - size) / math.factorial(n + 1)
+        for chosen in itertools.combinations(others, size):
+            difference = [table[frozenset((*chosen, *of))]]
+            for left in range(1, len(of) + 1):
+                some = itertools.combinations(of, len(of) - left)
+                difference += [(-1) ** left * table[frozenset((*chosen, *part))] for part in some]
+            total = total + weight * torch.stack(difference).sum(0)
+    return total
 
 
 def perceptual_score(full: Score, permuted: Score) -> Tensor:

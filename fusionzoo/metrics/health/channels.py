@@ -3,9 +3,6 @@
 Effective rank (Roy and Vetterli 2007) of the channel covariance with eigenvalues l_i: exp(-sum p_i log p_i),
 p_i = l_i / sum l. 1 when all positions lie on a line, the number of channels when variance is spread evenly. The
 participation ratio (sum l)^2 / sum l^2 has the same ends and weighs the large eigenvalues more.
-
-A unit is dead when it never varies, silent at a position where it is exactly 0, saturated when nearly all of its values
-(SATURATED) lie at a declared bound.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from fusionzoo.metrics.base import (
     accumulates,
     as_samples,
     at_least_one,
+    check_finite,
     float_state,
     int_state,
 )
@@ -38,18 +36,14 @@ class HealthScores:
 
     Attributes:
         channels: C.
-        dead: channels with one and the same value at every position.
-        dead_channels: their indices.
-        mean, std: of all values of all channels (std of the population).
-        channel_mean, channel_std: (C,) float64.
-        effective_rank: 1 to C; NaN when every channel is dead.
-        saturated: share of values within 1 % of the range from a declared bound; None where none is declared.
+        dead: channels with one and the same value at every position. dead_channels: their indices.
+        mean, std: of all values of all channels (std of the population). channel_mean, channel_std: (C,) float64.
+        effective_rank, participation: 1 to C; NaN when every channel is dead.
+        saturated: share of values within 1 % of the range from a declared bound. saturated_channels: those with 95 %
+            of their values there. Both None where none is declared.
         low, high: smallest and largest value seen.
         n: positions seen.
-        saturated_channels: with at least 95 % of their values within 1 % of the range from a declared bound; None where
-            none is declared.
         silent: share of values that are exactly 0. channel_silent: (C,) by channel; 1 for a dead ReLU unit.
-        participation: participation ratio of the covariance, 1 to C; NaN when every channel is dead.
     """
 
     channels: int
@@ -135,8 +129,7 @@ class ChannelHealth(Accumulator):
         if not len(rows):
             return
         low, high = rows.amin(0), rows.amax(0)
-        if not bool(torch.isfinite(low + high).all()):
-            raise InputError("a feature has values that are not finite (NaN or infinity)")
+        check_finite(low + high)
         state = self._state
         if int(state["n"]) == 0:
             state["shift"] = rows.mean(0)
@@ -167,11 +160,10 @@ class ChannelHealth(Accumulator):
         outer = torch.outer(s, d)
         state["sum"] = state["sum"] + s + n * d
         state["gram"] = state["gram"] + other["gram"] + outer + outer.T + n * torch.outer(d, d)
-        state["n"] = state["n"] + other["n"]
         state["min"] = torch.minimum(state["min"], other["min"])
         state["max"] = torch.maximum(state["max"], other["max"])
-        state["saturated"] = state["saturated"] + other["saturated"]
-        state["silent"] = state["silent"] + other["silent"]
+        for name in ("n", "saturated", "silent"):
+            state[name] = state[name] + other[name]
 
     def covariance(self) -> Tensor:
         """(C, C) float64 population covariance over all positions seen."""

@@ -5,11 +5,6 @@ A gate g between `low` and `high` is read as u = (g - low) / (high - low). Its b
 positions splits into three shares that add up to 1 (law of total variance): between channels (a fixed weighting, the
 same for every image), between images within a channel, and between positions within an image. A gate whose last two
 shares are near 0 ignores its input.
-
-A mixture of M weights that add up to 1 at each place (softmax over modalities): mean share of each, and the entropy
-over modalities divided by log M.
-
-An exchange replaces places of one stream by the other's: its ratio is the share of places replaced.
 """
 
 from __future__ import annotations
@@ -27,6 +22,7 @@ from fusionzoo.metrics.base import (
     MetricInfo,
     accumulates,
     at_least_one,
+    check_finite,
     float_state,
     int_state,
     one_each,
@@ -39,12 +35,16 @@ EDGE = 0.01  # share of the range within which a gate counts as shut or open
 SLACK = 1e-3  # share of the range that rounding in half precision may exceed it by
 
 
-def _places(feature: Tensor, channels: int | None, what: str) -> Tensor:
-    """(B, C, ...) -> float64 (B, C, n)."""
-    if feature.ndim < 2 or 0 in feature.shape[1:] or (channels is not None and feature.shape[1] != channels):
-        wanted = "C" if channels is None else channels
-        raise InputError(f"{what} must be (B, {wanted}, ...), got {tuple(feature.shape)}")
-    return feature.double().flatten(2) if feature.ndim > 2 else feature.double()[:, :, None]
+def _places(feature: Tensor, channels: int, what: str) -> Tensor:
+    """(B, C, ...) -> (B, C, n)."""
+    if feature.ndim < 2 or 0 in feature.shape[1:] or feature.shape[1] != channels:
+        raise InputError(f"{what} must be (B, {channels}, ...), got {tuple(feature.shape)}")
+    return feature.flatten(2) if feature.ndim > 2 else feature[:, :, None]
+
+
+def _one_shape(values: Sequence[Tensor], what: str) -> None:
+    if len({v.shape for v in values}) > 1:
+        raise InputError(f"{what} must have one shape, got {[tuple(v.shape) for v in values]}")
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,10 @@ class GateScores:
     """How a gate behaves; u is the gate scaled to 0 .. 1.
 
     Attributes:
-        mean, std: of u over channels, images and positions.
-        channel_mean: (C,) float64.
-        entropy: mean binary entropy in bits, 0 to 1. channel_entropy: (C,).
+        mean, std: of u over channels, images and positions. channel_mean: (C,) float64.
+        entropy, channel_entropy: mean binary entropy in bits, 0 to 1, and (C,) that of each channel.
         shut, open: share of values within 1 % of the range from the lower and the upper bound.
-        by_channel, by_image, by_position: shares of the variance of u, adding up to 1; NaN for a gate that never
-            varies.
+        by_channel, by_image, by_position: shares of the variance of u, adding up to 1; NaN where it never varies.
         images, n: images seen, and values in each channel.
     """
 
@@ -79,8 +77,7 @@ class GateStatistics(Accumulator):
     """Accumulates the behaviour of one gate.
 
     Args:
-        channels: C of the gate.
-        low, high: its declared range.
+        channels: C. low, high: its declared range.
 
     >>> gate = GateStatistics(1)
     >>> gate.update(torch.tensor([[[[0.0, 1.0, 0.5, 0.5]]]]))
@@ -98,8 +95,9 @@ class GateStatistics(Accumulator):
 
     def __init__(self, channels: int, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()
-        if channels < 1 or not low < high:
-            raise InputError(f"need channels >= 1 and low below high, got {channels}, {low} and {high}")
+        at_least_one(channels=channels)
+        if not low < high:
+            raise InputError(f"need low below high, got {low} and {high}")
         self.channels, self.low, self.high = channels, low, high
         c = (channels,)
         self._state = float_state(sum=c, squares=c, image_squares=c, entropy=c)
@@ -112,16 +110,14 @@ class GateStatistics(Accumulator):
         Raises:
             InputError: other channels, not finite, or beyond the declared range by more than rounding.
         """
-        u = (_places(gate, self.channels, "a gate") - self.low) / (self.high - self.low)
+        u = (_places(gate, self.channels, "a gate").double() - self.low) / (self.high - self.low)
         if not len(u):
             return
-        least, most = (float(v) for v in u.aminmax())
+        least, most = map(float, u.aminmax())
         if not (least >= -SLACK and most <= 1 + SLACK):  # NaN too
-            span = self.high - self.low
-            raise InputError(
-                f"a gate declared within {self.low} .. {self.high} has values from {self.low + least * span:.4g} to"
-                f" {self.low + most * span:.4g}"
-            )
+            least, most = (self.low + v * (self.high - self.low) for v in (least, most))
+            declared = f"a gate declared within {self.low} .. {self.high}"
+            raise InputError(f"{declared} has values from {least:.4g} to {most:.4g}")
         u = u.clamp(0, 1)
         state, places = self._state, u.shape[2]
         state["sum"] += u.sum((0, 2))
@@ -141,7 +137,7 @@ class GateStatistics(Accumulator):
         image = (state["image_squares"] / n - mean.square()).clamp(min=0).mean()
         channel = mean.var(unbiased=False)
         position = (whole - image - channel).clamp(min=0)
-        total = float(whole) if float(whole) > 1e-15 else float("nan")
+        total = float(whole) if whole > 1e-15 else math.nan
         return GateScores(
             mean=float(mean.mean()),
             std=float(whole.sqrt()),
@@ -160,13 +156,12 @@ class GateStatistics(Accumulator):
 
 @dataclass(frozen=True)
 class MixtureScores:
-    """How M weights that add up to 1 are shared.
+    """How M weights that add up to 1 are shared over `n` places.
 
     Attributes:
-        share: (M,) float64 mean weight of each modality.
-        entropy: mean over places of the entropy over modalities divided by log M, 0 (one has all) to 1 (equal parts).
+        share: (M,) float64 mean weight.
+        entropy: mean of the entropy over modalities divided by log M, 0 (one has all) to 1 (equal parts).
         largest: (M,) share of places where the modality weighs most (the first of equals).
-        n: places.
     """
 
     share: Tensor
@@ -203,11 +198,9 @@ class MixtureStatistics(Accumulator):
 
     @accumulates
     def update(self, *weights: Tensor) -> None:
-        """Adds a batch: one non-negative weight tensor per modality, all of one shape (B, ...); they are divided by
-        their sum at each place."""
+        """Adds a batch: a weight tensor per modality, all of one shape (B, ...), divided by their sum at each place."""
         one_each(self.points, weights, "weights")
-        if len({w.shape for w in weights}) > 1:
-            raise InputError(f"weights must have one shape, got {[tuple(w.shape) for w in weights]}")
+        _one_shape(weights, "weights")
         stacked = torch.stack([w.double().flatten() for w in weights])
         total = stacked.sum(0)
         if not bool(((stacked >= 0).all(0) & (total > 0) & torch.isfinite(total)).all()):
@@ -227,14 +220,12 @@ class MixtureStatistics(Accumulator):
 
 @dataclass(frozen=True)
 class ExchangeScores:
-    """How much an exchange of two or more streams exchanges.
+    """How much an exchange, which replaces places of one stream by the other's, exchanges over `images` images.
 
     Attributes:
-        ratio: (P,) float64 share of places of each stream that are replaced.
+        ratio: (P,) float64 share of places of each stream that are replaced. channel_ratio: (P, C) by channel.
         std: (P,) standard deviation of that share over images: 0 for an exchange fixed by the weights.
         both: (P, P) share of places replaced in both streams at once (there the streams swap, and nothing is fused).
-        channel_ratio: (P, C) share by channel; C is 1 for tokens.
-        images: seen.
     """
 
     ratio: Tensor
@@ -248,8 +239,7 @@ class ExchangeRatio(Accumulator):
     """Accumulates exchange masks of P streams.
 
     Args:
-        channels: C of the masks; 1 for masks of tokens.
-        points: names of the streams, or their number.
+        channels: C of the masks; 1 for tokens. points: names of the streams, or their number.
         below: a place is replaced where its mask is below this (token scores); None: where it exceeds 0.5.
 
     >>> exchange = ExchangeRatio(4)
@@ -279,16 +269,13 @@ class ExchangeRatio(Accumulator):
     def update(self, *masks: Tensor) -> None:
         """Adds a batch: one mask (B, C, ...) per stream, of one shape, bool or floating."""
         one_each(self.points, masks, "masks")
-        if len({m.shape for m in masks}) > 1:
-            raise InputError(f"masks must have one shape, got {[tuple(m.shape) for m in masks]}")
+        _one_shape(masks, "masks")
         hits = []
         for mask in masks:
-            _places(mask, self.channels, "an exchange mask")
-            if not bool(torch.isfinite(mask.sum())):
-                raise InputError("a mask has values that are not finite (NaN or infinity)")
+            check_finite(mask.sum(), "a mask has")
             # compared in the mask's own precision, as the exchange does
             chosen = mask > 0.5 if self.below is None else mask < self.below
-            hits.append(chosen.reshape(len(mask), self.channels, math.prod(mask.shape[2:])))
+            hits.append(_places(chosen, self.channels, "an exchange mask"))
         hit = torch.stack(hits)  # (P, B, C, n)
         state, flat = self._state, hit.flatten(1).double()
         state["replaced"] += hit.sum((1, 3))
@@ -303,8 +290,7 @@ class ExchangeRatio(Accumulator):
     def compute(self) -> ExchangeScores:
         """Scores of everything seen. Raises InputError when nothing was seen."""
         state = self._seen("masks", "images")
-        images, places = int(state["images"]), int(state["places"])
-        mean = state["share"] / images
+        images, places, mean = int(state["images"]), int(state["places"]), state["share"] / state["images"]
         return ExchangeScores(
             ratio=state["replaced"].sum(1).double() / places,
             std=(state["squares"] / images - mean.square()).clamp(min=0).sqrt(),

@@ -99,10 +99,8 @@ class ConfusionMatrix(Accumulator):
             InputError: shapes differ, not integers, or labels or predictions out of range.
         """
         if pred.shape != target.shape:
-            raise InputError(
-                f"predictions {tuple(pred.shape)} and labels {tuple(target.shape)} differ in shape: "
-                "upsample the logits to the label size, then argmax over classes"
-            )
+            shapes = f"predictions {tuple(pred.shape)} and labels {tuple(target.shape)} differ in shape"
+            raise InputError(f"{shapes}: upsample the logits to the label size, then argmax over classes")
         if pred.ndim != 3:
             raise InputError(f"predictions and labels must be (B, H, W), got {tuple(pred.shape)}")
         for name, value in (("predictions", pred), ("labels", target)):
@@ -121,10 +119,8 @@ class ConfusionMatrix(Accumulator):
                     value = value[~ignored]  # what lies at ignored positions does not count
                     wrong = value[(value < 0) | (value >= k)]
                     if wrong.numel():
-                        raise InputError(
-                            f"{name} out of range: {int(wrong[0])} with {k} classes "
-                            f"(valid 0 .. {k - 1}, ignore {self.ignore_index})"
-                        )
+                        may = f"(valid 0 .. {k - 1}, ignore {self.ignore_index})"
+                        raise InputError(f"{name} out of range: {int(wrong[0])} with {k} classes {may}")
         # narrow integers: several times faster than int64. Ignored positions fall into cell k * k, which is dropped
         kind = torch.int16 if k * k < 1 << 15 else torch.int64
         cell = (target.to(kind) * k + pred.to(kind)).masked_fill_(ignored, k * k)

@@ -9,8 +9,8 @@ Rizzo 2014), so the unbiased value lies in -1 to 1; it can be negative and is no
 From the moments about the mean (HSIC1 is invariant to translation), with G = Xc' Yc, r = |x|^2, s = |y|^2:
 tr(K~ L~) = |G|_F^2 - sum r s;  1' K~ 1 = - sum r;  1' K~ L~ 1 = sum r s.
 
-What a sample is belongs to the number: `gap` compares images by their spatial means; `pix` compares positions and is
-defined for maps of one size only. Positions of one image are not independent, so `pix` says little about uncertainty.
+What a sample is belongs to the number (see `as_samples`). Positions of one image are not independent, so view `pix`
+says little about uncertainty.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ __all__ = ["CKAScores", "LinearCKA", "cka_from_hsic", "hsic"]
 
 @dataclass(frozen=True)
 class CKAScores:
-    """CKA of two feature sets.
+    """CKA of two feature sets, of `n` samples of a view.
 
     Attributes:
         unbiased: from HSIC1, -1 to 1; NaN with fewer than 4 samples or a constant feature set.
         biased: from HSIC0, 0 to 1; high for any two sets when channels outnumber samples.
-        n: samples (images for `gap`, positions for `pix`).
-        view: "gap" or "pix".
     """
 
     unbiased: float
@@ -103,10 +101,7 @@ class LinearCKA(Moments):
 
     def compute(self) -> CKAScores:  # type: ignore[override]
         """Scores of everything seen; NaN where undefined, never clamped."""
-        if self.n == 0:
-            return CKAScores(float("nan"), float("nan"), 0, self.view)
-        moments = self.centred()
-        if bool(constant(moments).any()):
+        if self.n == 0 or bool(constant(moments := self.centred()).any()):
             return CKAScores(float("nan"), float("nan"), self.n, self.view)
-        unbiased, biased = (cka_from_hsic(h)[0, 1] for h in hsic(moments))
-        return CKAScores(float(unbiased), float(biased), self.n, self.view)
+        unbiased, biased = (float(cka_from_hsic(h)[0, 1]) for h in hsic(moments))
+        return CKAScores(unbiased, biased, self.n, self.view)

@@ -101,15 +101,10 @@ def _eigen(moments: CentredMoments, p: int | str) -> Eigen:
     return values.flip(0).clamp(min=0), vectors.flip(1)
 
 
-def _principal(moments: CentredMoments, p: int | str, keep: float) -> Eigen:
-    """Eigenvalues (k,) and eigenvectors (C, k) of a set's Gram matrix that hold the share `keep` of the variance."""
-    return _cut(_eigen(moments, p), keep)
-
-
 def _cut(eigen: Eigen, keep: float) -> Eigen:
+    """The first of them, that hold the share `keep` of the variance."""
     values, vectors = eigen
-    total = values.sum()
-    number = int((values.cumsum(0) < (keep - 1e-12) * total).sum()) + 1
+    number = int((values.cumsum(0) < (keep - 1e-12) * values.sum()).sum()) + 1
     number = min(number, int((values > 1e-10 * values[0]).sum()))
     return values[:number], vectors[:, :number]
 
@@ -134,8 +129,9 @@ def cca(
     """
     _check_cca(keep, ridge)
     if bool(constant(moments)[[moments.index(p), moments.index(q)]].any()):
-        return torch.full((1,), torch.nan).double(), torch.full((1,), torch.nan).double()
-    one, two = _principal(moments, p, keep), _principal(moments, q, keep)
+        nan = torch.full((1,), torch.nan).double()
+        return nan, nan
+    one, two = (_cut(_eigen(moments, s), keep) for s in (p, q))
     u, rho, _ = torch.linalg.svd(_whitened(moments, p, q, one, two, ridge), full_matrices=False)
     return _checked_rho(moments, rho, one, two, ridge), _projection_weights(u, one, ridge)
 

@@ -5,17 +5,14 @@ ratio is taken (Nguyen et al. 2020): CKA = sum_b HSIC1(K, L) / sqrt(sum_b HSIC1(
 samples carries weight n, so batches of equal size count equally; one of fewer than 4 has no HSIC1: it is left out and
 counted in `skipped`. The value depends on the batch size, which belongs to the result.
 
-All pairs of P points at once: with the zero-diagonal Grams as rows of A (P, n^2), traces are A A', and the other two
-terms are outer products of row sums. Grams are summed over slices of the features, about the first sample of the batch
-(HSIC1 is invariant to the origin, and one within the cloud loses no digits to a large mean), in float32 within a slice
-and float64 across slices: no copy of a map is made.
+Grams are summed over slices of the features, about the first sample of the batch (HSIC1 is invariant to the origin, and
+one within the cloud loses no digits to a large mean), in float32 within a slice and float64 across slices: no copy of a
+map is made.
 
-The permutation null needs no second pass either: with `permutations`, every batch is also compared after shuffling the
-samples of the second set within it, and the sums of each shuffle are kept. A batch's shuffles come from its own
-numbers, so the null does not depend on the order of batches or on which process saw them.
+With `permutations`, every batch is also compared after shuffling the samples of the second set within it. A batch's
+shuffles come from its own numbers, so the null does not depend on the order of batches or on which process saw them.
 
-Kernels: "linear", or "rbf" exp(-|x - y|^2 / (2 s^2)) with s = bandwidth x the batch's median distance (Kornblith et al.
-2019).
+Kernels: "linear", or "rbf" exp(-|x - y|^2 / (2 s^2)), s = bandwidth x the batch's median distance.
 """
 
 from __future__ import annotations
@@ -28,7 +25,16 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, float_state, int_state, one_each, point_names
+from fusionzoo.metrics.base import (
+    Accumulator,
+    MetricInfo,
+    accumulates,
+    check_finite,
+    float_state,
+    int_state,
+    one_each,
+    point_names,
+)
 from fusionzoo.metrics.similarity.cka import cka_from_hsic
 
 __all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "rbf_kernel", "shifted_gram", "u_centred"]
@@ -42,10 +48,8 @@ class MinibatchScores:
 
     Attributes:
         cka: (P, P) float64, not clamped; NaN where undefined.
-        n: samples that counted. batches: batches that counted. skipped: batches of fewer than 4 samples, left out.
-        batch_size: the largest batch.
-        kernel: "linear" or "rbf".
-        bandwidth: of the rbf kernel, as a fraction of the median distance within a batch; None for "linear".
+        n, batches: that counted. skipped: batches of fewer than 4 samples, left out. batch_size: of the largest.
+        kernel, bandwidth: as chosen; the bandwidth is None for "linear".
         null: (permutations, P, P) float64 values for shuffled samples of the column's set; None where not asked for.
     """
 
@@ -118,10 +122,8 @@ def batch_hsic(kernels: Tensor) -> Tensor:
 
 
 def u_centred(kernels: Tensor) -> Tensor:
-    """U-centred kernel matrices (..., n, n), n >= 4: the inner product of two over n (n - 3) is their unbiased HSIC.
-
-    Szekely and Rizzo 2014: with a zero diagonal, row and column means over n - 2 are taken off, and the total over
-    (n - 1)(n - 2) is added; the diagonal stays zero.
+    """U-centred kernel matrices (..., n, n), n >= 4: the inner product of two over n (n - 3) is their unbiased HSIC
+    (Szekely and Rizzo 2014).
 
     >>> k = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(0)).double()
     >>> k = k + k.mT
@@ -194,8 +196,7 @@ class MinibatchCKA(Accumulator):
         """Adds one batch given by its linear Gram matrices (n, n), as `shifted_gram` makes them."""
         one_each(self.points, grams)
         stacked = torch.stack([g.double() for g in grams])
-        if not bool(torch.isfinite(stacked.sum())):
-            raise InputError("a feature has values that are not finite (NaN or infinity)")
+        check_finite(stacked.sum())
         n = stacked.shape[1]
         if n == 0:
             return
@@ -218,12 +219,9 @@ class MinibatchCKA(Accumulator):
         flat = centred.flatten(1)
         # a seed from the batch itself: its numbers to 7 digits, so that it does not hang on the order of a sum
         trace = kernels.diagonal(dim1=1, dim2=2).sum() + kernels[:, 0].sum()
-        seed = zlib.crc32(f"{n} {float(trace):.6e}".encode())
-        generator = torch.Generator().manual_seed(seed)
-        made = []
-        for _ in range(self.permutations):
-            order = torch.randperm(n, generator=generator).to(kernels.device)
-            made.append(flat @ centred[:, order[:, None], order].flatten(1).T)
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{n} {float(trace):.6e}".encode()))
+        orders = (torch.randperm(n, generator=generator).to(kernels.device) for _ in range(self.permutations))
+        made = [flat @ centred[:, order[:, None], order].flatten(1).T for order in orders]
         return torch.stack(made) / (n * (n - 3))
 
     def _merge(self, other: dict[str, Tensor]) -> None:

@@ -4,8 +4,8 @@ With z = [x_1 .. x_P] the features of P probe points for one sample, shifted by 
 n, S = sum z, G = sum z z', R = sum r, M = sum z r', Q = sum r r'. These suffice for the exact unbiased HSIC of the
 whole data set (cka.py), and G alone for Procrustes, CCA, linear predictivity and commonality.
 
-The shift is the mean of the first batch, which keeps float64 exact for features whose mean dwarfs their spread. It is
-part of the state: merging re-bases the other sums to this shift, an identity in exact arithmetic.
+The shift is the mean of the first batch, which keeps float64 exact for features whose mean dwarfs their spread. Merging
+re-bases the other sums to it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fusionzoo.metrics.base import (
     MetricInfo,
     accumulates,
     as_samples,
+    check_finite,
     int_state,
     one_each,
     point_names,
@@ -123,23 +124,19 @@ class Moments(Accumulator):
         if not len(joined):
             return
         first = joined.mean(0)
-        if not bool(torch.isfinite(first).all()):
-            raise InputError("a feature has values that are not finite (NaN or infinity)")
+        check_finite(first)
         if self.n == 0:
             self._state = _empty(first, widths)
-        step = max(1, CHUNK // joined.shape[1])
-        for part in joined.split(step):
-            self._add(part - self._state["shift"])
-
-    def _add(self, z: Tensor) -> None:
         state = self._state
-        r = torch.stack([z[:, s].square().sum(1) for s in _slices(state["widths"])], 1)
-        state["n"] += len(z)
-        state["sum"] += z.sum(0)
-        state["gram"] += z.T @ z
-        state["norm"] += r.sum(0)
-        state["cross"] += z.T @ r
-        state["quad"] += r.T @ r
+        for part in joined.split(max(1, CHUNK // joined.shape[1])):
+            z = part - state["shift"]
+            r = torch.stack([z[:, s].square().sum(1) for s in _slices(state["widths"])], 1)
+            state["n"] += len(z)
+            state["sum"] += z.sum(0)
+            state["gram"] += z.T @ z
+            state["norm"] += r.sum(0)
+            state["cross"] += z.T @ r
+            state["quad"] += r.T @ r
 
     def _merge(self, other: dict[str, Tensor]) -> None:
         if int(other["n"]) == 0:
@@ -147,10 +144,9 @@ class Moments(Accumulator):
         if self.n == 0:
             self._state = {name: value.clone() for name, value in other.items()}
             return
-        if not torch.equal(self._state["widths"], other["widths"]):
-            raise InputError(
-                f"cannot merge: channels are {self._state['widths'].tolist()} here, {other['widths'].tolist()} there"
-            )
+        here, there = self._state["widths"].tolist(), other["widths"].tolist()
+        if here != there:
+            raise InputError(f"cannot merge: channels are {here} here, {there} there")
         other = _rebase(other, other["shift"] - self._state["shift"])
         for name in ("n", "sum", "gram", "norm", "cross", "quad"):
             self._state[name] = self._state[name] + other[name]
@@ -171,17 +167,9 @@ class Moments(Accumulator):
             raise InputError("no samples yet: call update first")
         with torch.no_grad():
             state = _rebase(self._state, -self._state["sum"] / self.n)
-        return CentredMoments(
-            n=self.n,
-            view=self.view,
-            points=self.points,
-            slices=tuple(_slices(state["widths"])),
-            mean=state["shift"],
-            gram=state["gram"],
-            norm=state["norm"],
-            cross=state["cross"],
-            quad=state["quad"],
-        )
+        sums = {name: state[name] for name in ("gram", "norm", "cross", "quad")}
+        slices = tuple(_slices(state["widths"]))
+        return CentredMoments(self.n, self.view, self.points, slices, mean=state["shift"], **sums)
 
     def compute(self) -> CentredMoments:
         """Same as `centred`."""

@@ -4,11 +4,8 @@ Two unrelated representations rarely score 0: the value depends on samples and c
 the measure gives when the samples of one set are shuffled, which keeps both geometries and destroys their relation;
 p = (1 + permuted values at least as similar) / (1 + permutations) (Phipson and Smyth 2010).
 
-CKA (biased, unbiased, RBF), RSA and mutual k-NN are cosines between n x n matrices: the U-centred or double-centred
-kernel, the ranks of the dissimilarities, the neighbourhood indicators. Shuffling samples shuffles rows and columns, so
-a permutation costs one P x n^2 product for all pairs. The others are recomputed from the shuffled cross moments.
-
-The samples of a RowSample are images; a permutation of positions of one image would be too easily beaten.
+CKA (biased, unbiased, RBF), RSA and mutual k-NN are cosines between n x n matrices whose rows and columns a permutation
+shuffles; the others are recomputed. Samples must be images: positions of one image would be too easily beaten.
 """
 
 from __future__ import annotations
@@ -21,9 +18,9 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.similarity import matrices, samples
-from fusionzoo.metrics.similarity.minibatch import u_centred
+from fusionzoo.metrics.similarity.minibatch import rbf_kernel, u_centred
 from fusionzoo.metrics.similarity.moments import CentredMoments, Moments
-from fusionzoo.metrics.similarity.samples import centred_rbf, dissimilarity_ranks, neighbours, same_samples
+from fusionzoo.metrics.similarity.samples import centred_gram, dissimilarity_ranks, neighbours, same_samples
 
 __all__ = ["MEASURES", "NullTest", "moments_of", "null_test", "row_similarity"]
 
@@ -33,16 +30,14 @@ MEASURES = {**matrices.INFO, **samples.INFO}
 
 @dataclass(frozen=True)
 class NullTest:
-    """Similarities of all pairs next to what unrelated sets of the same geometry score.
+    """Similarities of all pairs next to what unrelated sets of the same geometry score; of `n` samples.
 
     Attributes:
         measure: name in MEASURES.
         value: (P, P) float64.
-        p: (P, P) share of permutations at least as similar, the real one counted; NaN where the value is.
+        p: (P, P) share of the `times` permutations at least as similar, the real one counted; NaN where the value is.
         mean, std: (P, P) of the permuted values.
         bound: (P, P) the permuted value that a share `level` does not exceed in similarity.
-        level: e.g. 0.95.
-        n: samples. times: permutations.
     """
 
     measure: str
@@ -118,12 +113,8 @@ def _form(measure: str, rows: Tensor, options: dict[str, float]) -> Tensor:
         form[upper[0], upper[1]] = torch.nan if ranks is None else ranks
         return form + form.T
     if measure == "rbf_cka":
-        return u_centred(centred_rbf(rows, options.get("bandwidth", 0.5)))
-    size, rows = rows.mean(0).square().sum(), rows - rows.mean(0)
-    gram = rows @ rows.T
-    if bool(gram.diagonal().mean() <= 1e-24 * size):
-        gram = torch.full_like(gram, torch.nan)
-    return u_centred(gram) if measure == "cka" else gram
+        return u_centred(rbf_kernel(centred_gram(rows), options.get("bandwidth", 0.5)))
+    return u_centred(centred_gram(rows)) if measure == "cka" else centred_gram(rows)
 
 
 FORMS = ("cka", "cka_biased", "rbf_cka", "rsa", "mutual_knn")
@@ -160,8 +151,8 @@ def null_test(
     n, device = len(rows[0]), rows[0].device
     value = row_similarity(measure, rows, **options)
     generator = torch.Generator().manual_seed(seed)
-    orders = [torch.randperm(n, generator=generator).to(device) for _ in range(times)]
     shuffled = _by_forms(measure, rows, options) if measure in FORMS and n >= 4 else _by_rows(measure, rows, options)
+    orders = (torch.randperm(n, generator=generator).to(device) for _ in range(times))
     null = torch.stack([shuffled(order).cpu() for order in orders])
     sign = -1 if _falls(measure) else 1
     atleast = (sign * null >= sign * value - 1e-12).sum(0)

@@ -50,12 +50,6 @@ INFO: dict[str, MetricInfo] = {
 }  # fmt: skip
 
 
-def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
-        raise InputError(f"need rows (n, p) and (n, q) of the same samples, got {tuple(a.shape)} and {tuple(b.shape)}")
-    return a.double(), b.double()
-
-
 def dissimilarity_ranks(rows: Tensor) -> Tensor | None:
     """Ranks of 1 - Pearson of all pairs of rows (n, p), about their mean; None where undefined."""
     if len(rows) < 3 or rows.shape[1] < 2:
@@ -71,32 +65,25 @@ def dissimilarity_ranks(rows: Tensor) -> Tensor | None:
 
 
 def rsa(a: Tensor, b: Tensor) -> float:
-    """Spearman correlation of the dissimilarities (1 - Pearson across channels) of all pairs of samples.
-
-    Args:
-        a, b: (n, p) and (n, q) rows of the same samples, n >= 3, p and q >= 2.
+    """RSA of rows (n, p) and (n, q) of the same samples, n >= 3, p and q >= 2: Spearman correlation of the
+    dissimilarities (1 - Pearson across channels) of all pairs of samples.
 
     >>> x = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
     >>> round(rsa(x, 2 * x), 6)
     1.0
     """
-    return float(rsa_matrix(_pair(a, b))[0, 1])
+    return float(rsa_matrix([a, b])[0, 1])
 
 
 def rsa_matrix(rows: Sequence[Tensor]) -> Tensor:
-    """RSA of all pairs of P representations (n, C_p) of the same samples: one ranking each, one product for all pairs.
-
-    Returns:
-        (P, P) float64; NaN where undefined.
+    """RSA of all pairs of P representations (n, C_p) of the same samples, (P, P) float64; NaN where undefined.
 
     >>> x = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
     >>> rsa_matrix([x, 2 * x, x + 1]).round(decimals=6).unique()
     tensor([1.], dtype=torch.float64)
     """
     ranked = [dissimilarity_ranks(r) for r in same_samples(rows)]
-    if not any(r is not None for r in ranked):
-        return torch.full((len(ranked), len(ranked)), torch.nan, dtype=torch.float64)
-    like = next(r for r in ranked if r is not None)
+    like = next((r for r in ranked if r is not None), torch.zeros(1, dtype=torch.float64))
     stacked = torch.stack([torch.full_like(like, torch.nan) if r is None else r for r in ranked])
     stacked = stacked / stacked.norm(dim=1, keepdim=True)  # NaN where all dissimilarities are equal
     return (stacked @ stacked.T).cpu()
@@ -117,20 +104,17 @@ def neighbours(rows: Tensor, k: int) -> Tensor:
 
 
 def mutual_knn(a: Tensor, b: Tensor, k: int = 10) -> float:
-    """Mean share of k nearest neighbours (cosine) that are the same in both spaces.
+    """Mean share of k nearest neighbours (cosine) that are the same for rows (n, p) and (n, q) of the same samples.
 
     >>> x = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
     >>> mutual_knn(x, 3 * x, k=4)
     1.0
     """
-    return float(knn_matrix(_pair(a, b), k)[0, 1])
+    return float(knn_matrix([a, b], k)[0, 1])
 
 
 def knn_matrix(rows: Sequence[Tensor], k: int = 10) -> Tensor:
-    """Mutual k nearest neighbours of all pairs of P representations (n, C_p) of the same samples.
-
-    Returns:
-        (P, P) float64; k / (n - 1) is expected by chance.
+    """Mutual k nearest neighbours of all pairs of P representations (n, C_p) of the same samples, (P, P) float64.
 
     >>> x = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
     >>> knn_matrix([x, 3 * x], k=4)[0, 1]
@@ -140,12 +124,8 @@ def knn_matrix(rows: Sequence[Tensor], k: int = 10) -> Tensor:
     n = len(rows[0])
     if not 1 <= k < n:
         raise InputError(f"k must lie between 1 and n - 1 = {n - 1}, got {k}")
-    member = [neighbours(r, k) for r in rows]
-    result = torch.eye(len(rows), dtype=torch.float64)
-    for p in range(len(rows)):
-        for q in range(p):
-            result[p, q] = result[q, p] = int((member[p] & member[q]).sum()) / (n * k)
-    return result
+    member = torch.stack([neighbours(r, k).flatten() for r in rows]).double()
+    return (member @ member.T).cpu() / (n * k)
 
 
 def rbf_cka(a: Tensor, b: Tensor, bandwidth: float = 0.5) -> float:
@@ -161,16 +141,14 @@ def rbf_cka(a: Tensor, b: Tensor, bandwidth: float = 0.5) -> float:
     >>> round(rbf_cka(x, 2 * x + 1), 6)
     1.0
     """
-    return float(rbf_cka_matrix(_pair(a, b), bandwidth)[0, 1])
+    return float(rbf_cka_matrix([a, b], bandwidth)[0, 1])
 
 
-def centred_rbf(rows: Tensor, bandwidth: float) -> Tensor:
-    """(n, n) Gaussian kernel of rows (n, C); NaN where they are all alike."""
+def centred_gram(rows: Tensor) -> Tensor:
+    """(n, n) products of rows (n, C) about their mean; NaN where they are all alike."""
     size, rows = rows.mean(0).square().sum(), rows - rows.mean(0)
     gram = rows @ rows.T
-    if bool(gram.diagonal().mean() <= 1e-24 * size):
-        return torch.full_like(gram, torch.nan)
-    return rbf_kernel(gram, bandwidth)
+    return torch.where(gram.diagonal().mean() <= 1e-24 * size, torch.nan, gram)
 
 
 def rbf_cka_matrix(rows: Sequence[Tensor], bandwidth: float = 0.5) -> Tensor:
@@ -185,7 +163,7 @@ def rbf_cka_matrix(rows: Sequence[Tensor], bandwidth: float = 0.5) -> Tensor:
         raise InputError(f"bandwidth must be positive, got {bandwidth}")
     if len(rows[0]) < 4:
         return torch.full((len(rows), len(rows)), torch.nan, dtype=torch.float64)
-    kernels = [centred_rbf(row, bandwidth) for row in rows]
+    kernels = [rbf_kernel(centred_gram(row), bandwidth) for row in rows]
     return cka_from_hsic(batch_hsic(torch.stack(kernels))).cpu()
 
 

@@ -2,7 +2,7 @@
 
 Bins are 2^k wide and start at multiples of 2^k; k is the smallest for which the values seen fit in the bins. When the
 range grows, neighbouring bins join: the counts are the same for any order of batches and any merging. The error of a
-quantile is at most one bin width, that is about 2 / bins of the channel's range at most.
+quantile is at most one bin, about 2 / bins of the channel's range.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, few_above, int_state
+from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, check_finite, few_above, int_state
 
 __all__ = ["Quantiles"]
 
@@ -64,10 +64,8 @@ class Quantiles(Accumulator):
             InputError: another number of channels, more values than expected, or values that are not finite.
         """
         if maps.ndim not in (2, 4) or maps.shape[1] != self.channels or not maps.is_floating_point():
-            raise InputError(
-                f"maps must be floating (B, {self.channels}, h, w) or (N, {self.channels}), "
-                f"got {maps.dtype} {tuple(maps.shape)}"
-            )
+            wanted = f"floating (B, {self.channels}, h, w) or (N, {self.channels})"
+            raise InputError(f"maps must be {wanted}, got {maps.dtype} {tuple(maps.shape)}")
         if maps.numel() == 0:
             return
         if maps.dtype in (torch.float16, torch.bfloat16):
@@ -89,8 +87,7 @@ class Quantiles(Accumulator):
         """Counts all values."""
         dims = [d for d in range(maps.ndim) if d != 1]
         low, high = maps.amin(dims), maps.amax(dims)
-        if not bool(torch.isfinite(low + high).all()):
-            raise InputError("maps have values that are not finite (NaN or infinity)")
+        check_finite(low + high, "maps have")
         self._widen(low.double(), high.double())
         state, bins = self._state, self.bins
         scale = torch.exp2(-state["exponent"].double()).to(maps.dtype)
@@ -116,8 +113,8 @@ class Quantiles(Accumulator):
         above = few_above(maps, state["floor"].to(maps.dtype), SPARSE)
         if above is None:
             return False
-        if not bool(torch.isfinite(maps.sum())) and not bool(torch.isfinite(maps).all()):
-            raise InputError("maps have values that are not finite (NaN or infinity)")
+        if not bool(torch.isfinite(maps.sum())):  # their sum may overflow
+            check_finite(maps, "maps have")
         channel, value = above[0] // maps.shape[2] % self.channels, above[1].double()
         high = torch.full_like(state["max"], float("-inf")).scatter_reduce_(0, channel, value, "amax")
         self._widen(state["min"], high)
@@ -180,10 +177,9 @@ class Quantiles(Accumulator):
 
 def _placement(low: Tensor, high: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """Smallest bin exponent for which [low, high] fits in `bins` bins, and the index of the bin that holds `low`."""
-    size = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent.long() - MANTISSA
-    size = torch.where(torch.maximum(low.abs(), high.abs()) > 0, size, FINEST)
-    span = torch.frexp((high - low) / bins).exponent.long() - 2
-    span = torch.where(high > low, span, FINEST)
+    largest = torch.maximum(low.abs(), high.abs())
+    size = torch.where(largest > 0, torch.frexp(largest).exponent.long() - MANTISSA, FINEST)
+    span = torch.where(high > low, torch.frexp((high - low) / bins).exponent.long() - 2, FINEST)
     exponent = torch.maximum(size, span).clamp(min=FINEST)
     while True:
         width = torch.exp2(exponent.double())
