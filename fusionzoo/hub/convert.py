@@ -21,10 +21,11 @@ from fusionzoo.files import atomic_files, dump_json, read_json
 from fusionzoo.hub.kinds import identify
 from fusionzoo.hub.layout import CONFIG, WEIGHTS, read_header
 from fusionzoo.hub.originals.checkpoints import sources
-from fusionzoo.hub.originals.checkpoints.encoder import read_encoder, rgb_statistics
+from fusionzoo.hub.originals.checkpoints.encoder import read_encoder
 from fusionzoo.hub.originals.checkpoints.mobilenet_v1 import mobilenet_v1_state
 from fusionzoo.hub.originals.checkpoints.source import Source, convert_model
 from fusionzoo.hub.originals.checkpoints.state_dict import load_state_dict
+from fusionzoo.hub.statistics import rgb_statistics
 from fusionzoo.hub.store import save as save_checkpoint
 from fusionzoo.models.stages import build_encoder, encoder_name, out_channels
 from fusionzoo.schema import refuse_unknown

@@ -23,7 +23,8 @@ from torch import Tensor
 from fusionzoo.errors import FusionZooError, InputError, closest, first_line, unknown
 from fusionzoo.hub.client import HTTP_ERROR
 from fusionzoo.hub.convert import encoder_state
-from fusionzoo.hub.originals.checkpoints.encoder import fit_encoder, read_encoder, rgb_statistics
+from fusionzoo.hub.originals.checkpoints.encoder import fit_encoder, read_encoder
+from fusionzoo.hub.statistics import rgb_statistics
 from fusionzoo.models.stages import encoder_name
 
 __all__ = ["PACKAGES", "Initial", "initial_weights", "origin"]

@@ -8,7 +8,7 @@ What lies behind the last feature (`_BEHIND`) is left out, all else must fit: na
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.hub.foreign import read_weights
 from fusionzoo.hub.originals.keys import squeezed
-from fusionzoo.models.stages import build_encoder, encoder_name
+from fusionzoo.models.stages import build_encoder
 
-__all__ = ["DIALECTS", "Fitted", "fit_encoder", "read_encoder", "rgb_statistics"]
+__all__ = ["DIALECTS", "Fitted", "fit_encoder", "read_encoder"]
 
 _BEHIND = re.compile(
     r"(fc|_fc|classifier|last_linear|head|head_\w+|pre_logits|conv_head|final_conv|norm_head|norm|bn2|global_pool)(\.|$)"
@@ -226,31 +226,3 @@ def _placed(name: str, wanted: Mapping[str, Tensor]) -> str | None:
         if candidate in wanted:
             return candidate
     return None
-
-
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-_DPN = (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3
-_OWN = {
-    **dict.fromkeys(("inceptionresnetv2", "inceptionv4", "xception"), _HALF),
-    **dict.fromkeys(("dpn68", "dpn68b", "dpn92", "dpn98", "dpn107", "dpn131"), _DPN),
-}
-"""Encoders of smp's own whose weights were not trained with ImageNet's mean and deviation."""
-
-
-def rgb_statistics(encoder: str) -> dict[str, list[float]]:
-    """`rgb_mean` and `rgb_std` (of rgb in 0..1) of the usual weights of `encoder`; ImageNet's where not known.
-
-    >>> rgb_statistics("tu-tf_efficientnet_lite0")
-    {'rgb_mean': [0.5, 0.5, 0.5], 'rgb_std': [0.5, 0.5, 0.5]}
-    """
-    import timm
-
-    name = encoder_name(encoder)
-    plain = name.removeprefix("tu-").removeprefix("timm-")
-    mean: Sequence[float]
-    std: Sequence[float]
-    mean, std = _OWN.get(name, _IMAGENET)
-    if name != plain and timm.models.is_model(plain) and (cfg := timm.models.get_pretrained_cfg(plain)) is not None:
-        mean, std = cfg.mean, cfg.std
-    return {"rgb_mean": [float(v) for v in mean], "rgb_std": [float(v) for v in std]}
