@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,13 +30,9 @@ def lend(conditions: Sequence[Condition], absence: str) -> bool:
 
 
 class Capture:
-    """Runs the model on batches under every condition that measures ask for, and feeds the measures.
+    """Runs the model on batches under every condition that the measures of a pass ask for, and feeds them.
 
-    Args:
-        reader: makes the model's inputs.
-        done: holds the accumulators of `measures`.
-        measures: of the pass.
-        grid: (H, W) of the concept masks.
+    `done` holds their accumulators; `grid`: (H, W) of the concept masks.
     """
 
     def __init__(
@@ -53,19 +49,12 @@ class Capture:
     def listening(self) -> Iterator[Any]:
         """Listens at the probes of the pass, from its first batch to its last; gives `feed`."""
         points = list(dict.fromkeys(p for measure in self.measures for p in measure.points))
-        if not points:
-            yield self.feed
-            return
-        with listen(self.reader.model, dict.fromkeys(points, self._hear)):
+        with listen(self.reader.model, dict.fromkeys(points, self._hear)) if points else nullcontext():
             yield self.feed
 
     def feed(self, samples: Sequence[dict[str, Any]], places: Sequence[int]) -> None:
-        """Every condition on the images; see `Reader.images`.
-
-        Raises:
-            InputError: unusable samples.
-            CheckFailed: logits or features that are not finite.
-        """
+        """Every condition on the images; see `Reader.images`. Raises CheckFailed for logits or features that are not
+        finite."""
         for images in self.reader.images(samples, places):
             for condition in self.conditions:
                 self._under(condition, images)
@@ -112,13 +101,12 @@ class Capture:
     def _hear(self, name: str, value: Tensor) -> None:
         """Called by the probe `name` with what passes it."""
         batch = self.batch
-        if batch is None or not any(name in measure.points for measure in batch.measures):
+        reading = [] if batch is None else [m for m in batch.measures if name in m.points]
+        if batch is None or not reading:
             return
-        value = value.detach()
         with _naming(name, batch):
-            for measure in batch.measures:
-                if name in measure.points:
-                    measure.hear(self.done.sums[measure.key], batch, name, value)
+            for measure in reading:
+                measure.hear(self.done.sums[measure.key], batch, name, value.detach())
         self.unheard.discard(name)
         if self.stop_early and not self.unheard:
             raise AllHeard

@@ -12,8 +12,8 @@ robustness curves take both from here. A score without a modality depends on the
   from the seed and the image's number.
 * "blur": what is left after three box blurs over an eighth of the shorter side each: the large and soft parts.
 
-All but "permute" are computed from the image itself, so no policy depends on batches or processes. Policies differ in
-what they keep: the mean is far from any real image, a permuted one is real but wrong and can mislead the model.
+No policy depends on batches or processes. They differ in what they keep: the mean is far from any real image, a
+permuted one is real but wrong and can mislead the model.
 """
 
 from __future__ import annotations
@@ -113,12 +113,9 @@ def substitute(
     Args:
         policy: one of POLICIES.
         stream: "rgb" or "x".
-        value: (B, C, H, W), normalised.
+        value: (B, C, H, W), normalised; the result is shaped like it.
         places: number of each image in the run.
         other: like `value`, of the other images; needed by "permute" only.
-
-    Returns:
-        Shaped like `value`.
 
     >>> from fusionzoo.preprocess import Preprocess
     >>> value = torch.ones(2, 3, 4, 4)
@@ -142,8 +139,7 @@ def substitute(
 def _noise(value: Tensor, place: int, stream: str, seed: int) -> Tensor:
     """Drawn on the CPU, so that every machine draws the same."""
     number = (seed * 2 + (stream == "x")) * 1_000_003 + place
-    drawn = torch.randn(value.shape, generator=torch.Generator().manual_seed(number))
-    return drawn.to(value)
+    return torch.randn(value.shape, generator=torch.Generator().manual_seed(number)).to(value)
 
 
 def blurred(value: Tensor) -> Tensor:
@@ -152,12 +148,10 @@ def blurred(value: Tensor) -> Tensor:
     if width == 1:
         return value
     margin = width // 2
-    out = value
-    for _ in range(3):
-        # separable: rows, then columns
-        out = F.avg_pool2d(F.pad(out, (margin, margin, 0, 0), mode="replicate"), (1, width), stride=1)
-        out = F.avg_pool2d(F.pad(out, (0, 0, margin, margin), mode="replicate"), (width, 1), stride=1)
-    return out
+    for _ in range(3):  # separable: rows, then columns
+        value = F.avg_pool2d(F.pad(value, (margin, margin, 0, 0), mode="replicate"), (1, width), stride=1)
+        value = F.avg_pool2d(F.pad(value, (0, 0, margin, margin), mode="replicate"), (width, 1), stride=1)
+    return value
 
 
 # ----------------------------------------------------------------------------------------------- from samples to inputs
@@ -185,10 +179,8 @@ def fitted(model: nn.Module, data: Any) -> Any:
     kind = plain.preprocess.x_kind.replace("inverse_depth", "depth")
     data = adapt(data, class_names=plain.class_names, x_kind=kind, x_channels=plain.preprocess.x_channels)
     if len(plain.class_names) != data.num_classes:
-        raise InputError(
-            f"the model predicts {len(plain.class_names)} classes, {data.name} has {data.num_classes};"
-            " name the data it was trained for (fusionzoo info shows it)"
-        )
+        text = f"the model predicts {len(plain.class_names)} classes, {data.name} has {data.num_classes}"
+        raise InputError(f"{text}; name the data it was trained for (fusionzoo info shows it)")
     kinds = [k.replace("inverse_depth", "depth") for k in (plain.preprocess.x_kind, data.x_kind)]
     if kinds[0] != kinds[1] or plain.preprocess.x_channels != data.x_channels:
         raise InputError(
@@ -225,13 +217,10 @@ class Images:
 
 
 class Reader:
-    """Samples to what the model is given under each condition.
+    """Samples of `data` to what the model, in eval mode, is given under each condition.
 
     Args:
-        model: in eval mode.
-        data: what the samples are of.
-        absence: what stands for an absent modality, one of POLICIES.
-        seed: of the noise policy.
+        absence: what stands for an absent modality, one of POLICIES. seed: of "noise".
         others: whether images lend each other modalities; then one sample more comes with each batch.
     """
 
@@ -280,6 +269,5 @@ class Reader:
         else:
             made = [normalised(self.model, {k: o[k][None] for k in ("rgb", "x")}) for o in others]
         size = here[0].shape[-2:]
-        rgb, x = ([p[i] for p in made] for i in (0, 1))
         fit = lambda v: v if v.shape[-2:] == size else F.interpolate(v, size, mode="bilinear", align_corners=False)  # noqa: E731
-        return torch.cat([fit(v) for v in rgb]), torch.cat([fit(v) for v in x])
+        return torch.cat([fit(rgb) for rgb, _ in made]), torch.cat([fit(x) for _, x in made])

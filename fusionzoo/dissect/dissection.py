@@ -1,20 +1,15 @@
 """The dissection: a model and data -> what each modality contributes, what each stream encodes at each stage.
 
-All that must run over the data is planned before the first image is read: each measure runs in the first pass in which
-all that it needs is complete, so the number of passes is the longest chain of needs, the fewest possible. With
-everything on there are three:
+Each measure runs in the first pass in which all that it needs is complete. With everything on there are three:
 
 1. scores of all conditions, moments (similarity, commonality), channel health, activation quantiles (which give the
    binarisation thresholds);
 2. concept statistics on the training images (which give the concept weights);
 3. concept curves on all images (thresholds calibrated on the training images, set IoU on the others).
 
-Protocol. Labels stay at their native size; logits are upsampled to it (bilinear, align_corners=False) before the arg
-max. What stands for a modality that is taken away is the `absence` policy (conditions.py), by default the model's
-declared substitute, zeros after normalisation, that is the mean. The first pass goes through the images in one drawn
-order, in which each image's neighbour lends it a modality for the perceptual score; no number depends on batches or
-processes but by rounding. Concepts: statistics at each map's own resolution with masks as area fractions, set IoU on
-one grid for all points, on images that no weight and no threshold was fitted to.
+Labels stay at their native size; logits are upsampled to it (bilinear, align_corners=False) before the arg max. The
+first pass goes through the images in one drawn order, in which each image's neighbour lends it a modality for the
+perceptual score; no number depends on batches or processes but by rounding.
 """
 
 from __future__ import annotations
@@ -39,7 +34,6 @@ from fusionzoo.dissect.conditions import Reader, check_policy, fitted, normalise
 from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.measures import METRICS
 from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Mixture, PointInfo, Setup
-from fusionzoo.dissect.measures.concepts import Curve
 from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, ModelInfo, Protocol, RunInfo, StagePoints
 from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
 from fusionzoo.dissect.split import Split, chosen_images
@@ -98,9 +92,6 @@ def dissect(
     Under `torchrun` (an initialised process group) the processes share the batches, each image once, and all return the
     same Dissection.
 
-    Returns:
-        Dissection: see `fusionzoo.dissect.results`.
-
     Raises:
         InputError: model and data do not fit, unusable images, too few images, a state file of another run.
         UnknownNameError: unknown metric, absence policy, reducer, probe or field of the protocol.
@@ -129,10 +120,9 @@ def dissect(
         )  # fmt: skip
         planned = plan(setup, metrics)
         keys = [measure.key for each in planned for measure in each]
-        if any(isinstance(m, Curve) for each in planned for m in each) and len(indices) < FEWEST:
-            raise InputError(
-                f"concepts need at least {FEWEST} images, here are {len(indices)}; give more, or other metrics"
-            )
+        if any(key.startswith("curve/") for key in keys) and len(indices) < FEWEST:
+            text = f"concepts need at least {FEWEST} images, here are {len(indices)}"
+            raise InputError(f"{text}; give more, or other metrics")
         options = {
             "plan": hashlib.sha256(json.dumps(keys).encode()).hexdigest(), "tau": p.tau, "ridge": p.ridge,
             "positions": p.positions, "absence": p.absence, "seed": seed, "concepts": names,
@@ -140,8 +130,15 @@ def dissect(
         split, done = Split.of(len(indices), p.block), Done(setup)
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "dissect", options)
         run([_pass(i, planned, work, done, grid) for i in range(len(planned))], work)
+    plain = unwrapped(model)
     return Dissection(
-        model=_model_info(model, name, source),
+        model=ModelInfo(
+            name=name or plain.architecture or type(plain).__name__,
+            architecture=plain.architecture,
+            num_params=sum(p.numel() for p in model.parameters()),
+            modalities=list(plain.modalities),
+            source=source,
+        ),
         data=DataInfo(data.name, data.split, len(indices), list(data.class_names), size, dict(data.concepts)),
         protocol=RunInfo(
             absence=p.absence,
@@ -177,23 +174,11 @@ def _chosen(protocol: Protocol, choices: Mapping[str, Any]) -> Protocol:
     return p
 
 
-def _model_info(model: nn.Module, name: str | None, source: str) -> ModelInfo:
-    plain = unwrapped(model)
-    return ModelInfo(
-        name=name or plain.architecture or type(plain).__name__,
-        architecture=plain.architecture,
-        num_params=sum(p.numel() for p in model.parameters()),
-        modalities=list(plain.modalities),
-        source=source,
-    )
-
-
 def _results(done: Done) -> dict[str, Any]:
     """Name -> result of every metric that was measured."""
     results: dict[str, Any] = {}
     for metric in METRICS:
-        found = metric.compute(done, results)
-        if found is not None:
+        if (found := metric.compute(done, results)) is not None:
             results[metric.name] = found
     return results
 
@@ -268,11 +253,11 @@ def _facts(
         if len(shapes.get(point, ())) != 4:
             raise InputError(f"stage point {point} passed {shapes.get(point, 'nothing')}, wanted a map (B, C, H, W)")
     info = {}
-    for p in (p for p in probes if p in chosen and len(shapes.get(p, ())) in (2, 4)):
-        low, high = (probes[p].low, probes[p].high) if probes[p].role in SATURABLE else (None, None)
-        gate = probes[p].role == "gate" and probes[p].low is not None
-        about = (probes[p].modality, probes[p].role, probes[p].replaced_below)
-        info[p] = PointInfo(shapes[p][1], low, high, gate, *about)
+    for p, probe in probes.items():
+        if p in chosen and len(shapes.get(p, ())) in (2, 4):
+            low, high = (probe.low, probe.high) if probe.role in SATURABLE else (None, None)
+            gate = probe.role == "gate" and probe.low is not None
+            info[p] = PointInfo(shapes[p][1], low, high, gate, probe.modality, probe.role, probe.replaced_below)
     uneven = frozenset(stage for stage, at in stages.items() if len({shapes[p][2:] for p in at.values()}) > 1)
     size = list(batch["rgb"].shape[-2:])
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))
@@ -301,10 +286,9 @@ def _shapes(model: nn.Module, rgb: Tensor, x: Tensor) -> dict[str, tuple[int, ..
     def run(names: Sequence[str]) -> None:
         with listen(model, dict.fromkeys(names, note)):
             logits = model(rgb, x)
-        if logits.shape[1] != len(unwrapped(model).class_names):
-            raise InputError(
-                f"the model names {len(unwrapped(model).class_names)} classes, its logits have {logits.shape[1]}"
-            )
+        count = len(unwrapped(model).class_names)
+        if logits.shape[1] != count:
+            raise InputError(f"the model names {count} classes, its logits have {logits.shape[1]}")
 
     names = list(probe_points(model))
     try:

@@ -71,7 +71,7 @@ def collect(
 
     Args:
         names: of the checkpoints; by default as the dissections call their models.
-        steps, epochs: name -> where in the training it was taken.
+        steps, epochs: as for `dissect_checkpoints`.
 
     Raises:
         InputError: none given, or models of other architecture, modalities or probe points, or other images.
@@ -87,17 +87,12 @@ def collect(
 
 
 def _check_alike(first: Dissection, other: Dissection) -> None:
-    for what, a, b in (
-        ("architecture", first.model.architecture, other.model.architecture),
-        ("modalities", first.model.modalities, other.model.modalities),
-        ("data", _images(first), _images(other)),
-        ("stage points", [at.points for at in first.stages], [at.points for at in other.stages]),
+    for what, of in (
+        ("architecture", lambda d: d.model.architecture),
+        ("modalities", lambda d: d.model.modalities),
+        ("data", lambda d: f"{d.data.name}, {d.data.split}, {d.data.n} images"),
+        ("stage points", lambda d: [at.points for at in d.stages]),
     ):
-        if a != b:
-            raise InputError(
-                f"{other.model.name} is no checkpoint of the model of {first.model.name}: {what} {b}, not {a}"
-            )
-
-
-def _images(found: Dissection) -> str:
-    return f"{found.data.name}, {found.data.split}, {found.data.n} images"
+        if of(first) != of(other):
+            text = f"{other.model.name} is no checkpoint of the model of {first.model.name}"
+            raise InputError(f"{text}: {what} {of(other)}, not {of(first)}")

@@ -7,12 +7,12 @@ how the values of an older file become those of the newest.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from fusionzoo.errors import FusionZooError, InputError
 from fusionzoo.files import atomic_write, dump_json, read_json
-from fusionzoo.schema import decode, encode
+from fusionzoo.schema import decode, encode, refuse_unknown
 
 __all__ = ["Stored", "dissection_of_format_1", "evolution_of_format_1", "trace_of_format_1"]
 
@@ -130,7 +130,8 @@ def _results(old: dict[str, Any], names: list[str], matrices: list[dict[str, Any
     for matrix in matrices:
         of[matrix["measure"] == "concept correlation"].append(matrix)
     levels = old.get("levels", [])
-    _refuse_unknown(levels)
+    for i, row in enumerate(levels):
+        refuse_unknown(row, {"level", "points", "agreement", *_ALIKE, *_CONCEPTS}, f"dissection: levels[{i}]")
     alike = [{"stage": r["level"], **{new: r[k] for k, new in _ALIKE.items() if k in r}} for r in levels]
     alike = [r for r in alike if any((r.get("cka") or {}).values()) or r.get("pairs") or r.get("commonality")]
     shown = [{"stage": r["level"], **{new: r[k] for k, new in _CONCEPTS.items() if k in r}} for r in levels]
@@ -147,11 +148,3 @@ def _results(old: dict[str, Any], names: list[str], matrices: list[dict[str, Any
     if planted := old.pop("planted", None):
         found["planted"] = {**planted, "rows": [_stage_for_level(row) for row in planted["rows"]]}
     return found
-
-
-def _refuse_unknown(levels: Sequence[Mapping[str, Any]]) -> None:
-    known = {"level", "points", "agreement", *_ALIKE, *_CONCEPTS}
-    for i, row in enumerate(levels):
-        for key in row:
-            if key not in known:
-                raise InputError(f"dissection: levels[{i}]: unknown field {key!r}")

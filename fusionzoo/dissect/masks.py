@@ -40,10 +40,8 @@ def concept_data(data: Any, concepts: str) -> tuple[Any, list[str]]:
         data = WithGeometry(data, None, EDGES)
     names = getattr(data, "mask_names", None)
     if not names:
-        raise InputError(
-            f'{data.name} carries no masks: concepts "masks" needs samples with masks (K, H, W) and masks_valid'
-            " (H, W), and mask_names"
-        )
+        needs = "samples with masks (K, H, W) and masks_valid (H, W), and mask_names"
+        raise InputError(f'{data.name} carries no masks: concepts "masks" needs {needs}')
     return data, list(names)
 
 
@@ -83,10 +81,8 @@ class Source:
             self.masks = torch.stack([torch.as_tensor(m) for m in batch["masks"]]).to(device)
             self.valid = torch.stack([torch.as_tensor(v) for v in batch["masks_valid"]]).to(device)
             if self.masks.shape[1] != concepts or self.masks.dtype != torch.bool:
-                raise InputError(
-                    f"masks of {batch['id'][0]} are {self.masks.dtype} {tuple(self.masks.shape[1:])}, wanted bool"
-                    f" ({concepts}, H, W)"
-                )
+                text = f"masks of {batch['id'][0]} are {self.masks.dtype} {tuple(self.masks.shape[1:])}"
+                raise InputError(f"{text}, wanted bool ({concepts}, H, W)")
         self._made: dict[tuple[str, tuple[int, int]], tuple[Tensor, Tensor]] = {}
 
     def on(self, mode: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -1,20 +1,14 @@
 """Robustness curves: scores against the severity of sensor failures, with errors; and summaries of failure protocols.
 
-- Corruptions act on the raw images (uint8 colours, metres) before preprocessing, in stated units, seeded by image id:
-  see `fusionzoo.data.corrupt`.
-- Missing modality with probability p, for each image by itself: the expectation over all patterns of failure, in closed
-  form. The confusion counts of an image are those of the model with both with probability 1 - p, else those without:
-  E[counts] = (1 - p) counts(both) + p counts(without), and the curve shows the IoU of the expected counts. No draw, no
-  noise, and no more forward passes than for p = 1.
+- Corruptions act on the raw images (uint8 colours, metres) before preprocessing: see `fusionzoo.data.corrupt`.
+- Missing modality with probability p, for each image by itself: the IoU of the expected counts over all patterns of
+  failure, E[counts] = (1 - p) counts(both) + p counts(without). No draw, and no more forward passes than for p = 1.
 - Failures after Liao et al. 2025 ("Benchmarking Multi-modal Semantic Segmentation under Sensor Failures", arXiv
   2503.18445): EMM (a modality is missing), RMM (random regions of it are missing), NM (it is noisy). Two summaries: the
   mean mIoU of the damaged combinations, and the expected mIoU where each modality fails by itself with probability p:
   sum over combinations S of p^|S| (1-p)^(2-|S|) mIoU(S). Our reading, where only the abstract and the tables were at
   hand: EMM's mean leaves out the case where nothing is left, its expectation scores that case by the model on its own
   substitutes; RMM blanks rectangles (`holes_rgb`, `holes_x`) of half the area; NM adds Gaussian noise.
-
-Every effect is taken over the same images with and without, so errors are those of paired differences (delete one image
-group, of both at once).
 """
 
 from __future__ import annotations
@@ -36,7 +30,7 @@ from fusionzoo.data.corrupt import CORRUPTIONS, check_severity, corrupt, severit
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.capture import lend
 from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, normalised
-from fusionzoo.dissect.effects import Curve, Failures, Robustness, Setting
+from fusionzoo.dissect.effects import Curve, Failures, Robustness
 from fusionzoo.dissect.measures.base import number
 from fusionzoo.dissect.measures.scores import count, difference, matrix, score
 from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, setting_of
@@ -106,17 +100,10 @@ def robustness(
         corruptions: names (keys of `fusionzoo.data.corrupt.CORRUPTIONS`, "missing_rgb", "missing_x"), or a mapping name
             -> severities (None: the defaults); by default DEFAULT.
         failures: also the summaries EMM, RMM and NM (up to six conditions more).
-        limit: use that many images, evenly spread over the data.
-        batch_size: images for one forward pass; no result depends on it.
-        absence: what stands for a missing modality, as for `fusionzoo.dissect`: "without x" is the same in both.
+        absence: what stands for a missing modality: "without x" is the same as of `fusionzoo.dissect`.
         seed: of the corruptions. absence_seed: the seed of `fusionzoo.dissect`.
         block: neighbouring images that stay together in a jackknife group.
-        num_workers: processes that load images.
-        progress: show a progress bar on standard error.
-        state: a file to save sums in; with the file of a killed run there, the run goes on from it.
-        name: how the result names the model.
-
-    Under `torchrun` the processes share the batches, each image once, and all return the same Robustness.
+        limit, batch_size, num_workers, progress, state, name: as for `fusionzoo.dissect`, as is `torchrun`.
 
     Raises:
         InputError: model and data do not fit, unusable images, a severity that cannot be, a state file of another run.
@@ -146,8 +133,13 @@ def robustness(
         reader = Reader(model, data, absence, drawn, lent)
         opened = partial(_running, reader, plan, sums, work)
         run([Pass("conditions", lambda: sums, opened, batches(places, batch_size, lent), data)], work)
-    setting = setting_of(work, name, first["rgb"].shape[-2:], seed, time.monotonic() - started)
-    return _result(wanted, protocols, {key: own.state_dict()["counts"] for key, own in sums.items()}, setting, data)
+    counts = {key: own.state_dict()["counts"] for key, own in sums.items()}
+    return Robustness(
+        setting=setting_of(work, name, first["rgb"].shape[-2:], seed, time.monotonic() - started),
+        clean=score(counts[CLEAN.key]),
+        curves=[_curve(name, values, counts, data.x_kind) for name, values in wanted.items()],
+        failures=[_failures(name, table, counts) for name, table in protocols.items()],
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ the plan
@@ -159,8 +151,7 @@ def _wanted(
     """Curve -> severities, 0 first."""
     if corruptions is None:
         corruptions = [n for n in DEFAULT if n in MISSING or severities(n, x_kind) is not None]
-    if isinstance(corruptions, str):
-        corruptions = [corruptions]
+    corruptions = [corruptions] if isinstance(corruptions, str) else corruptions
     given = corruptions if isinstance(corruptions, Mapping) else dict.fromkeys(corruptions)
     wanted = {}
     for name, values in given.items():
@@ -230,32 +221,16 @@ def _running(reader: Reader, plan: Sequence[Failure], sums: Mapping[str, Accumul
 
 
 def _damaged(reader: Reader, images: Images, damage: Damage, seed: int) -> tuple[Tensor, Tensor]:
-    pairs = []
-    batch = images.batch
-    for rgb, x, name in zip(batch["rgb"], batch["x"], batch["id"], strict=True):
-        sample = {"rgb": rgb, "x": x, "id": name}
+    made = []
+    for parts in zip(*(images.batch[key] for key in ("rgb", "x", "id")), strict=True):
+        sample = dict(zip(("rgb", "x", "id"), parts, strict=True))
         for corruption, severity in damage:
             sample = corrupt(sample, corruption, severity, x_kind=reader.data.x_kind, seed=seed)
-        pairs.append(sample)
-    return normalised(reader.model, {key: torch.stack([p[key] for p in pairs]) for key in ("rgb", "x")})
+        made.append(sample)
+    return normalised(reader.model, {key: torch.stack([s[key] for s in made]) for key in ("rgb", "x")})
 
 
 # ---------------------------------------------------------------------------------------------------------- the result
-
-
-def _result(
-    wanted: Mapping[str, Sequence[float]],
-    protocols: Mapping[str, Mapping[str, Failure]],
-    counts: Mapping[str, Tensor],
-    setting: Setting,
-    data: Any,
-) -> Robustness:
-    return Robustness(
-        setting=setting,
-        clean=score(counts[CLEAN.key]),
-        curves=[_curve(name, values, counts, data.x_kind) for name, values in wanted.items()],
-        failures=[_failures(name, table, counts) for name, table in protocols.items()],
-    )
 
 
 def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_kind: str) -> Curve:

@@ -1,8 +1,7 @@
 """The one loop: passes over the data that fill named accumulators; processes, state file, progress.
 
-What a pass sums up is fixed in size, whatever the number of images. Under `torchrun` the processes share the batches of
-a pass, each image once, and exchange their sums after it, so that all go on with the same; a state file lets a killed
-run go on to the same numbers.
+Under `torchrun` the processes share the batches of a pass, each image once, and exchange their sums after it, so that
+all go on with the same; a state file lets a killed run go on to the same numbers.
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ class Pass:
 
     Args:
         name: for the progress bar.
-        begin: the pass's empty accumulators by name, made when the passes before it are complete. A name is unique in a
-            run; the accumulators are filled in place.
+        begin: the pass's empty accumulators by name, unique in a run, made when the passes before it are complete.
         open: a context that gives `feed(samples, places)`, which adds samples whose numbers in the run are `places`.
         batches: (places, places to read) of every batch, see `batches`.
         data: what is read.
@@ -101,9 +99,8 @@ def batches(places: Sequence[int], size: int, follower: bool = False) -> Batches
     >>> batches([3, 1, 2], 2, follower=True)
     [([3, 1], [3, 1, 2]), ([2], [2, 3])]
     """
-    starts = range(0, len(places), size)
-    cut = [list(places[i : i + size]) for i in starts]
-    after = [(list(places) * 2)[min(i + size, len(places))] for i in starts]
+    cut = [list(places[i : i + size]) for i in range(0, len(places), size)]
+    after = [*(mine[0] for mine in cut[1:]), *places[:1]]
     return [(mine, [*mine, next_] if follower else mine) for mine, next_ in zip(cut, after, strict=True)]
 
 
@@ -260,16 +257,14 @@ class _State:
             saved = json.loads(note["identity"])
             number, done = int(note["pass"]), int(note["batches"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise InputError(
-                f"{self.path} is no saved state of a run ({error}); delete it, or name another file"
-            ) from error
+            text = f"{self.path} is no saved state of a run ({error})"
+            raise InputError(f"{text}; delete it, or name another file") from error
         wrong = [k for k in self.identity if saved.get(k) != self.identity[k]]
         if wrong or not 0 <= number <= len(passes):
             differ = f"{', '.join(wrong) or 'passes'} differ"
             raise InputError(f"{self.path} is the state of another run ({differ}); delete it, or name another file")
-        for at in range(
-            min(number + 1, len(passes)) if done else number
-        ):  # a pass begins from the complete ones before
+        begun = min(number + 1, len(passes)) if done else number
+        for at in range(begun):  # a pass begins from the complete ones before
             self.begin(at, passes[at])
             for name, own in self.begun[at].items():
                 prefix = f"{name}|"

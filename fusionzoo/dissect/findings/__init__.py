@@ -18,7 +18,7 @@ __all__ = ["Finding", "effect_findings", "findings"]
 
 def findings(d: Dissection) -> list[Finding]:
     """What the dissection says, most important first."""
-    parts: Iterable[list[Finding]] = (
+    parts: Iterable[Iterable[Finding]] = (
         use.answer(d),
         checks.few_images(d),
         checks.planted(d),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fusionzoo.dissect.results import FEWEST, JUDGED_FROM, Dissection
 from fusionzoo.dissect.words import SATURATED, Finding, points, words
 
@@ -28,15 +30,11 @@ def planted(d: Dissection) -> list[Finding]:
     judged = {kind: [r for r in d.planted.rows if r.kind == kind] for kind in ("rgb", "x", "both")}
     right = sum(r.found for kind in ("rgb", "x") for r in judged[kind])
     total = sum(len(judged[kind]) for kind in ("rgb", "x"))
-    gaps = {
-        kind: [abs(r.rgb - r.x) for r in rows if r.rgb is not None and r.x is not None] for kind, rows in judged.items()
-    }
-    mean = {kind: sum(g) / len(g) for kind, g in gaps.items() if g}
+    seen = {k: [r for r in rows if r.rgb is not None and r.x is not None] for k, rows in judged.items()}
+    mean = {k: sum(abs((r.rgb or 0) - (r.x or 0)) for r in rows) / len(rows) for k, rows in seen.items() if rows}
     shared = ", ".join(f"{points(mean[k])} ({t})" for k, t in _KINDS.items() if k in mean)
-    text = (
-        f"{right} of {total} one-modality concepts are encoded better by the right stream;"
-        f" mean difference between the streams: {shared}"
-    )
+    text = f"{right} of {total} one-modality concepts are encoded better by the right stream;"
+    text += f" mean difference between the streams: {shared}"
     if d.planted.found:
         return [Finding("info", f"The planted truth is found: {text}.")]
     wrong = [repr(r.concept) for kind in ("rgb", "x") for r in judged[kind] if not r.found]
@@ -44,21 +42,18 @@ def planted(d: Dissection) -> list[Finding]:
     return [Finding("fail", f"The planted truth is NOT found: {text}{tail}.")]
 
 
-def health(d: Dissection) -> list[Finding]:
+def health(d: Dissection) -> Iterator[Finding]:
     dead = [p for p in d.health if p.channels and p.dead == p.channels]
     some = [p for p in d.health if 0 < p.dead < p.channels]
     full = [p for p in d.health if p not in dead and p.saturated is not None and p.saturated >= SATURATED]
-    found = []
     if dead:
-        text = f"dead: {words(p.name for p in dead)} (no channel ever varies)"
-        found.append(Finding("warn", text))
+        yield Finding("warn", f"dead: {words(p.name for p in dead)} (no channel ever varies)")
     if full:
         listed = words(f"{p.name} ({100 * (p.saturated or 0):.0f} %)" for p in full)
-        found.append(Finding("warn", f"saturated: {listed} of the values at an end of the range"))
+        yield Finding("warn", f"saturated: {listed} of the values at an end of the range")
     if some:
         most = max(some, key=lambda p: p.dead / p.channels)
         text = f"{len(some)} of {len(d.health)} probe points have channels that never vary"
-        found.append(Finding("info", f"{text}; most: {most.name}, {most.dead} of {most.channels}"))
+        yield Finding("info", f"{text}; most: {most.name}, {most.dead} of {most.channels}")
     if d.health and not dead and not full and not some:
-        found.append(Finding("info", f"no dead channel and no saturated probe among {len(d.health)} probe points"))
-    return found
+        yield Finding("info", f"no dead channel and no saturated probe among {len(d.health)} probe points")

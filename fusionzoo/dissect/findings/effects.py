@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fusionzoo.dissect.effects import Curve, Effects, Rest, Robustness, Trace
-from fusionzoo.dissect.words import RECOGNISED, Finding, points, words
+from fusionzoo.dissect.effects import Curve, Effects, Robustness, Trace
+from fusionzoo.dissect.words import RECOGNISED, Finding, measured, points, words
 
 __all__ = ["effect_findings"]
 
@@ -29,9 +29,8 @@ def _trace(found: Trace, x: str) -> list[Finding]:
     said, named = [], {"rgb": "rgb", "x": x}
     top = [r for r in found.ranking if r.signal and r.effect > 0][:PLACES]
     if top:
-        said.append(
-            f"the prediction rests most on {words(_place(r, x) for r in top)}: points of mIoU lost when ablated"
-        )
+        listed = words(f"{named[r.stream]} at stage {r.stage} ({measured(r.effect, r.effect_error)})" for r in top)
+        said.append(f"the prediction rests most on {listed}: points of mIoU lost when ablated")
     elif any(r.effect_error is not None for r in found.ranking):
         said.append("no stage of either modality matters measurably by itself")
     for missing in ("rgb", "x"):
@@ -40,9 +39,7 @@ def _trace(found: Trace, x: str) -> list[Finding]:
             listed = words(f"stage {r.stage} ({100 * (r.share or 0):.0f} %)" for r in back[:PLACES])
             said.append(f"without {named[missing]}, its clean feature brings most back at {listed} of the loss")
     for stream in ("rgb", "x"):
-        names = [
-            repr(c.name) for c in found.classes if c.rests_on == stream and c.iou is not None and c.iou >= RECOGNISED
-        ]
+        names = [repr(c.name) for c in found.classes if c.rests_on == stream and (c.iou or 0.0) >= RECOGNISED]
         if names:
             said.append(f"{words(names)} rest{'s' if len(names) == 1 else ''} more on {named[stream]}")
     out = [Finding("info", f"causal tracing: {text}") for text in said]
@@ -52,11 +49,6 @@ def _trace(found: Trace, x: str) -> list[Finding]:
         text = text if found.found else f"{words(wrong)} show in one modality but do not rest on it"
         out.append(Finding("info" if found.found else "warn", f"causal tracing against the planted truth: {text}"))
     return out
-
-
-def _place(r: Rest, x: str) -> str:
-    error = "" if r.effect_error is None else f" +- {points(r.effect_error)}"
-    return f"{x if r.stream == 'x' else r.stream} at stage {r.stage} ({points(r.effect)}{error})"
 
 
 def _robustness(found: Robustness, x: str) -> list[Finding]:

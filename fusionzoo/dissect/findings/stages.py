@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fusionzoo.dissect.findings.use import called
 from fusionzoo.dissect.results import Dissection, Stage
@@ -19,38 +19,32 @@ ONLY = 3.0
 """Only one stream encodes a concept when its IoU there is three times that of the other stream."""
 
 
-def streams(d: Dissection) -> list[Finding]:
+def streams(d: Dissection) -> Iterator[Finding]:
     """Where the streams encode the same concepts and where not."""
     rows = [(row.stage, row.concepts.variance["rgb_x"]) for row in d.rows if "rgb_x" in row.concepts.variance]
     known = [(stage, v) for stage, v in rows if v.value is not None and v.floor is not None]
     same = [stage for stage, v in known if not v.signal]
     near = [(stage, v) for stage, v in known if v.signal and (v.value or 0) <= CLEARLY * (v.floor or 0)]
     apart = [(stage, v) for stage, v in known if v.signal and (stage, v) not in near]
-    found = []
     for rows, text in ((apart, "the streams encode concepts differently"), (near, "the streams differ little")):
         if rows:
             values = words([points(v.value or 0) for _, v in rows])
             floors = words([points(v.floor or 0) for _, v in rows])
             at = at_stages([stage for stage, _ in rows])
-            found.append(Finding("info", f"at {at} {text}: semantic variance {values} points, noise floor {floors}"))
+            yield Finding("info", f"at {at} {text}: semantic variance {values} points, noise floor {floors}")
     if same:
         text = "no difference between the streams is measurable (semantic variance at its noise floor)"
-        found.append(Finding("info", f"at {at_stages(same)} {text}"))
-    cka = [
-        (row.stage, row.similarity.cka.gap.unbiased)
-        for row in d.rows
-        if row.similarity.cka.gap and row.similarity.cka.gap.unbiased is not None
-    ]
+        yield Finding("info", f"at {at_stages(same)} {text}")
+    gap = [(row.stage, row.similarity.cka.gap) for row in d.rows]
+    cka = [(stage, value.unbiased) for stage, value in gap if value is not None and value.unbiased is not None]
     if len(cka) > 1:
         (first, a), (last, b) = cka[0], cka[-1]
         text = f"rgb and {called(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
-        found.append(Finding("info", f"{text} (unbiased, images as samples)"))
-    return found
+        yield Finding("info", f"{text} (unbiased, images as samples)")
 
 
-def matters(d: Dissection) -> list[Finding]:
+def matters(d: Dissection) -> Iterator[Finding]:
     """At which stage the fused features take most from one modality alone: shares of their variance."""
-    found = []
     for stream in ("rgb", "x"):
         shares = [(row.stage, row.similarity.commonality.get("pix")) for row in d.rows]
         rows = [(stage, getattr(s, f"unique_{stream}")) for stage, s in shares if s is not None]
@@ -63,39 +57,32 @@ def matters(d: Dissection) -> list[Finding]:
             continue
         percent = words(f"{100 * value:.0f} %" for _, value, _ in alike)
         low = min(known, key=lambda row: row[1])
-        text = (
-            f"{called(d, stream)} shapes the fused features most at {at_stages([stage for stage, _, _ in alike])}:"
-            f" {percent} of their variance comes from it alone (least at stage {low[0]}, {100 * low[1]:.0f} %)"
-        )
-        found.append(Finding("info", text))
-    return found
+        text = f"{called(d, stream)} shapes the fused features most at {at_stages([row[0] for row in alike])}"
+        least = f"least at stage {low[0]}, {100 * low[1]:.0f} %"
+        yield Finding("info", f"{text}: {percent} of their variance comes from it alone ({least})")
 
 
-def agreement(d: Dissection) -> list[Finding]:
+def agreement(d: Dissection) -> Iterator[Finding]:
     """Consistent and specific concepts at the stage that encodes concepts best, and how their number changes."""
     rows = [(row, row.specificity) for row in d.rows if row.specificity is not None]
     if not rows:
-        return []
+        return
     row, best = max(rows, key=lambda pair: pair[0].mean_iou or 0.0)
     parts = [f"{words(map(repr, best.consistent))} in both streams alike (consistent)"] if best.consistent else []
     for stream, names in (("rgb", best.rgb), ("x", best.x)):
         parts += [f"{words(map(repr, names))} specific to {called(d, stream)}"] if names else []
-    found = [Finding("info", f"encoded at stage {row.stage}: {'; '.join(parts)}")] if parts else []
+    if parts:
+        yield Finding("info", f"encoded at stage {row.stage}: {'; '.join(parts)}")
     if best.gained or best.lost:
         gains = [f"gains {words(map(repr, best.gained))}"] if best.gained else []
         gains += [f"loses {words(map(repr, best.lost))}"] if best.lost else []
-        found.append(
-            Finding("info", f"fusion at stage {row.stage} {' and '.join(gains)} against the better of the streams")
-        )
+        text = f"fusion at stage {row.stage} {' and '.join(gains)}"
+        yield Finding("info", f"{text} against the better of the streams")
     if len(rows) > 1:
         (first, a), (last, b) = rows[0], rows[-1]
-        at = [(len(v.consistent), len(v.rgb) + len(v.x)) for v in (a, b)]
-        text = (
-            f"concepts over the stages: {at[0][0]} consistent and {at[0][1]} specific at stage {first.stage},"
-            f" {at[1][0]} and {at[1][1]} at stage {last.stage}"
-        )
-        found.append(Finding("info", text))
-    return found
+        text = f"{len(a.consistent)} consistent and {len(a.rgb) + len(a.x)} specific at stage {first.stage}"
+        text += f", {len(b.consistent)} and {len(b.rgb) + len(b.x)} at stage {last.stage}"
+        yield Finding("info", f"concepts over the stages: {text}")
 
 
 def _best(stages: Sequence[Stage], stream: str, k: int) -> tuple[float, float] | None:
@@ -111,10 +98,10 @@ def _best(stages: Sequence[Stage], stream: str, k: int) -> tuple[float, float] |
     return best
 
 
-def encoded(d: Dissection) -> list[Finding]:
+def encoded(d: Dissection) -> Iterator[Finding]:
     """Concepts that only one stream encodes, each stream at its best stage."""
     if any(row.specificity is not None for row in d.rows):
-        return []  # said with the consistent ones
+        return  # said with the consistent ones
     only: dict[str, list[str]] = {"rgb": [], "x": []}
     for k, name in enumerate(d.data.class_names):
         best = {s: _best(d.rows, s, k) for s in only}
@@ -124,17 +111,13 @@ def encoded(d: Dissection) -> list[Finding]:
                 continue
             if mine[0] - theirs[0] > math.hypot(mine[1], theirs[1]):
                 only[s].append(f"{name!r} ({points(mine[0])} against {points(theirs[0])})")
-    return [
-        Finding(
-            "info",
-            f"only the {called(d, s)} stream encodes {words(names)}: concept IoU, best stage of each stream",
-        )
-        for s, names in only.items()
-        if names
-    ]
+    for s, names in only.items():
+        if names:
+            text = f"only the {called(d, s)} stream encodes {words(names)}"
+            yield Finding("info", f"{text}: concept IoU, best stage of each stream")
 
 
-def fused(d: Dissection) -> list[Finding]:
+def fused(d: Dissection) -> Iterator[Finding]:
     """Which stream the fused features encode concepts like."""
     near: dict[str, list[int]] = {"rgb": [], "x": []}
     for row in d.rows:
@@ -144,8 +127,6 @@ def fused(d: Dissection) -> list[Finding]:
             floor = max(v.floor for v in to.values() if v is not None and v.floor is not None)
             if abs(values["rgb"] - values["x"]) > floor:
                 near[min(values, key=lambda s: values[s])].append(row.stage)
-    return [
-        Finding("info", f"at {at_stages(at)} the fused features encode concepts more like {called(d, s)}")
-        for s, at in near.items()
-        if at
-    ]
+    for s, at in near.items():
+        if at:
+            yield Finding("info", f"at {at_stages(at)} the fused features encode concepts more like {called(d, s)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.measures.scores import Drop
 from fusionzoo.dissect.results import Dissection
@@ -44,35 +46,24 @@ def answer(d: Dissection) -> list[Finding]:
     name = {s: called(d, s) for s in drops}
     unread = [s for s, drop in drops.items() if _unread(d, drop, s)]
     used = [s for s, drop in drops.items() if real(drop.miou, drop.miou_error)]
+    loss = {s: f"{measured(drop.miou, drop.miou_error)} points" for s, drop in drops.items()}
     if unread:
         reads = next(s for s in drops if s not in unread) if len(unread) == 1 else None
         text = f"The model reads {name[reads]} only." if reads else "The model reads neither modality."
         return [Finding("info" if reads else "warn", text)]
     if all(drop.miou_error is None for drop in drops.values()):
         lost = ", ".join(f"{points(drop.miou or 0.0)} without {name[s]}" for s, drop in drops.items())
-        text = (
-            f"One group of images does not tell whether the model uses both modalities: it loses {lost}, error unknown"
-        )
-        return [Finding("warn", f"{text}; give more images.")]
+        text = "One group of images does not tell whether the model uses both modalities"
+        return [Finding("warn", f"{text}: it loses {lost}, error unknown; give more images.")]
     if len(used) == 2:
-        lost = ", ".join(f"without {name[s]} it loses {_loss(drops[s])}" for s in ("rgb", "x"))
+        lost = ", ".join(f"without {name[s]} it loses {loss[s]}" for s in ("rgb", "x"))
         return [Finding("info", f"The model uses both modalities: {lost}.")]
     if len(used) == 1:
         idle = next(s for s in drops if s != used[0])
-        loss = _loss(drops[idle])
-        text = f"The model does not measurably use {name[idle]}: without it the mIoU changes by {loss}"
-        return [Finding("warn", f"{text}, without {name[used[0]]} it loses {_loss(drops[used[0]])}.")]
-    return [
-        Finding(
-            "warn", "The model does not measurably use either modality: the mIoU hardly changes without one of them."
-        )
-    ]
-
-
-def _loss(drop: Drop) -> str:
-    assert drop.miou is not None
-    error = "" if drop.miou_error is None else f" +- {points(drop.miou_error)}"
-    return f"{points(drop.miou)}{error} points"
+        text = f"The model does not measurably use {name[idle]}: without it the mIoU changes by {loss[idle]}"
+        return [Finding("warn", f"{text}, without {name[used[0]]} it loses {loss[used[0]]}.")]
+    text = "The model does not measurably use either modality: the mIoU hardly changes without one of them."
+    return [Finding("warn", text)]
 
 
 def adds(d: Dissection) -> list[Finding]:
@@ -84,10 +75,8 @@ def adds(d: Dissection) -> list[Finding]:
         without, name = d.segmentation[Condition.without(stream)].miou, called(d, stream)
         if without is None or drop.miou is None or _unread(d, drop, stream):
             continue
-        verb = "adds" if drop.miou >= 0 else "takes away"
-        text = (
-            f"{name} {verb} {points(abs(drop.miou))} points (both {points(both.miou)}, without {name} {points(without)}"
-        )
+        text = f"{name} {'adds' if drop.miou >= 0 else 'takes away'} {points(abs(drop.miou))} points"
+        text += f" (both {points(both.miou)}, without {name} {points(without)}"
         level = "info" if drop.miou >= 0 or not real(-drop.miou, drop.miou_error) else "warn"
         found.append(Finding(level, f"{text}; an absent modality is replaced by {ABSENT[d.protocol.absence]})"))
     return found or [Finding("info", f"mIoU {points(both.miou)}")]
@@ -119,46 +108,35 @@ def contribution(d: Dissection) -> list[Finding]:
     return [*found, Finding("info", text)]
 
 
-def classes(d: Dissection) -> list[Finding]:
+def classes(d: Dissection) -> Iterator[Finding]:
     """Classes that come from one modality alone, that need both, and what gains most."""
     both, drops = d.segmentation.get("both"), _drops(d)
     if both is None or len(drops) < 2 or any(_unread(d, drop, s) for s, drop in drops.items()):
-        return []
+        return
     alone: dict[str, list[str]] = {"rgb": [], "x": []}
     needed: list[str] = []
     for k, name in enumerate(d.data.class_names):
         iou = both.iou[k]
-        lost = {s: _class_loss(drops[s], k) for s in ("rgb", "x")}
-        if iou is None or iou < RECOGNISED or any(v is None for v in lost.values()):
+        lost = {s: (drops[s].iou[k], drops[s].iou_error[k]) for s in alone}
+        if iou is None or iou < RECOGNISED or any(value is None for value, _ in lost.values()):
             continue
-        share = {s: (v or (0.0, False))[0] / iou for s, v in lost.items()}
-        real = {s: bool(v and v[1]) for s, v in lost.items()}
+        share = {s: (value or 0.0) / iou for s, (value, _) in lost.items()}
+        sure = {s: real(value, error) for s, (value, error) in lost.items()}
         for s, other in (("rgb", "x"), ("x", "rgb")):
-            if share[s] >= ALONE_LOSES and real[s] and share[other] <= 1 - ALONE_KEEPS:
+            if share[s] >= ALONE_LOSES and sure[s] and share[other] <= 1 - ALONE_KEEPS:
                 alone[s].append(repr(name))
-        if min(share.values()) >= ALONE_LOSES and all(real.values()):
+        if min(share.values()) >= ALONE_LOSES and all(sure.values()):
             needed.append(repr(name))
-    found = []
     for s, names in alone.items():
         if names:
             this, other = called(d, s), called(d, "x" if s == "rgb" else "rgb")
             text = f"{words(names)} come{'' if len(names) > 1 else 's'} from {this} alone"
-            found.append(Finding("info", f"{text}: keeps nine tenths of its IoU without {other}, lost without {this}"))
+            yield Finding("info", f"{text}: keeps nine tenths of its IoU without {other}, lost without {this}")
     if needed:
         text = f"{words(needed)} need{'' if len(needed) > 1 else 's'} both: gone without either modality"
-        found.append(Finding("info", text))
-    return found + _gains(d, drops["x"])
-
-
-def _class_loss(drop: Drop, k: int) -> tuple[float, bool] | None:
-    value, error = drop.iou[k], drop.iou_error[k]
-    return None if value is None else (value, real(value, error))
-
-
-def _gains(d: Dissection, drop: Drop) -> list[Finding]:
-    sure = [(v, d.data.class_names[k]) for k, v in enumerate(drop.iou) if v is not None and real(v, drop.iou_error[k])]
-    best = sorted(sure, reverse=True)[:3]
-    if not best:
-        return []
-    listed = words(f"{name!r} ({points(value)})" for value, name in best)
-    return [Finding("info", f"{called(d, 'x')} helps most with {listed} (points of class IoU)")]
+        yield Finding("info", text)
+    gains = zip(drops["x"].iou, drops["x"].iou_error, d.data.class_names, strict=True)
+    best = sorted(((v, name) for v, error, name in gains if v is not None and real(v, error)), reverse=True)[:3]
+    if best:
+        listed = words(f"{name!r} ({points(value)})" for value, name in best)
+        yield Finding("info", f"{called(d, 'x')} helps most with {listed} (points of class IoU)")

@@ -1,9 +1,8 @@
 """The contract of a measure: which probe points it reads, under which condition, after which others, into which sums.
 
-A `Measure` is one accumulator of a run. It is fed when a probe fires (`hear`), when predictions are there (`predicted`)
-or when the forward pass is over (`finish`), and runs in the first pass in which all that it needs is complete. A
-`Metric` is what `dissect(metrics=...)` can be asked for: the measures it plans, and how their complete sums become a
-result of one type. What is fed is reduced at once: nothing of a data set is held but one batch and the sums.
+A `Measure` is one accumulator of a run, in the first pass in which all that it needs is complete. A `Metric` is what
+`dissect(metrics=...)` can be asked for: the measures it plans, and how their complete sums become a result of one type.
+What is fed is reduced at once: nothing of a data set is held but one batch and the sums.
 """
 
 from __future__ import annotations
@@ -17,7 +16,9 @@ import torch
 from torch import Tensor
 
 from fusionzoo.dissect.conditions import Condition
+from fusionzoo.dissect.effects import Scores
 from fusionzoo.dissect.masks import Source
+from fusionzoo.dissect.measures.setup import PAIRS, STREAMS, Mixture, PointInfo, Setup
 from fusionzoo.dissect.split import ROLES, Split
 from fusionzoo.metrics.base import as_samples
 
@@ -42,128 +43,6 @@ __all__ = [
 
 Sums = Any  # an Accumulator, or a Grouped of them: both merge and go through state_dict
 
-STREAMS = ("rgb", "x", "fused")
-PAIRS = (("rgb", "x"), ("rgb", "fused"), ("x", "fused"))
-"""Pairs of representations that are compared at each stage."""
-
-
-@dataclass(frozen=True)
-class PointInfo:
-    """What is known of a probe point before the first pass.
-
-    Args:
-        channels: of the value that passes it.
-        low, high: bounds that are worth watching, None where there are none.
-        gate: whether it is a gate with declared bounds.
-        modality, role, replaced_below: as declared by the probe.
-    """
-
-    channels: int
-    low: float | None = None
-    high: float | None = None
-    gate: bool = False
-    modality: str = ""
-    role: str = ""
-    replaced_below: float | None = None
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """A probe whose values weigh the two modalities: along `dim`, rgb first or last."""
-
-    dim: int
-    rgb_first: bool
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all measures of a run share: the choices, and what is known of model and data before the first pass.
-
-    Args:
-        num_classes: K.
-        points: probe point -> what is known of it.
-        stages: stage -> {"rgb" | "x" | "fused": probe point}.
-        uneven: stages whose maps differ in size: compared by images only, not by positions.
-        mixtures: probe point -> how it weighs the modalities.
-        names: of the concepts.
-        concepts: number of concepts; None: the classes are the concepts.
-        kinds: class -> where it is visible (planted data).
-        absence: what stands for an absent modality.
-        permuted: whether scores with a modality of another image are taken.
-        tau: share of activations above a channel's threshold; None takes raw activations.
-        ridge: of the concept solve, relative to the channels' correlation matrix.
-        reducer: of semantic variance.
-        segmentation_groups, concept_groups: image groups for jackknife errors.
-        bins: score bins of the concept curves.
-        group_bytes: most memory for one stage's moments in one view, of all image groups. Stages too wide for four
-            groups are kept in one, and their similarities have no error.
-        matrix_channels: most channels of all stage points together that are compared as they are; when there are more,
-            sets wider than `narrow` are projected at random onto so many directions.
-        sample: most images whose channel means are kept, for measures that need the samples themselves.
-        positions: most positions of a map that are samples of view "pix".
-    """
-
-    num_classes: int
-    points: dict[str, PointInfo] = field(default_factory=dict)
-    stages: dict[int, dict[str, str]] = field(default_factory=dict)
-    uneven: frozenset[int] = frozenset()
-    mixtures: dict[str, Mixture] = field(default_factory=dict)
-    names: tuple[str, ...] = ()
-    concepts: int | None = None
-    kinds: dict[str, str] = field(default_factory=dict)
-    ignore_index: int = 255
-    absence: str = "mean"
-    permuted: bool = True
-    tau: float | None = 0.05
-    ridge: float = 1e-2
-    reducer: str | Callable[[Tensor, Tensor], Tensor] = "mean_abs"
-    segmentation_groups: int = 16
-    concept_groups: int = 8
-    bins: int = 512
-    group_bytes: int = 64 << 20
-    matrix_channels: int = 4096
-    narrow: int = 256
-    sample: int = 256
-    positions: int = 1024
-
-    @property
-    def num_concepts(self) -> int:
-        return self.num_classes if self.concepts is None else self.concepts
-
-    @property
-    def concept_names(self) -> list[str]:
-        return list(self.names) or [str(k) for k in range(self.num_concepts)]
-
-    def stage_points(self) -> dict[str, str]:
-        """Probe point -> what it is ("stage 2 rgb"), stages rising, each point once.
-
-        >>> Setup(3, stages={2: {"rgb": "b", "fused": "c"}, 1: {"rgb": "a"}}).stage_points()
-        {'a': 'stage 1 rgb', 'b': 'stage 2 rgb', 'c': 'stage 2 fused'}
-        """
-        named: dict[str, str] = {}
-        for stage in sorted(self.stages):
-            for stream in (s for s in STREAMS if s in self.stages[stage]):
-                named.setdefault(self.stages[stage][stream], f"stage {stage} {stream}")
-        return named
-
-    def moment_groups(self, points: Sequence[str]) -> int:
-        """Image groups for the moments of `points` together."""
-        state = 8 * sum(self.points[p].channels for p in points) ** 2
-        groups = min(self.concept_groups, self.group_bytes // state)
-        return groups if groups >= 4 else 1
-
-    def projections(self, points: Sequence[str]) -> dict[str, Tensor]:
-        """Point -> (C, narrow) float64, for those that must be projected to be compared all with all."""
-        channels = {p: self.points[p].channels for p in points}
-        if sum(channels.values()) <= self.matrix_channels:
-            return {}
-        drawn = torch.Generator().manual_seed(0)
-        return {
-            p: torch.randn(c, self.narrow, generator=drawn, dtype=torch.float64) / self.narrow**0.5
-            for p, c in channels.items()
-            if c > self.narrow
-        }
-
 
 @dataclass
 class Done:
@@ -187,7 +66,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Measure(ABC):
-    """One accumulator of a run.
+    """One accumulator of a run. It is fed by `hear`, `predicted` or `finish`.
 
     Args:
         points: the probe points it reads; none: the model's predictions.
@@ -200,6 +79,8 @@ class Measure(ABC):
     variant: str = ""
 
     kind: ClassVar[str]
+    masked: ClassVar[bool] = False
+    """Whether it needs the concept masks of the images."""
 
     @property
     def key(self) -> str:
@@ -215,11 +96,6 @@ class Measure(ABC):
     def roles(self) -> frozenset[str]:
         """Roles of the images it reads (`Split.role`)."""
         return ROLES
-
-    @property
-    def masked(self) -> bool:
-        """Whether it needs the concept masks of the images."""
-        return False
 
     def prepare(self, done: Done) -> Any:
         """What follows from complete sums before it begins."""
@@ -311,14 +187,8 @@ class Measured:
     error: float | None = None
 
 
-@dataclass
-class Estimate:
-    """A score for all classes together (mIoU) and for each class (IoU), with jackknife standard errors."""
-
-    miou: float | None
-    miou_error: float | None
-    iou: list[float | None]
-    iou_error: list[float | None]
+Estimate = Scores
+"""A score for all classes together (mIoU) and for each class (IoU), with jackknife standard errors."""
 
 
 @dataclass
@@ -326,9 +196,8 @@ class PairMatrix:
     """One measure between all pairs of probe points, across modalities and stages.
 
     `values[i][j]` is for `points[i]`, `points[j]`; `names` say what they are ("stage 3 rgb"). `channels`: sets with
-    more channels were projected at random onto so many directions (None: none was). `p`: share of permutations of the
-    images (of a sample of them) that are at least as similar, the real order counted; `bound`: what 95 % of the
-    permutations do not exceed. Both empty where no permutation was made.
+    more channels were projected at random onto so many directions (None: none was). `p`, `bound`: see
+    `fusionzoo.metrics.similarity.NullTest`, of a sample of the images; empty where no permutation was made.
     """
 
     measure: str

@@ -2,16 +2,11 @@
 
 A detector of a concept is solved on the training images (and on each half of them) and scored on held-out ones, at
 thresholds calibrated on the training images.
-
-* One channel alone: best set IoU of a single binarised channel (network dissection).
-* Channels that carry it: how few of those that weigh most a refitted detector needs for 90 % of the R2 of all.
-* Vectors of two points have no common channels; the correlation of the two detectors' scores over positions of held-out
-  images is their cosine under the covariance of the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -34,7 +29,13 @@ from fusionzoo.dissect.measures.base import (
 from fusionzoo.dissect.split import HALVES, HELD, ROLES
 from fusionzoo.errors import InputError
 from fusionzoo.metrics import ConceptAgreement, ConceptCurve, ConceptStatistics, Quantiles
-from fusionzoo.metrics.concepts import ConceptWeights, compare_curves, minimum_channels, stack_weights
+from fusionzoo.metrics.concepts import (
+    AgreementScores,
+    ConceptWeights,
+    compare_curves,
+    minimum_channels,
+    stack_weights,
+)
 
 __all__ = ["FITS", "FULL", "METRIC", "Concepts", "Curve", "Statistics", "StageConcepts", "stage_curves"]
 
@@ -43,14 +44,9 @@ FITS = (FULL, *HALVES)
 """Detectors solved on all training images, and on each of the two disjoint halves."""
 MOST = 128  # channels that a detector of few may use
 
-Reducer = str | Callable[[Tensor, Tensor], Tensor]
 
-
-# -------------------------------------------------------------------------------------------------------- what is heard
-
-
-def _some(values: Tensor, mine: Sequence[int]) -> Tensor:
-    return values if len(mine) == len(values) else values[list(mine)]
+def _some(values: Tensor, mine: list[int]) -> Tensor:
+    return values if len(mine) == len(values) else values[mine]
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,7 @@ class Statistics(Measure):
     binary: bool = True
 
     kind: ClassVar[str] = "statistics"
+    masked: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[Measure, ...]:
@@ -83,17 +80,12 @@ class Statistics(Measure):
     def roles(self) -> frozenset[str]:
         return frozenset({self.variant})
 
-    @property
-    def masked(self) -> bool:
-        return True
-
     def make(self, done: Done) -> ConceptStatistics:
         thresholds = done.get(Thresholds(self.points)).compute().float() if self.binary else None
         return ConceptStatistics(done.setup.points[self.points[0]].channels, done.setup.num_concepts, thresholds)
 
     def hear(self, sums: ConceptStatistics, batch: Batch, point: str, value: Tensor) -> None:
-        mine = batch.mine(self)
-        if mine:
+        if mine := batch.mine(self):
             masks, valid = batch.source.on("area", (value.shape[2], value.shape[3]))
             sums.update(*(_some(v, mine) for v in (value, masks, valid)))
 
@@ -105,6 +97,7 @@ class Curve(Measure):
     binary: bool = True
 
     kind: ClassVar[str] = "curve"
+    masked: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[Measure, ...]:
@@ -117,12 +110,7 @@ class Curve(Measure):
             return frozenset({HELD})
         return ROLES if self.variant == FULL else frozenset({self.variant, HELD})
 
-    @property
-    def masked(self) -> bool:
-        return True
-
     def groups(self, setup: Setup) -> int:
-        """Image groups for jackknife errors."""
         return setup.concept_groups if self.variant == FULL else 1
 
     def prepare(self, done: Done) -> ConceptWeights:
@@ -137,8 +125,7 @@ class Curve(Measure):
 
     def hear(self, sums: ConceptCurve, batch: Batch, point: str, value: Tensor) -> None:
         """All fits of a point are scored together, at the map's own size (a curve upsamples what it counts)."""
-        mine = batch.mine(self)
-        if not mine:
+        if not (mine := batch.mine(self)):
             return
         if (self.kind, point) not in batch.shared:
             fits = [m for m in batch.measures if isinstance(m, Curve) and m.points == self.points and batch.mine(m)]
@@ -174,8 +161,7 @@ class Vectors(Measure):
 
     def finish(self, sums: ConceptAgreement, batch: Batch) -> None:
         """On a grid half as fine as that of the masks."""
-        held = batch.mine(self)
-        if held:
+        if held := batch.mine(self):
             size = (max(1, batch.grid[0] // 2), max(1, batch.grid[1] // 2))
             valid = _some(batch.source.on("nearest", size)[1], held)
             sums.update(*(_some(batch.scores[p], held) for p in self.points), valid=valid, size=size)
@@ -203,11 +189,9 @@ def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
 
 @dataclass
 class Variance:
-    """Semantic variance of a pair of representations.
+    """Semantic variance of a pair of representations: see `fusionzoo.metrics.concepts.VarianceScore`.
 
     `error`: jackknife standard error over groups of held-out images. `interval`: 95 %, value -+ 1.96 errors.
-    `floor`: what one and the same representation shows between weights solved on two disjoint halves of the training
-    images (the larger of the pair's two, in absolute value). A value up to the floor is no signal: see `signal`.
     """
 
     value: float | None
@@ -231,8 +215,8 @@ class StageConcepts:
         floor: per concept, how much the same representation differs between detectors of two halves.
         unit_iou: per concept, the best set IoU of one channel alone, on the training images at the map's own size;
             empty for raw activations.
-        channels: with how few channels a detector reaches 90 % of its R2 (a power of two, or all of them; None: it has
-            none).
+        channels: with how few of those that weigh most a refitted detector reaches 90 % of its R2 (a power of two, or
+            all of them; None: it has none).
         correlation: pair -> per concept, correlation of the two detectors' scores on held-out images: the cosine of the
             two concept vectors under the data's covariance.
         variance: pair ("rgb_x", "rgb_fused", "x_fused") -> semantic variance, where both ends exist.
@@ -258,23 +242,26 @@ class Concepts:
 
 
 def compute(done: Done, results: Mapping[str, Any]) -> Concepts | None:
-    correlation = _correlation(done)
-    stages = [_stage(done, stage, correlation) for stage in sorted(done.setup.stages)]
-    measured = [s for s in stages if s.iou]
-    return Concepts(done.setup.concept_names, measured, _matrices(done, correlation)) if measured else None
+    named = done.setup.stage_points()
+    sums: ConceptAgreement | None = done.get(Vectors(tuple(named)))
+    vectors = None if sums is None else sums.compute()
+    stages = [_stage(done, stage, vectors) for stage in sorted(done.setup.stages)]
+    found = Concepts(done.setup.concept_names, [s for s in stages if s.iou])
+    if vectors is not None:  # the mean over concepts, all stage points with all
+        values = [numbers(line) for line in vectors.correlation.nanmean(0)]
+        names = list(named.values())
+        found.matrices.append(PairMatrix("concept correlation", "pix", vectors.n, list(named), names, values))
+    return found if found.stages else None
 
 
 def stage_curves(done: Done, stage: int) -> dict[str, dict[str, ConceptCurve]]:
     """Stream -> fit -> curve, of the streams of a stage whose concepts were measured."""
-    found: dict[str, dict[str, ConceptCurve]] = {}
-    for stream in (s for s in STREAMS if s in done.setup.stages[stage]):
-        curves = {fit: done.get(Curve((done.setup.stages[stage][stream],), variant=fit)) for fit in FITS}
-        if curves[FULL] is not None:
-            found[stream] = curves
-    return found
+    at = done.setup.stages[stage]
+    found = {s: {fit: done.get(Curve((at[s],), variant=fit)) for fit in FITS} for s in STREAMS if s in at}
+    return {stream: curves for stream, curves in found.items() if curves[FULL] is not None}
 
 
-def _stage(done: Done, stage: int, correlation: tuple[Tensor, int] | None) -> StageConcepts:
+def _stage(done: Done, stage: int, vectors: AgreementScores | None) -> StageConcepts:
     row, at, reducer = StageConcepts(stage), done.setup.stages[stage], done.setup.reducer
     curves = stage_curves(done, stage)
     iou = {stream: {fit: c.compute() for fit, c in fits.items()} for stream, fits in curves.items()}
@@ -282,6 +269,7 @@ def _stage(done: Done, stage: int, correlation: tuple[Tensor, int] | None) -> St
         row.iou[stream] = numbers(scores[FULL].iou)
         row.error[stream] = numbers(scores[FULL].iou_se)
         row.floor[stream] = numbers((scores["half0"].iou - scores["half1"].iou).abs())
+        _carried(row, done, stream, at[stream])
     name = reducer if isinstance(reducer, str) else getattr(reducer, "__name__", "callable")
     for a, b in PAIRS:
         if a in curves and b in curves:
@@ -290,14 +278,11 @@ def _stage(done: Done, stage: int, correlation: tuple[Tensor, int] | None) -> St
             value, error, floor = number(found.value), number(found.se), number(found.floor)
             interval = None if value is None or error is None else [value - 1.96 * error, value + 1.96 * error]
             row.variance[f"{a}_{b}"] = Variance(value, name, floor, error, interval)
-    for stream in iou:
-        _carried(row, done, stream, at[stream])
-    if correlation is not None:
-        place = {point: i for i, point in enumerate(done.setup.stage_points())}
+    if vectors is not None:
+        place = list(done.setup.stage_points()).index
         for a, b in PAIRS:
             if a in at and b in at:
-                values = correlation[0][:, place[at[a]], place[at[b]]]
-                row.correlation[f"{a}_{b}"] = [number(v) for v in values]
+                row.correlation[f"{a}_{b}"] = numbers(vectors.correlation[:, place(at[a]), place(at[b])])
     return row
 
 
@@ -309,25 +294,7 @@ def _carried(row: StageConcepts, done: Done, stream: str, point: str) -> None:
     least = minimum_channels(counts, r2, statistics.solve(ridge).r2)
     row.channels[stream] = [int(c) or None for c in least]
     if statistics.thresholds is not None:
-        row.unit_iou[stream] = [number(v) for v in statistics.unit_iou().amax(1)]
-
-
-def _correlation(done: Done) -> tuple[Tensor, int] | None:
-    """(K, P, P) correlations of the detectors' scores of all stage points, and the number of positions."""
-    sums = done.get(Vectors(tuple(done.setup.stage_points())))
-    if sums is None:
-        return None
-    scores = sums.compute()
-    return scores.correlation, scores.n
-
-
-def _matrices(done: Done, found: tuple[Tensor, int] | None) -> list[PairMatrix]:
-    """Mean over concepts of the correlation of the detectors' scores, all stage points with all."""
-    if found is None:
-        return []
-    named = done.setup.stage_points()
-    values = [[number(v) for v in line] for line in found[0].nanmean(0).tolist()]
-    return [PairMatrix("concept correlation", "pix", found[1], list(named), list(named.values()), values)]
+        row.unit_iou[stream] = numbers(statistics.unit_iou().amax(1))
 
 
 METRIC = Metric("concepts", ("concepts",), Concepts, plan, compute)

@@ -36,12 +36,10 @@ class Contribution:
     """What each modality gives to the score. V(S): the score with the modalities S present, the others absent.
 
     Attributes:
-        absence: what stands for an absent modality.
         values: condition ("both", "without_x", "without_rgb", "neither") -> V.
         shapley: "rgb", "x": (V(own) - V(neither) + V(both) - V(other)) / 2; the two add up to
             V(both) - V(neither).
-        interaction: V(both) - V(rgb) - V(x) + V(neither): above 0 they help each other, below 0 they give the
-            same thing.
+        interaction: V(both) - V(rgb) - V(x) + V(neither): above 0 they help each other, below 0 give the same.
         perceptual: "rgb", "x": share of V(both) that is lost when that modality comes from another image; per class
             likewise. Empty with fewer than two images.
         concepts: stage -> "rgb", "x", "interaction": the same of the concepts' set IoU at the fused representation
@@ -85,8 +83,7 @@ def _estimate(found: Scored) -> Estimate:
 
 
 def _concepts(done: Done) -> dict[str, dict[str, Estimate]]:
-    """Stage -> "rgb", "x", "interaction": of the concepts' set IoU at the fused representation; empty unless asked
-    for."""
+    """`Contribution.concepts`."""
     made = {}
     for stage, at in sorted(done.setup.stages.items()):
         curves = {present: done.get(Curve((at.get("fused", ""),), c, FULL)) for present, c in PRESENT.items()}

@@ -115,19 +115,12 @@ def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
 def compute(done: Done, results: Mapping[str, Any]) -> Exchange | None:
     pairs = {name: done.get(Masks(pair)) for name, pair in mask_pairs(done.setup).items()}
     mixtures = {point: done.get(Weights((point,))) for point in done.setup.mixtures}
-    masks = [_replaced(name, sums) for name, sums in pairs.items() if sums is not None]
-    weights = [_mixed(point, sums) for point, sums in mixtures.items() if sums is not None]
-    return Exchange(masks, weights) if masks or weights else None
-
-
-def _replaced(name: str, sums: ExchangeRatio) -> Replaced:
-    s = sums.compute()
-    return Replaced(name, *map(number, (*s.ratio, *s.std, s.both[0, 1])))
-
-
-def _mixed(point: str, sums: MixtureStatistics) -> Mixed:
-    s = sums.compute()
-    return Mixed(point, *map(number, (*s.share, s.entropy, s.largest[0])))
+    found = Exchange()
+    for name, s in ((name, sums.compute()) for name, sums in pairs.items() if sums is not None):
+        found.masks.append(Replaced(name, *map(number, (*s.ratio, *s.std, s.both[0, 1]))))
+    for point, s in ((point, sums.compute()) for point, sums in mixtures.items() if sums is not None):
+        found.weights.append(Mixed(point, *map(number, (*s.share, s.entropy, s.largest[0]))))
+    return found if found.masks or found.weights else None
 
 
 METRIC = Metric("exchange", (), Exchange, plan, compute)

@@ -44,13 +44,9 @@ class Gate(Measure):
 
 @dataclass
 class GateHealth:
-    """How a gate behaves, its range scaled to 0..1.
+    """How a gate behaves, its range scaled to 0..1: see `fusionzoo.metrics.health.GateScores`.
 
-    Attributes:
-        entropy: mean binary entropy in bits: 0 it decides, 1 it halves.
-        shut, open: share of values within 1 % of the range from an end.
-        by_channel, by_image, by_position: shares of its variance, adding up to 1; None for a gate that never varies.
-            One that varies by channel alone ignores its input.
+    `entropy` in bits: 0 it decides, 1 it halves. A gate that varies `by_channel` alone ignores its input.
     """
 
     entropy: float | None
@@ -96,16 +92,14 @@ def compute(done: Done, results: Mapping[str, Any]) -> list[ProbeHealth] | None:
         if sums is not None:
             s = sums.compute()
             values = (number(s.mean), number(s.std), number(s.effective_rank), s.saturated)
-            gate = _gate(done.get(Gate((name,))))
-            rows.append(ProbeHealth(name, s.channels, s.dead, *values, info.modality, info.role, gate))
+            row = ProbeHealth(name, s.channels, s.dead, *values, info.modality, info.role)
+            gates = done.get(Gate((name,)))
+            if gates is not None:
+                g = gates.compute()
+                parts = (g.entropy, g.shut, g.open, g.by_channel, g.by_image, g.by_position)
+                row.gate = GateHealth(*map(number, parts))
+            rows.append(row)
     return rows or None
-
-
-def _gate(sums: GateStatistics | None) -> GateHealth | None:
-    if sums is None:
-        return None
-    s = sums.compute()
-    return GateHealth(*map(number, (s.entropy, s.shut, s.open, s.by_channel, s.by_image, s.by_position)))
 
 
 METRIC = Metric("health", ("health",), list[ProbeHealth], plan, compute)

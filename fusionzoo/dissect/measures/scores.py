@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionzoo.dissect.conditions import OTHERS, SUBSETS, Condition, Images
 from fusionzoo.dissect.effects import Scores
-from fusionzoo.dissect.measures.base import Batch, Done, Estimate, Measure, Metric, Setup, number, numbers, some
+from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number, numbers, some
 from fusionzoo.dissect.split import Split
 from fusionzoo.errors import CheckFailed
 from fusionzoo.metrics import Accumulator, ConfusionMatrix, jackknife
@@ -41,7 +41,7 @@ class Confusion(Measure):
 
 
 @dataclass
-class Drop(Estimate):
+class Drop(Scores):
     """What is lost: both modalities minus this condition."""
 
 
@@ -73,19 +73,16 @@ def matrices(done: Done) -> dict[Condition, ConfusionMatrix]:
 def compute(done: Done, results: Mapping[str, Any]) -> dict[str, Segmentation] | None:
     """Scores of each subset of modalities, and what is lost against both."""
     found = {c: m for c, m in matrices(done).items() if c in SUBSETS}
+    counts = {c: sums.state_dict()["counts"] for c, sums in found.items()}
     table = {}
     for condition, sums in found.items():
-        scores = sums.compute()
-        drop = None if condition == Condition.BOTH or Condition.BOTH not in found else _drop(found, condition)
+        scores, drop = sums.compute(), None
+        if condition != Condition.BOTH and Condition.BOTH in found:
+            value, error = difference(counts[Condition.BOTH], counts[condition])
+            drop = Drop(number(value[0]), number(error[0]), numbers(value[1:]), numbers(error[1:]))
         values = number(scores.miou), number(scores.pixel_accuracy), numbers(scores.iou)
         table[str(condition)] = Segmentation(*values, drop)
     return table or None
-
-
-def _drop(found: Mapping[Condition, ConfusionMatrix], without: Condition) -> Drop:
-    both, own = (found[c].state_dict()["counts"] for c in (Condition.BOTH, without))
-    value, error = difference(both, own)
-    return Drop(number(value[0]), number(error[0]), numbers(value[1:]), numbers(error[1:]))
 
 
 def difference(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,12 +40,14 @@ PERMUTATIONS = 99
 SHARES = ("unique_rgb", "unique_x", "redundant", "rest")
 
 
-@dataclass(frozen=True)
 class Together(Measure):
     """A measure of several representations: of each the samples are kept until the forward pass is over."""
 
     def hear(self, sums: Any, batch: Batch, point: str, value: Tensor) -> None:
         batch.keep(point, self.variant, value)
+
+    def finish(self, sums: Any, batch: Batch) -> None:
+        sums.update(*self.rows(batch))
 
     def rows(self, batch: Batch) -> list[Tensor]:
         """Samples of the points, (B, C) or (B, C, h, w), projected where the points are too wide together."""
@@ -64,9 +66,6 @@ class CKA(Together):
 
     def make(self, done: Done) -> LinearCKA:
         return LinearCKA(self.variant)
-
-    def finish(self, sums: LinearCKA, batch: Batch) -> None:
-        sums.update(*self.rows(batch))
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,6 @@ class AllMoments(Together):
 
     def make(self, done: Done) -> Moments:
         return Moments(self.points, self.variant)
-
-    def finish(self, sums: Moments, batch: Batch) -> None:
-        sums.update(*self.rows(batch))
 
 
 @dataclass(frozen=True)
@@ -151,15 +147,9 @@ class CKAViews:
 
 @dataclass
 class PairSimilarity:
-    """How alike two representations A and B of a stage are, in one view, by several measures; None: not defined.
-
-    Attributes:
-        n: samples: images ("gap") or positions ("pix").
-        cka: unbiased linear CKA, at most 1; can be negative.
-        angular: Procrustes angle, 0 (equal up to rotation and scale) to pi/2.
-        svcca: mean canonical correlation of the directions that hold 99 % of the variance, 0 to 1.
-        rcca: mean regularised canonical correlation, 0 to 1.
-        predicts: R2 of B from A by a linear map. predicted: R2 of A from B.
+    """How alike two representations A and B of a stage are, in one view, by the measures of
+    `fusionzoo.metrics.similarity.matrices`; None: not defined. `n`: images ("gap") or positions ("pix"). `cka`:
+    unbiased. `predicts`: R2 of B from A by a linear map. `predicted`: R2 of A from B.
     """
 
     n: int
@@ -173,11 +163,7 @@ class PairSimilarity:
 
 @dataclass
 class CommonalityShares:
-    """What the fused representation takes from each modality: shares of its variance, which add up to 1.
-
-    `unique_rgb`: explained by rgb and not by x; `unique_x`; `redundant`: by either (below 0: only together);
-    `rest`: by no linear map of both. `adjusted`: R2 are corrected for the number of channels.
-    """
+    """What the fused representation takes from each modality: see `fusionzoo.metrics.cooperation.Commonality`."""
 
     n: int
     unique_rgb: Measured
@@ -221,13 +207,10 @@ def _stage(done: Done, stage: int, at: Mapping[str, str]) -> StageSimilarity:
             setattr(row.cka, view, _fill_view(row, sums, streams, view))
         elif "rgb" in streams and "x" in streams:
             alone = done.get(CKA((at["rgb"], at["x"]), variant=view))
-            setattr(row.cka, view, None if alone is None else _cka(alone))
+            if alone is not None:
+                scores = alone.compute()
+                setattr(row.cka, view, CKAValue(number(scores.unbiased), number(scores.biased), scores.n))
     return row
-
-
-def _cka(sums: LinearCKA) -> CKAValue:
-    scores = sums.compute()
-    return CKAValue(number(scores.unbiased), number(scores.biased), scores.n)
 
 
 def _fill_view(row: StageSimilarity, sums: Grouped[Moments], streams: list[str], view: str) -> CKAValue | None:
@@ -236,8 +219,11 @@ def _fill_view(row: StageSimilarity, sums: Grouped[Moments], streams: list[str],
     three = streams == list(STREAMS)
 
     def statistic(about: CentredMoments) -> Tensor:
-        parts = [m.flatten() for m in similarity_matrices(about, WITH_ERROR).values()]
-        return torch.cat([v.cpu() for v in parts] + ([_shares(about)] if three else []))
+        parts = [m.flatten().cpu() for m in similarity_matrices(about, WITH_ERROR).values()]
+        if three:
+            shares = commonality(about, 0, 1, 2)
+            parts.append(torch.tensor([getattr(shares, name) for name in SHARES], dtype=torch.float64))
+        return torch.cat(parts)
 
     one_group = len(sums.parts) == 1  # too wide for more, and to be copied
     whole = (sums.parts[0] if one_group else sums.merged()).centred()
@@ -269,17 +255,9 @@ def _fill_view(row: StageSimilarity, sums: Grouped[Moments], streams: list[str],
     return CKAValue(number(value["cka"][0, 1]), number(plain["cka_biased"][0, 1]), whole.n)
 
 
-def _shares(about: CentredMoments) -> Tensor:
-    found = commonality(about, 0, 1, 2)
-    return torch.tensor([getattr(found, name) for name in SHARES], dtype=torch.float64)
-
-
 def _matrices(done: Done) -> list[PairMatrix]:
-    """Similarities of all stage points with all, images as samples.
-
-    CKA is of all images; the measures that need the samples, and the permutations that show what unrelated features
-    score, are of at most `Setup.sample` images, drawn by a hash of their number.
-    """
+    """Similarities of all stage points with all, images as samples: CKA of all images, the measures that need the
+    samples, and the permutations, of at most `Setup.sample` images."""
     named = done.setup.stage_points()
     every = AllMoments(tuple(named), variant="gap")
     sums, sample = done.get(every), done.get(Rows(tuple(named), variant="gap"))
@@ -288,9 +266,7 @@ def _matrices(done: Done) -> list[PairMatrix]:
     about, rows = sums.centred(), list(sample.compute().values())
     narrow = done.setup.narrow if done.prepared[every.key] else None
     found = []
-    for measure in ("cka", "rbf_cka", "rsa", "mutual_knn"):
-        if len(rows[0]) < FEWEST and measure != "cka":
-            continue
+    for measure in ("cka", "rbf_cka", "rsa", "mutual_knn") if len(rows[0]) >= FEWEST else ("cka",):
         value, n, p, bound = similarity_matrices(about, ("cka",))["cka"], about.n, None, None
         if len(rows[0]) >= FEWEST:
             null = null_test(measure, rows, times=PERMUTATIONS)

@@ -19,16 +19,10 @@ __all__ = ["METRIC", "Specificity", "StageSpecificity"]
 
 @dataclass
 class StageSpecificity:
-    """Which concepts the two streams of a stage share; each in one list at most.
+    """Which concepts the two streams of a stage share, by the rule; one that no held-out image shows is in no list.
 
-    Attributes:
-        consistent: encoded by both streams alike. (A concept that no held-out image shows is in no list.)
-        rgb, x: specific to that stream.
-        undecided: encoded, but errors and noise do not tell which of the above.
-        unencoded: no better than chance in either stream.
-        gained: the fused representation encodes it better than either stream. lost: worse than the better stream.
-        difference: per concept, IoU of rgb minus IoU of x, and its jackknife standard error.
-        chance: per concept, the set IoU of marking every position.
+    `rgb`, `x`: specific to that stream. `gained`, `lost`: by the fused representation. `difference`: per concept, IoU
+    of rgb minus IoU of x, with its jackknife standard error. `chance`: per concept, IoU of marking every position.
     """
 
     stage: int
@@ -67,22 +61,23 @@ def _stage(done: Done, stage: int) -> StageSpecificity | None:
     iou = {s: [curves[half].compute().iou for half in HALVES] for s, curves in fits.items()}
     full, floors = {s: curves[FULL] for s, curves in fits.items()}, {s: one - two for s, (one, two) in iou.items()}
     made = concept_roles(full["rgb"], full["x"], [floors["rgb"], floors["x"]])
-    changes: Sequence[str] = ()
+    roles = [*zip(done.setup.concept_names, made.roles, strict=True)]
     if "fused" in full:
         changes = fused_roles(full["rgb"], full["x"], full["fused"], [floors[s] for s in STREAMS])
+        roles += zip(done.setup.concept_names, changes, strict=True)
 
-    def those(roles: Sequence[str], wanted: str) -> list[str]:
-        return [name for name, role in zip(done.setup.concept_names, roles, strict=True) if role == wanted]
+    def those(wanted: str) -> list[str]:
+        return [name for name, role in roles if role == wanted]
 
     return StageSpecificity(
         stage,
-        consistent=those(made.roles, "consistent"),
-        rgb=those(made.roles, "rgb"),
-        x=those(made.roles, "x"),
-        undecided=those(made.roles, "undecided"),
-        unencoded=those(made.roles, "unencoded"),
-        gained=those(changes, "gained") if changes else [],
-        lost=those(changes, "lost") if changes else [],
+        consistent=those("consistent"),
+        rgb=those("rgb"),
+        x=those("x"),
+        undecided=those("undecided"),
+        unencoded=those("unencoded"),
+        gained=those("gained"),
+        lost=those("lost"),
         difference=[Measured(number(v), number(e)) for v, e in zip(made.difference, made.error, strict=True)],
         chance=numbers(made.chance),
     )

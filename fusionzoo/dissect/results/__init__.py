@@ -1,8 +1,7 @@
 """What a dissection found: the results of its measures by name, and what they are of; with a JSON form.
 
 IoU, mIoU and accuracies are fractions 0..1. A value that does not exist (a class that no image shows, a stream that the
-model lacks) is None, in JSON null; NaN never stands in a file. `Dissection.to_dict` gives the schema,
-`Dissection.from_dict` reads it back and refuses fields it does not know; it reads files of format 1 as well.
+model lacks) is None, in JSON null; NaN never stands in a file.
 
 Rule of the format: within one `format_version` fields are only added, with a default that says "not measured", so that
 every older file of that version still loads; a field that changes its meaning raises the version.

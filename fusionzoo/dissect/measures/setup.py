@@ -1,0 +1,124 @@
+"""What all measures of a run share: the choices, and what is known of model and data before the first pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+__all__ = ["PAIRS", "STREAMS", "Mixture", "PointInfo", "Setup"]
+
+STREAMS = ("rgb", "x", "fused")
+PAIRS = (("rgb", "x"), ("rgb", "fused"), ("x", "fused"))
+"""Pairs of representations that are compared at each stage."""
+
+
+@dataclass(frozen=True)
+class PointInfo:
+    """What is known of a probe point before the first pass: its channels and what it declares (`fusionzoo.probes`).
+
+    `low`, `high`: bounds that are worth watching, None where there are none. `gate`: a gate with declared bounds.
+    """
+
+    channels: int
+    low: float | None = None
+    high: float | None = None
+    gate: bool = False
+    modality: str = ""
+    role: str = ""
+    replaced_below: float | None = None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A probe whose values weigh the two modalities: along `dim`, rgb first or last."""
+
+    dim: int
+    rgb_first: bool
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all measures of a run share: the choices, and what is known of model and data before the first pass.
+
+    Args:
+        num_classes, ignore_index: of the labels.
+        points: probe point -> what is known of it.
+        stages: stage -> {"rgb" | "x" | "fused": probe point}.
+        uneven: stages whose maps differ in size: compared by images only, not by positions.
+        mixtures: probe point -> how it weighs the modalities.
+        names, concepts: of the concepts, and their number; None: the classes are the concepts.
+        kinds: class -> where it is visible (planted data).
+        permuted: whether scores with a modality of another image are taken.
+        absence, tau, ridge, reducer, positions: see `fusionzoo.dissect.Protocol`.
+        segmentation_groups, concept_groups: image groups for jackknife errors.
+        bins: score bins of the concept curves.
+        group_bytes: most memory for one stage's moments in one view, of all image groups. Stages too wide for four
+            groups are kept in one, and their similarities have no error.
+        matrix_channels: most channels of all stage points together that are compared as they are; when there are more,
+            sets wider than `narrow` are projected at random onto so many directions.
+        sample: most images whose channel means are kept, for measures that need the samples themselves.
+    """
+
+    num_classes: int
+    points: dict[str, PointInfo] = field(default_factory=dict)
+    stages: dict[int, dict[str, str]] = field(default_factory=dict)
+    uneven: frozenset[int] = frozenset()
+    mixtures: dict[str, Mixture] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    concepts: int | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+    ignore_index: int = 255
+    absence: str = "mean"
+    permuted: bool = True
+    tau: float | None = 0.05
+    ridge: float = 1e-2
+    reducer: str | Callable[[Tensor, Tensor], Tensor] = "mean_abs"
+    segmentation_groups: int = 16
+    concept_groups: int = 8
+    bins: int = 512
+    group_bytes: int = 64 << 20
+    matrix_channels: int = 4096
+    narrow: int = 256
+    sample: int = 256
+    positions: int = 1024
+
+    @property
+    def num_concepts(self) -> int:
+        return self.num_classes if self.concepts is None else self.concepts
+
+    @property
+    def concept_names(self) -> list[str]:
+        return list(self.names) or list(map(str, range(self.num_concepts)))
+
+    def stage_points(self) -> dict[str, str]:
+        """Probe point -> what it is ("stage 2 rgb"), stages rising, each point once.
+
+        >>> Setup(3, stages={2: {"rgb": "b", "fused": "c"}, 1: {"rgb": "a"}}).stage_points()
+        {'a': 'stage 1 rgb', 'b': 'stage 2 rgb', 'c': 'stage 2 fused'}
+        """
+        named: dict[str, str] = {}
+        for stage in sorted(self.stages):
+            for stream in (s for s in STREAMS if s in self.stages[stage]):
+                named.setdefault(self.stages[stage][stream], f"stage {stage} {stream}")
+        return named
+
+    def moment_groups(self, points: Sequence[str]) -> int:
+        """Image groups for the moments of `points` together."""
+        state = 8 * sum(self.points[p].channels for p in points) ** 2
+        groups = min(self.concept_groups, self.group_bytes // state)
+        return groups if groups >= 4 else 1
+
+    def projections(self, points: Sequence[str]) -> dict[str, Tensor]:
+        """Point -> (C, narrow) float64, for those that must be projected to be compared all with all."""
+        channels = {p: self.points[p].channels for p in points}
+        if sum(channels.values()) <= self.matrix_channels:
+            return {}
+        drawn = torch.Generator().manual_seed(0)
+        return {
+            p: torch.randn(c, self.narrow, generator=drawn, dtype=torch.float64) / self.narrow**0.5
+            for p, c in channels.items()
+            if c > self.narrow
+        }
