@@ -63,10 +63,10 @@ def drop_rates(depths: tuple[int, ...], last: float) -> list[list[float]]:
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of (B, C, H, W), eps 1e-6."""
+    """Layer norm over the channels of (B, C, H, W)."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__(channels, eps=eps)
 
     def forward(self, feature: Tensor) -> Tensor:
         return super().forward(feature.movedim(1, 3)).movedim(3, 1)
