@@ -104,10 +104,8 @@ def dissect(
     data, names = concept_data(fitted(model, data), p.concepts)
     indices = chosen_images(data, limit)
     seed = int(getattr(data, "seed", 0)) if p.seed is None else p.seed
-    metrics = p.metrics
-    if metrics is None:
-        default = names_asked(extra=False)
-        metrics = default if len(indices) >= FEWEST else tuple(m for m in default if m != "concepts")
+    default = (m for m in names_asked(extra=False) if m != "concepts" or len(indices) >= FEWEST)
+    metrics = tuple(default) if p.metrics is None else p.metrics
     if p.absence == "permute" and len(indices) < 2:
         raise InputError('absence "permute" takes a modality from another image, here is one image only')
     with evaluating(model):

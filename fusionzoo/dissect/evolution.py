@@ -36,9 +36,6 @@ def dissect_checkpoints(
         state: of a run that may be killed: the state of checkpoint i (from 0) is kept in this file's name + ".i".
         options: of `dissect`: metrics, limit, absence, batch_size, progress, ...
 
-    Returns:
-        Evolution: `curves()` gives every number over the checkpoints.
-
     Raises:
         InputError: no checkpoint, a name twice, places of names that are not there, or models of other architecture,
             modalities or probe points; and what `dissect` raises.

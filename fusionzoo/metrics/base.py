@@ -77,7 +77,7 @@ class Accumulator:
     """Base of all accumulators: named fixed-size states that merge by addition.
 
     Subclasses fill `self._state` and name the constructor's choices (attributes) in `choices`; states that are not sums
-    need their own `_merge`. `state_dict` gives CPU copies, so a run can be stored, sent to another process and resumed.
+    need their own `_merge`.
     """
 
     info: ClassVar[MetricInfo]
@@ -140,10 +140,9 @@ class Accumulator:
             raise InputError(f"state of {type(self).__name__} needs {sorted(self._state)}, got {sorted(state)}")
         for name, value in self._state.items():
             if state[name].shape != value.shape or state[name].dtype != value.dtype:
-                raise InputError(
-                    f"state {name!r} of {type(self).__name__} is {state[name].dtype} {tuple(state[name].shape)}, "
-                    f"needed {value.dtype} {tuple(value.shape)}: build it with the same choices first"
-                )
+                got, wanted = (f"{v.dtype} {tuple(v.shape)}" for v in (state[name], value))
+                what = f"state {name!r} of {type(self).__name__} is {got}, needed {wanted}"
+                raise InputError(f"{what}: build it with the same choices first")
 
     def nbytes(self) -> int:
         """Memory of all states in bytes."""
@@ -201,7 +200,7 @@ def as_samples(feature: Tensor, view: str) -> Tensor:
         view: "gap" (a sample is an image, its features the spatial means) or "pix" (a sample is a position of a map).
 
     Returns:
-        (B, C) or (B H W, C) float64, contiguous for `pix`.
+        (B, C) or (B H W, C) float64.
 
     Raises:
         InputError: unknown view, another number of dimensions, no channels or positions, or not floating point.

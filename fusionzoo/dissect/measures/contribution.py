@@ -68,28 +68,23 @@ def compute(done: Done, results: Mapping[str, Any]) -> Contribution | None:
         return None
     found = contribution({subset: scored[condition] for subset, condition in PRESENT.items()})
     lent = {s: Condition.without(s) if absence == "permute" else Condition.other(s) for s in ("rgb", "x")}
+    concepts = {}
+    for stage, at in sorted(done.setup.stages.items()):
+        curves = {present: done.get(Curve((at.get("fused", ""),), c, FULL)) for present, c in PRESENT.items()}
+        if all(sums is not None for sums in curves.values()):
+            concepts[str(stage)] = _of_concepts(curves)
     return Contribution(
         absence,
         {str(condition): _estimate(found.score[frozenset(subset)]) for subset, condition in PRESENT.items()},
         {name: _estimate(found.shapley[name]) for name in ("rgb", "x")},
         _estimate(next(iter(found.interaction.values()))),
         {s: _estimate(perceptual_scores(scored[Condition.BOTH], scored[c])) for s, c in lent.items() if c in scored},
-        _concepts(done),
+        concepts,
     )
 
 
 def _estimate(found: Scored) -> Estimate:
     return Estimate(number(found.mean), number(found.mean_se), numbers(found.classes), numbers(found.classes_se))
-
-
-def _concepts(done: Done) -> dict[str, dict[str, Estimate]]:
-    """`Contribution.concepts`."""
-    made = {}
-    for stage, at in sorted(done.setup.stages.items()):
-        curves = {present: done.get(Curve((at.get("fused", ""),), c, FULL)) for present, c in PRESENT.items()}
-        if all(sums is not None for sums in curves.values()):
-            made[str(stage)] = _of_concepts(curves)
-    return made
 
 
 def _of_concepts(curves: Mapping[tuple[str, ...], ConceptCurve]) -> dict[str, Estimate]:

@@ -47,10 +47,7 @@ class Drop(Scores):
 
 @dataclass
 class Segmentation:
-    """Scores of one condition (see `fusionzoo.dissect.conditions.Condition`).
-
-    `iou` per class: None where label and prediction lack it.
-    """
+    """Scores of one `Condition`. `iou` per class: None where label and prediction lack it."""
 
     miou: float | None
     pixel_accuracy: float | None
@@ -86,10 +83,8 @@ def compute(done: Done, results: Mapping[str, Any]) -> dict[str, Segmentation] |
 
 
 def difference(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """(1 + K,) scores of `first` minus those of `second`, mIoU and then each class, and the jackknife error of it.
-
-    Both are (G, K, K) counts over the same image groups, which are left out of both at once.
-    """
+    """(1 + K,) scores of `first` minus those of `second`, mIoU and then each class, and the jackknife error of it: of
+    (G, K, K) counts over the same image groups, which are left out of both at once."""
     return jackknife(lambda a, b: miou_and_classes(a) - miou_and_classes(b), [first, second])
 
 

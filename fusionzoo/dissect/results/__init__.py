@@ -151,14 +151,13 @@ class Evolution(Stored):
 
     def curve(self, number: Callable[[Checkpoint], float | None]) -> list[float | None]:
         """`number` of every checkpoint, in their order."""
-        return [number(checkpoint) for checkpoint in self.checkpoints]
+        return list(map(number, self.checkpoints))
 
     def _numbers(self, checkpoint: Checkpoint) -> dict[str, Measured]:
         found: dict[str, Measured] = {}
         for condition, part in checkpoint.segmentation.items():
             found["miou" if condition == "both" else f"miou {condition}"] = Measured(part.miou)
-        if checkpoint.contribution is not None:
-            made = checkpoint.contribution
+        if (made := checkpoint.contribution) is not None:
             parts = {f"shapley {s}": e for s, e in made.shapley.items()} | {"interaction": made.interaction}
             parts |= {f"perceptual {s}": e for s, e in made.perceptual.items()}
             found |= {name: Measured(e.miou, e.miou_error) for name, e in parts.items()}

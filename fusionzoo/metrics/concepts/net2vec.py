@@ -31,11 +31,9 @@ class Net2VecResult:
     """Net2Vec probes of one representation.
 
     Attributes:
-        weight: (K, C) float32; NaN for concepts without train images.
-        thresholds: (C,) float32 T_k.
+        weight: (K, C) float32; NaN for concepts without train images. thresholds: (C,) float32 T_k.
         iou: (K,) float64 set IoU on validation images, the headline; NaN where the concept is absent.
-        train_iou: (K,) on train images.
-        all_iou: (K,) on both.
+        train_iou, all_iou: (K,) on train images, and on both.
         losses: (K, epochs) float64 mean batch loss; NaN where not trained.
     """
 

@@ -32,9 +32,7 @@ class ConceptFit:
     Attributes:
         recipe: name. weights: the detectors; those of "net2vec-2018" have no bias and mark scores above 0.
         iou: (K,) float64 set IoU on the images that were not trained on; NaN where the concept is absent.
-        train_iou: (K,) on the train images.
-        iou_se: (K,) jackknife error of `iou` over groups of images; NaN for "net2vec-2018", which has none.
-        threshold: (K,) score above which a position is marked.
+        train_iou, iou_se, threshold: (K,) as of `ConceptScores`; no errors for "net2vec-2018".
     """
 
     recipe: str

@@ -204,14 +204,8 @@ class ConceptStatistics(Accumulator):
         return per_image.view(b, c)
 
     def solve(self, ridge: float = 1e-3) -> ConceptWeights:
-        """Ridge regression of every concept on the standardised channels, one factorisation for all.
-
-        Args:
-            ridge: added to the diagonal of the correlation matrix.
-
-        Raises:
-            InputError: nothing seen yet, or a negative ridge.
-        """
+        """Ridge regression of every concept on the standardised channels, one factorisation for all. `ridge` is added
+        to the diagonal of the correlation matrix. Raises InputError while nothing was seen, or for a negative ridge."""
         if ridge < 0:
             raise InputError(f"ridge must not be negative, got {ridge}")
         m = self._moments()
@@ -225,15 +219,8 @@ class ConceptStatistics(Accumulator):
         return size.abs().argsort(stable=True, dim=1, descending=True)
 
     def solve_top(self, count: int, ridge: float = 1e-3) -> ConceptWeights:
-        """Detectors of only the `count` channels that weigh most in the full solve, each concept its own, refitted.
-
-        Args:
-            count: channels a detector may use, 1 to C.
-            ridge: as for `solve`.
-
-        Raises:
-            InputError: a count out of range, or as for `solve`.
-        """
+        """Detectors of only the `count` channels (1 to C) that weigh most in the full solve, each concept its own,
+        refitted. Raises InputError for a count out of range, or as `solve`."""
         if not 1 <= count <= self.channels:
             raise InputError(f"count must lie in 1 to {self.channels}, got {count}")
         m, order = self._moments(), self.channel_order(ridge)[:, :count].to(self._state["gram"].device)

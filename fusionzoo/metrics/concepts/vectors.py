@@ -32,12 +32,8 @@ __all__ = ["AgreementScores", "ConceptAgreement"]
 
 @dataclass(frozen=True)
 class AgreementScores:
-    """Correlation of concept scores between points.
-
-    Attributes:
-        correlation: (K, P, P) float64, -1 to 1; NaN where a detector's score never varies (an absent concept).
-        n: positions.
-    """
+    """Correlation of concept scores between points over `n` positions: (K, P, P) float64, -1 to 1; NaN where a
+    detector's score never varies (an absent concept)."""
 
     correlation: Tensor
     n: int
@@ -89,13 +85,9 @@ class ConceptAgreement(Accumulator):
             raise InputError(f"valid must be {(len(scores[0]), *grid)}, got {tuple(valid.shape)}")
         if not len(scores[0]):
             return
-        rows = []
-        for s in scores:
-            s = s.double()
-            if tuple(s.shape[2:]) != grid:
-                s = functional.interpolate(s, size=grid, mode="bilinear", align_corners=False)
-            rows.append(s.transpose(0, 1).flatten(1))
-        stacked = torch.stack(rows, 1)  # (K, P, n)
+        fit = lambda s: functional.interpolate(s, size=grid, mode="bilinear", align_corners=False)  # noqa: E731
+        fitted = [s.double() if tuple(s.shape[2:]) == grid else fit(s.double()) for s in scores]
+        stacked = torch.stack([s.transpose(0, 1).flatten(1) for s in fitted], 1)  # (K, P, n)
         if valid is not None:
             stacked = stacked[:, :, valid.flatten() > 0]
         check_finite(stacked.sum(), "scores have")

@@ -31,11 +31,8 @@ INFO = MetricInfo(
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number for the mean over classes and one for each class, with standard errors (NaN with fewer than 2 groups).
-
-    Attributes:
-        mean, mean_se: of the mIoU. classes, classes_se: (K,) float64, of each class; NaN for classes without IoU.
-    """
+    """A number for the mIoU and one for each class, (K,) float64, NaN where it has no IoU; with standard errors, NaN
+    with fewer than two groups."""
 
     mean: float
     mean_se: float

@@ -30,8 +30,7 @@ class SegmentationScores:
         mean_accuracy: mean of `accuracy` over labelled classes.
         accuracy: (K,) float64 recall of each class, NaN for classes without labels.
         frequency_weighted_iou: IoU weighted by each class's share of the labels.
-        n_images: images seen.
-        n_pixels: labelled pixels seen.
+        n_images, n_pixels: images and labelled pixels seen.
         miou_se: block jackknife standard error of `miou`; NaN with fewer than two groups.
         confusion: (K, K) int64, rows are labels, columns predictions.
     """
@@ -136,14 +135,13 @@ class ConfusionMatrix(Accumulator):
         counts = total.double()
         labelled, hit, n = counts.sum(1), counts.diagonal(), counts.sum()
         accuracy = hit / labelled
-        share = labelled / n
         return SegmentationScores(
             miou=float(iou.nanmean()),
             iou=iou,
             pixel_accuracy=float(hit.sum() / n),
             mean_accuracy=float(accuracy.nanmean()),
             accuracy=accuracy,
-            frequency_weighted_iou=float((share * iou.nan_to_num(0)).sum()),
+            frequency_weighted_iou=float((labelled / n * iou.nan_to_num(0)).sum()),
             n_images=int(self._state["images"]),
             n_pixels=int(n),
             miou_se=float(jackknife(lambda c: iou_from_confusion(c).nanmean(), [groups])[1]),

@@ -76,11 +76,8 @@ def cka_matrices(moments: CentredMoments) -> tuple[Tensor, Tensor]:
 
 
 def procrustes_matrices(moments: CentredMoments) -> tuple[Tensor, Tensor, Tensor]:
-    """Orthogonal Procrustes distances of all pairs, (P, P) each: plain, normalised (0 to 2), angular (0 to pi/2).
-
-    The plain distance is that of the data as it is, per sample: divided by n. Sets of different widths compare as if
-    the narrower were padded with zeros.
-    """
+    """Orthogonal Procrustes distances of all pairs, (P, P) each: plain per sample, normalised (0 to 2), angular (0 to
+    pi/2). Sets of different widths compare as if the narrower were padded with zeros."""
     count = len(moments.points)
     nuclear = moments.gram.new_zeros(count, count)
     for p in range(count):
@@ -159,11 +156,7 @@ def _projection_weights(u: Tensor, eigen: Eigen, ridge: float = 0.0) -> Tensor:
 
 
 def cca_matrices(moments: CentredMoments, keep: float = 0.99, ridge: float = 0.1) -> dict[str, Tensor]:
-    """SVCCA, PWCCA and regularised CCA (mean correlation) of all pairs.
-
-    Args:
-        keep: share of variance that SVCCA and PWCCA keep.
-        ridge: of the regularised CCA, which keeps all directions.
+    """SVCCA, PWCCA and regularised CCA (mean correlation) of all pairs; `keep` and `ridge` as in `similarity_matrices`.
 
     Returns:
         "svcca", "pwcca" (not symmetric: rows are the set whose variates weigh), "rcca", each (P, P).
@@ -229,10 +222,10 @@ def similarity_matrices(
     Args:
         measures: names of INFO; all of them when None.
         keep: share of variance that SVCCA and PWCCA keep.
-        ridge: of the regularised CCA, in units of the mean eigenvalue.
+        ridge: of the regularised CCA, which keeps all directions, in units of the mean eigenvalue.
 
     Returns:
-        Name -> (P, P) float64, row first argument, column second; "r2" is of the column's set from the row's set.
+        Name -> (P, P) float64; "r2" is of the column's set from the row's set.
 
     Raises:
         UnknownNameError: an unknown measure.
@@ -246,9 +239,9 @@ def similarity_matrices(
     {'cka': 1.0, 'angular': 0.0}
     """
     wanted = list(INFO) if measures is None else list(measures)
-    wrong = next((name for name in wanted if name not in INFO), None)
-    if wrong is not None:
-        raise unknown("similarity from moments", wrong, INFO)
+    for name in wanted:
+        if name not in INFO:
+            raise unknown("similarity from moments", name, INFO)
     made: dict[str, Tensor] = {}
     if {"cka", "cka_biased"} & set(wanted):
         made["cka"], made["cka_biased"] = cka_matrices(moments)

@@ -129,13 +129,12 @@ def knn_matrix(rows: Sequence[Tensor], k: int = 10) -> Tensor:
 
 
 def rbf_cka(a: Tensor, b: Tensor, bandwidth: float = 0.5) -> float:
-    """CKA with Gaussian kernels, unbiased, of rows (n, p) and (n, q) of the same samples, n >= 4.
+    """CKA with Gaussian kernels, unbiased, -1 to 1, of rows (n, p) and (n, q) of the same samples.
 
     Args:
         bandwidth: standard deviation of each kernel as a fraction of the set's median distance.
 
-    Returns:
-        -1 to 1; NaN where a set is constant or n is below 4.
+    NaN where a set is constant or n is below 4.
 
     >>> x = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
     >>> round(rbf_cka(x, 2 * x + 1), 6)
@@ -198,9 +197,8 @@ class RowSample(Accumulator):
         one_each(self.points, features)
         rows = {f"rows.{name}": as_samples(f, "gap") for name, f in zip(self.points, features, strict=True)}
         if keys.ndim != 1 or any(len(r) != len(keys) for r in rows.values()):
-            raise InputError(
-                f"one key per sample: got {tuple(keys.shape)} keys, {[len(r) for r in rows.values()]} rows"
-            )
+            lengths = [len(r) for r in rows.values()]
+            raise InputError(f"one key per sample: got {tuple(keys.shape)} keys, {lengths} rows")
         device = next(iter(rows.values())).device
         seen = torch.tensor(len(keys), device=device)
         self._merge({"keys": keys.long().to(device), "seen": seen, **rows})

@@ -72,11 +72,9 @@ class Interval:
     """A value with its error, each shaped like the statistic.
 
     Attributes:
-        value: of all groups.
+        value: of all groups. groups: how many of them hold anything.
         se: standard error; NaN with fewer than two groups that hold anything.
         low, high: bounds of the interval at `level`.
-        level: e.g. 0.95.
-        groups: groups that hold anything.
         method: "jackknife" (value +- z se) or "bootstrap" (percentiles).
     """
 
@@ -102,9 +100,7 @@ def bootstrap(
         statistic, tallies: as for `jackknife`.
         times: draws.
 
-    Returns:
-        Value, error and interval, each shaped like the statistic; NaN errors with fewer than two groups. Draws in which
-        the statistic is NaN (a class in none of the groups drawn) are left out element by element.
+    Draws in which the statistic is NaN (a class in none of the groups drawn) are left out element by element.
 
     >>> x = torch.arange(8, dtype=torch.float64)
     >>> error = bootstrap(lambda s, n: s / n, [x, torch.ones(8, dtype=torch.float64)])
