@@ -37,7 +37,7 @@ from fusionzoo.metrics import (
     semantic_variance,
     shapley,
 )
-from fusionzoo.metrics.cooperation import expected_score, perceptual_score, retention
+from fusionzoo.metrics.cooperation import expected_score, gaussian_pid, perceptual_score, retention
 from fusionzoo.metrics.health import ChannelMean
 from fusionzoo.metrics.similarity import MEASURES, row_similarity
 from fusionzoo.metrics.similarity.null import moments_of
@@ -180,6 +180,12 @@ def _shares(d: Data) -> Tensor:
     return torch.tensor([shares.unique_rgb, shares.unique_x, shares.redundant, shares.rest])
 
 
+def _pid(d: Data) -> Tensor:
+    moments = moments_of([d["a"], d["b"], d["c"]])
+    with pytest.warns(UserWarning, match="24 samples for 15 dimensions"):
+        return torch.tensor(gaussian_pid(moments, "0", "1", "2", components=(5, 5)).parts)
+
+
 def _roles(d: Data) -> Tensor:
     train = d["keys"] % 2 == 0
     rgb, x = (_fed(ConceptCurve(K), d[name], d["masks"], train=train) for name in ("scores", "more"))
@@ -228,6 +234,7 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "MinibatchCKA": (_rows, lambda d: _fed(MinibatchCKA(2), d["a"], d["b"]).compute().cka[0, 1]),
     "Moments": (_rows, lambda d: _fed(Moments(2), d["a"], d["b"]).compute().gram),
     "cooperation.commonality": (_rows, _shares),
+    "cooperation.pid": (_rows, _pid),
     "RowSample": (_maps, lambda d: _fed(RowSample(1, 9), d["keys"], d["maps"]).compute()["0"]),
     "ConfusionMatrix": (_maps, lambda d: torch.tensor(_fed(ConfusionMatrix(K), d["pred"], d["label"]).compute().miou)),
     "Quantiles": (_maps, lambda d: _fed(Quantiles(C, 0.1), d["maps"]).compute()),
@@ -307,6 +314,7 @@ def test_values_stay_within_the_declared_range(name: str) -> None:
 
 
 STRONG = ("rotation", "isotropic scaling", "translation", "permutation of channels")
+OF_THREE = ("Moments", "cooperation.commonality", "cooperation.pid")
 IMPLIED = {
     "rotation": {"permutation of channels"},
     "rotation of either set": {"rotation", "permutation of channels"},
@@ -314,9 +322,7 @@ IMPLIED = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, (make, _) in VALUES.items() if make is _rows and n not in ("Moments", "cooperation.commonality")]
-)
+@pytest.mark.parametrize("name", [n for n, (make, _) in VALUES.items() if make is _rows and n not in OF_THREE])
 def test_what_is_not_declared_does_change_the_value(name: str) -> None:
     """So a description leaves out nothing that a reader could rely on, and the test above can fail."""
     declared = set(INFOS[name].invariant_to)

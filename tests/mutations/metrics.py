@@ -72,6 +72,19 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("return 1 - (1 - value) * (n - 1) / (n - 1 - p) if adjusted",
          "return 1 - (1 - value) * n / (n - 1 - p) if adjusted"),
     ]),
+    ("tests/metrics/cooperation/test_pid.py::test_of_a_scalar_target_the_redundancy_is_the_least_information",
+     "fusionzoo/metrics/cooperation/pid.py", [
+        ("union - two.information, union - one.information,", "union - one.information, union - two.information,"),
+    ]),
+    ("tests/metrics/cooperation/test_pid.py::test_no_noise_on_a_grid_tells_less",
+     "fusionzoo/metrics/cooperation/union.py", [
+        ("slope = -told[1] - 2 * mu * loose[1]", "slope = -told[1] - 2 * loose[1]"),
+        ("value = min(found.information,", "value = max(found.information,"),
+    ]),
+    ("tests/metrics/cooperation/test_pid.py::test_none_is_negative_they_add_up_and_swapping_the_sources_swaps_them",
+     "fusionzoo/metrics/cooperation/pid.py", [
+        ("(ridge * values.mean() if ridge else 0.0)", "(ridge * values[-1] if ridge else 0.0)"),
+    ]),
     ("tests/metrics/health/test_gates.py::test_gate_equals_numpy_and_scipy", "fusionzoo/metrics/health/gates.py", [
         ('state["shut"] += (u <= EDGE)', 'state["shut"] += (u <= 0)'),
         (".sum((0, 2)) / math.log(2)", ".sum((0, 2))"),
