@@ -76,6 +76,30 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_findings.py::test_redundancy", "fusionzoo/dissect/findings/use.py", [
         ('"help each other (synergy)" if value > 0', '"help each other (synergy)" if value < 0'),
     ]),
+    ("tests/dissect/test_information.py::test_is_that_of_all_positions_and_its_errors_leave_out_groups_of_images",
+     "fusionzoo/dissect/measures/information.py", [
+        ("there = valid[mine]", "there = torch.ones_like(valid[mine])"),
+        ("errors = sums.jackknife(statistic).se.tolist()", "errors = sums.jackknife(statistic).low.tolist()"),
+    ]),
+    ("tests/dissect/test_field.py::test_of_a_stack_of_convolutions_it_is_the_closed_form",
+     "fusionzoo/dissect/attribution/extent.py", [
+        ("first = span[0] * stride - padding\n", "first = span[0] - padding\n"),
+        ("padding + dilation * (kernel - 1)", "padding + kernel - 1"),
+    ]),
+    ("tests/dissect/test_field.py::test_box_filters_have_the_radius_of_a_sum_of_uniforms",
+     "fusionzoo/dissect/attribution/field.py", [
+        (".square().sum((0, 1)).cpu()", ".abs().sum((0, 1)).cpu()"),
+        ("HELD = 0.95", "HELD = 0.9"),
+    ]),
+    ("tests/dissect/test_attribution.py::test_the_midpoint_rule_errs_with_the_square_of_the_step",
+     "fusionzoo/dissect/attribution/gradients.py", [
+        ("[(i + 0.5) / steps", "[(i + 1) / steps"),
+    ]),
+    ("tests/dissect/test_attribution.py::test_occlusion_of_overlapping_windows_by_hand",
+     "fusionzoo/dissect/attribution/occlusion.py", [
+        ("return self.rgb + self.x - self.both", "return self.both - self.rgb - self.x"),
+        ("total / count", "total"),
+    ]),
     ("tests/dissect/test_effects.py::test_signal_needs_three_errors", "fusionzoo/dissect/words.py", [
         ("ERRORS = 3.0", "ERRORS = 2.5"),
     ]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fusionzoo.dissect.findings import checks, stages, use
+from fusionzoo.dissect.findings import checks, information, stages, use
 from fusionzoo.dissect.findings.effects import effect_findings
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.dissect.words import Finding
@@ -27,6 +27,7 @@ def findings(d: Dissection) -> list[Finding]:
         effect_findings(d.effects, use.called(d, "x")),
         stages.streams(d),
         stages.matters(d),
+        information.together(d),
         stages.agreement(d),
         use.classes(d),
         stages.encoded(d),

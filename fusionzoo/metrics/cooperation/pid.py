@@ -80,13 +80,14 @@ class GaussianPID:
         return a, b, c, d
 
 
-def pid_of_covariance(covariance: Tensor, dims: Sequence[int], *, ridge: float = 0.0) -> GaussianPID:
+def pid_of_covariance(covariance: Tensor, dims: Sequence[int], *, ridge: float = 0.0, gap: float = 1e-9) -> GaussianPID:
     """Partial information decomposition of jointly Gaussian rgb, x and target.
 
     Args:
         covariance: (D, D) of (rgb, x, target), in this order; any positive scale.
         dims: their three numbers of dimensions, D in all.
         ridge: noise added to the target, as a share of its mean variance.
+        gap: nats to which the parts must be certain for the search to end.
 
     Raises:
         InputError: shapes that do not fit, values that are not finite, a negative ridge, or a target that the sources
@@ -98,7 +99,7 @@ def pid_of_covariance(covariance: Tensor, dims: Sequence[int], *, ridge: float =
     (0.3466, 0.2027, 0.0)
     """
     a, b, d = _checked(covariance, dims, ridge)
-    cov = covariance.detach().double()
+    cov = covariance.detach().double().cpu()  # small: a processor is quicker
     cov = (cov + cov.T) / 2
     whiten = _whitener(cov[a + b :, a + b :], ridge)
     if not whiten.shape[1]:
@@ -106,10 +107,10 @@ def pid_of_covariance(covariance: Tensor, dims: Sequence[int], *, ridge: float =
     one, two = (_Source.of(cov, part, whiten) for part in (slice(0, a), slice(a, a + b)))
     both = _Source.of(cov, slice(0, a + b), whiten)
     noise = one.noise_with(two, cov[:a, a : a + b])
-    union, gap = least_information(one.gain, two.gain, noise)
+    union, found = least_information(one.gain, two.gain, noise, gap)
     parts = union - two.information, union - one.information, one.information + two.information - union
     total = both.information
-    return GaussianPID(total, *parts, total - union, one.information, two.information, gap)
+    return GaussianPID(total, *parts, total - union, one.information, two.information, found)
 
 
 def _checked(covariance: Tensor, dims: Sequence[int], ridge: float) -> tuple[int, int, int]:

@@ -15,18 +15,17 @@ from torch import Tensor
 
 __all__ = ["least_information"]
 
-GAP = 1e-9
-"""The search ends when its result is certified to so many nats."""
 STEPS = 200
 SHRINK = 0.05
 
 
-def least_information(one: Tensor, two: Tensor, true: Tensor) -> tuple[float, float]:
+def least_information(one: Tensor, two: Tensor, true: Tensor, gap: float = 1e-9) -> tuple[float, float]:
     """The union information of two channels, in nats, and a bound on its error.
 
     Args:
         one, two: (k, d) and (l, d) gains H_1, H_2, float64.
         true: (k, l) covariance of the noises as it is; tried too, so that the result is never above what it gives.
+        gap: nats to which the result must be certain for the search to end.
 
     >>> eye = torch.eye(2).double()
     >>> value, gap = least_information(2 * eye, 1 * eye, 0 * eye)  # the second is the first and more noise
@@ -34,7 +33,7 @@ def least_information(one: Tensor, two: Tensor, true: Tensor) -> tuple[float, fl
     (0.0, True)
     """
     h = torch.cat([one, two])
-    found = _search(h, len(one)) if true.numel() else _At(true, h)
+    found = _search(h, len(one), gap) if true.numel() else _At(true, h)
     value = min(found.information, *(_At(s, h).information for s in (torch.zeros_like(true), true)))
     return value, max(0.0, found.gap - (found.information - value))
 
@@ -99,14 +98,14 @@ class _At:
         return eyes[0] + u * more @ u.T, -(u * between) @ v.T, eyes[1] + v * more @ v.T
 
 
-def _search(h: Tensor, k: int) -> _At:
+def _search(h: Tensor, k: int, gap: float) -> _At:
     """Where f is least, within the ball."""
     at, mu, best = _At(h.new_zeros(k, len(h) - k), h), 0.1, None
     for _ in range(STEPS):
         step, decrease = at.newton(mu)
         if decrease < 1e-2 * mu:
             best = at if best is None or at.gap < best.gap else best
-            if best.gap <= GAP or mu < 1e-13:
+            if best.gap <= gap or mu < 1e-13:
                 break
             mu *= SHRINK
             continue

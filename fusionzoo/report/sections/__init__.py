@@ -7,6 +7,7 @@ from fusionzoo.report.sections import (
     contribution,
     exchange,
     health,
+    information,
     planted,
     robustness,
     scores,
@@ -25,8 +26,9 @@ TERMINAL: list[Section] = [
 ]  # fmt: skip
 """Tables, in this order; the health of the probes follows them."""
 PAGE: list[Section] = [
-    scores.SECTION, contribution.SECTION, trace.SECTION, stages.SHARING, similarity.SECTION, concepts.VARIANCE,
-    concepts.BEST, specificity.SECTION, exchange.SECTION, planted.SECTION, concepts.MAP, robustness.SECTION,
+    scores.SECTION, contribution.SECTION, trace.SECTION, stages.SHARING, information.SECTION, similarity.SECTION,
+    concepts.VARIANCE, concepts.BEST, specificity.SECTION, exchange.SECTION, planted.SECTION, concepts.MAP,
+    robustness.SECTION,
 ]  # fmt: skip
 """Boxes in columns; the health of the probes and the facts follow over the whole width."""
 CARD: list[Section] = [scores.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, planted.SECTION]
