@@ -22,6 +22,7 @@ _HOMES = {
     "listen": "fusionzoo.probes",
     "trace": "fusionzoo.dissect.trace",
     "robustness": "fusionzoo.dissect.robustness",
+    "receptive_field": "fusionzoo.dissect.attribution",
     "check": "fusionzoo._check",
     "predict": "fusionzoo._predict",
 }
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fusionzoo._predict import predict as predict
     from fusionzoo.bench import bench as bench
     from fusionzoo.dissect import dissect as dissect
+    from fusionzoo.dissect.attribution import receptive_field as receptive_field
     from fusionzoo.dissect.robustness import robustness as robustness
     from fusionzoo.dissect.trace import trace as trace
     from fusionzoo.hub import from_pretrained as from_pretrained

@@ -23,6 +23,7 @@ PUBLIC = {
     "listen",
     "trace",
     "robustness",
+    "receptive_field",
     "dissect",
     "check",
     "predict",
