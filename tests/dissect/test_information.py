@@ -75,6 +75,18 @@ def test_comes_with_the_passes_that_there_are_anyway(both):
     assert Dissection.from_dict(d.to_dict()) == d
 
 
+class Dead(Toy):
+    """Its x stream never varies."""
+
+    def scores(self, rgb, x):
+        return super().scores(rgb, torch.zeros_like(x))
+
+
+def test_of_a_stream_that_never_varies_nothing_is_said():
+    d = dissect(Dead().eval(), blurred(4), metrics=["similarity", "concepts"], progress=False)
+    assert "information" not in d.results
+
+
 def made(stages):
     return r.dissection(
         r.ModelInfo("m", "m", 1, ["rgb", "depth"]), r.DataInfo("nyuv2", "test", 100, ["a", "b"], [120, 160]),

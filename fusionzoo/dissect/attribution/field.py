@@ -72,7 +72,7 @@ def receptive_field(
     >>> model = create_model("concat_mobilenetv1-025_fpn", num_classes=3)
     >>> fields = receptive_field(model, "stage2.rgb", size=(64, 64), images=1)["stage2.rgb"]
     >>> fields["rgb"].theoretical, fields["depth"].theoretical
-    ((15, 15), (0, 0))
+    ((19, 19), (0, 0))
     """
     plain = unwrapped(model)
     if points is None:

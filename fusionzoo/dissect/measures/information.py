@@ -69,12 +69,13 @@ class ConceptMoments(Measure):
             batch.shared[self.key] = (value.shape[2], value.shape[3])
 
     def finish(self, sums: Grouped[Moments], batch: Batch) -> None:
-        positions = batch.done.setup.positions
+        kept, positions = batch.done.prepared[self.key], batch.done.setup.positions
+        if not min(kept.dims):
+            return  # a stream that never varies
         masks, valid = batch.source.on("nearest", batch.shared[self.key])
         masks, valid = thinned(masks, positions), thinned(valid[:, None], positions)[:, 0].bool()
-        bases = batch.done.prepared[self.key].bases
         sets = [batch.rows[p, self.variant].double().movedim(1, 3) @ basis.to(masks.device)
-                for p, basis in zip(self.points[:2], bases, strict=True)]  # (B, h, w, k) each  # fmt: skip
+                for p, basis in zip(self.points[:2], kept.bases, strict=True)]  # (B, h, w, k) each  # fmt: skip
         sets.append(masks.double().movedim(1, 3))
         for group, mine in batch.by_group(len(sums.parts)):
             there = valid[mine]
