@@ -79,7 +79,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_information.py::test_is_that_of_all_positions_and_its_errors_leave_out_groups_of_images",
      "fusionzoo/dissect/measures/information.py", [
         ("there = valid[mine]", "there = torch.ones_like(valid[mine])"),
-        ("errors = sums.jackknife(statistic).se.tolist()", "errors = sums.jackknife(statistic).low.tolist()"),
+        ("kept.covariance(about, (0, 1, 2)) + torch.outer(mean, mean))", "kept.covariance(about, (0, 1, 2)))"),
     ]),
     ("tests/dissect/test_field.py::test_of_a_stack_of_convolutions_it_is_the_closed_form",
      "fusionzoo/dissect/attribution/extent.py", [

@@ -22,8 +22,9 @@ from torch import Tensor
 from fusionzoo.dissect.measures.base import STREAMS, Batch, Done, Measure, Measured, Metric, Setup, number, thinned
 from fusionzoo.dissect.measures.concepts import FULL, Curve
 from fusionzoo.dissect.measures.similarity import StageMoments
-from fusionzoo.metrics import Grouped, Moments
+from fusionzoo.metrics import Grouped, Moments, jackknife
 from fusionzoo.metrics.cooperation.pid import Components, leading_components, pid_of_covariance, too_few
+from fusionzoo.metrics.similarity.moments import CentredMoments
 
 __all__ = ["METRIC", "Atoms", "Decomposition", "Information", "StageInformation"]
 
@@ -170,17 +171,27 @@ def _decomposed(sums: Grouped[Moments]) -> Decomposition | None:
     if not min(kept.dims):
         return None
 
-    def statistic(moments: Moments, gap: float = ERROR_GAP) -> Tensor:
-        made = pid_of_covariance(kept.covariance(moments.centred(), (0, 1, 2)), kept.dims, ridge=RIDGE, gap=gap)
+    def parts(n: Tensor, total: Tensor, products: Tensor, gap: float = ERROR_GAP) -> Tensor:
+        about = products / n - torch.outer(total, total) / n**2
+        made = pid_of_covariance(about, kept.dims, ridge=RIDGE, gap=gap)
         return torch.tensor([made.information, *made.parts, *made.shares], dtype=torch.float64)
 
-    errors = sums.jackknife(statistic).se.tolist()
-    values = statistic(sums.merged(), VALUE_GAP).tolist()
+    tallies = [torch.stack(t) for t in zip(*(_tally(p, kept, whole) for p in sums.parts if p.n), strict=True)]
+    values = parts(*(t.sum(0) for t in tallies), gap=VALUE_GAP).tolist()
+    errors = jackknife(parts, tallies)[1].tolist()
     found = [Measured(number(v), number(e)) for v, e in zip(values, errors, strict=True)]
     return Decomposition(
         whole.n, found[0], Atoms(*found[1:5]), Atoms(*found[5:]), list(kept.dims),
         [number(v) for v in kept.variance], too_few(whole.n, kept.dims),
     )  # fmt: skip
+
+
+def _tally(part: Moments, kept: Components, whole: CentredMoments) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples, sum and products of the components of a group, about the mean of all."""
+    about = part.centred()
+    away = [(about.mean[s] - whole.mean[s]) @ basis for s, basis in zip(whole.slices, kept.bases, strict=True)]
+    mean, n = torch.cat(away), torch.tensor(float(about.n), dtype=torch.float64, device=about.mean.device)
+    return n, n * mean, n * (kept.covariance(about, (0, 1, 2)) + torch.outer(mean, mean))
 
 
 METRIC = Metric("information", (), Information, plan, compute)

@@ -30,7 +30,7 @@ def information(d: Dissection) -> Table | None:
             cells = (with_error(v.value, v.error) for v in (s.unique_rgb, s.redundant, s.unique_x, s.synergistic))
             nats = number(made.information.value, 2)
             error = made.information.error
-            nats += f" ±{number(error, 2)}" if error is not None and nats != ABSENT else ""
+            nats += f" ±{error:.2f}" if error is not None and nats != ABSENT else ""
             rows.append(
                 (str(stage), about, nats + few, *cells, points(mean(made.variance[:2])), points(made.variance[2]))
             )
