@@ -46,11 +46,12 @@ def extents(
     whole: list[str] = []
     reach: dict[Any, Extent | None] = {value.grad_fn: ((at[0], at[0]), (at[1], at[1]))}
     for node in _order(value.grad_fn):
+        here = reach[node]
         if hasattr(node, "variable"):
-            found |= {name: reach[node] for name, leaf in inputs.items() if node.variable is leaf}
+            found |= {name: here for name, leaf in inputs.items() if node.variable is leaf}
             continue
-        before = None if reach[node] is None else _before(node, reach[node])
-        if before is None and reach[node] is not None:
+        before = None if here is None else _before(node, here)
+        if before is None and here is not None:
             whole.append(_name(node))
         for child, _ in _sources(node):
             reach[child] = _joined(reach[child], before) if child in reach else before

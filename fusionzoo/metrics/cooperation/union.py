@@ -100,7 +100,8 @@ class _At:
 
 def _search(h: Tensor, k: int, gap: float) -> _At:
     """Where f is least, within the ball."""
-    at, mu, best = _At(h.new_zeros(k, len(h) - k), h), 0.1, None
+    at, mu = _At(h.new_zeros(k, len(h) - k), h), 0.1
+    best: _At | None = None
     for _ in range(STEPS):
         step, decrease = at.newton(mu)
         if decrease < 1e-2 * mu:
