@@ -115,6 +115,8 @@ def _search(h: Tensor, k: int, gap: float) -> _At:
         while new.height(mu) > before - 1e-2 * t * decrease + rounding and t > 1e-8:
             t /= 2
             new = _At(at.s + t * step, h)
+        if not new.within:
+            break
         at = new
     return at if best is None else best
 
