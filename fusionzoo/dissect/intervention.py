@@ -1,4 +1,4 @@
-"""What a trace will run: every intervention, planned before the first image is read.
+"""What a trace will run: every intervention, planned before the first image is read, and the edits that it makes.
 
 Where a model can be edited: at the points of its stages, at the inputs of each stage's fusion block (where it has such
 probes: `<block>.rgb_in` and `<block>.x_in` beside `<block>.fused`), and at other probes that are named.
@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from fusionzoo.dissect.conditions import unwrapped
 from fusionzoo.errors import InputError
-from fusionzoo.probes import probe_points, select
+from fusionzoo.metrics import Accumulator, ConceptStatistics
+from fusionzoo.metrics.health import ChannelMean
+from fusionzoo.probes import Edit, mean_ablate, only, patch, probe_points, project_out, select, zero
 
-__all__ = ["ABLATIONS", "CLEAN", "EDITS", "Intervention", "interventions"]
+__all__ = ["ABLATIONS", "CLEAN", "EDITS", "Edits", "Intervention", "erase", "interventions"]
+
+RIDGE = 1e-2
+"""Of the detectors whose direction is erased."""
 
 ABLATIONS = ("mean", "zero", "swap")
 """Edits of a whole point, the first one chosen is what stages are ranked by."""
@@ -135,3 +140,72 @@ def _sites(
     order = {"onward": 0, "fusion": 1, "decoder": 2, "after": 3}
     kept = [s for p, s in sites.items() if p in chosen and (fired is None or p in fired)]
     return sorted(kept, key=lambda s: (s.stage or 0, order[s.reach], s.stream))
+
+
+# ------------------------------------------------------------------------------------------------------------ the edits
+
+
+class Edits:
+    """What the interventions put in place of what passes a point, made of the data's means and concept statistics.
+
+    Args:
+        plan: all interventions.
+        channels: see `interventions`.
+        class_names: of the data; the concepts.
+
+    Attributes:
+        means, statistics: point -> what must be summed up over the data before the first edit of it.
+    """
+
+    def __init__(
+        self, plan: Sequence[Intervention], channels: Mapping[str, tuple[int, int]], class_names: Sequence[str]
+    ) -> None:
+        at = {edit: {p for one in plan if one.edit == edit for p in one.points} for edit in EDITS}
+        self.class_names = list(class_names)
+        self.means = {p: ChannelMean(channels[p][0]) for p in channels if p in at["mean"] | at["channels"]}
+        self.statistics = {
+            p: ConceptStatistics(channels[p][0], len(class_names)) for p in channels if p in at["concept"]
+        }
+        self._made: dict[str, Edit] = {}
+
+    def sums(self) -> dict[str, Accumulator]:
+        """Both, by names that are unique in a run."""
+        sums: dict[str, Accumulator] = {f"mean {p}": own for p, own in self.means.items()}
+        return sums | {f"concepts {p}": own for p, own in self.statistics.items()}
+
+    def of(self, one: Intervention, point: str, clean: Mapping[str, Tensor], donors: Mapping[str, Tensor]) -> Edit:
+        """The edit of an intervention at one of its points.
+
+        Args:
+            clean: point -> what passes it in the clean run of these images. donors: what passes it for others.
+        """
+        if one.edit in ("restore", "swap"):
+            return patch((clean if one.edit == "restore" else donors)[point])
+        if one.edit == "zero":
+            return zero()
+        key = f"{one.edit} {point} {one.part}"
+        if key not in self._made:
+            self._made[key] = self._fixed(one, point)
+        return self._made[key]
+
+    def _fixed(self, one: Intervention, point: str) -> Edit:
+        """An edit that is the same for every image."""
+        if one.edit == "concept":
+            return erase(self.statistics[point], self.class_names.index(one.part))
+        mean = mean_ablate(self.means[point].compute())
+        if one.edit == "channels":
+            first, end = map(int, one.part.split(":"))
+            return only(mean, range(first, end))
+        return mean
+
+
+def erase(statistics: ConceptStatistics, concept: int) -> Edit:
+    """Least-squares erasure of a concept from raw channels; nothing for a concept without pixels or covariance."""
+    sums = statistics.state_dict()
+    n = sums["weight"]
+    mean, share = sums["sum_x"] / n, sums["sum_t"][concept] / n
+    covariance = sums["cross"][:, concept] / n - mean * share
+    weight = statistics.solve(RIDGE).weight[concept].double()
+    if float(weight.abs().max()) == 0 or float(weight @ covariance) <= 0:
+        return Edit("nothing()", lambda value: value)
+    return project_out(weight, mean, along=covariance)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fusionzoo.probes.intervene import Edit, edit, intervene, mean_ablate, only, patch, project_out, swap, zero
 from fusionzoo.probes.point import Probe, assert_untapped, probe_points, select
+from fusionzoo.probes.reuse import Reuse
 from fusionzoo.probes.tape import Listener, Tape, listen, probe
 
 __all__ = [
     "Edit",
     "Listener",
     "Probe",
+    "Reuse",
     "Tape",
     "assert_untapped",
     "edit",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import InputError, unknown
 
-__all__ = ["Probe", "assert_untapped", "probe_points", "select"]
+__all__ = ["Probe", "assert_untapped", "bare", "probe_points", "select"]
 
 
 class Probe(nn.Module):
@@ -80,10 +80,13 @@ def probe_points(model: nn.Module) -> dict[str, Probe]:
     >>> list(probe_points(nn.Sequential(nn.ReLU(), Probe())))
     ['1']
     """
-    model = getattr(model, "_orig_mod", model)
-    if isinstance(model, nn.parallel.DistributedDataParallel):
-        model = model.module
-    return {name: module for name, module in model.named_modules() if isinstance(module, Probe)}
+    return {name: module for name, module in bare(model).named_modules() if isinstance(module, Probe)}
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """What `torch.compile(model)` or DistributedDataParallel wraps; any other model itself."""
+    inner: nn.Module = getattr(model, "_orig_mod", model)
+    return inner.module if isinstance(inner, nn.parallel.DistributedDataParallel) else inner
 
 
 def select(model: nn.Module, patterns: Sequence[str] = ("*",)) -> dict[str, Probe]:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.probes.point import Probe, select
 
-__all__ = ["Hook", "Listener", "Tape", "attached", "exporting", "listen", "probe"]
+__all__ = ["Hook", "Listener", "Tape", "attached", "eager", "exporting", "listen", "probe"]
 
 Listener = Callable[[str, Tensor], object]
 """Called with the probe's name and the live tensor (B, C, ...); its result is ignored. Must not change the tensor."""
@@ -89,7 +89,8 @@ class _Eager:
                 self.stance.close()
 
 
-_eager = _Eager()
+eager = _Eager()
+"""`eager.held()` is the context in which compiled models run their eager code."""
 
 
 @contextmanager
@@ -101,7 +102,7 @@ def attached(
     Raises:
         InputError: on leaving without another error, when a hook did not fire.
     """
-    stance: AbstractContextManager[None] = nullcontext() if trace else _eager.held()
+    stance: AbstractContextManager[None] = nullcontext() if trace else eager.held()
     with stance:
         try:
             for hook in hooks:

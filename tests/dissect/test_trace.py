@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from torch import nn
 
 from fusionzoo.dissect import run
 from fusionzoo.dissect.effects import Trace
-from fusionzoo.dissect.intervention import interventions
-from fusionzoo.dissect.trace import erase, rests_on, trace
+from fusionzoo.dissect.intervention import erase, interventions
+from fusionzoo.dissect.results.trace import rests_on
+from fusionzoo.dissect.trace import trace
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.metrics import ConceptStatistics
 from fusionzoo.metrics.health import ChannelMean
@@ -23,7 +26,7 @@ from fusionzoo.metrics.segmentation.confusion import iou_from_confusion
 from fusionzoo.models import create_model
 from fusionzoo.models.base import FusionModel
 from fusionzoo.preprocess import Preprocess
-from fusionzoo.probes import Probe, assert_untapped, intervene, probe_points
+from fusionzoo.probes import Probe, Reuse, assert_untapped, intervene, probe_points
 from tests.dissect.toy import CELL, CLASSES, Toy, ToyData
 
 PAINT, DENT = 1, 2
@@ -249,6 +252,13 @@ def test_nothing_depends_on_batches_nor_stays_behind(traced):
     assert model.training
     assert_untapped(model)
     assert plain(Trace.from_dict(traced.to_dict())) == plain(traced)
+
+
+@pytest.mark.parametrize("limit", [0, 20_000, 60_000])
+def test_too_little_memory_to_keep_a_pass_changes_no_number(traced, limit, monkeypatch):
+    monkeypatch.setattr(sys.modules[trace.__module__], "Reuse", functools.partial(Reuse, limit=limit))
+    again = trace(Ladder(), ToyData(16), edits=traced.edits, channel_groups=2, batch_size=6, progress=False)
+    assert plain(again) == plain(traced)
 
 
 def test_chosen_points_only():

@@ -17,6 +17,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel, create_model, list_fusions
+from fusionzoo.probes import Reuse, edit, intervene
+from tests.compare import SAME, distance
 from tests.models.test_published import FAST, SLOW
 
 COMPOSED = [
@@ -120,6 +122,30 @@ def test_averaged_weights_are_what_runs(model: FusionModel) -> None:
     for mean, first, last in zip(average.module.parameters(), model.parameters(), student.parameters(), strict=True):
         torch.testing.assert_close(mean, (first + last) / 2, rtol=1e-4, atol=1e-5)
     assert not same(run(average, model), run(model, model))
+
+
+@torch.no_grad()
+def test_passes_that_reuse_what_an_edit_leaves_as_it_was_equal_whole_ones(model: FusionModel) -> None:
+    model = copy.deepcopy(model).eval()
+    inputs, probes = model.preprocess(*raw(model)), model.probe_points()
+    stages = [at for _, at in sorted(model.levels.items())]
+    points = [*list(stages[len(stages) // 2].values())[:2], *list(stages[-1].values())[-2:]]
+    points += [name for name in probes if name.endswith("decoder.out")][-1:]
+    whole = {}
+    for point in points:
+        with intervene(model, {point: edit(torch.neg)}):
+            whole[point] = model(*inputs)
+    with Reuse(model, points) as reuse:
+        with reuse.keeping("clean"):
+            clean = model(*inputs)
+        assert same(clean, run(model, model))
+        for point in points:
+            used = reuse.used
+            with intervene(model, {point: edit(torch.neg)}):
+                got = model(*inputs)
+            assert distance(got, whole[point]) < SAME, point
+            assert reuse.used > used, point
+        assert max(distance(value, clean) for value in whole.values()) > SAME
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

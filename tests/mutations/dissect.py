@@ -103,5 +103,17 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_effects.py::test_signal_needs_three_errors", "fusionzoo/dissect/words.py", [
         ("ERRORS = 3.0", "ERRORS = 2.5"),
     ]),
+    ("tests/probes/test_reuse.py::test_an_edit_runs_what_comes_after_it_and_nothing_else",
+     "fusionzoo/probes/reuse.py", [
+        ("return alike and torch.equal(other, value)", "return alike"),
+    ]),
+    ("tests/probes/test_reuse.py::"
+     "test_a_two_stream_model_runs_the_later_stages_of_one_stream_the_blocks_and_the_decoder",
+     "fusionzoo/probes/reuse.py", [
+        ("self._closed = not several and module not in self._open", "self._closed = True"),
+    ]),
+    ("tests/probes/test_reuse.py::test_what_is_written_in_place_or_called_twice", "fusionzoo/probes/reuse.py", [
+        ("return self.value._version == self.version", "return True"),
+    ]),
 ]
 # fmt: on
