@@ -60,3 +60,10 @@ def test_scaling(tmp_path: Path) -> None:
     result = run("scaling", tmp_path / "g.json", "--scenes", "16", "32", "48", "--batch", "8")
     assert [run["scenes"] for run in result["runs"]] == [16, 32, 48]
     assert result["linear"][0] == result["linear"][2] == 0 and abs(result["linear"][1]) < 0.5
+
+
+def test_trace(tmp_path: Path) -> None:
+    options = ("--models", "concat_mobilenetv1-025_fpn", "--size", "64", "96", "--images", "2", "--rounds", "1")
+    found = run("trace", tmp_path / "t.json", *options)["models"]["concat_mobilenetv1-025_fpn"]
+    assert found["times_faster"]["cpu_s"]["median"] > 1 and found["largest_difference"] < 1e-6
+    assert found["interventions"] > 60 and set(found["memory"]) == {"whole", "reuse"}
