@@ -35,7 +35,8 @@ class ReceptiveField:
             None where it is the whole image, or not known.
         radius: pixels around the centre that hold 95 % of its squared gradient; None where the gradient is zero.
         spread: standard deviation of the squared gradient along rows and columns, in pixels.
-        whole: the operations on the way that read more than a window ("Mean" over positions, "Bmm" of attention).
+        whole: the operations on the way that read more than a window ("Mean" over positions, "Bmm" of attention), or
+            of which it is not known ("View", which may lay out a map as tokens).
     """
 
     theoretical: tuple[int, int] | None
