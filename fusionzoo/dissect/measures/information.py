@@ -49,14 +49,11 @@ class ConceptMoments(Measure):
     after: tuple[Measure, ...] = ()
 
     kind: ClassVar[str] = "information"
+    masked: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[Measure, ...]:
         return (StageMoments(self.points, variant=self.variant), *self.after)
-
-    @property
-    def masked(self) -> bool:
-        return True
 
     def prepare(self, done: Done) -> Components:
         return leading_components(done.get(self.needs[0]).merged().centred(), (0, 1), (SOURCE, SOURCE))
@@ -177,7 +174,8 @@ def _decomposed(sums: Grouped[Moments]) -> Decomposition | None:
         return torch.tensor([made.information, *made.parts, *made.shares], dtype=torch.float64)
 
     tallies = [torch.stack(t) for t in zip(*(_tally(p, kept, whole) for p in sums.parts if p.n), strict=True)]
-    values = parts(*(t.sum(0) for t in tallies), gap=VALUE_GAP).tolist()
+    n, total, products = (t.sum(0) for t in tallies)
+    values = parts(n, total, products, VALUE_GAP).tolist()
     errors = jackknife(parts, tallies)[1].tolist()
     found = [Measured(number(v), number(e)) for v, e in zip(values, errors, strict=True)]
     return Decomposition(
