@@ -34,7 +34,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -272,8 +272,10 @@ class _Tracer:
                     with reuse.keeping("edited", instead=True), intervene(self.model, changes):
                         logits = self.model(*inputs)
                 else:  # what the edits that follow differ from
-                    patched = self.patched if one.edit == "clean" else []
-                    with reuse.keeping(absent), probe(self.model, *patched) if patched else nullcontext({}) as tape:
+                    tapes: AbstractContextManager[Mapping[str, Tensor]] = nullcontext({})
+                    if one.edit == "clean" and self.patched:
+                        tapes = probe(self.model, *self.patched)
+                    with reuse.keeping(absent), tapes as tape:
                         logits = self.model(*inputs)
                     held |= tape
                 count(self.sums[one.key], logits, images, self.work.split, one.key)
