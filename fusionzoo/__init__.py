@@ -25,6 +25,7 @@ _HOMES = {
     "receptive_field": "fusionzoo.dissect.attribution",
     "check": "fusionzoo._check",
     "predict": "fusionzoo._predict",
+    "explain": "fusionzoo._explain",
 }
 
 _PACKAGES = ("dissect", "bench")
@@ -33,6 +34,7 @@ __all__ = ["__version__", *_HOMES, *_PACKAGES]
 
 if TYPE_CHECKING:
     from fusionzoo._check import check as check
+    from fusionzoo._explain import explain as explain
     from fusionzoo._predict import predict as predict
     from fusionzoo.bench import bench as bench
     from fusionzoo.dissect import dissect as dissect

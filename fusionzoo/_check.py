@@ -9,7 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from fusionzoo.data.validate import has_labels, sorted_out, without_x
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import fitted
 from fusionzoo.dissect.effects import Effects
+from fusionzoo.dissect.examples import chosen_examples
 from fusionzoo.dissect.findings import Finding, findings
+from fusionzoo.dissect.results.examples import Example
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.trace import trace as trace_effects
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
@@ -46,6 +48,7 @@ class CheckResult:
         verification: the file checks, each {"check", "ok", "detail"}.
         dissection: None when the verification failed, or the model's output is not finite.
         findings: sentences, the answer first.
+        examples: the images that the dissection chose, where they were asked for; not in report.json.
         ok: False when a file check failed, the planted truth is not found, or the mIoU is not what the record says.
     """
 
@@ -54,6 +57,7 @@ class CheckResult:
     verification: Verification
     dissection: Dissection | None
     findings: list[Finding]
+    examples: list[Example] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -94,6 +98,7 @@ def check(
     points: str | Sequence[str] | None = None,
     trace: bool = False,
     robustness: bool = False,
+    pictures: bool = False,
     absence: str = "mean",
     batch_size: int = 8,
     progress: bool = True,
@@ -115,6 +120,8 @@ def check(
         points, absence, batch_size, progress, state: as for `fusionzoo.dissect`.
         trace: also ablate and restore every stage of each modality: some 70 forward passes of each image.
         robustness: also corrupt the images: some 45 forward passes of each.
+        pictures: also look at a handful of images one by one (`fusionzoo.dissect.examples`), for
+            `fusionzoo.report.html(..., examples=result.examples)`: four forward passes of each.
         align: resample x of another size than rgb's (nearest), where `data` is a text.
         empty: images without any valid x: "refuse", "skip" them, or "keep" them for their rgb.
         device: "cpu", "cuda", ...; by default the CPU.
@@ -143,6 +150,8 @@ def check(
             source = checkpoint.source
             result.dissection = dissect(model, dataset, points=points, state=state, source=source, **common)
             result.dissection.effects = _effects(model, dataset, asked, state, common)
+            if pictures:
+                result.examples = chosen_examples(model, dataset, result.dissection)
         except CheckFailed as error:
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:

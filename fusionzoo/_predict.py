@@ -8,7 +8,6 @@ are segmented as well.
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import warnings
@@ -35,6 +34,7 @@ from fusionzoo.hub import from_pretrained
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.models.device import usable_device
 from fusionzoo.report.overlay import areas, overlay
+from fusionzoo.report.pictures import encoded
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -71,19 +71,11 @@ class Prediction:
 
     def save(self, path: str | os.PathLike[str], alpha: float = 0.55) -> None:
         """Writes the picture as PNG, all or nothing; InputError where that is not possible."""
-        atomic_write(path, _png(self.picture(alpha)))
+        atomic_write(path, encoded(self.picture(alpha), "PNG"))
 
     def save_labels(self, path: str | os.PathLike[str]) -> None:
         """Writes the class numbers as a grey PNG, 8 bit (16 bit above 256 classes), all or nothing."""
-        from PIL import Image
-
-        atomic_write(path, _png(Image.fromarray(self.labels)))
-
-
-def _png(picture: Picture) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
+        atomic_write(path, encoded(self.labels, "PNG"))
 
 
 @overload
@@ -207,6 +199,12 @@ class Predictor:
         if read is None:
             raise InputError(f'{pair.id}: no valid x in any pixel, and no other image; empty="keep" uses its rgb')
         return self._predicted(pair, *read)
+
+    def fed(self, pair: Pair) -> dict[str, Tensor] | None:
+        """Raw rgb (3, h, w) and x (Cx, h, w), at the size and of the kind that the model takes; no "x" where none is
+        given. None: left out, since x has no valid value. Errors as of `predict`."""
+        read = self._read(pair)
+        return None if read is None else self._fed(pair.id, *read, (read[0].shape[-2], read[0].shape[-1]))
 
     def _predicted(self, pair: Pair, rgb: Tensor, x: Tensor | None, kind: str) -> Prediction:
         seen_rgb, seen_x = self.without != "rgb", self.without != "x" and x is not None

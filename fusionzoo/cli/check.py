@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fusionzoo.cli.output import checkpoint_options, note, print_json, say
 if TYPE_CHECKING:
     from fusionzoo._check import CheckResult
     from fusionzoo.dissect import Dissection
+    from fusionzoo.dissect.results.examples import Example
 
 __all__ = ["command"]
 
@@ -28,6 +30,10 @@ __all__ = ["command"]
               help="Save sums here; a run that was cut off goes on from it.")  # fmt: skip
 @click.option("--trace", is_flag=True, help="Also causal tracing (about 70 more forward passes of each image).")
 @click.option("--robustness", is_flag=True, help="Also corruption curves (about 45 more forward passes).")
+@click.option("--no-pictures", is_flag=True, help="Leave the gallery of images out of report.html.")
+@click.option(
+    "--save-pictures", type=click.Path(file_okay=False), metavar="DIR", help="Write the gallery's images there as PNG."
+)
 @click.option("--evolution", is_flag=True, help="NAMEs are checkpoints of one training, in its order: show the curves.")
 def command(
     names: tuple[str, ...],
@@ -35,6 +41,8 @@ def command(
     state: str | None,
     trace: bool,
     robustness: bool,
+    no_pictures: bool,
+    save_pictures: str | None,
     evolution: bool,
     quiet: bool,
     as_json_: bool,
@@ -51,22 +59,29 @@ def command(
 
     if state is not None and len(names) > 1:
         raise click.UsageError("--state belongs to one checkpoint; name one, or leave it out")
-    folders = _folders(out, names)
-    for folder in folders:
+    if no_pictures and save_pictures is not None:
+        raise click.UsageError("--no-pictures leaves nothing for --save-pictures; give one of them")
+    folders, albums = _folders(out, names), _folders(save_pictures, names)
+    for folder in (*folders, *albums):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)  # rather now than after the work
     results = []
-    for name, folder in zip(names, folders, strict=True):
+    for name, folder, album in zip(names, folders, albums, strict=True):
         if not quiet and len(names) > 1:
             note(f"{name}:")
-        result = check(name, out=None, trace=trace, robustness=robustness, progress=not quiet, state=state, **given)
+        shown = album is not None or (folder is not None and not no_pictures)
+        result = check(name, out=None, trace=trace, robustness=robustness, pictures=shown, progress=not quiet,
+                       state=state, **given)  # fmt: skip
         results.append(result)
         if folder is not None:
             _write(result, folder)
+        count = 0 if album is None else _save(result.examples, album)
         if not as_json_:
             say(terminal(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name))
             if folder is not None:
                 say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}")
+            if album is not None:
+                say(f"wrote the pictures of {count} images to {album}")
             if result.dissection is not None and not (trace and robustness):
                 say(_more(name, trace, robustness, given))
     pairs = [(n, r.dissection) for n, r in zip(names, results, strict=True) if r.dissection is not None]
@@ -114,9 +129,28 @@ def _write(result: CheckResult, folder: Path) -> None:
     from fusionzoo.files import atomic_write
     from fusionzoo.report import html
 
-    page = html(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name)
+    page = html(
+        result.dissection, result.verification, result.findings, ok=result.ok, name=result.name,
+        examples=result.examples,
+    )  # fmt: skip
     result.save(folder / "report.json")
     atomic_write(folder / "report.html", page.encode())
+
+
+def _save(examples: Sequence[Example], album: Path) -> int:
+    """The pictures of each image in a folder of its own, and all of them on one sheet beside it; how many images."""
+    from fusionzoo.files import atomic_write
+    from fusionzoo.report.panels import panels, sheet, x_scale
+    from fusionzoo.report.pictures import encoded
+
+    scale = x_scale(examples)
+    for i, e in enumerate(examples):
+        stem = f"{i + 1}_" + re.sub(r"[^\w.-]+", "-", e.id)
+        (album / stem).mkdir(exist_ok=True)
+        for panel in panels(e, scale):
+            atomic_write(album / stem / f"{panel.name}.png", encoded(panel.picture, "PNG"))
+        atomic_write(album / f"{stem}.png", encoded(sheet(e, scale), "PNG"))
+    return len(examples)
 
 
 def _evolution(names: list[str], dissected: list[Dissection], out: str | None, quiet: bool) -> None:

@@ -21,6 +21,7 @@ from fusionzoo.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from fusionzoo._explain import Explanation
     from fusionzoo._predict import Pair, Prediction, Predictor
 
 __all__ = ["command"]
@@ -32,6 +33,12 @@ __all__ = ["command"]
 @click.option("--model", "name", required=True, help="Bundled checkpoint, folder or Hub name.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="The picture to write (PNG), or a folder.")
 @click.option("--labels", type=click.Path(), help="Also write the class numbers, as grey PNG: a file, or a folder.")
+@click.option(
+    "--explain", type=click.Path(), help="Also draw which modality drives which pixel: a PNG file, or a folder."
+)
+@click.option(
+    "--absence", default="mean", show_default=True, help="For --explain: mean, zero, noise, blur (see check)."
+)
 @click.option("--data", metavar="SPEC", help="Images of a data set instead: planted, folder:PATH, ... (list --data).")
 @click.option("--split", help="Split of the data.  [default: test]")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images of --data, evenly spread.")
@@ -62,6 +69,8 @@ def command(
     name: str,
     output: str,
     labels: str | None,
+    explain: str | None,
+    absence: str,
     data: str | None,
     split: str | None,
     limit: int | None,
@@ -97,13 +106,17 @@ def command(
         raise click.UsageError("give the camera once: --intrinsics FX FY CX CY, or --camera nyuv2")
     if no_x and no_rgb:
         raise click.UsageError("--no-x and --no-rgb leave nothing for the model; give one of them")
+    if explain is not None and (no_x or no_rgb or empty == "keep" or (data is None and x is None)):
+        raise click.UsageError("--explain takes each modality away by itself: give both, and no --no-x, --empty keep")
     many = data is not None or os.path.isdir(str(rgb))
-    places = _Places(output, labels, many, [] if data is not None else [p for p in (rgb, x) if p is not None])
+    places = _Places(output, labels, explain, many, [] if data is not None else [p for p in (rgb, x) if p is not None])
 
+    from fusionzoo._explain import check_absence, explained
     from fusionzoo._predict import Predictor
     from fusionzoo.data.hha import NYU_CAMERA
     from fusionzoo.hub import from_pretrained
 
+    check_absence(absence)
     predictor = Predictor(
         from_pretrained(name, revision, index=index), size=size, align=align, x_scale=x_scale, x_kind=x_kind,
         x_encoding=x_encoding, camera=intrinsics or (NYU_CAMERA if camera else None), device=device,
@@ -115,12 +128,17 @@ def command(
         note(f"without {gone}: the model's substitute for it stands in")
     skipped: list[str] = []
     todo = _todo(_progress(pairs, count, quiet or not many), places, skip_existing and many, skipped)
-    found = predictor.all(todo) if many else (predictor(pair) for pair in todo)
-    facts = [{"model": name, **places.write(prediction, alpha)} for prediction in found]
+    facts: list[dict[str, Any]] = []
+    for pair in todo:
+        for prediction in predictor.all([pair]) if many else [predictor(pair)]:
+            facts.append({"model": name, **places.write(prediction, alpha)})
+            if explain is not None:
+                facts[-1]["explanation"] = places.write_explanation(pair.id, explained(predictor, pair, absence))
     if as_json_:
         print_json(facts if many else facts[0])
     elif many:
-        say(f"wrote {len(facts)} pictures to {output}" + (f" and class maps to {labels}" if labels else ""))
+        more = (f" and class maps to {labels}" if labels else "") + (f", explanations to {explain}" if explain else "")
+        say(f"wrote {len(facts)} pictures to {output}{more}")
         if skipped:
             say(f"{len(skipped)} were there already")
         if predictor.left_out:
@@ -128,7 +146,7 @@ def command(
     else:
         for row in facts[0]["classes"]:
             say(f"{100 * row['share']:5.1f} %  {row['name']}")
-        say(f"wrote {facts[0]['output']}" + (f" and {facts[0]['labels']}" if labels else ""))
+        say("wrote " + " and ".join(facts[0][key] for key in ("output", "labels", "explanation") if key in facts[0]))
 
 
 def _from_files(rgb: str, x: str | None) -> tuple[Iterator[Pair], int]:
@@ -170,21 +188,21 @@ class _Places:
     """Where the pictures and class maps go; what cannot be meant is refused before any work.
 
     Args:
-        output, labels: a file, or with `many` images a folder; a folder is also right for one image.
+        output, labels, explain: a file, or with `many` images a folder; a folder is also right for one image.
         many: whether there are several images.
         inputs: which must not be written over.
     """
 
-    def __init__(self, output: str, labels: str | None, many: bool, inputs: list[str]) -> None:
+    def __init__(self, output: str, labels: str | None, explain: str | None, many: bool, inputs: list[str]) -> None:
         from fusionzoo.errors import InputError
 
         self.many = many
         self.folder = {
             place: many or os.path.isdir(place) or place.endswith(("/", os.sep))
-            for place in (output, labels)
+            for place in (output, labels, explain)
             if place is not None
         }
-        self.output, self.labels = output, labels
+        self.output, self.labels, self.explain = output, labels, explain
         for place, folder in self.folder.items():
             if not folder and not place.lower().endswith(".png"):
                 raise InputError(f"{place}: the picture is written as PNG; give a name that ends in .png, or a folder")
@@ -200,8 +218,10 @@ class _Places:
                 raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
             if not os.access(target, os.W_OK):
                 raise InputError(f"{place} cannot be written: no permission to write in {target}")
-        if labels is not None and os.path.abspath(labels) == os.path.abspath(output):
-            raise InputError(f"{labels} is named for the picture and for the class numbers; give two places")
+        named = [p for p in (output, labels, explain) if p is not None]
+        for i, place in enumerate(named):
+            if os.path.abspath(place) in map(os.path.abspath, named[:i]):
+                raise InputError(f"{place} is named twice (-o, --labels, --explain); give two places")
 
     def _file(self, place: str, name: str) -> Path:
         safe = name.replace("/", "_").replace(os.sep, "_")
@@ -210,6 +230,13 @@ class _Places:
     def done(self, name: str) -> bool:
         """Whether all files of an image are there."""
         return all(self._file(place, name).is_file() for place in self.folder)
+
+    def write_explanation(self, name: str, explanation: Explanation) -> str:
+        """The picture of an explanation; where it is."""
+        assert self.explain is not None
+        place = self._file(self.explain, name)
+        explanation.save(place)
+        return str(place)
 
     def write(self, prediction: Prediction, alpha: float) -> dict[str, Any]:
         """The files of one image; what --json says of it."""

@@ -110,11 +110,12 @@ def dissect(
         raise InputError('absence "permute" takes a modality from another image, here is one image only')
     with evaluating(model):
         facts, grid, size = _facts(model, data, indices, points)
+        split = Split.of(len(indices), p.block)
         setup = Setup(
             data.num_classes, names=tuple(names), concepts=None if p.concepts == "labels" else len(names),
             kinds=dict(data.concepts), ignore_index=data.ignore_index, absence=p.absence,
             permuted=p.absence != "permute" and len(indices) > 1, tau=p.tau, ridge=p.ridge, reducer=p.reducer,
-            positions=p.positions, **facts,
+            positions=p.positions, images=tuple(indices), split=split, **facts,
         )  # fmt: skip
         planned = plan(setup, metrics)
         keys = [measure.key for each in planned for measure in each]
@@ -125,7 +126,7 @@ def dissect(
             "plan": hashlib.sha256(json.dumps(keys).encode()).hexdigest(), "tau": p.tau, "ridge": p.ridge,
             "positions": p.positions, "absence": p.absence, "seed": seed, "concepts": names,
         }  # fmt: skip
-        split, done = Split.of(len(indices), p.block), Done(setup)
+        done = Done(setup)
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "dissect", options)
         run([_pass(i, planned, work, done, grid) for i in range(len(planned))], work)
     plain = unwrapped(model)

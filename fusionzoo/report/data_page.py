@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from fusionzoo.report import svg
 from fusionzoo.report.overlay import palette
-from fusionzoo.report.page import POLICY, render
+from fusionzoo.report.page import PICTURES, render
+from fusionzoo.report.pictures import image_tag, over, seen
 from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import escape
 from fusionzoo.report.table import ABSENT, WIDTH, Table, clean, number, points, text_table
 
-__all__ = ["html", "painted", "tables", "text", "verdict"]
+__all__ = ["html", "tables", "text", "verdict"]
 
 BUDGET = 2_600_000
 """Bytes of pictures in a page, which has to stay below 3 MB."""
 
 _LISTED = 50  # rows of the lists of files
-_VIRIDIS = "440154 482475 414487 355f8d 2a788e 21918c 22a884 44bf70 7ad151 bddf26 fde725"
-_MISSING = (150, 150, 150)
-_ALPHA = 0.6  # weight of a class's colour over the image
-
-
-def painted(x: NDArray[np.float32], missing: NDArray[np.bool_], scale: Sequence[float]) -> NDArray[np.uint8]:
-    """x of one channel (h, w) in the colour map viridis, missing pixels grey: uint8 (h, w, 3).
-
-    `scale`: rising values that stand at equal steps of the map, the first dark, the last bright.
-    """
-    stops = np.array([list(bytes.fromhex(word)) for word in _VIRIDIS.split()], np.float64)
-    place = np.interp(np.where(missing, scale[0], x), scale, np.linspace(0, len(stops) - 1, len(scale)))  # (h, w)
-    under = np.minimum(place.astype(np.int64), len(stops) - 2)
-    part = (place - under)[..., None]
-    colour = stops[under] * (1 - part) + stops[under + 1] * part
-    return np.where(missing[..., None], _MISSING, np.rint(colour)).astype(np.uint8)
 
 
 def verdict(found: Any) -> str:
@@ -101,7 +82,7 @@ def html(found: Any) -> str:
         name,
         columns=columns,
         wide=[part for part in wide if part is not None],
-        policy=f"{POLICY}; img-src data:",
+        policy=PICTURES,
         verdict=verdict(found),
         good=found.ok,
         first=[("warn", clean(remark)) for remark in found.remarks],
@@ -182,11 +163,10 @@ def _gallery(found: Any, split: str) -> Part | None:
     present: set[int] = set()
     room = BUDGET // max(1, len(found.splits))
     for e in shown:
-        one = e.x.shape[0] == 1
-        x = painted(e.x[0], e.missing, scale) if one else np.clip(e.x[:3], 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        x = seen(e.x, e.missing, scale)
         made = [
-            _image(picture, f"{what} of {clean(e.id)}")
-            for picture, what in ((e.rgb, "rgb"), (x, found.x_kind), (_over(e.rgb, e.label, colours), "classes"))
+            image_tag(picture, f"{what} of {clean(e.id)}")
+            for picture, what in ((e.rgb, "rgb"), (x, found.x_kind), (over(e.rgb, e.label, colours), "classes"))
         ]
         if sum(map(len, [*cells, *made])) > room:
             break
@@ -196,7 +176,7 @@ def _gallery(found: Any, split: str) -> Part | None:
     drawing = f'<div class="gallery">{"".join(cells)}</div><div class="key">{" ".join(keys)}</div>'
     unit = next((f" {s.x.unit}" for s in found.splits if s.x.unit), "")
     steps = ", ".join(f"{v:.3g}" for v in scale)
-    told = f" (dark to bright in equal steps: {steps}{unit}; missing pixels grey)" if found.x_channels == 1 else ""
+    told = f" (dark to bright in equal steps: {steps}{unit}; missing pixels hatched)" if found.x_channels == 1 else ""
     caption = f"rgb; {clean(found.x_kind)}{told}; classes over rgb, unlabelled pixels bare."
     return Part(f"Images of {clean(split)}", Plot(drawing, caption))
 
@@ -213,21 +193,3 @@ def _scale(found: Any) -> tuple[float, ...]:
     inner = np.median(known[:, 1:4], axis=0)
     rising = np.maximum.accumulate([known[:, 0].min(), *inner, known[:, 4].max()])
     return tuple(float(v) for v in rising)
-
-
-def _over(rgb: NDArray[np.uint8], label: NDArray[np.uint8], colours: Sequence[Any]) -> NDArray[np.uint8]:
-    """(h, w, 3): the classes' colours over the image; unlabelled pixels, and a class shown in black, stay bare."""
-    paint = np.zeros((256, 3))
-    paint[: len(colours)] = colours
-    weight = np.zeros((256, 1))
-    weight[: len(colours)] = _ALPHA * (paint[: len(colours)].max(axis=1, keepdims=True) > 0)
-    blended: NDArray[np.uint8] = np.rint(rgb * (1 - weight[label]) + paint[label] * weight[label]).astype(np.uint8)
-    return blended
-
-
-def _image(picture: NDArray[np.uint8], words: str) -> str:
-    """An <img> that holds its picture."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="JPEG", quality=85)
-    held = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{held}" alt="{escape(words)}">'

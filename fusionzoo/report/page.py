@@ -12,15 +12,19 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, Template
 
+from fusionzoo.dissect.results.examples import Example
 from fusionzoo.report import style
 from fusionzoo.report.sections import HEALTH, PAGE
 from fusionzoo.report.sections.base import Part
+from fusionzoo.report.sections.gallery import gallery
 from fusionzoo.report.table import clean
 from fusionzoo.report.verdict import as_dissection, facts, heading, said, verdict, verification
 
-__all__ = ["html", "render"]
+__all__ = ["PICTURES", "POLICY", "html", "render"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+PICTURES = f"{POLICY}; img-src data:"
+"""The policy of a page that holds pictures in itself."""
 FIRST = 8
 """So many findings stand open at the top, with every warning and failure; the others are a click away."""
 
@@ -55,8 +59,9 @@ def html(
     *,
     ok: bool | None = None,
     name: str = "",
+    examples: Sequence[Example] = (),
 ) -> str:
-    """The page as text. Arguments as of `terminal`."""
+    """The page as text. Arguments as of `terminal`; `examples`: images to show, see `fusionzoo.dissect.examples`."""
     d = None if dissection is None else as_dissection(dissection)
     drawn, sentence = verdict(d, verified)
     first, more = _folded(said(findings))
@@ -66,9 +71,11 @@ def html(
         return render(clean(name), "fusionzoo check", clean(name), wide=[Part("File checks", table=files)], **answer)
     boxes = [part for part in (section.box(d) for section in PAGE) if part is not None]
     checked = (files,) if files.rows else ()
-    wide = [part for part in (HEALTH.box(d), Part("How this was made", table=facts(d), more=checked)) if part]
+    made = Part("How this was made", table=facts(d), more=checked)
+    wide = [part for part in (gallery(examples), HEALTH.box(d), made) if part]
     kicker = clean(f"fusionzoo check on {d.data.name}, {d.data.split} split, {d.data.n} images")
-    return render(heading(d), kicker, clean(d.model.name), columns=boxes, wide=wide, **answer)
+    policy = PICTURES if examples else POLICY
+    return render(heading(d), kicker, clean(d.model.name), columns=boxes, wide=wide, policy=policy, **answer)
 
 
 def _folded(rows: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:

@@ -21,7 +21,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, read_json
 from fusionzoo.report.curves import curve, thinned
 from fusionzoo.report.overlay import overlay
-from fusionzoo.report.page import POLICY, render
+from fusionzoo.report.page import PICTURES, render
 from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import element, escape
 from fusionzoo.report.svg import Series, bars
@@ -80,7 +80,7 @@ def training_page(out: Path) -> str:
     columns = [_loss(steps, epochs), _rates(steps), *_scores(epochs), _norms(steps)]
     wide = [*_classes(out, best), *_pictures(out, best), _settings(settings)]
     return render(clean(f"Training of {settings['model']}"), kicker, clean(settings["model"]), columns=columns,
-                  wide=wide, policy=f"{POLICY}; img-src data:", sentences=_sentences(epochs, best))  # fmt: skip
+                  wide=wide, policy=PICTURES, sentences=_sentences(epochs, best))  # fmt: skip
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

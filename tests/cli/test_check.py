@@ -51,6 +51,7 @@ def test_random_weights_do_not_pass(run: tuple[Result, Path]) -> None:
     assert dissection.data.n == JUDGED_FROM and [at.stage for at in dissection.stages] == [2, 3, 4, 5]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert ">FAILED</b>" in page and page.count("<svg") == 8 and "<script" not in page
+    assert page.count("<img") == 9 * len(dissection.images) + 1 > 1 and len(page.encode()) < 3_000_000
     assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json"]
 
 
@@ -76,13 +77,24 @@ def test_effects_are_found_said_and_stored(checkpoint: Path) -> None:
 
 def test_several_names_are_compared(checkpoint: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(checkpoint, tmp_path / "copy" / checkpoint.name))
-    result = call(str(checkpoint), str(other), "--limit", "8", "--out", str(tmp_path / "out"))
+    saved = tmp_path / "pictures"
+    out = ["--out", str(tmp_path / "out"), "--save-pictures", str(saved)]
+    result = call(str(checkpoint), str(other), "--limit", "8", *out)
     assert result.exit_code == 0 and result.stdout.count("planted truth not judged on 8 images (16 are needed)") == 2
     tail = result.stdout[result.stdout.index("Comparison") :]
     assert tail.count(f"  {checkpoint.name}") == 4  # in two tables
     made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("report.html"))
     assert made == [f"{checkpoint.name}-2/report.html", f"{checkpoint.name}/report.html"]
     assert result.stderr != "", "progress goes to stderr"
+    names = {p.name for p in (saved / checkpoint.name).iterdir()}
+    images = sorted(name for name in names if not name.endswith(".png"))
+    assert images and names == {*images, *(f"{image}.png" for image in images)}
+    assert f"wrote the pictures of {len(images)} images to {saved / checkpoint.name}" in result.stdout
+    assert {p.name for p in (saved / checkpoint.name / images[0]).iterdir()} == {
+        f"{part}.png"
+        for part in ("rgb", "x", "label", "errors", "predicted_both", "predicted_without_x", "predicted_without_rgb",
+                     "modality_map_predicted", "modality_map_true")
+    }  # fmt: skip
 
 
 def test_folders_are_unique() -> None:
@@ -186,7 +198,8 @@ def test_one_warning_for_data_unlike_the_training_data(checkpoint: Path, tmp_pat
 def test_evolution_over_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
     later = Path(shutil.copytree(checkpoint, tmp_path / "later"))
     out = tmp_path / "out"
-    result = call(str(checkpoint), str(later), "--limit", "8", "--quiet", "--evolution", "--out", str(out))
+    more = ["--evolution", "--no-pictures", "--out", str(out)]
+    result = call(str(checkpoint), str(later), "--limit", "8", "--quiet", *more)
     made = Evolution.load(out / "evolution.json")
     assert [c.name for c in made.checkpoints] == [checkpoint.name, "later"]
     curve = [m.value for m in made.curves()["miou"]]
@@ -197,6 +210,9 @@ def test_evolution_over_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
     assert curve == [first.segmentation["both"].miou, second.segmentation["both"].miou]
     assert "Over the training" in result.stdout.splitlines()
     assert (out / "evolution.html").read_text(encoding="utf-8").count("<svg") > 5
+    assert "<img" not in (out / "later" / "report.html").read_text(encoding="utf-8")
+    nothing = call(str(checkpoint), "--no-pictures", "--save-pictures", str(out))
+    assert nothing.exit_code == 2 and "--no-pictures leaves nothing for --save-pictures" in nothing.stderr
 
 
 def test_absence_and_state(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from fusionzoo.metrics import (
 )
 from fusionzoo.metrics.cooperation import expected_score, gaussian_pid, perceptual_score, retention
 from fusionzoo.metrics.health import ChannelMean
+from fusionzoo.metrics.segmentation import ImageAccuracy
 from fusionzoo.metrics.similarity import MEASURES, row_similarity
 from fusionzoo.metrics.similarity.null import moments_of
 
@@ -237,6 +238,7 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "cooperation.pid": (_rows, _pid),
     "RowSample": (_maps, lambda d: _fed(RowSample(1, 9), d["keys"], d["maps"]).compute()["0"]),
     "ConfusionMatrix": (_maps, lambda d: torch.tensor(_fed(ConfusionMatrix(K), d["pred"], d["label"]).compute().miou)),
+    "ImageAccuracy": (_maps, lambda d: _fed(ImageAccuracy(N), d["pred"], d["label"], range(N)).compute()),
     "Quantiles": (_maps, lambda d: _fed(Quantiles(C, 0.1), d["maps"]).compute()),
     "ChannelHealth": (_maps, _health),
     "ChannelMean": (_maps, lambda d: _fed(ChannelMean(C), d["maps"]).compute()),

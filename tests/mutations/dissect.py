@@ -115,5 +115,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/probes/test_reuse.py::test_what_is_written_in_place_or_called_twice", "fusionzoo/probes/reuse.py", [
         ("return self.value._version == self.version", "return True"),
     ]),
+    ("tests/dissect/test_images.py::test_rules", "fusionzoo/dissect/measures/images.py", [
+        ("if given[least] < 0:", "if given[least] <= 0:"),
+        ("(len(ranked) - 1) // 2", "len(ranked) // 2"),
+        ("key=lambda i: (given[i], -i)", "key=lambda i: (-given[i], -i)"),
+    ]),
+    ("tests/dissect/test_images.py::test_an_example_shows_what_was_scored", "fusionzoo/dissect/examples.py", [
+        ("(order.index(place) + 1) % len(order)", "(order.index(place) - 1) % len(order)"),
+        ("true = torch.where(label == data.ignore_index, -1, label)", "true = torch.where(label == 255, 0, label)"),
+    ]),
 ]
 # fmt: on

@@ -59,13 +59,25 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/report/test_new_parts.py::test_signed_bars_start_at_zero", "fusionzoo/report/svg.py", [
         ("low, high = sorted((at(0), at(value)))", "low, high = sorted((at(ticks[0]), at(value)))"),
     ]),
-    ("tests/report/test_data_page.py::test_pictures_show_rgb_x_and_classes", "fusionzoo/report/data_page.py", [
-        ("weight = np.zeros((256, 1))", "weight = np.full((256, 1), _ALPHA)"),
-        (" * (paint[: len(colours)].max(axis=1, keepdims=True) > 0)", ""),
-        ("np.where(missing[..., None], _MISSING, np.rint(colour))", "np.rint(colour)"),
+    ("tests/report/test_data_page.py::test_pictures_show_rgb_x_and_classes", "fusionzoo/report/pictures.py", [
+        ("weight = np.zeros((len(colours) + 1, 1))", "weight = np.full((len(colours) + 1, 1), _ALPHA)"),
+        (" * (paint[:-1].max(axis=1, keepdims=True) > 0)", ""),
+        ("np.where(missing[..., None], hatch, np.rint(colour))", "np.rint(colour)"),
     ]),
     ("tests/report/test_data_page.py::test_never_more_than_three_megabytes", "fusionzoo/report/data_page.py", [
         ("if sum(map(len, [*cells, *made])) > room:", "if not made:"),
+    ]),
+    ("tests/report/test_gallery.py::test_the_modality_map_has_the_colours_of_the_modalities",
+     "fusionzoo/report/pictures.py", [
+        ("np.where(lean > 0, rgb_end", "np.where(lean < 0, rgb_end"),
+        ("alpha = np.where(known, np.clip(strength, 0, 1), 0)", "alpha = np.where(known, np.sign(strength), 0)"),
+    ]),
+    ("tests/report/test_gallery.py::test_each_picture_shows_what_its_words_say", "fusionzoo/report/panels.py", [
+        ("matters & (shares.balance < -LEAST)", "matters & (shares.balance < LEAST)"),
+        ("wrong = (found != e.label) & ~unknown", "wrong = found != e.label"),
+    ]),
+    ("tests/report/test_gallery.py::test_never_more_than_the_budget", "fusionzoo/report/sections/gallery.py", [
+        ("    while sum(map(len, rows)) > BUDGET:", "    while not rows:"),
     ]),
 ]
 # fmt: on

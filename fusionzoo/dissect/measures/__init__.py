@@ -7,6 +7,7 @@ from fusionzoo.dissect.measures import (
     contribution,
     exchange,
     health,
+    images,
     information,
     planted,
     scores,
@@ -20,6 +21,7 @@ __all__ = ["METRICS"]
 METRICS: list[Metric] = [
     scores.METRIC,
     contribution.METRIC,
+    images.METRIC,
     similarity.METRIC,
     concepts.METRIC,
     specificity.METRIC,

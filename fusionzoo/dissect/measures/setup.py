@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from fusionzoo.dissect.split import Split
+
 __all__ = ["PAIRS", "STREAMS", "Mixture", "PointInfo", "Setup"]
 
 STREAMS = ("rgb", "x", "fused")
@@ -45,6 +47,7 @@ class Setup:
 
     Args:
         num_classes, ignore_index: of the labels.
+        images, split: numbers in the data of the images of the run, and how they are dealt.
         points: probe point -> what is known of it.
         stages: stage -> {"rgb" | "x" | "fused": probe point}.
         uneven: stages whose maps differ in size: compared by images only, not by positions.
@@ -84,6 +87,8 @@ class Setup:
     narrow: int = 256
     sample: int = 256
     positions: int = 1024
+    images: tuple[int, ...] = ()
+    split: Split | None = None
 
     @property
     def num_concepts(self) -> int:

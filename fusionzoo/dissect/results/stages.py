@@ -10,6 +10,7 @@ from fusionzoo.dissect.measures.base import Measured, PairMatrix
 from fusionzoo.dissect.measures.concepts import Concepts, StageConcepts
 from fusionzoo.dissect.measures.contribution import Contribution
 from fusionzoo.dissect.measures.health import ProbeHealth
+from fusionzoo.dissect.measures.images import Chosen
 from fusionzoo.dissect.measures.planted import Planted
 from fusionzoo.dissect.measures.scores import Segmentation
 from fusionzoo.dissect.measures.similarity import Similarity, StageSimilarity
@@ -82,6 +83,12 @@ class Measures:
     @property
     def contribution(self) -> Contribution | None:
         return self.results.get("contribution")
+
+    @property
+    def images(self) -> list[Chosen]:
+        """The images to look at, in the order of the gallery."""
+        found: list[Chosen] = self.results.get("images", [])
+        return found
 
     @property
     def similarity(self) -> Similarity | None:

@@ -1,0 +1,249 @@
+"""One image under every subset of modalities -> its pictures side by side, each with a title and with words.
+
+The words stand in for a picture where it is not seen, so they say what it shows: shares of classes, mistakes, and for
+which classes the modality map points to which modality. `sheet` lays the pictures out on one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionzoo.dissect.conditions import Condition
+from fusionzoo.dissect.results.examples import Example, Shares
+from fusionzoo.report.overlay import palette
+from fusionzoo.report.pictures import (
+    Picture,
+    mistakes,
+    modality_legend,
+    modality_picture,
+    over,
+    resized,
+    scale_of,
+    seen,
+)
+from fusionzoo.report.table import clean
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["LEAST", "Panel", "colours_of", "legend_words", "panels", "present", "sheet", "x_scale"]
+
+LEAST = 0.1
+"""Below this strength, and this balance, the words of a modality map count a pixel as no matter, and as alike."""
+_MOST = 4  # classes that words name
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture. `name`: for a file. `title`: beside it. `words`: instead of it. `smooth`: how to enlarge it."""
+
+    name: str
+    title: str
+    words: str
+    picture: Picture
+    smooth: bool = True
+
+
+def colours_of(e: Example) -> list[Any]:
+    """K colours of the classes: the data's own, or those of `palette`."""
+    own = e.palette if len(e.palette) >= len(e.class_names) else palette(len(e.class_names)).tolist()
+    return [tuple(int(v) for v in colour) for colour in own[: len(e.class_names)]]
+
+
+def present(e: Example) -> list[int]:
+    """The classes that the label or a prediction shows, the largest first."""
+    maps = [*e.predicted.values(), *([] if e.label is None else [e.label])]
+    counts = np.bincount(np.concatenate([_known(m, e).ravel() for m in maps]), minlength=len(e.class_names))
+    return [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
+
+
+def x_scale(examples: Sequence[Example]) -> tuple[float, ...]:
+    """One scale of x for all of them."""
+    return scale_of(e.x[:1][~e.missing[None]] for e in examples)
+
+
+def legend_words(e: Example) -> str:
+    """How to read a modality map."""
+    x = clean(e.modalities[1])
+    return (
+        f"Modality map: orange where rgb speaks more for the class than {x}, blue where {x} does, dark grey where both"
+        f" do alike, pale where neither matters (Shapley values; absence: {clean(e.absence)})."
+    )
+
+
+def panels(e: Example, scale: Sequence[float]) -> list[Panel]:
+    """The pictures of one image, in their order.
+
+    Args:
+        scale: of x, see `x_scale`.
+    """
+    x, name, colours = clean(e.modalities[1]), clean(e.id), colours_of(e)
+    holes = f"; {100 * e.missing.mean():.1f} % of the pixels have no value, hatched" if e.missing.any() else ""
+    made = [
+        Panel("rgb", "rgb", f"rgb of {name}", e.rgb),
+        Panel("x", x, f"{x} of {name}{holes}", seen(e.x, e.missing, scale)),
+    ]
+    if e.label is not None:
+        words = f"label of {name}: {_classes(e, e.label)}"
+        made.append(Panel("label", "label", words, over(e.rgb, _known(e.label, e, -1), colours), False))
+    for condition, title in (
+        (Condition.BOTH, "prediction"),
+        (Condition.WITHOUT_X, f"prediction without {x}"),
+        (Condition.WITHOUT_RGB, "prediction without rgb"),
+    ):
+        classes = e.predicted[condition]
+        right = "" if e.label is None else f"; {100 * _right(e, classes):.1f} % right"
+        words = f"{title} of {name}: {_classes(e, classes)}{right}"
+        made.append(Panel(f"predicted_{condition}", title, words, over(e.rgb, classes, colours), False))
+    if e.label is not None:
+        made.append(_errors(e, name))
+    maps = [("predicted", "predicted", e.predicted_class, e.predicted[Condition.BOTH])]
+    if e.label is not None and e.true_class is not None:
+        maps.append(("true", "true", e.true_class, e.label))
+    for key, which, shares, classes in maps:
+        drawn = modality_picture(e.rgb, shares.balance, shares.strength)
+        title = f"modality map, {which} class"
+        made.append(Panel(f"modality_map_{key}", title, f"{title}, of {name}: {_drives(e, shares, classes)}", drawn))
+    return made
+
+
+def _known(classes: NDArray[np.int64], e: Example, instead: int | None = None) -> NDArray[np.int64]:
+    """The classes that have a name; the others left out, or put as `instead`."""
+    known = (classes >= 0) & (classes < len(e.class_names)) & (classes != e.ignore)
+    return classes[known] if instead is None else np.where(known, classes, instead)
+
+
+def _classes(e: Example, classes: NDArray[np.int64]) -> str:
+    """The largest classes of a map and their shares of its known pixels."""
+    counts = Counter(_known(classes, e).ravel().tolist())
+    total = max(1, sum(counts.values()))
+    return _some([f"{clean(e.class_names[k])} {100 * n / total:.0f} %" for k, n in counts.most_common()])
+
+
+def _some(parts: Sequence[str]) -> str:
+    return ", ".join(parts[:_MOST]) + (f" and {len(parts) - _MOST} more" if len(parts) > _MOST else "")
+
+
+def _right(e: Example, classes: NDArray[np.int64]) -> float:
+    assert e.label is not None
+    known = e.label != e.ignore
+    return float((classes == e.label)[known].mean()) if known.any() else 0.0
+
+
+def _errors(e: Example, name: str) -> Panel:
+    assert e.label is not None
+    found, unknown = e.predicted[Condition.BOTH], e.label == e.ignore
+    wrong = (found != e.label) & ~unknown
+    pairs = Counter(zip(e.label[wrong].tolist(), found[wrong].tolist(), strict=True)).most_common(1)
+    most = "".join(
+        f"; most often {clean(e.class_names[true])} taken for {clean(e.class_names[guess])}"
+        for (true, guess), _ in pairs
+    )
+    share = 100 * wrong.sum() / max(1, (~unknown).sum())
+    return Panel(
+        "errors", "errors", f"wrong pixels of {name}, red: {share:.1f} %{most}", mistakes(e.rgb, wrong, unknown), False
+    )
+
+
+def _drives(e: Example, shares: Shares, classes: NDArray[np.int64]) -> str:
+    """Which modality speaks for which classes: shares of the pixels that have a class."""
+    known, x = np.isfinite(shares.balance), clean(e.modalities[1])
+    matters = known & (shares.strength >= LEAST)
+    kinds = [
+        ("rgb speaks more in", matters & (shares.balance > LEAST), True),
+        (f"{x} in", matters & (shares.balance < -LEAST), True),
+        ("both alike in", matters & (np.abs(shares.balance) <= LEAST), False),
+        ("neither matters in", known & ~matters, False),
+    ]
+    said = []
+    for words, where, named in kinds:
+        counts = Counter(_known(classes[where], e).tolist()).most_common(2) if named else []
+        top = [clean(e.class_names[k]) for k, _ in counts]
+        share = 100 * where.sum() / max(1, known.sum())
+        said.append(f"{words} {share:.0f} % of the pixels" + (f" (mostly {' and '.join(top)})" if top else ""))
+    return ", ".join(said)
+
+
+# --------------------------------------------------------------------------------------------------------- on one sheet
+
+_COLUMNS, _GAP, _LINE, _LEAST_WIDTH = 3, 10, 20, 320
+
+
+def sheet(e: Example, scale: Sequence[float] | None = None) -> Image:
+    """All pictures of one image on one, with titles, the legend of the modality map and that of the classes."""
+    from PIL import Image as Make
+    from PIL import ImageDraw, ImageFont
+
+    shown = panels(e, x_scale([e]) if scale is None else scale)
+    height, width = e.rgb.shape[:2]
+    wide = max(_LEAST_WIDTH, width)
+    tall = max(1, round(height * wide / width))
+    whole = _COLUMNS * wide + (_COLUMNS + 1) * _GAP
+    rows = -(-len(shown) // _COLUMNS)
+    font = ImageFont.load_default(size=13)
+    fits: Callable[[str], bool] = lambda words: font.getlength(words) <= whole - 2 * _GAP  # noqa: E731
+    told = _wrapped(legend_words(e), fits)
+    keys = _key_rows([clean(e.class_names[k]) for k in present(e)], [colours_of(e)[k] for k in present(e)],
+                     font.getlength, whole - 2 * _GAP)  # fmt: skip
+    legend = modality_legend()
+    foot = _GAP + legend.shape[0] + _LINE * (1 + len(told) + len(keys)) + _GAP
+    canvas = Make.new("RGB", (whole, rows * (tall + _LINE + _GAP) + foot), "white")
+    draw = ImageDraw.Draw(canvas)
+    for i, panel in enumerate(shown):
+        left = _GAP + i % _COLUMNS * (wide + _GAP)
+        top = i // _COLUMNS * (tall + _LINE + _GAP)
+        draw.text((left, top + 3), panel.title, fill="black", font=font)
+        canvas.paste(
+            Make.fromarray(resized(panel.picture, wide, panel.smooth)).resize((wide, tall)), (left, top + _LINE)
+        )
+    top = rows * (tall + _LINE + _GAP) + _GAP
+    canvas.paste(Make.fromarray(legend), (_GAP, top))
+    x = clean(e.modalities[1])
+    end = _GAP + legend.shape[1]
+    draw.text((end + _GAP, top), "pale: matters little", fill="black", font=font)
+    draw.text((end + _GAP, top + _LINE), "strong: matters much", fill="black", font=font)
+    top += legend.shape[0] + 2
+    draw.text((_GAP, top), x, fill="black", font=font)
+    draw.text((end, top), "rgb", fill="black", font=font, anchor="ra")
+    for line in told:
+        top += _LINE
+        draw.text((_GAP, top), line, fill="black", font=font)
+    for row in keys:
+        top += _LINE
+        for left, name, colour in row:
+            draw.rectangle((_GAP + left, top + 2, _GAP + left + 12, top + 14), fill=colour, outline="black")
+            draw.text((_GAP + left + 18, top), name, fill="black", font=font)
+    return canvas
+
+
+def _wrapped(words: str, fits: Callable[[str], bool]) -> list[str]:
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and fits(longer):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _key_rows(
+    names: Sequence[str], colours: Sequence[Any], length: Callable[[str], float], room: float
+) -> list[list[tuple[int, str, Any]]]:
+    """(left, name, colour) of the entries of each row."""
+    rows: list[list[tuple[int, str, Any]]] = []
+    left = room + 1.0
+    for name, colour in zip(names, colours, strict=True):
+        need = 18 + length(name)
+        if left + need > room:
+            rows.append([])
+            left = 0.0
+        rows[-1].append((int(left), name, colour))
+        left += need + 16
+    return rows
