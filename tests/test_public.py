@@ -27,6 +27,7 @@ PUBLIC = {
     "dissect",
     "check",
     "predict",
+    "explain",
     "bench",
 }
 
