@@ -109,11 +109,11 @@ def _index(table: Mapping[frozenset[str], Tensor], names: Sequence[str], of: tup
     for size in range(n + 1):
         weight = math.factorial(size) * math.factorial(n - size) / math.factorial(n + 1)
         for chosen in itertools.combinations(others, size):
-            difference = [table[frozenset((*chosen, *of))]]
+            difference = table[frozenset((*chosen, *of))]
             for left in range(1, len(of) + 1):
-                some = itertools.combinations(of, len(of) - left)
-                difference += [(-1) ** left * table[frozenset((*chosen, *part))] for part in some]
-            total = total + weight * torch.stack(difference).sum(0)
+                for part in itertools.combinations(of, len(of) - left):
+                    difference = difference + (-1) ** left * table[frozenset((*chosen, *part))]
+            total = total + weight * difference
     return total
 
 

@@ -33,6 +33,15 @@ def test_two_modalities() -> None:
     assert {pair: float(value) for pair, value in interactions(v).items()} == {("depth", "rgb"): pytest.approx(-0.03)}
 
 
+def test_a_number_stands_for_every_class() -> None:
+    """Chance is often one number where the other subsets have one score a class."""
+    own, both = torch.tensor([0.3, 0.4]).double(), torch.tensor([0.5, 0.9]).double()
+    v = {(): 0.1, ("rgb",): own, ("x",): 0.2, ("rgb", "x"): both}
+    torch.testing.assert_close(shapley(v)["rgb"], torch.tensor([0.25, 0.5]).double())
+    torch.testing.assert_close(shapley(v)["x"], torch.tensor([0.15, 0.3]).double())
+    torch.testing.assert_close(interactions(v)["rgb", "x"], torch.tensor([0.1, 0.4]).double())
+
+
 def test_per_class_scores_and_absent_classes() -> None:
     nan = math.nan
     v = {
