@@ -60,7 +60,11 @@ def area_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     (height, width), (h, w) = masks.shape[2:], size
     if height % h or width % w:
         raise InputError(f"a grid of {h}x{w} does not divide masks of {height}x{width}: resize them first")
-    return functional.avg_pool2d(masks.float(), (height // h, width // w))
+    shares = torch.zeros(*masks.shape[:2], h, w, device=masks.device)
+    some = contains(masks)  # most images lack most concepts
+    if bool(some.any()):
+        shares[some] = functional.avg_pool2d(masks[some].float(), (height // h, width // w))
+    return shares
 
 
 def _check_mode(mode: str, of: Tensor, size: tuple[int, int], what: str) -> None:

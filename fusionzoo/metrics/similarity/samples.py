@@ -124,8 +124,9 @@ def knn_matrix(rows: Sequence[Tensor], k: int = 10) -> Tensor:
     n = len(rows[0])
     if not 1 <= k < n:
         raise InputError(f"k must lie between 1 and n - 1 = {n - 1}, got {k}")
-    member = torch.stack([neighbours(r, k).flatten() for r in rows]).double()
-    return (member @ member.T).cpu() / (n * k)
+    member = [neighbours(r, k) for r in rows]
+    shared = [[int((one & two).sum()) for two in member] for one in member]
+    return torch.tensor(shared, dtype=torch.float64) / (n * k)
 
 
 def rbf_cka(a: Tensor, b: Tensor, bandwidth: float = 0.5) -> float:

@@ -67,6 +67,7 @@ class TestMasks:
             area_masks(masks, (5, 5))
         with pytest.raises(InputError, match="must be bool"):
             area_masks(masks.float(), grid)
+        assert area_masks(torch.zeros(2, 0, 8, 8, dtype=torch.bool), (4, 4)).shape == (2, 0, 4, 4)
 
     @pytest.mark.parametrize("mode", ["area", "nearest"])
     @pytest.mark.parametrize("size", [(6, 8), (4, 7), (24, 32), (5, 32)])
