@@ -84,9 +84,9 @@ class TrainTransform:
 
     def __post_init__(self) -> None:
         base = self.base or self.size
-        self.size, self._base = (self.size[0], self.size[1]), (base[0], base[1])  # lists from JSON are welcome
-        positive, share = min(*self.size, *self._base) >= 1, 0 <= self.flip <= 1 and 0 <= self.jitter < 1
-        need(positive, f"size {self.size} and base {self._base}: give (height, width), both positive")
+        self.size, self.base = (self.size[0], self.size[1]), (base[0], base[1])  # lists from JSON are welcome
+        positive, share = min(*self.size, *self.base) >= 1, 0 <= self.flip <= 1 and 0 <= self.jitter < 1
+        need(positive, f"size {self.size} and base {self.base}: give (height, width), both positive")
         low, high = self.scale
         need(0 < low <= high, f"scale is {self.scale}; give (lowest, highest) zoom, both positive, e.g. (1.0, 1.6)")
         need(share, f"flip is {self.flip} and jitter {self.jitter}; a probability and a strength below 1")
@@ -106,8 +106,9 @@ class TrainTransform:
             draw = torch.rand(DRAWS, generator=self.generator).tolist()
         low, high = math.log(self.scale[0]), math.log(self.scale[1])
         zoom = math.exp(low + (high - low) * draw[0])
-        rows = _window(rgb.shape[-2], self._base[0] * zoom, self.size[0], draw[1])
-        cols = _window(rgb.shape[-1], self._base[1] * zoom, self.size[1], draw[2])
+        base = self.base or self.size
+        rows = _window(rgb.shape[-2], base[0] * zoom, self.size[0], draw[1])
+        cols = _window(rgb.shape[-1], base[1] * zoom, self.size[1], draw[2])
         inner = (rows.inner, cols.inner)
         rgb, x, label = (t[..., rows.start : rows.stop, cols.start : cols.stop] for t in (rgb, x, label))
         rgb, x, label = resize_rgb(rgb, inner), resize_nearest(x, inner), resize_nearest(label, inner)

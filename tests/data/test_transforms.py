@@ -116,6 +116,15 @@ def test_depth_scale_divides_by_the_zoom() -> None:
     assert torch.allclose(out["x"], torch.full((1, 24, 32), 2.0))
 
 
+def test_base_is_the_size_that_zoom_1_shows_the_image_at() -> None:
+    made = train_transform([24, 32])
+    assert made.base == (24, 32) and train_transform((24, 32), [30, 40]).base == (30, 40)
+    made.base = (H, W)  # may be set afterwards: zoom 1 now crops the image as it is
+    made.scale, made.flip, made.jitter = (1.0, 1.0), 0.0, 0.0
+    label = made(pattern())["label"]
+    assert int(label[0, 1] - label[0, 0]) == 1 and int(label[1, 0] - label[0, 0]) == W
+
+
 def test_the_seed_decides() -> None:
     def draw(seed: int) -> list[dict]:
         transform = train_transform((24, 32), generator=torch.Generator().manual_seed(seed))
