@@ -104,7 +104,7 @@ class Planted(Dataset[dict[str, Any]]):
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """The layout that this version of the data draws from `rng`."""
-        return draw_scene(rng, self.size[0] / self.size[1], _furnish)
+        return draw_layout(rng, self.size[0] / self.size[1])
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values that name this data set and make it again."""
@@ -122,6 +122,11 @@ class Planted(Dataset[dict[str, Any]]):
         key = (list(SPLITS).index(self.split), self._index(index))
         streams = np.random.SeedSequence(self.seed, spawn_key=key).spawn(2)
         return np.random.default_rng(streams[0]), np.random.default_rng(streams[1])
+
+
+def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
+    """Draws a scene. `aspect` is image height / width; the same generator state and aspect give the same scene."""
+    return draw_scene(rng, aspect, _furnish)
 
 
 def _furnish(rng: np.random.Generator, camera: Camera, room: Room, objects: list[Ball | Box]) -> list[Slot]:

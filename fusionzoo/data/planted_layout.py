@@ -7,8 +7,11 @@ left to right, b in [-half_b, half_b] from top to bottom.
 
 from __future__ import annotations
 
+import importlib
 import math
+import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["CLASSES", "Ball", "Bounds", "Box", "Camera", "Colour", "Layout", "Place", "Room", "Slot"]
 
@@ -132,3 +135,16 @@ class Layout:
     floor_colour: Colour
     wall_colour: Colour
     ceiling_colour: Colour
+
+
+_MOVED = {"draw_layout": "planted"} | dict.fromkeys(("draw_scene", "hsv", "place_slots"), "planted_draw")
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        """What was defined here once, for one release; warns where it is now."""
+        if name not in _MOVED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = f"fusionzoo.data.{_MOVED[name]}"
+        warnings.warn(f"{__name__}.{name} has moved: import it from {home}", FutureWarning, stacklevel=2)
+        return getattr(importlib.import_module(home), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 import subprocess
 import sys
@@ -65,6 +66,16 @@ def test_defaults_and_errors() -> None:
     with pytest.raises(IndexError):
         Planted("test", n=2)[2]
     assert Planted("test", n=2)[-1]["id"] == "planted-test-s0-00001"
+
+
+@pytest.mark.parametrize("name, home", [("draw_layout", "planted"), ("hsv", "planted_draw"),
+                                        ("draw_scene", "planted_draw"), ("place_slots", "planted_draw")])  # fmt: skip
+def test_former_places_still_work(name: str, home: str) -> None:
+    with pytest.warns(FutureWarning, match=f"{name} has moved: import it from fusionzoo.data.{home}$"):
+        found = getattr(lay, name)
+    assert found is getattr(importlib.import_module(f"fusionzoo.data.{home}"), name)
+    with pytest.raises(AttributeError, match="no attribute 'draw'"):
+        lay.draw  # noqa: B018
 
 
 def test_every_class_is_frequent(scenes: list[Rendered]) -> None:
