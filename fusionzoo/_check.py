@@ -107,7 +107,7 @@ def check(
     empty: str = "refuse",
     device: str | None = None,
 ) -> CheckResult:
-    """Verifies a checkpoint, dissects it on data, and says what came out; `.ok` of the result says how it went.
+    """Verifies a checkpoint, dissects it on data, and says what came out; `.ok` and `.exit_status` say how it went.
 
     Args:
         name: a bundled `architecture.tag`, a folder, or `hf-hub:org/name`.
@@ -301,7 +301,8 @@ def _against_record(d: Dissection, record: Record | None, whole: bool) -> list[F
     stated = (exact or same)[0]
     text = f"mIoU {100 * now['miou']:.2f}, the record says {100 * stated.miou:.2f}"
     if not exact:
-        images, here = "" if stated.n is None else f", {stated.n} images", f"{now['protocol']}, {now['n']} images"
+        images = "" if stated.n is None else f", {stated.n} images"
+        here = f"{now['protocol']}, {now['n']} images"
         return [Finding("info", f"{text} by another protocol ({stated.protocol}{images}; here {here}): not compared")]
     difference = abs(now["miou"] - stated.miou)
     if difference > TOLERANCE:

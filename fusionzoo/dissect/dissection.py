@@ -9,7 +9,9 @@ Each measure runs in the first pass in which all that it needs is complete. With
 
 Labels stay at their native size; logits are upsampled to it (bilinear, align_corners=False) before the arg max. The
 first pass goes through the images in one drawn order, in which each image's neighbour lends it a modality for the
-perceptual score; no number depends on batches or processes but by rounding.
+perceptual score; no number depends on batches or processes but by rounding. Concepts: statistics at each map's own
+resolution with masks as area fractions, set IoU on one grid for all points, on images that no weight and no threshold
+was fitted to.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@
   sum over combinations S of p^|S| (1-p)^(2-|S|) mIoU(S). Our reading, where only the abstract and the tables were at
   hand: EMM's mean leaves out the case where nothing is left, its expectation scores that case by the model on its own
   substitutes; RMM blanks rectangles (`holes_rgb`, `holes_x`) of half the area; NM adds Gaussian noise.
+
+Every effect is taken over the same images with and without, so errors are those of paired differences (delete one image
+group, of both at once).
 """
 
 from __future__ import annotations
@@ -103,7 +106,9 @@ def robustness(
         absence: what stands for a missing modality: "without x" is the same as of `fusionzoo.dissect`.
         seed: of the corruptions. absence_seed: the seed of `fusionzoo.dissect`.
         block: neighbouring images that stay together in a jackknife group.
-        limit, batch_size, num_workers, progress, state, name: as for `fusionzoo.dissect`, as is `torchrun`.
+        limit, batch_size, num_workers, progress, state, name: as for `fusionzoo.dissect`.
+
+    Under `torchrun` the processes share the batches, each image once, and all return the same Robustness.
 
     Raises:
         InputError: model and data do not fit, unusable images, a severity that cannot be, a state file of another run.

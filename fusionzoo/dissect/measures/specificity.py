@@ -19,10 +19,13 @@ __all__ = ["METRIC", "Specificity", "StageSpecificity"]
 
 @dataclass
 class StageSpecificity:
-    """Which concepts the two streams of a stage share, by the rule; one that no held-out image shows is in no list.
+    """Which concepts the two streams of a stage share; one that no held-out image shows is in no list.
 
-    `rgb`, `x`: specific to that stream. `gained`, `lost`: by the fused representation. `difference`: per concept, IoU
-    of rgb minus IoU of x, with its jackknife standard error. `chance`: per concept, IoU of marking every position.
+    Each of the first five lists is a role, by the rule of `fusionzoo.metrics.concepts.specificity`: `consistent`, both
+    encode it alike; `rgb`, `x`, specific to that stream; `undecided`, encoded, but errors and noise do not tell which;
+    `unencoded`, no better than chance in either. `gained`, `lost`: by the fused representation. `difference`: per
+    concept, IoU of rgb minus IoU of x, with its jackknife standard error. `chance`: per concept, IoU of marking every
+    position.
     """
 
     stage: int

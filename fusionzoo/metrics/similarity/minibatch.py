@@ -12,7 +12,8 @@ map is made.
 With `permutations`, every batch is also compared after shuffling the samples of the second set within it. A batch's
 shuffles come from its own numbers, so the null does not depend on the order of batches or on which process saw them.
 
-Kernels: "linear", or "rbf" exp(-|x - y|^2 / (2 s^2)), s = bandwidth x the batch's median distance.
+Kernels: "linear", or "rbf" exp(-|x - y|^2 / (2 s^2)), s = bandwidth x the batch's median distance (Kornblith
+et al. 2019).
 """
 
 from __future__ import annotations
@@ -122,8 +123,10 @@ def batch_hsic(kernels: Tensor) -> Tensor:
 
 
 def u_centred(kernels: Tensor) -> Tensor:
-    """U-centred kernel matrices (..., n, n), n >= 4: the inner product of two over n (n - 3) is their unbiased HSIC
-    (Szekely and Rizzo 2014).
+    """U-centred kernel matrices (..., n, n), n >= 4: the inner product of two over n (n - 3) is their unbiased HSIC.
+
+    Szekely and Rizzo 2014: with a zero diagonal, row and column means over n - 2 are taken off, and the total over
+    (n - 1)(n - 2) is added; the diagonal stays zero.
 
     >>> k = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(0)).double()
     >>> k = k + k.mT

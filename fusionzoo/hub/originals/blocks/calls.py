@@ -93,10 +93,8 @@ CALLS: dict[str, tuple[Callable[..., Any], Mapping[str, View] | Callable[[Fusion
         | {f"down_sample_{i}.1": View(f"stage{i + 1}.fusion.fused") for i in range(2, 5)}
         | {"down_sample_1.1": View("stage2.x"), "Decoder": View("logits")},
     ),
-    "cen": (
-        _all_scores,
-        {},
-    ),  # (rgb, x of three channels) -> ([RGB's scores, x's, their weighted sum], the two weights)
+    # (rgb, x of three channels) -> ([RGB's scores, x's, their weighted sum], the two weights)
+    "cen": (_all_scores, {}),
     "cmnext": (_at_input_size, _cmnext),  # (rgb, other, ...), as many as the model has -> scores at the input size
     "cmx": (_at_input_size, _FUSED),  # (rgb, x) -> class scores at the input size
     "dformer": (  # (rgb, x) -> class scores at the input size
