@@ -50,7 +50,7 @@ def test_random_weights_do_not_pass(run: tuple[Result, Path]) -> None:
     dissection = Dissection.from_dict(values["dissection"])
     assert dissection.data.n == JUDGED_FROM and [at.stage for at in dissection.stages] == [2, 3, 4, 5]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert ">FAILED</b>" in page and page.count("<svg") == 8 and "<script" not in page
+    assert ">FAILED</b>" in page and page.count("<svg") == 9 and "<script" not in page
     assert page.count("<img") == 9 * len(dissection.images) + 1 > 1 and len(page.encode()) < 3_000_000
     assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json"]
 

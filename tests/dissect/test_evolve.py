@@ -40,7 +40,7 @@ def test_each_checkpoint_is_its_dissection(learnt):
     for row in learnt.checkpoints:
         alone = plain(dissect(Learning(SHARES[row.name]), ToyData(16), tau=None, progress=False))
         one = learnt.to_dict()["checkpoints"][list(SHARES).index(row.name)]
-        assert len(alone["results"]) == 8 and close(one["results"], alone["results"], 1e-6)
+        assert len(alone["results"]) == 9 and close(one["results"], alone["results"], 1e-6)
     assert [(c.name, c.step, c.epoch) for c in learnt.checkpoints] == [
         ("start", 0, None), ("middle", None, None), ("end", 200, 4.0),
     ]  # fmt: skip
