@@ -82,6 +82,10 @@ def test_rules():
 @pytest.mark.parametrize("policy", ["mean", "permute", "noise"])
 def test_an_example_shows_what_was_scored(policy):
     data, model = ToyData(9, label_scale=2), Toy().eval()
+    for i in range(9):
+        label = data[i]["label"]
+        label[8:16, 8:24] = data.ignore_index
+        data.edits[i] = {"label": label}
     found = dissect(model, data, metrics=["segmentation"], absence=policy, progress=False)
     for e in chosen_examples(model, data, found):
         sample = data[e.chosen.index]

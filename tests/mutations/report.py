@@ -74,7 +74,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/report/test_gallery.py::test_each_picture_shows_what_its_words_say", "fusionzoo/report/panels.py", [
         ("matters & (shares.balance < -LEAST)", "matters & (shares.balance < LEAST)"),
-        ("wrong = (found != e.label) & ~unknown", "wrong = found != e.label"),
+        ("wrong = (found != e.label) & ~unknown", "wrong = (found == e.label) & ~unknown"),
     ]),
     ("tests/report/test_gallery.py::test_never_more_than_the_budget", "fusionzoo/report/sections/gallery.py", [
         ("    while sum(map(len, rows)) > BUDGET:", "    while not rows:"),

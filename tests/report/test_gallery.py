@@ -98,6 +98,13 @@ def test_each_picture_shows_what_its_words_say() -> None:
         " depth in 50 % of the pixels (mostly poster), both alike in 0 % of the pixels, neither matters"
         " in 0 % of the pixels"
     )
+    share = np.full((H, W), 0.4, np.float32)  # the top quarter: both alike; the next: neither
+    share[: H // 4], share[H // 4 : H // 2] = 0.3, 0.01
+    mixed = panels(example(predicted_class=Shares(share, np.where(share == np.float32(0.4), 0.0, share))), (0.0, 1.0))
+    assert mixed[-2].words == (
+        "modality map, predicted class, of a: rgb speaks more in 50 % of the pixels (mostly wall and poster),"
+        " depth in 0 % of the pixels, both alike in 25 % of the pixels, neither matters in 25 % of the pixels"
+    )
     bare = panels(example(label=None, true_class=None), (0.0, 1.0))
     assert [p.name for p in bare if p.name in ("label", "errors", "modality_map_true")] == []
 

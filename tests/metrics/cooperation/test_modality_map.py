@@ -28,17 +28,17 @@ def logits_of(*probabilities: float) -> Tensor:
 
 
 def test_two_modalities_by_hand() -> None:
-    """p_all 0.8, p_rgb 0.6, p_x 0.3, p_none 0.1 of the class that wins with both."""
-    given = {BOTH: logits_of(0.8, 0.2), RGB: logits_of(0.6, 0.4), X: logits_of(0.3, 0.7), NONE: logits_of(0.1, 0.9)}
+    """p_all 0.8, p_rgb 0.6, p_x 0.3, p_none 0.15 of the class that wins with both."""
+    given = {BOTH: logits_of(0.8, 0.2), RGB: logits_of(0.6, 0.4), X: logits_of(0.3, 0.7), NONE: logits_of(0.15, 0.85)}
     found = modality_map(given)
     assert float(found.marginal["rgb"]) == pytest.approx(0.8 - 0.3)
     assert float(found.marginal["x"]) == pytest.approx(0.8 - 0.6)
-    assert float(found.shapley["rgb"]) == pytest.approx(((0.8 - 0.3) + (0.6 - 0.1)) / 2)
-    assert float(found.shapley["x"]) == pytest.approx(((0.8 - 0.6) + (0.3 - 0.1)) / 2)
+    assert float(found.shapley["rgb"]) == pytest.approx(((0.8 - 0.3) + (0.6 - 0.15)) / 2)
+    assert float(found.shapley["x"]) == pytest.approx(((0.8 - 0.6) + (0.3 - 0.15)) / 2)
     assert float(found.balance("rgb", "x")) == pytest.approx(0.6 - 0.3)
-    assert float(found.strength) == pytest.approx(0.5 + 0.2)
+    assert float(found.strength) == pytest.approx(0.475 + 0.175)
     other = modality_map(given, torch.ones(1, 1, 1, dtype=torch.long))  # of two classes the other gets the reverse
-    assert float(other.shapley["rgb"]) == pytest.approx(-0.5) and float(other.strength) == pytest.approx(0.7)
+    assert float(other.shapley["rgb"]) == pytest.approx(-0.475) and float(other.strength) == pytest.approx(0.65)
 
 
 def test_probabilities_are_the_softmax() -> None:
