@@ -88,7 +88,8 @@ def _accuracy(rows: Sequence[Row], reference: str) -> Part:
         (r.strategy, 100 * r.miou["both"], 100 * r.least, 100 * (r.least + r.spread["both"]), _sign(r)) for r in rows
     ]
     cells = tuple(
-        (r.strategy, str(len(r.seeds)), points(r.miou["both"]), points(r.spread["both"]), gap(r.difference) or ABSENT,
+        (r.strategy, str(len(r.seeds)), points(r.miou["both"]),
+         points(r.spread["both"]) if len(r.seeds) > 1 else ABSENT, gap(r.difference) or ABSENT,
          f"{r.learning_rate:g}") for r in rows
     )  # fmt: skip
     columns = ("strategy", "seeds", "mIoU", "spread", f"minus {reference}, points (95 %)", "rate")

@@ -11,7 +11,8 @@ __all__ = ["gap", "ranked"]
 
 
 def ranked(rows: Sequence[Row], reference: str = "concat") -> str:
-    """Markdown. mIoU in percent: mean +- half the spread over seeds; the difference with its 95 % interval.
+    """Markdown. mIoU in percent: mean +- half the spread over seeds (one seed has none); the difference with its
+    95 % interval.
 
     Args:
         rows: from `rank`, at least one.
@@ -24,8 +25,9 @@ def ranked(rows: Sequence[Row], reference: str = "concat") -> str:
             *(f"IoU {k}" for k in kinds), "parameters", "GMACs", "s a run"]  # fmt: skip
     lines = []
     for row in rows:
+        spread = f" +- {50 * row.spread['both']:.2f}" if len(row.seeds) > 1 else ""
         lines.append([
-            row.strategy, str(len(row.seeds)), f"{100 * row.miou['both']:.2f} +- {50 * row.spread['both']:.2f}",
+            row.strategy, str(len(row.seeds)), f"{100 * row.miou['both']:.2f}{spread}",
             gap(row.difference), *([gap(row.rule_gain)] if ruled else []),
             *(f"{100 * row.miou[c]:.1f}" for c in conditions), *(f"{100 * row.kinds[k]:.1f}" for k in kinds),
             f"{row.num_params:,}", f"{row.gmacs:.3f}", f"{row.seconds:.0f}",

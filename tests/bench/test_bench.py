@@ -129,7 +129,9 @@ def test_ranking_and_its_intervals_equal_scipy() -> None:
     want = ttest_rel(other, base).confidence_interval(0.95)
     assert first.difference == pytest.approx((0.03, want.low, want.high), abs=1e-5)
     pairs = [result("concat", 0, 0.5), result("gate", 1, 0.6), result("gate", 0, 0.6)]
-    assert rank(pairs)[0].difference is None, "one common seed makes no interval"
+    gate, concat = rank(pairs)
+    assert gate.difference is None, "one common seed makes no interval"
+    assert "| 60.00 +- 0.00 |" in ranked([gate]) and "| 50.00 |" in ranked([concat]), "one seed has no spread"
 
 
 def test_the_rule_is_compared_with_its_own_strategy() -> None:
