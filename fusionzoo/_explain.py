@@ -14,7 +14,7 @@ import torch
 
 from fusionzoo._predict import Pair, Predictor
 from fusionzoo.data.inputs import name_of
-from fusionzoo.dissect.conditions import Reader, fitted
+from fusionzoo.dissect.conditions import OF_ONE, Reader, fitted
 from fusionzoo.dissect.examples import look
 from fusionzoo.dissect.results.examples import Example
 from fusionzoo.errors import InputError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 __all__ = ["Explanation", "check_absence", "explain", "explained"]
-
-POLICIES = ("mean", "zero", "noise", "blur")
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,8 @@ def explained(predictor: Predictor, pair: Pair, absence: str = "mean") -> Explan
 
 def check_absence(policy: str) -> None:
     """InputError for a policy that there is not, or that needs other images."""
-    if policy not in POLICIES:
+    if policy not in OF_ONE:
         raise InputError(
-            f"absence (--absence) is {policy!r}; of one image it can be {', '.join(POLICIES)}"
+            f"absence (--absence) is {policy!r}; of one image it can be {', '.join(OF_ONE)}"
             + (" (permute takes it from another image)" if policy == "permute" else "")
         )

@@ -25,6 +25,7 @@ from torch import Tensor
 from fusionzoo.data import as_kind, eval_transform
 from fusionzoo.data.auxiliary import DEPTH_KINDS
 from fusionzoo.data.hha import Intrinsics
+from fusionzoo.data.images import rgb_bytes
 from fusionzoo.data.inputs import Pair, folder_pairs, kind_given, name_of, rgb_tensor, x_tensor
 from fusionzoo.data.pair import check_pair, fitted, read_pair
 from fusionzoo.data.validate import EMPTY, no_x
@@ -219,8 +220,7 @@ class Predictor:
             raise CheckFailed(f"{pair.id}: the model's output is not finite")
         few = len(self.class_names) <= 256
         labels = predict_labels(logits, whole, dtype=torch.uint8 if few else torch.int32)[0].cpu().numpy()
-        picture = rgb if rgb.dtype == torch.uint8 else (rgb.float() * 255).round().clamp(0, 255).to(torch.uint8)
-        return Prediction(pair.id, labels if few else labels.astype(np.uint16), self.class_names, picture)
+        return Prediction(pair.id, labels if few else labels.astype(np.uint16), self.class_names, rgb_bytes(rgb))
 
     def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str] | None:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x); None: left out, since x has no valid value."""

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from fusionzoo.data.decode import Pixels, read_pixels
 from fusionzoo.errors import InputError
 
-__all__ = ["read_colour_label", "read_label", "read_rgb", "resize_nearest", "resize_rgb"]
+__all__ = ["read_colour_label", "read_label", "read_rgb", "resize_nearest", "resize_rgb", "rgb_bytes"]
 
 
 def read_rgb(path: str | Path) -> Tensor:
@@ -148,6 +148,15 @@ def resize_nearest(image: Tensor, size: tuple[int, int]) -> Tensor:
     rows = ((torch.arange(size[0]) * 2 + 1) * height) // (2 * size[0])
     cols = ((torch.arange(size[1]) * 2 + 1) * width) // (2 * size[1])
     return image[..., rows[:, None], cols]
+
+
+def rgb_bytes(rgb: Tensor) -> Tensor:
+    """Raw rgb as uint8 of any shape: of floats in 0..1 the nearest of 256 steps.
+
+    >>> rgb_bytes(torch.tensor([0.0, 0.5, 1.0])).tolist()
+    [0, 128, 255]
+    """
+    return rgb if rgb.dtype == torch.uint8 else (rgb.float() * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def resize_rgb(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fusionzoo.data.auxiliary import DEPTH_KINDS
 from fusionzoo.data.base import IGNORE
-from fusionzoo.data.images import resize_nearest, resize_rgb
+from fusionzoo.data.images import resize_nearest, resize_rgb, rgb_bytes
 from fusionzoo.data.inspection import Example, Inspection, Same, SplitFacts, Unreadable, XFacts
 from fusionzoo.data.official import Facts
 from fusionzoo.data.similar import alike, fingerprint
@@ -155,10 +155,9 @@ def _example(
 ) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     height, width = rgb.shape[-2:]
     size = (max(1, height * min(_WIDE, width) // width), min(_WIDE, width))
-    colour = rgb if rgb.dtype == torch.uint8 else (rgb * 255).round().clamp(0, 255).to(torch.uint8)
     return (
         name,
-        resize_rgb(colour, size).permute(1, 2, 0).contiguous().numpy(),  # (3, h, w) -> (h, w, 3)
+        resize_rgb(rgb_bytes(rgb), size).permute(1, 2, 0).contiguous().numpy(),  # (3, h, w) -> (h, w, 3)
         resize_nearest(x.float(), size).contiguous().numpy(),
         resize_nearest(hole, size).contiguous().numpy(),
         resize_nearest(label, size).to(torch.uint8).contiguous().numpy(),

@@ -31,10 +31,12 @@ from torch import Tensor, nn
 from fusionzoo.data import adapt, collate
 from fusionzoo.data.validate import checked
 from fusionzoo.errors import InputError, unknown
+from fusionzoo.probes.point import bare
 
 __all__ = [
     "CONSTANT",
     "OTHERS",
+    "OF_ONE",
     "POLICIES",
     "SUBSETS",
     "Condition",
@@ -78,6 +80,8 @@ SUBSETS = (Condition.BOTH, Condition.WITHOUT_RGB, Condition.WITHOUT_X, Condition
 OTHERS = (Condition.OTHER_RGB, Condition.OTHER_X)
 
 POLICIES = ("mean", "zero", "permute", "noise", "blur")
+OF_ONE = tuple(name for name in POLICIES if name != "permute")
+"""Policies that need no other image."""
 CONSTANT = ("mean", "zero")
 """Policies whose substitute is the same for all images."""
 BLUR = 8
@@ -158,9 +162,8 @@ def blurred(value: Tensor) -> Tensor:
 
 
 def unwrapped(model: nn.Module) -> Any:
-    """What torch.compile or DistributedDataParallel wraps."""
-    model = getattr(model, "_orig_mod", model)
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    """What torch.compile or DistributedDataParallel wraps; typed loosely, for what a FusionModel has."""
+    return bare(model)
 
 
 def normalised(model: nn.Module, batch: Sample) -> Pair:

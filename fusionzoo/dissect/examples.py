@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.data.images import resize_nearest, resize_rgb
+from fusionzoo.data.images import resize_nearest, resize_rgb, rgb_bytes
 from fusionzoo.dissect.capture import lend
 from fusionzoo.dissect.conditions import SUBSETS, Condition, Reader, fitted, unwrapped
 from fusionzoo.dissect.masks import plain_data
@@ -43,17 +43,17 @@ def chosen_examples(model: nn.Module, data: Any, found: Dissection) -> list[Exam
         CheckFailed: the model's output is not finite.
     """
     data = plain_data(fitted(model, data))
-    protocol, places = found.protocol, {index: i for i, index in enumerate(chosen_images(data, found.data.n))}
+    protocol, images = found.protocol, list(chosen_images(data, found.data.n))
     others = lend(SUBSETS, protocol.absence)
     order = Split(found.data.n, protocol.block).cycle(protocol.seed)
     reader = Reader(model, data, protocol.absence, protocol.seed, others)
     made = []
     for chosen in found.images:
-        place = places[chosen.index]
+        place = images.index(chosen.index)
         samples = [data[chosen.index]]
         if others:  # the image that lends it a modality, as in the dissection's pass
             after = order[(order.index(place) + 1) % len(order)]
-            samples.append(data[chosen_images(data, found.data.n)[after]])
+            samples.append(data[images[after]])
         made.append(look(reader, samples, place, chosen))
     return made
 
@@ -84,7 +84,7 @@ def look(reader: Reader, samples: Sequence[Any], place: int = 0, chosen: Chosen 
     missing = missing_x(sample["x"], data.x_kind).any(0)
     return Example(
         id=str(sample["id"]),
-        rgb=_bytes(resize_rgb(sample["rgb"], size)).permute(1, 2, 0).contiguous().numpy(),  # (3, h, w) -> (h, w, 3)
+        rgb=rgb_bytes(resize_rgb(sample["rgb"], size)).permute(1, 2, 0).contiguous().numpy(),  # (3, h, w) -> (h, w, 3)
         x=resize_nearest(sample["x"].float(), size).numpy(),
         missing=resize_nearest(missing, size).numpy(),
         predicted={str(c): _small(predict_labels(v, label.shape[-2:]), size) for c, v in logits.items()},
@@ -105,10 +105,6 @@ def _fit(size: Sequence[int]) -> tuple[int, int]:
     """A size of the same shape whose longer side is at most SIDE."""
     share = min(1.0, SIDE / max(size))
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
-
-
-def _bytes(rgb: Tensor) -> Tensor:
-    return rgb if rgb.dtype == torch.uint8 else (rgb.float() * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _small(classes: Tensor, size: tuple[int, int]) -> Any:

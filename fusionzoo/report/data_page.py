@@ -10,7 +10,7 @@ import numpy as np
 from fusionzoo.report import svg
 from fusionzoo.report.overlay import palette
 from fusionzoo.report.page import PICTURES, render
-from fusionzoo.report.pictures import image_tag, over, seen
+from fusionzoo.report.pictures import image_tag, key_entry, over, seen
 from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import escape
 from fusionzoo.report.table import ABSENT, WIDTH, Table, clean, number, points, text_table
@@ -172,17 +172,13 @@ def _gallery(found: Any, split: str) -> Part | None:
             break
         cells += [*made, f"<p>{escape(clean(e.id))}</p>"]
         present |= set(np.unique(e.label).tolist())
-    keys = [_key(found.class_names[k], colours[k]) for k in sorted(present) if k < len(found.class_names)]
+    keys = [key_entry(clean(found.class_names[k]), colours[k]) for k in sorted(present) if k < len(found.class_names)]
     drawing = f'<div class="gallery">{"".join(cells)}</div><div class="key">{" ".join(keys)}</div>'
     unit = next((f" {s.x.unit}" for s in found.splits if s.x.unit), "")
     steps = ", ".join(f"{v:.3g}" for v in scale)
     told = f" (dark to bright in equal steps: {steps}{unit}; missing pixels hatched)" if found.x_channels == 1 else ""
     caption = f"rgb; {clean(found.x_kind)}{told}; classes over rgb, unlabelled pixels bare."
     return Part(f"Images of {clean(split)}", Plot(drawing, caption))
-
-
-def _key(name: str, colour: Sequence[int]) -> str:
-    return f'<span><i style="background:#{bytes(colour).hex()}"></i>{escape(clean(name))}</span>'
 
 
 def _scale(found: Any) -> tuple[float, ...]:

@@ -103,13 +103,13 @@ def panels(e: Example, scale: Sequence[float]) -> list[Panel]:
         made.append(Panel(f"predicted_{condition}", title, words, over(e.rgb, classes, colours), False))
     if e.label is not None:
         made.append(_errors(e, name))
-    maps = [("predicted", "predicted", e.predicted_class, e.predicted[Condition.BOTH])]
+    maps = [("predicted", e.predicted_class, e.predicted[Condition.BOTH])]
     if e.label is not None and e.true_class is not None:
-        maps.append(("true", "true", e.true_class, e.label))
-    for key, which, shares, classes in maps:
+        maps.append(("true", e.true_class, e.label))
+    for which, shares, classes in maps:
         drawn = modality_picture(e.rgb, shares.balance, shares.strength)
         title = f"modality map, {which} class"
-        made.append(Panel(f"modality_map_{key}", title, f"{title}, of {name}: {_drives(e, shares, classes)}", drawn))
+        made.append(Panel(f"modality_map_{which}", title, f"{title}, of {name}: {_drives(e, shares, classes)}", drawn))
     return made
 
 

@@ -18,8 +18,8 @@ from fusionzoo.report.shapes import escape
 from fusionzoo.report.style import LIGHT
 
 __all__ = [
-    "Picture", "encoded", "image_tag", "mistakes", "modality_legend", "modality_picture", "over", "painted", "resized",
-    "scale_of", "seen",
+    "Picture", "encoded", "image_tag", "key_entry", "mistakes", "modality_legend", "modality_picture", "over",
+    "painted", "resized", "scale_of", "seen",
 ]  # fmt: skip
 
 Picture = NDArray[np.uint8]
@@ -138,3 +138,8 @@ def image_tag(picture: Picture, words: str) -> str:
     held = base64.b64encode(encoded(picture)).decode()
     source = f"data:image/jpeg;base64,{held}"
     return f'<img src="{source}" alt="{escape(words)}" width="{width}" height="{height}">'
+
+
+def key_entry(name: str, colour: Sequence[int]) -> str:
+    """The entry of a class in a picture's key: a patch of its colour, and its name."""
+    return f'<span><i style="background:#{bytes(colour).hex()}"></i>{escape(name)}</span>'

@@ -7,7 +7,6 @@ It is made of what the run wrote into its folder: `settings.json`, `log.jsonl`, 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from fusionzoo.files import atomic_write, read_json
 from fusionzoo.report.curves import curve, thinned
 from fusionzoo.report.overlay import overlay
 from fusionzoo.report.page import PICTURES, render
+from fusionzoo.report.pictures import encoded
 from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import element, escape
 from fusionzoo.report.svg import Series, bars
@@ -54,9 +54,7 @@ def save_overlay(
         if kind == "label" and path.is_file():
             continue
         small = np.asarray(Image.fromarray(classes).resize((size[1], size[0]), Image.Resampling.NEAREST))
-        data = io.BytesIO()
-        overlay(picture, small, names).save(data, "PNG")
-        atomic_write(path, data.getvalue())
+        atomic_write(path, encoded(overlay(picture, small, names), "PNG"))
 
 
 def write_training_page(out: Path) -> Path:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.dissect.conditions import substitute, unwrapped
+from fusionzoo.dissect.conditions import OF_ONE, check_policy, substitute, unwrapped
 from fusionzoo.dissect.run import evaluating
 from fusionzoo.errors import InputError, unknown
 
-__all__ = ["METHODS", "Attribution", "Score", "attribute", "baselines", "class_score", "class_number"]
+__all__ = ["METHODS", "Attribution", "Score", "attribute", "baselines", "class_number", "class_score", "one_image"]
 
 METHODS = ("integrated", "gradient_x_input")
 
@@ -96,7 +96,7 @@ def attribute(
         raise unknown("attribution", method, METHODS)
     if steps < 1 or batch_size < 1:
         raise InputError(f"steps and batch_size start at 1, got {steps} and {batch_size}")
-    end = _one(rgb, x)
+    end = one_image(rgb, x)
     start = baselines(model, *end, absence)
     with evaluating(model):
         score = class_score(model, *end, target, where)
@@ -125,8 +125,8 @@ def _slopes(
     ]
 
 
-def _one(rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as (1, C, H, W)."""
+def one_image(rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Both inputs of an image as (1, C, H, W). InputError: several images, or of different sizes."""
     pair = tuple(v[None] if v.ndim == 3 else v for v in (rgb.detach(), x.detach()))
     if any(v.ndim != 4 or len(v) != 1 for v in pair) or pair[0].shape[2:] != pair[1].shape[2:]:
         raise InputError(f"give one image, (C, H, W) each of one size, not {tuple(rgb.shape)} and {tuple(x.shape)}")
@@ -135,8 +135,9 @@ def _one(rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def baselines(model: nn.Module, rgb: Tensor, x: Tensor, absence: str) -> tuple[Tensor, Tensor]:
     """What stands for both inputs (1, C, H, W) when they are absent."""
-    if absence == "permute":
-        raise InputError('absence "permute" takes another image: for one image use "mean", "zero", "blur" or "noise"')
+    check_policy(absence)
+    if absence not in OF_ONE:
+        raise InputError(f"absence {absence!r} takes another image: for one image use {', '.join(OF_ONE)}")
     preprocess = unwrapped(model).preprocess
     return substitute(absence, "rgb", rgb, [0], preprocess), substitute(absence, "x", x, [0], preprocess)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.dissect.attribution.gradients import baselines, class_score
+from fusionzoo.dissect.attribution.gradients import baselines, class_score, one_image
 from fusionzoo.dissect.run import evaluating
 from fusionzoo.errors import InputError, unknown
 
@@ -88,9 +88,7 @@ def occlude(
     >>> found.tops, found.interaction.shape, found.map("x").shape
     ((0, 16, 32), torch.Size([3, 3]), torch.Size([64, 64]))
     """
-    pair = tuple(v[None] if v.ndim == 3 else v for v in (rgb.detach(), x.detach()))
-    if any(v.ndim != 4 or len(v) != 1 for v in pair) or pair[0].shape[2:] != pair[1].shape[2:]:
-        raise InputError(f"give one image, (C, H, W) each of one size, not {tuple(rgb.shape)} and {tuple(x.shape)}")
+    pair = one_image(rgb, x)
     size = (int(pair[0].shape[2]), int(pair[0].shape[3]))
     step = max(1, window // 2) if stride is None else stride
     if not 1 <= window <= min(size) or not 1 <= step <= window or batch_size < 1:

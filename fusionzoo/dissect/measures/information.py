@@ -34,7 +34,6 @@ RIDGE = 0.01
 """Noise added to the target, as a share of its components' mean variance: the resolution at which it is read."""
 VALUE_GAP, ERROR_GAP = 1e-8, 1e-5
 """Nats to which the decomposition of all images is solved, and that without a group of them."""
-ATOMS = ("unique_rgb", "unique_x", "redundant", "synergistic")
 
 
 @dataclass(frozen=True)

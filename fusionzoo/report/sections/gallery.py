@@ -9,7 +9,7 @@ import numpy as np
 from fusionzoo.dissect.measures.images import Chosen
 from fusionzoo.dissect.results.examples import Example
 from fusionzoo.report.panels import Panel, colours_of, legend_words, panels, present, x_scale
-from fusionzoo.report.pictures import image_tag, modality_legend, resized
+from fusionzoo.report.pictures import image_tag, key_entry, modality_legend, resized
 from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import element, escape
 from fusionzoo.report.table import clean, points
@@ -37,7 +37,7 @@ def gallery(examples: Sequence[Example]) -> Part | None:
         rows.pop()
     first = examples[0]
     classes = sorted({k for e in examples for k in present(e)})
-    keys = "".join(_key(clean(first.class_names[k]), colours_of(first)[k]) for k in classes)
+    keys = "".join(key_entry(clean(first.class_names[k]), colours_of(first)[k]) for k in classes)
     drawn = _legend(first) + "".join(rows) + element("div", keys, class_="key")
     unit = " m" if first.x_kind in ("depth", "inverse_depth") else ""
     steps = ", ".join(f"{v:.3g}" for v in scale)
@@ -86,7 +86,3 @@ def _legend(e: Example) -> str:
     picture = image_tag(np.ascontiguousarray(modality_legend()), words)
     scale = element("div", picture + element("div", ends))
     return element("div", scale + element("p", escape(legend_words(e))), class_="balance")
-
-
-def _key(name: str, colour: Sequence[int]) -> str:
-    return f'<span><i style="background:#{bytes(colour).hex()}"></i>{escape(name)}</span>'
