@@ -19,6 +19,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/cooperation/shapley.py", [
         ("math.factorial(size) * math.factorial(n - size) / math.factorial(n + 1)", "1 / 2**n"),
     ]),
+    ("tests/metrics/segmentation/test_images.py::test_the_ignored_class_counts_neither_as_right_nor_as_labelled",
+     "fusionzoo/metrics/segmentation/images.py", [
+        ("known & (pred == target)", "pred == target"),
+    ]),
     ("tests/metrics/cooperation/test_modality_map.py::test_two_modalities_by_hand",
      "fusionzoo/metrics/cooperation/modality_map.py", [
         ("p[whole] - p[whole - {name}]", "p[frozenset({name})] - p[frozenset()]"),

@@ -32,6 +32,13 @@ def test_equals_scikit_learn_in_any_order_and_in_parts() -> None:
     torch.testing.assert_close(again.compute(), found, equal_nan=True)
 
 
+def test_the_ignored_class_counts_neither_as_right_nor_as_labelled() -> None:
+    """Of six pixels two are labelled 0, which is ignored, and predicted as 0; three of the other four are right."""
+    found = ImageAccuracy(1, ignore_index=0)
+    found.update(torch.tensor([[[0, 0, 1], [2, 1, 0]]]), torch.tensor([[[0, 0, 1], [2, 1, 2]]]), [0])
+    assert float(found.compute()) == 0.75
+
+
 def test_wrong_use() -> None:
     found = ImageAccuracy(2)
     with pytest.raises(InputError, match="image 2 is out of range, there are 2"):
