@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusionzoo.bench import RunResult, rank, read_results
+from fusionzoo.bench import RunResult, final_results, rank, read_results
 from fusionzoo.bench.plan import variant
 from fusionzoo.bench.rank import Row, paired
 from fusionzoo.bench.study import FEWEST, TARGETS, agreement, correlations, partial, row_means
@@ -48,9 +48,8 @@ def exchange_at_equal_size(results: Sequence[RunResult]) -> dict[str, Any] | Non
 def ablation(rows: Sequence[Row], results: Sequence[RunResult]) -> list[list[str]]:
     """[row with an option, its strategy without, difference]: every `STRATEGY@OPTION=VALUE` beside STRATEGY."""
     runs: dict[str, list[RunResult]] = {}
-    for r in results:
-        if r.phase == "final":
-            runs.setdefault(r.strategy, []).append(r)
+    for r in final_results(results):
+        runs.setdefault(r.strategy, []).append(r)
     named = [(row.strategy, row.strategy.partition("@")[0]) for row in rows if "@" in row.strategy]
     return [[name, plain, gap(paired(runs[name], runs.get(plain, []))) or "-"] for name, plain in named]
 

@@ -8,12 +8,12 @@ from types import ModuleType
 
 from fusionzoo.bench.protocol import PROTOCOLS, BenchProtocol, protocol_for, read_protocol
 from fusionzoo.bench.rank import Row, rank
-from fusionzoo.bench.results import RunResult, Score, read_results
+from fusionzoo.bench.results import RunResult, Score, final_results, read_results
 from fusionzoo.bench.run import bench
 
 __all__ = [
-    "PROTOCOLS", "BenchProtocol", "Row", "RunResult", "Score", "bench", "protocol_for", "rank", "read_protocol",
-    "read_results",
+    "PROTOCOLS", "BenchProtocol", "Row", "RunResult", "Score", "bench", "final_results", "protocol_for", "rank",
+    "read_protocol", "read_results",
 ]  # fmt: skip
 
 

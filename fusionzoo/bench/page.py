@@ -8,7 +8,7 @@ from typing import Any
 
 from fusionzoo.bench.plots import intervals, scatter
 from fusionzoo.bench.rank import Row, paired, rank
-from fusionzoo.bench.results import RunResult
+from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.bench.study import TARGETS, correlations, row_means
 from fusionzoo.bench.table import gap
 from fusionzoo.errors import InputError
@@ -42,7 +42,7 @@ def html(results: Sequence[RunResult], refused: Mapping[str, str] | None = None,
     rows = rank(results, reference)
     if not rows:
         raise InputError("no final run is finished yet: nothing to show")
-    final = [r for r in results if r.phase == "final"]
+    final = final_results(results)
     first = final[0]
     name = first.protocol.name
     title = f"Fusion strategies on {clean(first.data)}, protocol {name}"

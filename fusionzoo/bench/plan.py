@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fusionzoo.bench.protocol import BenchProtocol
-from fusionzoo.bench.results import RunResult
+from fusionzoo.bench.results import RunResult, select_scores
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.models import FusionModel, create_model, list_fusions
 from fusionzoo.train.rule import stream_pairs
@@ -128,10 +128,7 @@ def chosen_rates(names: Iterable[str], protocol: BenchProtocol, results: Iterabl
     """
     if len(protocol.learning_rates) == 1:
         return dict.fromkeys(names, protocol.learning_rates[0])
-    scores: dict[str, dict[float, float]] = {}
-    for result in results:
-        if result.phase == "select":
-            scores.setdefault(result.strategy, {})[result.learning_rate] = result.scores["both"].miou
+    scores = select_scores(results)
     complete = {name: scores.get(name, {}) for name in names}
     return {
         name: max(found, key=lambda lr: (found[lr], -lr))

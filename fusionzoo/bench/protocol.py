@@ -83,8 +83,16 @@ class BenchProtocol:
 
     @property
     def key(self) -> str:
-        """Eight hexadecimal digits that change when anything in the protocol does."""
-        return hashlib.sha256(dump_json(encode(self))).hexdigest()[:8]
+        """Eight hexadecimal digits that change when anything in the protocol but its grid of learning rates does.
+
+        The grid says which runs there are; a run is the same under a wider one.
+
+        >>> key, grid = read_protocol("nyu13").key, [1e-3]
+        >>> key == read_protocol("nyu13", learning_rates=grid).key, key == read_protocol("nyu13", epochs=1).key
+        (True, False)
+        """
+        held = {name: value for name, value in encode(self).items() if name != "learning_rates"}
+        return hashlib.sha256(dump_json(held)).hexdigest()[:8]
 
 
 PROTOCOLS = {

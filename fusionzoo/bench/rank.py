@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fusionzoo.bench.results import RunResult
+from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
 
 __all__ = ["Row", "interval", "paired", "rank"]
@@ -67,13 +67,12 @@ def rank(results: Sequence[RunResult], reference: str = "concat") -> list[Row]:
     """Rows of the final runs, best mean mIoU first.
 
     Args:
-        results: of one protocol; runs of phase "select" are passed over.
+        results: of one protocol; runs of phase "select" only say which final runs stand (`final_results`).
         reference: the strategy that the others are compared with; where it is missing, no differences.
     """
     by_strategy: dict[str, list[RunResult]] = {}
-    for result in sorted(results, key=lambda r: r.seed):
-        if result.phase == "final":
-            by_strategy.setdefault(result.strategy, []).append(result)
+    for result in sorted(final_results(results), key=lambda r: r.seed):
+        by_strategy.setdefault(result.strategy, []).append(result)
     rows = []
     for name, found in by_strategy.items():
         plain = name.removesuffix("+rule")

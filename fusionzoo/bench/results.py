@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json, read_json
 from fusionzoo.schema import encode, versioned
 
-__all__ = ["RunResult", "Score", "read_results"]
+__all__ = ["RunResult", "Score", "final_results", "read_results", "select_scores"]
 
 VERSION = 1
 
@@ -75,13 +76,35 @@ class RunResult:
 
 
 def read_results(folder: Path, protocol: BenchProtocol | None = None) -> list[RunResult]:
-    """All results in `folder`, ordered by file name.
+    """All results in `folder`, ordered by file name, under one protocol with the widest of their grids.
 
     Raises:
-        InputError: a file that cannot be read, or results of another protocol than `protocol`, or of several.
+        InputError: a file that cannot be read, or results of another protocol than `protocol`, or of several; grids of
+            learning rates may differ.
     """
     found = [RunResult.load(path) for path in sorted(folder.glob("*.json"))]
-    keys = {r.protocol.key for r in found} | ({protocol.key} if protocol is not None else set())
-    if len(keys) > 1:
+    protocols = [r.protocol for r in found] + ([protocol] if protocol is not None else [])
+    if len({p.key for p in protocols}) > 1:
         raise InputError(f"{folder} holds results of another protocol; give a new --out folder for each protocol")
-    return found
+    rates = tuple(sorted({rate for p in protocols for rate in p.learning_rates}))
+    return [replace(r, protocol=replace(r.protocol, learning_rates=rates)) for r in found]
+
+
+def select_scores(results: Iterable[RunResult]) -> dict[str, dict[float, float]]:
+    """Strategy -> learning rate -> mIoU of the run that tried it on the validation part."""
+    scores: dict[str, dict[float, float]] = {}
+    for result in results:
+        if result.phase == "select":
+            scores.setdefault(result.strategy, {})[result.learning_rate] = result.scores["both"].miou
+    return scores
+
+
+def final_results(results: Sequence[RunResult]) -> list[RunResult]:
+    """The final runs at the learning rate that their strategy's validation scores choose (the smaller of two equal).
+
+    A grid that was widened later may choose another rate than the one that a strategy's final runs had: those are left
+    out. A strategy without validation runs keeps all.
+    """
+    scores = select_scores(results)
+    best = {name: max(tried, key=lambda lr: (tried[lr], -lr)) for name, tried in scores.items()}
+    return [r for r in results if r.phase == "final" and best.get(r.strategy, r.learning_rate) == r.learning_rate]

@@ -66,7 +66,8 @@ def bench(
     Args:
         data: "planted", "planted-2", "nyuv2:PATH" or "folder:PATH".
         protocol: what is held equal, or its name or file; see `read_protocol`.
-        out: a new folder, or with `resume` that of an earlier run with the same protocol.
+        out: a new folder, or with `resume` that of an earlier run with the same protocol; a wider grid of learning
+            rates adds its runs, and final runs at a rate that is no longer the best are run again and no longer shown.
         patterns: strategies: "all", names, fnmatch patterns.
         seeds: of the final runs.
         rule: "off", "on" or "both": every strategy without the rule, with it, or both ways (`fusionzoo.train.rule`).
@@ -96,6 +97,8 @@ def bench(
     (out / "results").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         results = read_results(out / "results", protocol)
+        if results:  # what was tried counts
+            protocol = replace(protocol, learning_rates=results[0].protocol.learning_rates)
         atomic_write(out / "protocol.json", dump_json(encode(protocol)))
         common = {"protocol": protocol, "data": data, "out": out, "init": init, "device": device}
         for phase in ("select", "final"):

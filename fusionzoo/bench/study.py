@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionzoo.bench.results import RunResult
+from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
 
 __all__ = ["TARGETS", "Agreement", "Correlation", "agreement", "correlations", "partial", "row_means", "spearman"]
@@ -91,9 +91,7 @@ def row_means(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:
     What a run does not have is left out of that strategy's means.
     """
     rows: dict[str, dict[str, list[float]]] = {}
-    for run in results:
-        if run.phase != "final":
-            continue
+    for run in final_results(results):
         values = rows.setdefault(run.strategy, {})
         gone = [s.miou for c, s in run.scores.items() if c in ABSENT]
         hurt = [s.miou for c, s in run.scores.items() if c not in (*ABSENT, "both")]

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 from scipy.stats import ttest_rel
 
-from fusionzoo.bench import BenchProtocol, RunResult, Score, bench, rank, read_protocol, read_results
+from fusionzoo.bench import BenchProtocol, RunResult, Score, bench, final_results, rank, read_protocol, read_results
 from fusionzoo.bench.plan import SELECT_SEED, Variant, chosen_rates, final_runs, select_runs, strategies, variant
 from fusionzoo.bench.table import ranked
 from fusionzoo.cli.bench import command
@@ -173,6 +173,22 @@ def test_learning_rates_are_chosen_on_validation_scores_alone() -> None:
     assert rates == {"sum": 3e-3}, "gate's grid is not finished"
     assert [r.name for r in final_runs(rates, (0, 1))] == ["sum.final.s0.lr0.003", "sum.final.s1.lr0.003"]
     assert select_runs(["sum"], BenchProtocol("toy")) == []
+
+
+def test_a_wider_grid_keeps_what_was_run_and_drops_rates_that_are_no_longer_the_best(tmp_path: Path) -> None:
+    narrow, wide = (BenchProtocol("toy", learning_rates=rates) for rates in ((1e-3, 3e-3), (3e-3, 1e-2)))
+    for strategy, best in (("sum", 3e-3), ("gate", 1e-2)):
+        tried = [(1e-3, 0.2), (3e-3, 0.4), (1e-2, 0.5 if best == 1e-2 else 0.4)]
+        runs = [(result(strategy, SELECT_SEED, miou, "select", lr), lr) for lr, miou in tried]
+        runs += [(result(strategy, 0, 0.6, "final", 3e-3), 3e-3)]
+        for one, lr in runs:
+            made = replace(one, protocol=wide if lr == 1e-2 else narrow)
+            made.save(tmp_path / f"{strategy}.{one.phase}.{lr}.json")
+    found = read_results(tmp_path, wide)
+    assert {r.protocol.learning_rates for r in found} == {(1e-3, 3e-3, 1e-2)}
+    assert chosen_rates(["sum", "gate"], found[0].protocol, found) == {"sum": 3e-3, "gate": 1e-2}
+    assert [r.strategy for r in final_results(found)] == ["sum"], "gate's final run has a rate that lost"
+    assert [row.strategy for row in rank(found)] == ["sum"]
 
 
 def test_strategies_that_do_not_fit_are_named_with_the_reason() -> None:
