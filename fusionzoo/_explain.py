@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fusionzoo._predict import Pair, Predictor
+from fusionzoo._predict import Pair, Predictor, Ready
 from fusionzoo.data.inputs import name_of
 from fusionzoo.dissect.conditions import OF_ONE, Reader, fitted
 from fusionzoo.dissect.examples import look
@@ -71,17 +71,17 @@ def explain(
     """
     if options.get("without") is not None:
         raise InputError("explain takes each modality away by itself; leave out without=")
-    return explained(Predictor(model, **options), Pair(name_of(rgb, 0), rgb, x), absence)
+    predictor = Predictor(model, **options)
+    return explained(predictor, predictor.only(Pair(name_of(rgb, 0), rgb, x)), absence)
 
 
-def explained(predictor: Predictor, pair: Pair, absence: str = "mean") -> Explanation:
-    """`explain` with a predictor, for many pairs."""
+def explained(predictor: Predictor, ready: Ready, absence: str = "mean") -> Explanation:
+    """`explain` with a predictor, for an input that it has read."""
     check_absence(absence)
-    fed = predictor.fed(pair)
-    if fed is None or "x" not in fed:
-        raise InputError(f"{pair.id}: no x, or none with a valid value; to explain a prediction takes both modalities")
-    label = torch.full(fed["rgb"].shape[-2:], 255)
-    data = fitted(predictor.model, [{**fed, "label": label, "id": pair.id}])
+    if "x" not in ready.fed:
+        raise InputError(f"{ready.id}: no x, or none with a valid value; to explain a prediction takes both modalities")
+    label = torch.full(ready.fed["rgb"].shape[-2:], 255)
+    data = fitted(predictor.model, [{**ready.fed, "label": label, "id": ready.id}])
     return Explanation(look(Reader(predictor.model, data, absence), [data[0]]))
 
 

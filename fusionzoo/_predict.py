@@ -141,6 +141,22 @@ def predict(model: Any, rgb: Any, x: Any = None, **options: Any) -> Any:
     return predictor(Pair(name_of(rgb, 0), rgb, x))
 
 
+@dataclass(frozen=True)
+class Ready:
+    """One input, read and made what the model takes: for a prediction, an explanation or both.
+
+    Attributes:
+        id: what the input is called.
+        rgb: (3, H, W), as it was read.
+        fed: raw rgb (3, h, w) and x (Cx, h, w), at the size and of the kind that the model takes; no "x" where none is
+            given.
+    """
+
+    id: str
+    rgb: Tensor = field(repr=False)
+    fed: dict[str, Tensor] = field(repr=False)
+
+
 class Predictor:
     """A model with the choices of `predict`, for any number of images: `predictor(Pair("a", "a.png", "a_depth.png"))`.
 
@@ -188,39 +204,46 @@ class Predictor:
     def all(self, pairs: Iterable[Pair]) -> Iterator[Prediction]:
         """The predictions, one after the other; `left_out` names the images that `empty` "skip" leaves out."""
         for pair in pairs:
-            read = self._read(pair)
-            if read is None:
-                self.left_out.append(pair.id)
-            else:
-                yield self._predicted(pair, *read)
+            ready = self.ready(pair)
+            if ready is not None:
+                yield self.predicted(ready)
 
     def __call__(self, pair: Pair) -> Prediction:
         """The prediction for one input; errors as of `predict`."""
+        return self.predicted(self.only(pair))
+
+    def only(self, pair: Pair) -> Ready:
+        """One input by itself, read; InputError where `empty` "skip" leaves it out; errors as of `predict`."""
+        ready = self.ready(pair)
+        if ready is None:
+            raise InputError(f'{pair.id}: no valid x in any pixel, and no other image; empty="keep" uses its rgb')
+        return ready
+
+    def ready(self, pair: Pair) -> Ready | None:
+        """One input of several, read; None: left out, since x has no valid value, and named in `left_out`. Errors as of
+        `predict`."""
         read = self._read(pair)
         if read is None:
-            raise InputError(f'{pair.id}: no valid x in any pixel, and no other image; empty="keep" uses its rgb')
-        return self._predicted(pair, *read)
-
-    def fed(self, pair: Pair) -> dict[str, Tensor] | None:
-        """Raw rgb (3, h, w) and x (Cx, h, w), at the size and of the kind that the model takes; no "x" where none is
-        given. None: left out, since x has no valid value. Errors as of `predict`."""
-        read = self._read(pair)
-        return None if read is None else self._fed(pair.id, *read, (read[0].shape[-2], read[0].shape[-1]))
-
-    def _predicted(self, pair: Pair, rgb: Tensor, x: Tensor | None, kind: str) -> Prediction:
-        seen_rgb, seen_x = self.without != "rgb", self.without != "x" and x is not None
-        if not seen_rgb and not seen_x:
+            self.left_out.append(pair.id)
+            return None
+        rgb, x, kind = read
+        seen = {name for name, there in (("rgb", True), ("x", x is not None)) if there and name != self.without}
+        if not seen:
             raise InputError(f"{pair.id}: neither rgb nor x is left for the model")
-        if not set(self.needs) & {"rgb" if seen_rgb else "", "x" if seen_x else ""}:
+        if not seen & set(self.needs):
             raise InputError(f"{pair.id}: the model reads {' and '.join(self.needs)} alone; give that")
-        whole = (rgb.shape[-2], rgb.shape[-1])
-        small = self._fed(pair.id, rgb, x, kind, whole)
-        logits = self._logits(small["rgb"] if seen_rgb else None, small.get("x") if seen_x else None)
+        return Ready(pair.id, rgb, self._fed(pair.id, rgb, x, kind, (rgb.shape[-2], rgb.shape[-1])))
+
+    def predicted(self, ready: Ready) -> Prediction:
+        """The prediction for an input that is read. CheckFailed: the model's output is not finite."""
+        rgb, fed = ready.rgb, {name: v for name, v in ready.fed.items() if name != self.without}
+        logits = self._logits(fed.get("rgb"), fed.get("x"))
         if not bool(torch.isfinite(logits).all()):
-            raise CheckFailed(f"{pair.id}: the model's output is not finite")
+            raise CheckFailed(f"{ready.id}: the model's output is not finite")
+        whole = (rgb.shape[-2], rgb.shape[-1])
         few = len(self.class_names) <= 256
         labels = predict_labels(logits, whole, dtype=torch.uint8 if few else torch.int32)[0].cpu().numpy()
-        return Prediction(pair.id, labels if few else labels.astype(np.uint16), self.class_names, rgb_bytes(rgb))
+        return Prediction(ready.id, labels if few else labels.astype(np.uint16), self.class_names, rgb_bytes(rgb))
 
     def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str] | None:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x); None: left out, since x has no valid value."""

@@ -83,6 +83,23 @@ def test_command_for_one_pair_and_for_folders(files: tuple[Path, Path], tmp_path
     assert many.stdout == f"wrote 2 pictures to {tmp_path / 'out'}, explanations to {tmp_path / 'why'}\n"
 
 
+def test_each_file_is_read_once(files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb, x = files
+    opened: list[Path] = []
+    real = Image.open
+
+    def counted(path: Any, *args: Any, **kwargs: Any) -> Any:
+        opened.append(Path(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Image, "open", counted)
+    made = call(rgb, x, "--model", PLANTED, "-o", tmp_path / "out", "--explain", tmp_path / "why", "--size", "48x64")
+    assert made.exit_code == 0, made.stderr
+    once = call(rgb, x, "--model", PLANTED, "-o", tmp_path / "plain", "--size", "48x64")
+    assert once.exit_code == 0 and len(opened) >= 8, opened
+    assert sorted(opened[: len(opened) // 2]) == sorted(opened[len(opened) // 2 :])
+
+
 def test_refusals(files: tuple[Path, Path], tmp_path: Path) -> None:
     rgb, x = files[0] / "0.png", files[1] / "0.png"
     common = ("--model", PLANTED, "-o", tmp_path / "a.png", "--explain", tmp_path / "e.png")

@@ -130,10 +130,12 @@ def command(
     todo = _todo(_progress(pairs, count, quiet or not many), places, skip_existing and many, skipped)
     facts: list[dict[str, Any]] = []
     for pair in todo:
-        for prediction in predictor.all([pair]) if many else [predictor(pair)]:
-            facts.append({"model": name, **places.write(prediction, alpha)})
-            if explain is not None:
-                facts[-1]["explanation"] = places.write_explanation(pair.id, explained(predictor, pair, absence))
+        ready = predictor.ready(pair) if many else predictor.only(pair)
+        if ready is None:
+            continue
+        facts.append({"model": name, **places.write(predictor.predicted(ready), alpha)})
+        if explain is not None:
+            facts[-1]["explanation"] = places.write_explanation(pair.id, explained(predictor, ready, absence))
     if as_json_:
         print_json(facts if many else facts[0])
     elif many:
