@@ -7,35 +7,35 @@ Raw rgb: uint8 in [0, 255] or float in [0, 1], (3, H, W) or (B, 3, H, W). Raw x:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.modalities import METRIC, X_KINDS, check_kind, parts_of, split
 from fusionzoo.schema import decode, encode
 
 __all__ = ["QUANTILES", "X_KINDS", "Preprocess", "missing_x", "validate_pair", "validate_x"]
 
-X_KINDS = ("depth", "inverse_depth", "grey", "hha", "thermal", "event", "lidar")
-"""`depth` metres; `inverse_depth` given metres, fed as 1/metres; all others 0..255: `hha`, `thermal`, `event`, `lidar`
-(events and LiDAR points drawn in three channels), `grey` (depth stretched from the nearest to the farthest pixel)."""
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 """Which quantiles of valid raw x `Preprocess.x_quantiles` holds."""
 
-_METRIC = ("depth", "inverse_depth")
 _POSSIBLE_METRES = (0.01, 500.0)  # the median of an image in metres; outside, the unit is another one
 
 
 def missing_x(x: Tensor, x_kind: str = "depth") -> Tensor:
-    """Which values of raw x were not measured: NaN and infinite in every kind, and 0 or less in depth. Bool, like x.
+    """Which values of raw x were not measured: NaN and infinite in every kind, and 0 or less in depth. Bool, like x;
+    of several modalities x must be (..., Cx, H, W).
 
     >>> missing_x(torch.tensor([2.0, 0.0, math.nan, math.inf])).tolist()
     [False, True, True, True]
     """
     x = x if x.is_floating_point() else x.float()
-    measured = (x > 0) & (x < math.inf) if x_kind in _METRIC else x.isfinite()  # NaN compares as False
+    if "+" in x_kind:
+        return torch.cat([missing_x(own, part.kind) for part, own in split(x, x_kind)], dim=-3)
+    measured = (x > 0) & (x < math.inf) if x_kind in METRIC else x.isfinite()  # NaN compares as False
     return ~measured
 
 
@@ -73,22 +73,26 @@ def validate_x(x: Tensor, x_kind: str = "depth", where: str = "input") -> None:
 
     Raises:
         InputError: an image without any measured value, negative depth, depth that cannot be in metres (the median of
-            an image is under 1 cm or over 500 m).
+            an image is under 1 cm or over 500 m). Of several modalities each is looked at by itself.
     """
+    if "+" in x_kind:
+        for part, own in split(x, x_kind):
+            validate_x(own, part.kind, f"{where}, {part.name}")
+        return
     x = x if x.is_floating_point() else x.float()
-    if x_kind in _METRIC and bool((x < 0).any()):  # minus infinity too
+    if x_kind in METRIC and bool((x < 0).any()):  # minus infinity too
         raise InputError(f"{where}: depth has negative values; give metres, and 0 or NaN for missing")
     missing = missing_x(x, x_kind)
-    if not bool(missing.any()) and x_kind not in _METRIC:
+    if not bool(missing.any()) and x_kind not in METRIC:
         return
     images = x[None] if x.ndim == 3 else x
     for image, hole in zip(images, missing[None] if x.ndim == 3 else missing, strict=True):
         if bool(hole.all()):
-            what = "depth is zero everywhere (or NaN)" if x_kind in _METRIC else "x is NaN or infinite everywhere"
+            what = "depth is zero everywhere (or NaN)" if x_kind in METRIC else "x is NaN or infinite everywhere"
             raise InputError(
                 f"{where}: {what}: no pixel was measured; leave the image out, or let the model do without x"
             )
-        if x_kind in _METRIC:
+        if x_kind in METRIC:
             low, high = _POSSIBLE_METRES
             if not low <= (middle := _median(image, hole)) <= high:
                 raise InputError(
@@ -106,6 +110,9 @@ class Preprocess:
 
     `x_quantiles` and `x_missing` say what the weights saw: the QUANTILES of valid raw x over the training images (all
     channels together), and the mean and the largest share of missing values an image. Empty: not known. See `unlike`.
+
+    x of several modalities has their kinds joined, `x_kind="depth+thermal"`, and their channels one behind the other;
+    `x_quantiles` and `x_missing` then hold the numbers of the first modality, of the second, ...
 
     >>> p = Preprocess()
     >>> rgb, x = p(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.full((1, 4, 4), 2.0))
@@ -125,21 +132,47 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name in ("rgb_mean", "rgb_std", "x_mean", "x_std", "x_quantiles", "x_missing"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
-        if self.x_kind not in X_KINDS:
-            raise InputError(f"x_kind {self.x_kind!r} is not one of {', '.join(X_KINDS)}")
+        check_kind(self.x_kind)
         if len(self.rgb_mean) != 3 or len(self.rgb_std) != 3 or len(self.x_mean) != len(self.x_std):
             raise InputError("rgb_mean and rgb_std need 3 numbers, x_mean and x_std one for each x channel")
         if not all(v > 0 for v in self.rgb_std + self.x_std):
             raise InputError("a standard deviation of the preprocessing is not positive")
-        q, m = self.x_quantiles, self.x_missing
-        if q and (len(q) != len(QUANTILES) or list(q) != sorted(q) or not all(map(math.isfinite, q))):
-            raise InputError(f"x_quantiles are {len(QUANTILES)} rising numbers ({_percents()}), not {list(q)}")
-        if m and (len(m) != 2 or not 0 <= m[0] <= m[1] <= 1):
-            raise InputError(f"x_missing is the mean and the largest share of missing pixels (0..1), not {list(m)}")
+        count = len(parts_of(self.x_kind, len(self.x_mean)))
+        q, m, each = self.x_quantiles, self.x_missing, " for each modality" if count > 1 else ""
+        rising = all(list(own) == sorted(own) for own in _cut(q, count))
+        if q and (len(q) != count * len(QUANTILES) or not rising or not all(map(math.isfinite, q))):
+            raise InputError(f"x_quantiles are {len(QUANTILES)} rising numbers ({_percents()}){each}, not {list(q)}")
+        if m and (len(m) != 2 * count or not all(0 <= low <= high <= 1 for low, high in _cut(m, count))):
+            raise InputError(
+                f"x_missing is the mean and the largest share of missing pixels (0..1){each}, not {list(m)}"
+            )
 
     @property
     def x_channels(self) -> int:
         return len(self.x_mean)
+
+    @classmethod
+    def of(cls, x_kind: str) -> Preprocess:
+        """For x of a kind, or of several, before data is known: metres as in indoor rooms, all else 0..255 about 127.5.
+
+        >>> Preprocess.of("depth+thermal").x_mean
+        (2.8424, 127.5)
+        """
+        check_kind(x_kind)
+        given = {"depth": (2.8424, 1.4172), "inverse_depth": (0.5, 0.3)}
+        each = [(given.get(p.kind, (127.5, 63.75)), p.stop - p.start) for p in parts_of(x_kind)]
+        mean, std = (tuple(pair[i] for pair, channels in each for _ in range(channels)) for i in (0, 1))
+        return cls(x_kind=x_kind, x_mean=mean, x_std=std)
+
+    def parts(self) -> dict[str, Preprocess]:
+        """Name of each modality beside rgb -> the preprocessing of rgb and of it alone."""
+        parts = parts_of(self.x_kind, self.x_channels)
+        seen = [_cut(v, len(parts)) or [()] * len(parts) for v in (self.x_quantiles, self.x_missing)]
+        return {
+            p.name: replace(self, x_kind=p.kind, x_mean=self.x_mean[p.start : p.stop],
+                            x_std=self.x_std[p.start : p.stop], x_quantiles=q, x_missing=m)
+            for p, q, m in zip(parts, *seen, strict=True)
+        }  # fmt: skip
 
     def __call__(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised (rgb, x), float32. Does not compare the two: see `validate_pair`."""
@@ -167,12 +200,15 @@ class Preprocess:
         Raises:
             InputError: integers where metres are meant. With an `x_scale` that makes metres of them, they are fine.
         """
-        if self.x_kind in _METRIC and self.x_scale == 1 and not x.is_floating_point():
+        metric = any(kind in METRIC for kind in self.x_kind.split("+"))
+        if metric and self.x_scale == 1 and not x.is_floating_point():
             raise InputError(f"depth is {_name(x)}; give float metres (of millimetres: x.float() / 1000)")
         raw = x.float() * self.x_scale
         missing = missing_x(raw, self.x_kind)
-        if self.x_kind == "inverse_depth":
-            raw = torch.where(missing, raw, 1 / raw.clamp(min=1e-6))
+        if "inverse_depth" in self.x_kind:
+            parts = split(raw, self.x_kind)
+            fed = [1 / own.clamp(min=1e-6) if part.kind == "inverse_depth" else own for part, own in parts]
+            raw = torch.where(missing, raw, torch.cat(fed, dim=-3))
         out = (raw - _column(self.x_mean, raw)) / _column(self.x_std, raw)
         return out.masked_fill(missing, 0.0)
 
@@ -192,6 +228,9 @@ class Preprocess:
         >>> print(p.unlike(torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])))
         75 % of the depth is missing, far from what the weights saw: 0 % on average, 10 % at most
         """
+        if "+" in self.x_kind:
+            parts = zip(self.parts().values(), split(x, self.x_kind), strict=True)
+            return next((found for p, (_, own) in parts if (found := p.unlike(own)) is not None), None)
         for image in x[None] if x.ndim == 3 else x:
             values = image.flatten().float()  # (Cx, H, W) -> (CxHW,)
             missing = missing_x(values, self.x_kind)
@@ -210,7 +249,7 @@ class Preprocess:
         high = float((values > 4 * saw[4]).float().mean()) > 0.05
         if not (off or low or high):
             return None
-        name, unit = ("depth", " metres") if self.x_kind in _METRIC else (self.x_kind, "")
+        name, unit = ("depth", " metres") if self.x_kind in METRIC else (self.x_kind, "")
         hint = "do its largest values mean missing (give 0)?" if high and not off else "check its unit and scale"
         return (
             f"{name} of {here[0]:.3g} to {here[4]:.4g} (median {here[2]:.4g}) is far from what the weights saw,"
@@ -223,7 +262,7 @@ class Preprocess:
         share, (mean, most) = float(missing.float().mean()), self.x_missing
         if share <= most + (1 - most) / 4:
             return None
-        name = "depth" if self.x_kind in _METRIC else self.x_kind
+        name = "depth" if self.x_kind in METRIC else self.x_kind
         return (
             f"{100 * share:.0f} % of the {name} is missing, far from what the weights saw:"
             f" {100 * mean:.0f} % on average, {100 * most:.0f} % at most"
@@ -262,6 +301,12 @@ def _median(image: Tensor, hole: Tensor) -> float:
     step = -(-image.numel() // (1 << 20))
     values = image.flatten()[::step][~hole.flatten()[::step]]
     return float(_thinned(values if values.numel() else image[~hole]).median())
+
+
+def _cut(values: tuple[float, ...], count: int) -> list[tuple[float, ...]]:
+    """Numbers of `count` modalities, as many of each; none where there are none."""
+    size = len(values) // count
+    return [values[i * size : (i + 1) * size] for i in range(count)] if values else []
 
 
 def _percents() -> str:

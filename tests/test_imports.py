@@ -31,12 +31,13 @@ ALLOWED: dict[str, set[str]] = {
     "registry": set(),
     "preprocess": set(),
     "schema": set(),
+    "modalities": set(),
     "files": set(),
     "errors": set(),
 }
 """Room -> rooms it may import. Beside these, every room may import the ground floor and the version."""
 
-GROUND = {"errors", "files", "schema"}
+GROUND = {"errors", "files", "modalities", "schema"}
 
 HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect", "bench": "fusionzoo.bench"}
 

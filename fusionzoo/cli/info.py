@@ -153,6 +153,12 @@ def _seen(preprocess: Any) -> str:
     'depth 0.9 to 8.2 m (98 % of the values), median 2.84; 1.2 % missing, at most 5 % in one image'
     """
     stated = preprocess if isinstance(preprocess, Mapping) else {}
+    kinds = str(stated.get("x_kind")).split("+")
+    if len(kinds) > 1:
+        q, m = (_numbers(stated, key, n * len(kinds)) for key, n in (("x_quantiles", 5), ("x_missing", 2)))
+        each = [_seen({"x_kind": k, "x_quantiles": q[5 * i : 5 * i + 5], "x_missing": m[2 * i : 2 * i + 2]})
+                for i, k in enumerate(kinds)]  # fmt: skip
+        return "; ".join(filter(None, each))
     quantiles, missing = _numbers(stated, "x_quantiles", 5), _numbers(stated, "x_missing", 2)
     if not quantiles:
         return ""

@@ -15,16 +15,11 @@ from torch import Tensor
 
 from fusionzoo.data.decode import Pixels, read_pixels
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.preprocess import X_KINDS
+from fusionzoo.modalities import METRIC as DEPTH_KINDS
+from fusionzoo.modalities import X_CHANNELS, X_KINDS
 from fusionzoo.schema import need
 
 __all__ = ["DEPTH_KINDS", "ENCODINGS", "X_CHANNELS", "XFormat", "read_x", "without_holes"]
-
-X_CHANNELS = {"depth": 1, "inverse_depth": 1, "grey": 1, "hha": 3, "thermal": 1, "event": 3, "lidar": 3}
-"""Channels of each kind of x."""
-
-DEPTH_KINDS = ("depth", "inverse_depth")
-"""The kinds that are metres, with 0 for missing."""
 
 ENCODINGS = ("plain", "sunrgbd", "swapped")
 """How 16-bit depth is packed: as it is; the bits rotated left by 3 (SUN RGB-D); the two bytes swapped."""

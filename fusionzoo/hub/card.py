@@ -103,7 +103,7 @@ def _load(source: str) -> str:
 def _preprocessing(config: Mapping[str, Any]) -> str:
     p = config["preprocess"]
     units = {"depth": "depth in metres", "inverse_depth": "depth in metres, fed as 1 / depth"}
-    kind = units.get(p["x_kind"], f"{p['x_kind']}, 0 to 255")
+    kind = "; ".join(units.get(k, f"{k}, 0 to 255") for k in p["x_kind"].split("+"))
     missing = " Missing depth (0) becomes 0 after normalisation." if "depth" in p["x_kind"] else ""
     size = config.get("input_size")
     trained = f" Input size: {size[1]} x {size[0]} (width x height), any other works.\n" if size else "\n"

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fusionzoo.errors import CheckFailed, first_line
 from fusionzoo.hub.records import Fingerprint
+from fusionzoo.modalities import METRIC, parts_of
 from fusionzoo.models import FusionModel
 from fusionzoo.preprocess import Preprocess
 
@@ -63,9 +64,11 @@ def raw_input(preprocess: Preprocess, size: tuple[int, int] = SIZE, seed: int = 
     noise = integers(channels * height * width, seed + 1).view(channels, height, width) >> 27  # 0..31
     image = (blocks * 7 // 8 + noise).clamp(max=255)[None]  # (1, C, H, W)
     rgb, x = image[:, :3].to(torch.uint8), image[:, 3:].float()
-    if preprocess.x_kind in ("depth", "inverse_depth"):
-        missing = (blocks[3:] < 32)[None]
-        x = ((x + 16) / 32).masked_fill(missing, 0.0)  # 0.5 m to 8.5 m in steps of 1/32 m, exact in binary
+    missing = (blocks[3:] < 32)[None]
+    metres = ((x + 16) / 32).masked_fill(missing, 0.0)  # 0.5 m to 8.5 m in steps of 1/32 m, exact in binary
+    for part in parts_of(preprocess.x_kind, preprocess.x_channels):
+        if part.kind in METRIC:
+            part.of(x).copy_(part.of(metres))
     return rgb, x
 
 

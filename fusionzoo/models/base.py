@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
+from fusionzoo.modalities import names_of, parts_of
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe, probe_points
 from fusionzoo.registry import architectures
@@ -45,6 +46,9 @@ class _Reached(torch.autograd.Function):
 
 class FusionModel(nn.Module):
     """Base of all models: `model(rgb, x) -> logits (B, K, H, W)` at the input size, for any H and W.
+
+    With several auxiliary modalities (`modalities` names them, by the kinds in `preprocess.x_kind`) they may be given
+    one by one, `model(rgb, x1, x2, ...)`, or as one x with all their channels.
 
     Inputs are normalised by `model.preprocess`, and brought to the type of the model's parameters: a half-precision
     model takes them as they are. A modality given as None is replaced by zeros, that is by its mean after
@@ -96,7 +100,7 @@ class FusionModel(nn.Module):
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the inputs in order, for example ("rgb", "depth")."""
-        return ("rgb", "depth" if self.preprocess.x_kind == "inverse_depth" else self.preprocess.x_kind)
+        return ("rgb", *names_of(self.preprocess.x_kind))
 
     @property
     def levels(self) -> dict[int, dict[str, str]]:
@@ -121,9 +125,34 @@ class FusionModel(nn.Module):
         out: Tensor = own.logits(own.decoder(own.features(rgb, x)))
         return out
 
-    def forward(self, rgb: Tensor | None = None, x: Tensor | None = None) -> Tensor:
-        """Normalised rgb (B, 3, H, W) and x (B, Cx, H, W) -> logits (B, K, H, W)."""
-        return self._sized(rgb, x, 1)
+    def forward(self, rgb: Tensor | None = None, x: Tensor | None = None, *more: Tensor | None) -> Tensor:
+        """Normalised rgb (B, 3, H, W) and x (B, Cx, H, W), or several x one by one -> logits (B, K, H, W)."""
+        return self._sized(rgb, self.joined(x, *more) if more else x, 1)
+
+    def joined(self, *xs: Tensor | None) -> Tensor | None:
+        """The auxiliary modalities, in the order of `modalities`, as one x; None (zeros) for those that are missing.
+
+        Raises:
+            InputError: not as many as the model has, or channels or sizes that do not fit.
+        """
+        parts = parts_of(self.preprocess.x_kind, self.x_channels)
+        if len(xs) != len(parts):
+            raise InputError(
+                f"{len(xs)} images beside rgb, but the model takes {len(parts)}: {', '.join(self.modalities[1:])}"
+            )
+        like = next((x for x in xs if x is not None), None)
+        if like is None:
+            return None
+        found = []
+        for part, x in zip(parts, xs, strict=True):
+            channels = part.stop - part.start
+            if x is None:
+                x = like.new_zeros(like.shape[0], channels, *like.shape[2:])
+            if x.ndim != 4 or x.shape[1] != channels or x.shape[2:] != like.shape[2:] or len(x) != len(like):
+                wanted = f"({like.shape[0]}, {channels}, {', '.join(map(str, like.shape[2:]))})"
+                raise InputError(f"{part.name} has shape {tuple(x.shape)}, wanted {wanted}")
+            found.append(x)
+        return torch.cat(found, dim=1)
 
     def _sized(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
         """Logits on a grid `step` times coarser than the input: (B, K, ceil(H / step), ceil(W / step))."""
@@ -165,7 +194,10 @@ class FusionModel(nn.Module):
             like = None
         for name, value, channels in (("rgb", rgb, 3), ("x", x, self.x_channels)):
             if value is not None and (value.ndim != 4 or value.shape[1] != channels):
-                raise InputError(f"{name} has shape {tuple(value.shape)}, wanted (B, {channels}, H, W)")
+                parts = parts_of(self.preprocess.x_kind, self.x_channels) if name == "x" else ()
+                told = ", ".join(f"{p.name} {p.stop - p.start}" for p in parts)
+                each = f" ({told}), or each by itself" if len(parts) > 1 else ""
+                raise InputError(f"{name} has shape {tuple(value.shape)}, wanted (B, {channels}, H, W){each}")
             if value is not None and not value.is_floating_point():
                 raise InputError(f"{name} is {value.dtype}; give what model.preprocess(rgb, x) returns")
             if value is not None and 0 in value.shape:

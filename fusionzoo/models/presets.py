@@ -51,6 +51,7 @@ def create_model(
     fusion: str | None = None,
     num_classes: int | None = None,
     x_channels: int | None = None,
+    x_kind: str | None = None,
     **options: Any,
 ) -> FusionModel:
     """The model called `name`, with random weights, in eval mode as every loaded model is; call `.train()` to train.
@@ -59,6 +60,8 @@ def create_model(
         name: `strategy_encoder_decoder` ('-' for '_' inside the encoder) or a published name.
         encoder, decoder, fusion: replace that part of a composed name.
         num_classes, x_channels: 13 and 1 by default.
+        x_kind: what x is ("depth", "thermal", ...; several modalities "depth+event+lidar"), where no `preprocess` says
+            it; the normalisation is then `Preprocess.of` it, and x_channels follows.
         options: `fusion_args`, `decoder_args`, `preprocess`, or what a published architecture takes.
 
     Raises:
@@ -66,9 +69,16 @@ def create_model(
 
     >>> create_model("hybrid_mobilenetv1-025_fpn", num_classes=4).num_classes
     4
+    >>> create_model("sum_mobilenetv1-025_fpn", x_kind="depth+thermal").modalities
+    ('rgb', 'depth', 'thermal')
     """
     named = {"encoder": encoder, "decoder": decoder, "fusion": fusion, "num_classes": num_classes}
     named["x_channels"] = x_channels
+    if x_kind is not None:
+        if options.get("preprocess") is not None:
+            raise InputError("give x_kind or preprocess, which says it too; not both")
+        options["preprocess"] = Preprocess.of(x_kind)
+        named["x_channels"] = options["preprocess"].x_channels if x_channels is None else x_channels
     given: dict[str, Any] = {k: v for k, v in named.items() if v is not None} | options
     if "." in name or "/" in name:
         raise InputError(

@@ -27,6 +27,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
 from fusionzoo.fusion.cmx import CMX as Exchange
+from fusionzoo.modalities import parts_of
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import HEADS, SIZES, ChannelNorm, MiT, drop_rates, patch_conv
 from fusionzoo.models.published._segformer_head import SegFormerHead
@@ -37,6 +38,8 @@ from fusionzoo.registry import architectures
 
 __all__ = ["CMNeXt"]
 
+PUBLISHED = ("hha", "event", "lidar")
+"""The auxiliary modalities of the published models, in their order; all are pictures of three channels."""
 EXPANSIONS = (8, 8, 4, 4)
 """Of the PPX blocks, by stage."""
 
@@ -83,50 +86,61 @@ def as_if_by_pixel(feature: Tensor) -> Tensor:
 class CMNeXt(FusionModel):
     """CMNeXt with SegFormer's decoder.
 
-    `x` holds the auxiliary images one behind the other along the channels: (B, 3 M, H, W) as published.
+    `x` holds the auxiliary images one behind the other along the channels: (B, 3 M, H, W) as published; they may also
+    be given one by one, `model(rgb, x1, ..., xM)`. A modality of one channel (depth in metres, thermal) beside ones of
+    three goes into the branch three times.
 
     Args:
         size: 0 to 5, of the Mix Transformer; the names `cmnext_mit_b0` to `cmnext_mit_b5` fix it.
         num_classes: 25 in DeLiVER.
-        auxiliaries: M, the modalities beside RGB, 0 or more (published: up to 3); with 0 the model ignores x.
-        x_channels: of all auxiliary images together, a multiple of M; 3 each where None (and 3 for M = 0).
-        preprocess: RGB with ImageNet's statistics, the others / 255, where None.
+        auxiliaries: M, the modalities beside RGB, 0 or more (published: up to 3); with 0 the model ignores x. None: as
+            many as the preprocessing names, or 1.
+        x_channels: of all auxiliary images together; None: 3 each (and 3 for M = 0), or those of the kinds named.
+        preprocess: where None, RGB with ImageNet's statistics and the others / 255, as published: HHA, event, LiDAR.
         width: of the decoder; 256 for B0 and B1 and 512 for the others where None.
         scrambled: see the module's text.
         original_init: the fusion blocks start as published, with the spatial gates saturated.
 
     Raises:
-        InputError: M below 0, or x_channels that M does not divide.
+        InputError: M below 0 or not the number of kinds named, or x_channels that M does not divide.
     """
 
     def __init__(
         self,
         size: int,
         num_classes: int = 25,
-        auxiliaries: int = 1,
+        auxiliaries: int | None = None,
         x_channels: int | None = None,
         preprocess: Preprocess | dict[str, Any] | None = None,
         width: int | None = None,
         scrambled: bool = False,
         original_init: bool = False,
     ) -> None:
+        if isinstance(preprocess, dict):
+            preprocess = Preprocess.from_dict(preprocess)
+        named = parts_of(preprocess.x_kind) if preprocess is not None and "+" in preprocess.x_kind else ()
+        auxiliaries = (len(named) or 1) if auxiliaries is None else auxiliaries
         if auxiliaries < 0:
             raise InputError(f"{auxiliaries} auxiliary modalities; give 0 or more")
+        if named and auxiliaries not in (0, len(named)):
+            raise InputError(f"{auxiliaries} auxiliary modalities, but the preprocessing names {len(named)}")
         parts = max(1, auxiliaries)
-        x_channels = x_channels or 3 * parts
-        if x_channels % parts:
+        x_channels = x_channels or (named[-1].stop if named else 3 * parts)
+        if x_channels % parts and not named:
             raise InputError(f"{x_channels} x channels are not {auxiliaries} images of equally many; give a multiple")
         if preprocess is None and x_channels == 3 * parts:
             zero, one = (0.0,) * x_channels, (1.0,) * x_channels
-            preprocess = Preprocess(x_kind="hha", x_scale=1 / 255, x_mean=zero, x_std=one)
+            kind = "+".join(PUBLISHED[:parts]) if parts <= len(PUBLISHED) else "hha"
+            preprocess = Preprocess(x_kind=kind, x_scale=1 / 255, x_mean=zero, x_std=one)
         super().__init__(num_classes, x_channels, preprocess)
         self.auxiliaries, self.scrambled = auxiliaries, scrambled
         width = width or (256 if size < 2 else 512)
-        self.model_args |= {"x_channels": x_channels, "width": width}
+        self.model_args |= {"auxiliaries": auxiliaries, "x_channels": x_channels, "width": width}
         self.rgb_encoder = MiT(size, eps=1e-5)
         self.channels = self.rgb_encoder.channels
         drops = drop_rates(self.rgb_encoder.depths, 0.1)
-        before = x_channels // parts
+        widths = [p.stop - p.start for p in named] or [x_channels // parts] * parts
+        self.widths, before = tuple(widths[:auxiliaries]), max(widths)
         for i, channels in enumerate(self.channels, 1):
             if auxiliaries == 0:
                 stage: nn.Module = nn.Module()
@@ -145,9 +159,17 @@ class CMNeXt(FusionModel):
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("rgb", "x") if self.auxiliaries else ("rgb",)
 
+    @property
+    def levels(self) -> dict[int, dict[str, str]]:
+        """Also each of several auxiliary modalities by its name, before the hub merges them to x."""
+        found, names = super().levels, self.modalities[1:]
+        own = dict(enumerate(names)) if len(names) == self.auxiliaries > 1 else {}
+        return {i: at | {name: f"branch{i - 1}.maps.{j}" for j, name in own.items()} for i, at in found.items()}
+
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The four maps that the decoder receives, strides 4 to 32: fused, or RGB's own with no other modality."""
-        maps = list(x.chunk(self.auxiliaries, dim=1)) if self.auxiliaries else []
+        maps = list(x.split(self.widths, dim=1)) if self.auxiliaries else []
+        maps = [a.expand(-1, max(self.widths), -1, -1) for a in maps]  # one channel beside three: three times
         out = []
         for i in range(1, 5):
             stage: Stage = getattr(self, f"stage{i + 1}")

@@ -10,6 +10,7 @@ from fusionzoo.hub.originals.checkpoints.cmx import exchange_table, head_table, 
 from fusionzoo.hub.originals.checkpoints.source import Source
 from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models import FusionModel
+from fusionzoo.preprocess import Preprocess
 
 PPX = {
     "layer_scale_1": "scale1",
@@ -25,6 +26,8 @@ PPX = {
 }
 
 MODALITIES = ("img", "depth", "event", "lidar")
+KINDS = {"depth": "hha", "event": "event", "lidar": "lidar"}
+"""Their name of a modality -> kind of x; where another is named, x is the stack of them, without names."""
 
 
 def table(model: FusionModel, count: int) -> dict[str, str]:
@@ -60,11 +63,17 @@ def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded
 
     `backbone` names the size ("CMNeXt-B2"); without it and without `modals`, `size` and `count` are taken.
     """
-    named = str(ctor("backbone", f"CMNeXt-B{size}"))
-    found = re.fullmatch(r"CMNeXt-B([0-5])", named)
+    backbone = str(ctor("backbone", f"CMNeXt-B{size}"))
+    found = re.fullmatch(r"CMNeXt-B([0-5])", backbone)
     if found is None:
-        raise InputError(f"cmnext: backbone {named!r} is not one of CMNeXt-B0 to CMNeXt-B5")
-    others = len(modalities(ctor, count)) - 1
+        raise InputError(f"cmnext: backbone {backbone!r} is not one of CMNeXt-B0 to CMNeXt-B5")
+    names = modalities(ctor, count)[1:]
+    others = len(names)
+    kinds = [KINDS.get(name, "") for name in names]
+    named = {}
+    if all(kinds) and len(set(kinds)) == others > 0:
+        zero, one = (0.0,) * 3 * others, (1.0,) * 3 * others
+        named["preprocess"] = Preprocess(x_kind="+".join(kinds), x_scale=1 / 255, x_mean=zero, x_std=one)
     return load_model(
         f"cmnext_mit_b{found[1]}",
         state,
@@ -72,6 +81,7 @@ def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded
         num_classes=ctor("num_classes", 25),
         auxiliaries=others,
         scrambled=others > 1,
+        **named,
     )
 
 
