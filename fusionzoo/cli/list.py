@@ -113,9 +113,11 @@ def _data_sets(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     plain: dict[str, tuple[str, str, dict[str, int | None], str, str]] = {
         "planted": ("planted", "depth", {"train": 2000, "val": 200, "test": 200}, "12", "generated here: MIT"),
         "planted-2": ("planted-2", "depth", {"train": 2000, "val": 200, "test": 200}, "18", "generated here: MIT"),
+        "planted-multi": ("planted-multi", "depth+thermal+event", {"train": 2000, "val": 200, "test": 200}, "14",
+                          "generated here: MIT"),
         "nyuv2": ("nyuv2:PATH", "depth", {"train": 681, "val": 114, "test": 654}, "40, 13, 4", "none stated"),
         "folder": ("folder:PATH", "any", {}, "any", "yours"),
-    }
+    }  # fmt: skip
     rows = []
     for name in kept(KINDS, patterns):
         if name in OFFICIAL:

@@ -7,8 +7,8 @@ jamycheung/DELIVER links to the archive. Splits: 3983 train, 2005 val, 1897 test
 Layout: `img/`, `hha/`, `depth/`, `event/`, `lidar/`, `semantic/`, in each `WEATHER/SPLIT/MAP_*/*_rgb_*.png`, with
 `_depth`, `_event`, `_lidar`, `_semantic` for `_rgb` (HHA files too say `_depth`). WEATHER is cloud, fog, night, rain or
 sun. x is one of the four: the authors' code feeds `hha/` where it says depth, so that is the default; `#depth`,
-`#event`, `#lidar` after the path choose another. Events are smaller than rgb and brought to its size by nearest
-neighbour, as in that code. Several at once do not fit into a sample, which is a pair.
+`#event`, `#lidar` after the path choose another, `#hha,event,lidar` several, one behind the other along the channels.
+Events are smaller than rgb and brought to its size by nearest neighbour, as in that code.
 
 `#fog` and the like keep one weather, `#motionblur` (overexposure, underexposure, lidarjitter, eventlowres) one sensor
 failure, told by the path; the number of images is not checked then.
@@ -24,11 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.decode import read_pixels
+from fusionzoo.data.images import read_rgb
 from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset, colours
+from fusionzoo.data.pair import joined
 from fusionzoo.errors import unknown
+from fusionzoo.modalities import check_kind
 
 __all__ = ["DELIVER", "carla_depth"]
 
@@ -53,10 +57,10 @@ _FAILURES = ("motionblur", "overexposure", "underexposure", "lidarjitter", "even
 
 
 class DELIVER(OfficialDataset):
-    """DELIVER with one of its auxiliary modalities as x.
+    """DELIVER with one of its auxiliary modalities as x, or several.
 
     Args:
-        x: "hha", "depth" (metres), "event" or "lidar".
+        x: "hha", "depth" (metres), "event" or "lidar"; several joined by "+".
         case: None: all; one weather or one sensor failure (see the module).
         Others, and samples: as of `OfficialDataset`.
     """
@@ -77,15 +81,20 @@ class DELIVER(OfficialDataset):
     )
 
     def __init__(self, root: str | Path, *others: Any, x: str = "hha", case: str | None = None, **options: Any) -> None:
-        if x not in _X:
-            raise unknown("x of DELIVER", x, _X)
+        for kind in x.split("+"):
+            if kind not in _X:
+                raise unknown("x of DELIVER", kind, _X)
+        if len(names := x.split("+")) > 1:
+            check_kind(x)
+            self.x_parts = tuple(names)
         if case is not None and case not in (*_WEATHERS, *_FAILURES):
             raise unknown("case of DELIVER", case, (*_WEATHERS, *_FAILURES))
         self.x_kind, self.case = x, case
         super().__init__(root, *others, **options)
 
     def find(self, split: str) -> dict[str, Files]:
-        places = {"rgb": ("img", "_rgb"), "x": _X[self.x_kind], "label": ("semantic", "_semantic")}
+        xs = {part: _X[self.x_kind if part == "x" else part] for part in self.x_parts}
+        places = {"rgb": ("img", "_rgb"), **xs, "label": ("semantic", "_semantic")}
         names = set()  # (weather, map, stem without the word)
         for folder, word in places.values():
             for path in (self.root / folder).glob(f"*/{split}/*/*{word}*.png"):
@@ -103,20 +112,39 @@ class DELIVER(OfficialDataset):
     def official(self, split: str) -> int | None:
         return super().official(split) if self.case is None else None
 
+    def x_format(self) -> XFormat:
+        return XFormat(self.x_kind.split("+")[0])
+
+    def read_pair(self, files: Files) -> tuple[Tensor, np.ndarray, float]:
+        rgb = read_rgb(files["rgb"])
+        if self.x_parts == ("x",):
+            return rgb, *self.read_x(files)
+        parts = [(kind, *_read(kind, files[kind])) for kind in self.x_parts]
+        return rgb, joined(parts, (rgb.shape[-2], rgb.shape[-1]), True, str(files["rgb"])), 1.0
+
     def read_x(self, files: Files) -> tuple[np.ndarray, float]:
-        if self.x_kind != "depth":
-            return super().read_x(files)
-        pixels = read_pixels(files["x"], colours=True)
-        array = pixels.array[..., :3]
-        if array.dtype == np.uint8 and array.shape[2] == 3 and (array != array[..., :1]).any():
-            return carla_depth(array)[None], 1.0
-        return XFormat("depth").convert(pixels, files["x"])
+        if self.x_parts == ("x",):
+            return _read(self.x_kind, files["x"])
+        parts = [(kind, *_read(kind, files[kind])) for kind in self.x_parts]
+        size = parts[0][1].shape
+        return joined(parts, (size[-2], size[-1]), True, str(files[self.x_parts[0]])), 1.0
 
     def read_label(self, files: Files) -> np.ndarray:
         return read_pixels(files["label"]).array[..., 0]
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({} if self.case is None else {"case": self.case})}
+
+
+def _read(kind: str, path: Path) -> tuple[np.ndarray, float]:
+    """One modality as stored, (C, h, w), and what turns it into its unit."""
+    if kind == "depth":
+        pixels = read_pixels(path, colours=True)
+        array = pixels.array[..., :3]
+        if array.dtype == np.uint8 and array.shape[2] == 3 and (array != array[..., :1]).any():
+            return carla_depth(array)[None], 1.0
+        return XFormat("depth").convert(pixels, path)
+    return XFormat(kind).read(path)
 
 
 def carla_depth(colour: np.ndarray) -> np.ndarray:

@@ -22,6 +22,11 @@
     align = true                      # x and labels of another size than rgb are resampled to it (nearest neighbour)
     folders = {rgb = "images", x = "depth_filled"}   # where folders have names of their own
 
+    [x.depth]                         # several modalities: a table for each instead of the keys x_..., in the order
+    scale = 0.001                     # in which x has their channels; scale, offset, encoding, disparity and missing as
+    [x.thermal]                       # above, folder where it is not called like the kind
+    folder = "infrared"
+
     [splits]                          # when left out: train.txt, val.txt, test.txt, or folders train/, val/, test/;
     train = "train.txt"               # without those one split "all". A file with one id or path a line, or with the
     test = ["0003", "0004"]           # files of one image in columns; or the ids
@@ -45,13 +50,13 @@ import torch
 from torch import Tensor
 
 from fusionzoo.data.assumed import assume
-from fusionzoo.data.auxiliary import X_CHANNELS
 from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
 from fusionzoo.data.images import read_colour_label, read_label, read_rgb
-from fusionzoo.data.layout import Layout
-from fusionzoo.data.pair import turned_alone
+from fusionzoo.data.layout import Files, Layout
+from fusionzoo.data.pair import joined, turned_alone
 from fusionzoo.data.settings import read_settings
 from fusionzoo.errors import FusionZooWarning, InputError, unknown
+from fusionzoo.modalities import parts_of
 
 __all__ = ["Folder"]
 
@@ -95,7 +100,9 @@ class Folder(SegmentationDataset):
         settings = read_settings(toml, labels) if toml.is_file() else None
         if not self.root.is_dir():
             raise InputError(f"{self.root} is no folder; a data set folder has rgb/ x/ label/ and dataset.toml")
-        layout = Layout(self.root, settings.folders if settings else {}, settings.x_kind if settings else None, labels)
+        several = tuple(settings.formats) if settings else ()
+        folders, kind = (settings.folders, settings.x_kind) if settings else ({}, None)
+        layout = Layout(self.root, folders, kind, labels, several)
         if settings is None:
             settings = assume(layout, num_classes, labels)
         self.name, self.class_names = settings.name, settings.class_names
@@ -104,9 +111,10 @@ class Folder(SegmentationDataset):
                 f"{self.root} has {len(self.class_names)} classes, not {num_classes}; leave num_classes out"
             )
         self.x_kind = settings.x_kind or layout.kind or "depth"
-        self.x_channels = X_CHANNELS[self.x_kind]
+        self.x_channels = parts_of(self.x_kind)[-1].stop
         self._told = np.frombuffer(mmap.mmap(-1, 1), np.uint8)  # shared with the workers: each remark is made once
-        self._settings, self._format, self._labels = settings, settings.x_format(self.x_kind), labels
+        self._settings, self._labels = settings, labels
+        self._formats = settings.formats or {"x": settings.x_format(self.x_kind)}
         self.align = settings.align if align is None else align
         if empty_depth not in ("error", "keep"):
             raise InputError(f"empty_depth is {empty_depth!r}; give 'error' or 'keep'")
@@ -130,9 +138,12 @@ class Folder(SegmentationDataset):
 
     def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         files = self._files[self.ids[index]]
-        rgb, (raw, scale) = read_rgb(files["rgb"]), self._format.read(files["x"])
+        rgb = read_rgb(files["rgb"])
+        raw, scale = self._read_x(files, (rgb.shape[-2], rgb.shape[-1]))
         if not self._told[0]:
-            parts: dict[str, str | Path] = {part: path for part, path in files.items() if part in ("rgb", "x", "label")}
+            parts: dict[str, str | Path] = {
+                p: path for p, path in files.items() if p in ("rgb", "label", *self._formats)
+            }
             if (remark := turned_alone(parts, (rgb.shape[-2], rgb.shape[-1]))) is not None:
                 self._told[0] = 1
                 warnings.warn(f"{remark} (said of the first such image)", FusionZooWarning, stacklevel=2)
@@ -142,20 +153,35 @@ class Folder(SegmentationDataset):
 
     def load_x(self, index: int) -> Tensor:
         """x of one image, without rgb and label and at its own size: float32 (Cx, h, w) in the unit of `x_kind`."""
-        raw, scale = self._format.read(self._files[self.ids[index]]["x"])
+        raw, scale = self._read_x(self._files[self.ids[index]])
         return torch.from_numpy(raw.astype(np.float32) * np.float32(scale))
+
+    def _read_x(self, files: Files, size: tuple[int, int] | None = None) -> tuple[np.ndarray, float]:
+        """(x as stored, what gives its unit); several modalities as one at `size`, without one that of the first."""
+        read = [(name, *form.read(files[name])) for name, form in self._formats.items()]
+        if len(read) == 1:
+            return read[0][1:]
+        first = read[0][1].shape
+        fit, align = (size, self.align) if size is not None else ((first[-2], first[-1]), True)
+        return joined(read, fit, align, str(files["rgb"])), 1.0
 
     def where(self, index: int, part: str = "rgb") -> str:
         files = self._files[self.ids[index]]
         return str(files.get(part, files["rgb"]))
 
     def describe(self) -> dict[str, Any]:
-        form, settings = self._format, self._settings
-        more: dict[str, Any] = {"x_offset": form.offset, "x_encoding": form.encoding, "x_disparity": form.disparity}
-        more |= {"missing": list(form.missing), "align": self.align}
+        settings, forms = self._settings, list(self._formats.values())
+
+        def said(name: str) -> Any:
+            """Of one modality its setting, of several a list."""
+            values = [list(v) if isinstance(v := getattr(form, name), tuple) else v for form in forms]
+            return values[0] if len(values) == 1 else values if any(values) else None
+
+        more = {f"x_{name}": said(name) for name in ("offset", "encoding", "disparity")}
+        more |= {"missing": said("missing"), "align": self.align}
         return {
             **super().describe(),
-            "x_scale": form.scale,
+            "x_scale": said("scale"),
             "label_offset": settings.label_offset,
             "ignore_values": settings.ignore,
             **{key: value for key, value in more.items() if value},

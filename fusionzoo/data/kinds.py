@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from fusionzoo.data.base import Sample, Wrapper
 from fusionzoo.data.grey import WithGrey
 from fusionzoo.data.hha import Intrinsics, WithHHA
 from fusionzoo.errors import InputError
+from fusionzoo.modalities import names_of, parts_of, split
 
-__all__ = ["as_kind"]
+__all__ = ["WithSome", "as_kind"]
+
+
+class WithSome(Wrapper):
+    """`dataset` with x of some of its several modalities."""
+
+    def __init__(self, dataset: Any, x_kind: str) -> None:
+        self.dataset, self.x_kind, self.x_channels = dataset, x_kind, parts_of(x_kind)[-1].stop
+        self.concepts: dict[str, str] = {}  # what all of them show need not show here
+
+    def __getitem__(self, index: int) -> Sample:
+        sample: Sample = self.dataset[index]
+        parts = {part.name: own for part, own in split(sample["x"], self.dataset.x_kind)}
+        return {**sample, "x": torch.cat([parts[name] for name in names_of(self.x_kind)])}
+
+    def describe(self) -> dict[str, Any]:
+        return {**self.dataset.describe(), "x_kind": self.x_kind, "x_channels": self.x_channels}
 
 
 def as_kind(data: Any, x_kind: str, camera: Intrinsics | None = None) -> Any:
-    """`data` with x as `x_kind`, made from its depth where it is not of that kind already.
+    """`data` with x as `x_kind`: of several modalities those that are wanted, or made from depth.
 
     Args:
         data: a dataset of `fusionzoo.data`.
@@ -25,6 +45,8 @@ def as_kind(data: Any, x_kind: str, camera: Intrinsics | None = None) -> Any:
     wanted, given = (k.replace("inverse_depth", "depth") for k in (x_kind, data.x_kind))
     if wanted == given:
         return data
+    if set(wanted.split("+")) <= set(given.split("+")):
+        return WithSome(data, wanted)
     if given == "depth" and wanted == "grey":
         return WithGrey(data)
     if given == "depth" and wanted == "hha":

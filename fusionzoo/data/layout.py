@@ -41,6 +41,8 @@ class Layout:
         folders: part -> its folder below `root`, where `dataset.toml` says so.
         x_kind: settles which folder is x where there are several (depth/ and hha/); None: not known.
         labels: False: there need be none, and they are not looked at.
+        modalities: the kinds of x where there are several: each is a part of its own, in the folder that is called
+            like it or that `folders` names.
 
     Attributes:
         files: part -> {id: file}.
@@ -50,10 +52,17 @@ class Layout:
         InputError: no folder or no image for a part, several candidates, two files for one id.
     """
 
-    def __init__(self, root: Path, folders: dict[str, str], x_kind: str | None, labels: bool = True) -> None:
-        self.root, self.folders = root, folders
-        self.parts = PARTS if labels else PARTS[:2]
-        found: dict[str, dict[str, list[tuple[str, Path]]]] = {part: {} for part in PARTS}
+    def __init__(
+        self,
+        root: Path,
+        folders: dict[str, str],
+        x_kind: str | None,
+        labels: bool = True,
+        modalities: Sequence[str] = (),
+    ) -> None:
+        self.root, self.folders, self.modalities = root, folders, tuple(modalities)
+        self.parts = ("rgb", *(modalities or ("x",)), *(("label",) if labels else ()))
+        found: dict[str, dict[str, list[tuple[str, Path]]]] = {part: {} for part in (*PARTS, *modalities)}
         for path in walk(root):
             named = self._named(path.relative_to(root))
             if named is not None:
@@ -61,7 +70,8 @@ class Layout:
                 found[part].setdefault(word, []).append((stem, path))
         self.words = {part: self._chosen(part, list(found[part]), x_kind) for part in self.parts}
         self.files = {part: self._index(self._outermost(found[part][self.words[part]], part)) for part in self.parts}
-        self._pairs = {p: pair(self.files["rgb"], self.files[p], p) for p in self.parts if p != "rgb"}
+        others = {p: "x" if p in self.modalities else p for p in self.parts if p != "rgb"}
+        self._pairs = {p: pair(self.files["rgb"], self.files[p], of) for p, of in others.items()}
         self._back = {p: {there: here for here, there in pairs.items()} for p, pairs in self._pairs.items()}
 
     @property
@@ -71,15 +81,27 @@ class Layout:
 
     def _named(self, path: Path) -> tuple[str, str, str] | None:
         """`part_of`, for folders that `dataset.toml` names too."""
-        for part, folder in self.folders.items():
-            inside = Path(folder)
-            if path.is_relative_to(inside) and path.suffix.lower() in ENDINGS[part]:
+        for part, folder in {**dict(zip(self.modalities, self.modalities, strict=True)), **self.folders}.items():
+            inside, own = Path(folder), [name for name in path.parts[:-1] if name.lower() != folder.lower()]
+            if path.suffix.lower() not in ENDINGS["x" if part in self.modalities else part]:
+                continue
+            if path.is_relative_to(inside):
                 return part, normal(without_ending(path.relative_to(inside).as_posix())), folder
+            if part in self.modalities and len(own) < len(path.parts) - 1:  # train/thermal/03.png
+                return part, normal("/".join([*own, without_ending(path.name)])), folder
         named = part_of(path)
-        return None if named is None or named[0] in self.folders else named
+        return None if named is None or named[0] in self.folders or named[0] not in self.parts else named
 
     def _chosen(self, part: str, words: list[str], x_kind: str | None) -> str:
         """Which of the words for a part counts."""
+        if part in self.modalities:
+            folder = self.folders.get(part, part)
+            if not words:
+                raise InputError(
+                    f"{self.root / folder} has no image ({', '.join(ENDINGS['x'])}), and [x.{part}] in dataset.toml"
+                    " wants them there; folder = ... names another"
+                )
+            return folder
         if part in self.folders:
             if not words:
                 raise InputError(f"{self.root / self.folders[part]} has no image ({', '.join(ENDINGS[part])})")
@@ -246,7 +268,7 @@ class Layout:
                 f" {theirs.relative_to(self.root)}; give the files of one image one name, or list them in two columns"
             )
         same = part == "rgb" or all(a == b for a, b in self._pairs[part].items())
-        name = f"{folder.name}/{stem}{ENDINGS[part][0]}" if same else "its partner"
+        name = f"{folder.name}/{stem}{ENDINGS['x' if part in self.modalities else part][0]}" if same else "its partner"
         return InputError(
             f"{folder} has no image {stem!r}, which split {split!r} names; add {name} or take the id out of the split"
         )

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionzoo.data.auxiliary import X_CHANNELS, XFormat
+from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
 from fusionzoo.data.images import read_label, read_rgb
 from fusionzoo.errors import FusionZooWarning, InputError, unknown
+from fusionzoo.modalities import parts_of
 
 __all__ = ["Classes", "Facts", "Files", "OfficialDataset", "colours", "folder_ids", "lines_of"]
 
@@ -101,6 +102,8 @@ class OfficialDataset(SegmentationDataset):
     """part -> its folder inside that of a split, where all parts are PNG files of equal names."""
     words: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """What may stand behind `#` in a spec, and the arguments that it stands for; "partial" goes with every data set."""
+    x_parts: tuple[str, ...] = ("x",)
+    """The files of x, in what `find` gives; several where x is of several modalities."""
     palette: tuple[tuple[int, int, int], ...] = ()
 
     def __init__(
@@ -142,7 +145,7 @@ class OfficialDataset(SegmentationDataset):
         self.palette = facts.classes[count].colours
         self._table = facts.classes[count].table()
         self._format = self.x_format()
-        self.x_channels = X_CHANNELS[self.x_kind]
+        self.x_channels = parts_of(self.x_kind)[-1].stop
         self._files = self._whole(self.find(split), partial)
         ids = spread(list(self._files), limit)
         super().__init__(ids, size=size, label_size=label_size, cache=cache, cache_size=cache_size, transform=transform)
@@ -213,7 +216,7 @@ class OfficialDataset(SegmentationDataset):
 
     def _whole(self, images: dict[str, Files], partial: bool) -> dict[str, Files]:
         """The images that have all their files. InputError, or with `partial` one warning, says what is missing."""
-        parts = ("rgb", "x", "label") if self._labels else ("rgb", "x")
+        parts = ("rgb", *self.x_parts, *(("label",) if self._labels else ()))
         gaps = {}
         for name, files in images.items():
             gone = next((files[part] for part in parts if not files[part].is_file()), None)

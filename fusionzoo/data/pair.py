@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from fusionzoo.data.auxiliary import DEPTH_KINDS, XFormat, read_x
 from fusionzoo.data.decode import orientation
 from fusionzoo.data.images import read_rgb, resize_nearest
 from fusionzoo.errors import FusionZooWarning, InputError
+from fusionzoo.modalities import split
 from fusionzoo.preprocess import missing_x, validate_pair, validate_x
 
-__all__ = ["check_pair", "fitted", "nearest", "read_depth", "read_pair", "turned_alone"]
+__all__ = ["check_pair", "fitted", "joined", "nearest", "read_depth", "read_pair", "turned_alone"]
 
 
 def read_pair(
@@ -90,6 +91,21 @@ def fitted(array: np.ndarray, size: tuple[int, int], align: bool, where: str, pa
     )
 
 
+def joined(
+    parts: Sequence[tuple[str, np.ndarray, float]], size: tuple[int, int], align: bool, where: str
+) -> np.ndarray:
+    """x of several modalities as one: float32 (Cx, H, W) at `size`, that of rgb, in the units of their kinds.
+
+    Args:
+        parts: (name, array (C, h, w) as stored, factor that gives its unit) of each modality.
+
+    Raises:
+        InputError: as of `fitted`.
+    """
+    values = ((name, raw.astype(np.float32) * np.float32(factor)) for name, raw, factor in parts)
+    return np.concatenate([fitted(value, size, align, where, name) for name, value in values])
+
+
 def turned_alone(parts: Mapping[str, str | Path], size: tuple[int, int]) -> str | None:
     """One sentence where some parts of an image were turned by their EXIF orientation, others have none, and no size
     tells whether those lie as the picture shows or as it is stored: a half turn, a mirror image, a square. Else None.
@@ -122,7 +138,11 @@ def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def check_pair(rgb: Tensor, x: Tensor, x_kind: str, where: str, keep_empty: bool = False) -> None:
     """`validate_pair` for an image of a data set; x that is missing everywhere is accepted with `keep_empty`, and
-    refused without it, saying how to go on."""
+    refused without it, saying how to go on. Of several modalities each is looked at by itself."""
+    if "+" in x_kind:
+        for part, own in split(x, x_kind):
+            check_pair(rgb, own, part.kind, f"{where}, {part.name}", keep_empty)
+        return
     if bool(missing_x(x, x_kind).all()) and not bool((x < 0).any()):
         if not keep_empty:
             what = "depth is zero everywhere (or NaN)" if x_kind in DEPTH_KINDS else "x is NaN or infinite everywhere"

@@ -24,7 +24,7 @@ from fusionzoo.data.planted_render import Rendered, render
 from fusionzoo.errors import unknown
 from fusionzoo.schema import encode, need
 
-__all__ = ["Planted"]
+__all__ = ["SPLITS", "Planted", "assign"]
 
 SPLITS = {"train": 2000, "val": 200, "test": 200}
 """Split -> number of scenes by default."""
@@ -131,16 +131,16 @@ def draw_layout(rng: np.random.Generator, aspect: float = 0.75) -> Layout:
 
 def _furnish(rng: np.random.Generator, camera: Camera, room: Room, objects: list[Ball | Box]) -> list[Slot]:
     places = place_slots(rng, camera, room, objects, on_floor=True, count=3)
-    floor_slots = _assign(
+    floor_slots = assign(
         rng, places, [lay.RUG] + [lay.RUG if rng.uniform() < 0.5 else lay.UNSEEN for _ in range(2)], room
     )
     places = place_slots(rng, camera, room, objects, on_floor=False, count=9)
     first = [lay.POSTER, lay.BUMP, lay.NICHE, lay.JOINT_A, lay.JOINT_B, lay.UNSEEN, lay.UNSEEN]
-    wall_slots = _assign(rng, places, [int(c) for _ in range(2) for c in rng.permutation(first)], room)
+    wall_slots = assign(rng, places, [int(c) for _ in range(2) for c in rng.permutation(first)], room)
     return [s for s in floor_slots + wall_slots if s.concept != lay.UNSEEN or rng.uniform() < KEPT]
 
 
-def _assign(rng: np.random.Generator, places: list[Place], concepts: list[int], room: Room) -> list[Slot]:
+def assign(rng: np.random.Generator, places: list[Place], concepts: list[int], room: Room) -> list[Slot]:
     """Gives the places, in random order, the first concepts of the list."""
     order = rng.permutation(len(places))
     return [_dress(rng, places[int(i)], concept, room) for i, concept in zip(order, concepts, strict=False)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,17 @@ from fusionzoo.data.base import IGNORE
 from fusionzoo.data.names import PARTS
 from fusionzoo.data.split_files import read_text
 from fusionzoo.errors import InputError, closest, unknown
-from fusionzoo.preprocess import X_KINDS
+from fusionzoo.modalities import X_KINDS, check_kind
 
 __all__ = ["KEYS", "Settings", "read_settings"]
 
 KEYS = (
     "name", "class_names", "num_classes", "ignore", "label_offset", "label_colours", "ignore_colours", "x_kind",
-    "x_scale", "x_offset", "x_encoding", "x_disparity", "missing", "align", "folders", "splits",
+    "x_scale", "x_offset", "x_encoding", "x_disparity", "missing", "align", "folders", "splits", "x",
 )  # fmt: skip
+
+_OF_X = ("folder", "scale", "offset", "encoding", "disparity", "missing")
+"""Keys of a table [x.KIND]."""
 
 Colour = tuple[int, int, int]
 
@@ -43,6 +46,8 @@ class Settings:
     align: bool = False
     folders: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str | list[str]] = field(default_factory=dict)
+    formats: dict[str, XFormat] = field(default_factory=dict)
+    """Kind -> how it is stored, where x is of several modalities, in their order; else empty."""
 
     def x_format(self, kind: str) -> XFormat:
         """How x is stored, x being of `kind`."""
@@ -81,6 +86,9 @@ def read_settings(path: Path, labels: bool = True) -> Settings:
     for split, ids in splits.items():
         if not isinstance(ids, str) and not _is_list(ids, str):
             raise InputError(f"{path}: split {split!r} needs the name of a file with ids, or a list of ids as text")
+    formats = table.modalities(folders)
+    if formats:
+        x_kind = "+".join(formats)
     settings = Settings(
         name=table.take("name", str, path.parent.resolve().name, "a text"),
         class_names=table.class_names(labels),
@@ -96,9 +104,17 @@ def read_settings(path: Path, labels: bool = True) -> Settings:
         align=table.take("align", bool, False, "true or false"),
         folders=folders,
         splits=splits,
+        formats=formats if len(formats) > 1 else {},
     )
+    if len(formats) == 1:  # one table says the same as the keys
+        form = formats[x_kind or ""]
+        settings = replace(settings, x_scale=form.scale, x_offset=form.offset, x_encoding=form.encoding,
+                           x_disparity=form.disparity, missing=form.missing)  # fmt: skip
+        if x_kind in folders:
+            folders["x"] = folders.pop(x_kind)
     try:
-        settings.x_format(x_kind or "depth")
+        if len(formats) < 2:
+            settings.x_format(x_kind or "depth")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return settings
@@ -127,6 +143,46 @@ class _Table:
         if not _is_list(values, kind):
             raise InputError(f"{self.path}: {key} is {value!r}; give {what}")
         return values
+
+    def modalities(self, folders: dict[str, str]) -> dict[str, XFormat]:
+        """Kind -> how it is stored, of the tables [x.KIND]; their folders come into `folders`."""
+        given = self.take("x", dict, {}, "a table for each modality: [x.depth], [x.thermal], ...")
+        found: dict[str, XFormat] = {}
+        for kind, own in given.items():
+            where = f"{self.path}: x.{kind}"
+            if kind not in X_KINDS:
+                raise unknown("modality", kind, X_KINDS, f"{self.path}: [x.KIND]")
+            if not isinstance(own, dict):
+                raise InputError(f"{where} is {own!r}; give a table, [x.{kind}]")
+            for key in own:
+                if key not in _OF_X:
+                    raise unknown(f"key of [x.{kind}]", key, _OF_X, str(self.path))
+            inner = _Table(self.path, {f"x.{kind}.{key}": value for key, value in own.items()})
+            folder = inner.take(f"x.{kind}.folder", str, "", "the name of a folder")
+            if folder:
+                folders[kind] = folder
+            missing = inner.listed(f"x.{kind}.missing", (int, float), "a stored value or a list of them")
+            try:
+                found[kind] = XFormat(
+                    kind,
+                    inner.number(f"x.{kind}.scale", None, "a positive number"),
+                    inner.number(f"x.{kind}.offset", 0.0, "a number") or 0.0,
+                    inner.take(f"x.{kind}.encoding", str, None, "one of plain, sunrgbd, swapped"),
+                    inner.number(f"x.{kind}.disparity", None, "a positive number"),
+                    tuple(float(v) for v in missing),
+                )
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from error
+        if found:
+            also = [key for key in ("x_kind", "x_scale", "x_offset", "x_encoding", "x_disparity", "missing")
+                    if key in self.raw] + (["folders.x"] if "x" in self.raw.get("folders", {}) else [])  # fmt: skip
+            if also:
+                raise InputError(f"{self.path}: {also[0]} beside [x.{next(iter(found))}]; say it in the tables alone")
+            try:
+                check_kind("+".join(found))
+            except InputError as error:
+                raise InputError(f"{self.path}: {error}") from error
+        return found
 
     def class_names(self, labels: bool) -> list[str]:
         names = self.take("class_names", list, None, "a list of names")

@@ -27,7 +27,7 @@ OFFICIAL = {
 }
 """Kind, which is the name of its module too -> class: published data sets in their official layouts."""
 
-GENERATED = ("planted", "planted-2")
+GENERATED = ("planted", "planted-2", "planted-multi")
 """Data that is drawn, not read."""
 KINDS = (*GENERATED, "nyuv2", "folder", *OFFICIAL)
 _OF_FOLDERS = ("align", "empty_depth", "labels")
@@ -50,9 +50,10 @@ def parse_spec(
     """The dataset that `spec` names.
 
     Args:
-        spec: "planted", "planted-2", "nyuv2:PATH", "folder:PATH", or a published data set (`OFFICIAL`): "mfnet:PATH".
-            Words behind `#` choose what such a data set offers: "deliver:PATH#event", "mfnet:PATH#partial" (where
-            images are missing), several with commas.
+        spec: "planted", "planted-2", "planted-multi" ("planted-multi:depth,thermal" with some of its sensors),
+            "nyuv2:PATH", "folder:PATH", or a published data set (`OFFICIAL`): "mfnet:PATH". Words behind `#` choose
+            what such a data set offers: "deliver:PATH#event", "mfnet:PATH#partial" (where images are missing),
+            several with commas; several modalities make x of all of them, "deliver:PATH#depth,event".
         split: None: "test", or where the labels of that are not published, "val"; for a folder without splits "all".
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).
@@ -77,12 +78,15 @@ def parse_spec(
     if kind in (*GENERATED, "nyuv2"):
         given = {name: value for name, value in given.items() if name not in _OF_FOLDERS}
     if kind in GENERATED:
-        if colon:
+        if kind == "planted-multi" and rest:
+            given["x"] = "+".join(word.strip() for word in rest.split(",") if word.strip() != "rgb")
+        elif colon:
             raise InputError(f"{spec!r}: {kind} data is generated and takes no path; give just '{kind}'")
         from fusionzoo.data.planted import Planted
         from fusionzoo.data.planted_graded import PlantedGraded
+        from fusionzoo.data.planted_multi import PlantedMulti
 
-        cls: Any = PlantedGraded if kind == "planted-2" else Planted
+        cls: Any = {"planted-2": PlantedGraded, "planted-multi": PlantedMulti}.get(kind, Planted)
         given.setdefault("split", "test")
         wanted, most = given.pop("num_classes", None), given.pop("limit", None)
         label_size, cache, transform = (given.pop(k, None) for k in ("label_size", "cache", "transform"))
@@ -141,6 +145,9 @@ def open_path(spec: str) -> tuple[Path, dict[str, Any]]:
         for word in filter(None, words.split(",")):
             if word not in known:
                 raise unknown(f"word of {kind} data", word, known)
+            if "x" in chosen and "x" in known[word]:
+                chosen["x"] += f"+{known[word]['x']}"
+                continue
             if twice := set(chosen) & set(known[word]):
                 raise InputError(f"{spec!r} chooses {min(twice)} twice; give one of the words")
             chosen |= known[word]
@@ -193,7 +200,8 @@ def _parts(spec: str) -> list[str]:
     said = read_settings(toml) if toml.is_file() else None
     named = list(said.splits) if said is not None else []
     if not named and root.is_dir():
-        layout = Layout(root, said.folders if said else {}, said.x_kind if said else None)
+        folders, kind, several = (said.folders, said.x_kind, said.formats) if said else ({}, None, {})
+        layout = Layout(root, folders, kind, modalities=tuple(several))
         named = list(layout.splits())
     order: list[str] = [split for split in ("train", "val", "test") if split in named]
     order += [split for split in named if split not in order]

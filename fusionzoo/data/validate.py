@@ -10,6 +10,7 @@ from torch import Tensor
 from fusionzoo.data.base import Sample, Wrapper
 from fusionzoo.data.pair import check_pair
 from fusionzoo.errors import InputError
+from fusionzoo.modalities import split
 from fusionzoo.preprocess import missing_x
 
 __all__ = ["EMPTY", "Selected", "checked", "has_labels", "no_x", "sorted_out", "without_x"]
@@ -57,13 +58,14 @@ class Selected(Wrapper):
 
 
 def no_x(x: Tensor, x_kind: str) -> bool:
-    """Whether raw x (Cx, H, W) has no valid value: none measured, or 0 everywhere (HHA and grey pictures of no depth).
+    """Whether raw x (Cx, H, W) has no valid value: none measured, or 0 everywhere (HHA and grey pictures of no depth);
+    of several modalities, whether one of them has none.
 
     >>> import torch
     >>> no_x(torch.tensor([[[0.0, float("nan")]]]), "depth"), no_x(torch.tensor([[[0.0, 3.0]]]), "thermal")
     (True, False)
     """
-    return not bool((~missing_x(x, x_kind) & (x != 0)).any())
+    return any(not bool((~missing_x(own, part.kind) & (own != 0)).any()) for part, own in split(x, x_kind))
 
 
 def without_x(data: Any) -> list[int]:

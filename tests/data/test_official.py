@@ -268,8 +268,15 @@ def test_deliver_offers_each_modality_as_x(tree: Callable[..., OfficialDataset])
     assert tree("deliver", words="motionblur").ids == ["sun/MAP_6_point3_motionblur/000010_front"]
     with pytest.raises(UnknownNameError, match="unknown word of deliver data 'lidra'; did you mean 'lidar'"):
         tree("deliver", words="lidra")
-    with pytest.raises(InputError, match="chooses x twice"):
-        tree("deliver", words="lidar,event")
+    several = tree("deliver", words="lidar,depth,event,partial")
+    assert several.x_kind == "lidar+depth+event" and several.x_channels == 7
+    whole = several[0]["x"]
+    for one, at in ((lidar, slice(0, 3)), (depth, slice(3, 4)), (event, slice(4, 7))):
+        assert torch.equal(whole[at], one[0]["x"])
+    with pytest.raises(InputError, match="has lidar twice"):
+        tree("deliver", words="lidar,lidar")
+    with pytest.raises(InputError, match="chooses case twice"):
+        tree("deliver", words="fog,night")
     with pytest.raises(InputError, match="of DELIVER has no image"):
         tree("deliver", words="night")
 

@@ -326,7 +326,7 @@ def test_every_concept_gets_every_place_alike() -> None:
     concepts = [lay.POSTER, lay.BUMP, lay.NICHE, lay.JOINT_A]
     met = np.zeros((4, 4), int)
     for _ in range(2000):
-        for slot in planted._assign(rng, places, concepts, room):
+        for slot in planted.assign(rng, places, concepts, room):
             met[int(slot.u), concepts.index(slot.concept)] += 1
     assert met.sum() == 8000 and np.abs(met - 500).max() < 5 * math.sqrt(500 * 0.75)
 
