@@ -40,6 +40,7 @@ FUSIONS: dict[str, dict[str, Any]] = {
     "spnet": {'family': 'attention', 'interaction': 'none', 'params': 221888, 'paper': 'Zhou et al., SPNet (ICCV 2021), arXiv 2108.08162', 'licence': 'MIT (ours, from the equations); original: no licence stated'},
     "sum": {'family': 'concat', 'interaction': 'none', 'params': 0, 'paper': '', 'licence': 'MIT (ours)'},
     "token_exchange": {'family': 'exchange', 'interaction': 'exchange', 'params': 13860, 'paper': 'Wang et al., TokenFusion (CVPR 2022), arXiv 2204.08721', 'licence': 'MIT (ours, from the equations); original: MIT file, NVIDIA non-commercial header on mix_transformer.py'},
+    "tuni": {'family': 'hybrid', 'interaction': 'exchange', 'params': 84480, 'paper': 'Guo et al., TUNI (2025), arXiv 2509.10005', 'licence': 'MIT (ours, from the equations); original: no licence stated'},
     "xmsnet": {'family': 'hybrid', 'interaction': 'none', 'params': 18638, 'paper': 'idea: Wu et al., XMSNet (ACM MM 2023), arXiv 2305.10469; equations ours', 'licence': 'MIT (ours)'},
 }
 BASELINES: list[str] = [
@@ -56,6 +57,7 @@ PUBLISHED: list[str] = [
     "rednet_resnet50", "rednet_resnet101", "rtfnet_r18", "rtfnet_r34", "rtfnet_r50", "rtfnet_r101", "rtfnet_r152",
     "sagate_resnet50", "sagate_resnet101", "sigma_base", "sigma_small", "sigma_tiny", "tokenfusion_mit_b0",
     "tokenfusion_mit_b1", "tokenfusion_mit_b2", "tokenfusion_mit_b3", "tokenfusion_mit_b4", "tokenfusion_mit_b5",
+    "tuni_s", "tuni_v2_b", "tuni_v2_s", "tuni_v2_t",
 ]
 ENCODERS: list[str] = [
     "mobilenetv1-025", "mobilenetv1-050", "mobilenetv1-075", "mobilenetv1-100", "resnet18", "resnet50", "mit-b0",
@@ -74,5 +76,6 @@ CONVERSIONS: list[str] = [
     "gemini_swin_small", "gemini_swin_large", "gemini_swin_large_384", "mfnet", "multimae_base", "multimae_large",
     "rednet_resnet50", "rtfnet_r18", "rtfnet_r34", "rtfnet_r50", "rtfnet_r101", "rtfnet_r152", "sagate_resnet50",
     "sagate_resnet101", "sigma_tiny", "sigma_small", "sigma_base", "tokenfusion_mit_b0", "tokenfusion_mit_b1",
-    "tokenfusion_mit_b2", "tokenfusion_mit_b3", "tokenfusion_mit_b4", "tokenfusion_mit_b5",
+    "tokenfusion_mit_b2", "tokenfusion_mit_b3", "tokenfusion_mit_b4", "tokenfusion_mit_b5", "tuni_s", "tuni_v2_t",
+    "tuni_v2_s", "tuni_v2_b",
 ]

@@ -33,6 +33,7 @@ from fusionzoo.fusion import (
     sum,
     token_exchange,
     torchmultimodal,
+    tuni,
     xmsnet,
 )
 from fusionzoo.fusion.base import Fused, FusionBlock
@@ -70,5 +71,6 @@ __all__ = [
     "sum",
     "token_exchange",
     "torchmultimodal",
+    "tuni",
     "xmsnet",
 ]

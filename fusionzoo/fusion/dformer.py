@@ -33,15 +33,39 @@ from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
-__all__ = ["DFormer", "DFormerAttention", "DFormerBlock"]
+__all__ = ["ConvFeedForward", "DFormer", "DFormerAttention", "DFormerBlock", "depthwise", "pooled_attention"]
 
 POOLED = 7
 """Side of the pooled grid of queries."""
 
 
-def _depthwise(conv: nn.Conv2d, value: Tensor) -> Tensor:
+def depthwise(conv: nn.Conv2d, value: Tensor) -> Tensor:
     """A depthwise convolution on channels-last values."""
     return conv(value.movedim(3, 1)).movedim(1, 3)
+
+
+def pooled_attention(
+    both: Tensor, source: Tensor, query: nn.Module, key_value: nn.Module, shown: Probe, heads: int, side: int = POOLED
+) -> Tensor:
+    """Attention of a grid of side x side averages over all positions, enlarged to the map again.
+
+    Args:
+        both: (B, H, W, D), what is averaged for the queries; the map may be smaller than the grid.
+        source: (B, H, W, C), of the keys and values.
+        query, key_value: layers D -> E and C -> 2 E.
+        shown: sees the weights (B, heads, side^2, HW).
+        heads: a divisor of E.
+
+    Returns:
+        (B, E, H, W), bilinear from the grid.
+    """
+    size = (both.shape[1], both.shape[2])
+    pooled = query(F.adaptive_avg_pool2d(both.movedim(3, 1), side).movedim(1, 3))  # (B, side, side, E)
+    q = rearrange(pooled, "b row column (heads d) -> b heads (row column) d", heads=heads)
+    k, v = rearrange(key_value(source), "b h w (two heads d) -> two b heads (h w) d", two=2, heads=heads)
+    weights = shown(((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=3))  # (B, heads, side^2, N)
+    seen = rearrange(weights @ v, "b heads (row column) d -> b (heads d) row column", row=side)
+    return F.interpolate(seen, size, mode="bilinear", align_corners=False)
 
 
 class DFormerAttention(nn.Module):
@@ -95,25 +119,17 @@ class DFormerAttention(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         x, e = self.norm(x), self.norm_e(e)
         g = F.gelu(self.lift(x))
-        local = self.query(x) * self.after_conv(_depthwise(self.conv, g))
-        filtered = self.after_e(_depthwise(self.conv_e, self.before_e(e)))
+        local = self.query(x) * self.after_conv(depthwise(self.conv, g))
+        filtered = self.after_e(depthwise(self.conv_e, self.before_e(e)))
         cut = self.query_cut(x) * filtered
         parts = [self.local(local.movedim(3, 1))]  # (B, C, H, W)
         if self.has_global:
-            parts.append(self.aware(self._global(x, e, g)))
+            both = torch.cat([x, e], dim=3)
+            seen = pooled_attention(both, g, self.pooled_query, self.key_value, self.attention, self.heads)
+            parts.append(self.aware(seen))
         parts.append(self.enhanced(cut.movedim(3, 1)))
         y = torch.cat(parts, dim=1).movedim(1, 3)
         return self.project(y), filtered if self.project_e is None else self.project_e(y)
-
-    def _global(self, x: Tensor, e: Tensor, g: Tensor) -> Tensor:
-        size = (x.shape[1], x.shape[2])
-        pooled = F.adaptive_avg_pool2d(torch.cat([x, e], dim=3).movedim(3, 1), POOLED)  # (B, 3C/2, 7, 7)
-        pooled = self.pooled_query(pooled.movedim(1, 3))  # (B, 7, 7, C/2)
-        q = rearrange(pooled, "b row column (heads d) -> b heads (row column) d", heads=self.heads)
-        k, v = rearrange(self.key_value(g), "b h w (two heads d) -> two b heads (h w) d", two=2, heads=self.heads)
-        weights = self.attention(((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=3))  # (B, h, 49, N)
-        seen = rearrange(weights @ v, "b heads (row column) d -> b (heads d) row column", row=POOLED)
-        return F.interpolate(seen, size, mode="bilinear", align_corners=False)
 
 
 class ConvFeedForward(nn.Module):
@@ -128,7 +144,7 @@ class ConvFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = self.widen(self.norm(x))
-        return self.narrow(F.gelu(wide + _depthwise(self.position, wide)))
+        return self.narrow(F.gelu(wide + depthwise(self.position, wide)))
 
 
 class DFormerBlock(nn.Module):

@@ -20,6 +20,7 @@ from fusionzoo.fusion.sagate import SAGate
 from fusionzoo.fusion.se_add import SEAdd
 from fusionzoo.fusion.sigma import ConcatScan, CrossScan
 from fusionzoo.fusion.token_exchange import TokenExchange
+from fusionzoo.fusion.tuni import TUNIAttention
 from fusionzoo.registry import fusions
 
 MEASURED: dict[Callable[..., nn.Module], dict[tuple[int, ...], int]] = {
@@ -36,6 +37,7 @@ MEASURED: dict[Callable[..., nn.Module], dict[tuple[int, ...], int]] = {
     FeatureSelection: {(256,): 24_576, (544,): 110_976, (1024,): 393_216},
     CrossModalAttention: {(64, 192): 29_600, (160, 384): 132_080, (256, 768): 462_464},
     DFormerAttention: {(64, 2, 7): 41_312, (64, 2, 0): 30_976, (128, 4, 7): 154_304, (128, 4, 0): 113_152},
+    TUNIAttention: {(48, 1, 0): 20_784, (96, 2): 95_856, (192, 4): 362_208, (384, 8): 1_406_400},
     CrossScan: {(96,): 86_400, (192,): 329_472, (384,): 1_285_632, (768,): 5_078_016},
     ConcatScan: {(96,): 97_536, (192,): 370_176, (384,): 1_440_768, (768,): 5_683_200},
     EAEF: {(64,): 31_563, (256,): 347_427, (512,): 1_284_675, (1024,): 4_928_643, (2048,): 19_294_467},
@@ -85,6 +87,7 @@ FORMULAS: dict[str, Callable[[int], float]] = {
     "spnet": lambda c: 54 * c * c + 11 * c,
     "sum": lambda c: 0,
     "token_exchange": lambda c: 3.25 * c * c + 8.5 * c + 4,
+    "tuni": lambda c: 17.75 * c * c + 184 * c,  # without the global path: level 1
     "xmsnet": lambda c: 4 * c * c + 6 * c + 198 + 2 * (max(4, c // 16) * (3 * c + 1) + c),
 }
 """Added up from each strategy's equations, C a multiple of 64."""

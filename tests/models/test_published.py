@@ -30,6 +30,7 @@ FAST = (
     "gemini_mit_b0",
     "multimae_tiny",
     "tokenfusion_mit_b0",
+    "tuni_v2_t",
 )
 SLOW = (
     "acnet_resnet50",
@@ -79,6 +80,10 @@ PARAMS = {
     "sigma_tiny": ({}, 48_290_336),
     "sigma_small": ({}, 69_814_304),
     "sigma_base": ({}, 121_418_788),
+    "tuni_s": ({}, 10_635_761),
+    "tuni_v2_t": ({}, 4_993_209),
+    "tuni_v2_s": ({}, 10_635_761),
+    "tuni_v2_b": ({}, 29_570_441),
     "multimae_tiny": ({}, 1_772_776),
     "multimae_base": ({}, 97_847_080),
 }

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference" / "parity"
+SECOND = FOLDER.with_name("parity2")
+"""Later families: weights by the same rule, inputs always stored."""
 SCALED = ("weight", "in_proj_weight", "out_proj_weight", "x_proj_weight", "dt_projs_weight")
 
 
@@ -48,9 +50,15 @@ class Parity:
     grads: dict[str, Tensor] = field(default_factory=dict)
 
 
+def place(name: str, ending: str) -> Path:
+    """The file of this name in either folder."""
+    first = FOLDER / f"{name}{ending}"
+    return first if first.exists() else SECOND / f"{name}{ending}"
+
+
 def read(name: str) -> Parity:
-    meta = json.loads((FOLDER / f"{name}.json").read_text())
-    path = FOLDER / f"{name}.safetensors"
+    meta = json.loads(place(name, ".json").read_text())
+    path = place(name, ".safetensors")
     tensors = load_file(path) if path.exists() else {}
     state = {}
     for key, (shape, dtype) in meta["state_dict"].items():
@@ -118,9 +126,23 @@ def made_input(name: str, shape: list[int], own_name: bool = False) -> Tensor:
     return torch.from_numpy(n.reshape(shape))
 
 
+PENDING = ("dplnet", "dveformer", "emsaformer_e", "emsaformer_h", "full_dplnet", "full_dveformer", "full_emsaformer",
+           "full_hdbformer", "full_stitchfusion", "hdbformer", "stitch")  # fmt: skip
+"""Beginnings of the names of stored values of which no port exists yet."""
+
+
 def names() -> list[str]:
-    """The block files, not the whole models; empty where the folder is absent."""
-    return sorted(p.stem for p in FOLDER.glob("*.json") if not p.stem.startswith("full_"))
+    """Every file of both folders, blocks and whole models (`full_*`); none where they are absent."""
+    found = {p.stem for folder in (FOLDER, SECOND) for p in folder.glob("*.json")}
+    return sorted(n for n in found if not n.startswith(PENDING) or (FOLDER / f"{n}.json").exists())
+
+
+def block_names() -> list[str]:
+    return [n for n in names() if not n.startswith("full_")]
+
+
+def model_kinds() -> list[str]:
+    return [n.removeprefix("full_") for n in names() if n.startswith("full_")]
 
 
 def kind_of(name: str, kinds: list[str]) -> str:

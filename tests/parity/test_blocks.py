@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.hub.originals import block, original_kinds
 from fusionzoo.probes import intervene, probe, probe_points, zero
-from tests.parity.reader import FOLDER, fill, kind_of, made_input, names, read
+from tests.parity.reader import FOLDER, block_names, fill, kind_of, made_input, place, read
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
 
-NAMES = names()
+NAMES = block_names()
 NOT_BY_RULE = {"cen_bottleneck_256"}
 """No tensor is stored and some weights (small batch-norm scales) deviate from the rule: counts and shapes only here;
 its values are tested in tests/fusion/test_channel_exchange.py."""
 FOLDED = {"shapeconv_6_16"}
 """The original's parameter gradients were taken after it had folded its extra parameters into `weight`."""
-WITH_VALUES = [n for n in NAMES if (FOLDER / f"{n}.safetensors").exists()]
+WITH_VALUES = [n for n in NAMES if place(n, ".safetensors").exists()]
 
 
 def build(parity) -> nn.Module:

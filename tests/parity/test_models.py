@@ -13,11 +13,11 @@ from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.hub.originals import model
 from fusionzoo.models import FusionModel, build
 from fusionzoo.probes.point import Probe
-from tests.parity.reader import FOLDER, Parity, made_input, read
+from tests.parity.reader import FOLDER, Parity, made_input, model_kinds, read
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no reference values: {FOLDER} is absent")
 
-KINDS = sorted(p.stem.removeprefix("full_") for p in FOLDER.glob("full_*.json"))
+KINDS = model_kinds()
 ROUNDING = {"full_sigma_tiny": 1e-4, "full_tokenfusion_mit_b0 masks_rgb": 5e-5}
 """Where other kernels than the original's differ by more than 1e-5: Sigma's scores (`test_sigma_in_float64` shows why)
 and TokenFusion's token scores, a softmax behind a stack of small score networks (1.3e-5 with AVX2 kernels, all else of

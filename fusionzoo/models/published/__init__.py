@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 __all__ = ["acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "mfnet",
-           "multimae", "rednet", "rtfnet", "sagate", "sigma", "tokenfusion"]  # fmt: skip
+           "multimae", "rednet", "rtfnet", "sagate", "sigma", "tokenfusion", "tuni"]  # fmt: skip
 
 for _family in __all__:
     importlib.import_module(f"{__name__}.{_family}")

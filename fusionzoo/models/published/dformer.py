@@ -32,7 +32,7 @@ from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
 
-__all__ = ["DFormer", "SIZES", "grey_depth"]
+__all__ = ["HEADS", "MLP_RATIOS", "SIZES", "DFormer", "enter", "grey_depth", "shrink"]
 
 SIZES = {
     "tiny": ((32, 64, 128, 256), (3, 3, 5, 2), 0.1),
@@ -51,7 +51,8 @@ def grey_depth(x_channels: int = 1) -> Preprocess:
     return Preprocess(x_kind="grey", x_scale=1 / 255, x_mean=(0.48,) * x_channels, x_std=(0.28,) * x_channels)
 
 
-def _stem(in_channels: int, channels: int) -> nn.Sequential:
+def enter(in_channels: int, channels: int) -> nn.Sequential:
+    """Two 3x3 of stride 2 with batch norm, GELU between: (B, in, H, W) -> (B, channels, H / 4, W / 4)."""
     half = channels // 2
     return nn.Sequential(
         nn.Conv2d(in_channels, half, 3, stride=2, padding=1),
@@ -62,7 +63,8 @@ def _stem(in_channels: int, channels: int) -> nn.Sequential:
     )
 
 
-def _shrink(in_channels: int, channels: int) -> nn.Sequential:
+def shrink(in_channels: int, channels: int) -> nn.Sequential:
+    """Batch norm, 3x3 of stride 2."""
     return nn.Sequential(nn.BatchNorm2d(in_channels), nn.Conv2d(in_channels, channels, 3, stride=2, padding=1))
 
 
@@ -138,8 +140,8 @@ class DFormer(FusionModel):
         self.rgb_down, self.x_down = nn.ModuleList(), nn.ModuleList()
         for i, (width, rates) in enumerate(zip(channels, drop_rates(depths, drop), strict=True)):
             before = channels[i - 1]
-            self.rgb_down.append(_shrink(before, width) if i else _stem(3, width))
-            self.x_down.append(_shrink(before // 2, width // 2) if i else _stem(x_channels, width // 2))
+            self.rgb_down.append(shrink(before, width) if i else enter(3, width))
+            self.x_down.append(shrink(before // 2, width // 2) if i else enter(x_channels, width // 2))
             stage = StageBlocks(width, HEADS[i], MLP_RATIOS[i], scale, rates, first=i == 0, last=i == 3)
             setattr(self, f"stage{i + 2}", Stage(width, stage, x_channels=width // 2))
         self.decoder = HamDecoder(channels[1:], num_classes, decoder_channels, norm_eps, random_bases=random_bases)

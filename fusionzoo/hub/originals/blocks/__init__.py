@@ -21,7 +21,7 @@ __all__ = ["FAMILIES", "build", "kinds", "whole"]
 
 FAMILIES = (
     "acnet", "alone", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "sagate",
-    "sigma", "tokenfusion",
+    "sigma", "tokenfusion", "tuni",
 )  # fmt: skip
 """Files of this folder that hold blocks."""
 

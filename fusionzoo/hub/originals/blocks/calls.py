@@ -45,6 +45,11 @@ def _dformer(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
         ham.bases = own
 
 
+def _four_times(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
+    """Class scores of four times the stage-1 map: the input's size, rounded up to fours. Of x the first channel."""
+    return interpolate(model.scores(rgb, x[:, :1]), scale_factor=4, mode="bilinear", align_corners=False)
+
+
 def _all_scores(model: Any, rgb: Tensor, x: Tensor) -> Any:
     return model.all_scores(rgb, x)
 
@@ -79,6 +84,15 @@ _HAM = {
     "decode_head.align": View("decoder.out"),
     "decode_head": View("logits"),
 }
+
+
+_TUNI = _of_stages("encoder.{}", "stage{}.fusion.fused")
+_THERMAL = {f"encoder.{i + 4}": View(f"stage{i + 2}.fusion.x_out") for i in range(4)}
+
+
+def _tuni(model: FusionModel) -> dict[str, View]:
+    """Version 2 lists the thermal maps after RGB's."""
+    return _TUNI if model.architecture == "tuni_s" else _TUNI | _THERMAL
 
 
 def _cmnext(model: FusionModel) -> dict[str, View]:
@@ -127,5 +141,6 @@ CALLS: dict[str, tuple[Callable[..., Any], Mapping[str, View] | Callable[[Fusion
     "sigma": (_at_input_size, _FUSED),
     # (rgb, x of three channels) -> (RGB's scores, x's, their weighted sum, RGB's masks, x's)
     "tokenfusion": (_tokenfusion, {}),
+    "tuni": (_four_times, _tuni),  # (rgb, x of three channels) -> class scores
 }
 """Family of whole models -> (call, views or what gives them for a model)."""

@@ -19,7 +19,7 @@ __all__ = ["FAMILIES", "build", "kinds", "sources"]
 
 FAMILIES = (
     "acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "mfnet", "multimae",
-    "rednet", "rtfnet", "sagate", "sigma", "tokenfusion",
+    "rednet", "rtfnet", "sagate", "sigma", "tokenfusion", "tuni",
 )  # fmt: skip
 """Files of this folder that hold whole models."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError, closest, unknown
 from fusionzoo.hub.foreign import read_weights
 from fusionzoo.hub.originals.checkpoints import build
+from fusionzoo.hub.originals.keys import State
 from fusionzoo.models import FusionModel
 
 __all__ = ["MIT", "NO_LICENCE", "REPEATED", "Source", "convert_model", "with_counters"]
@@ -31,6 +32,8 @@ class Source:
         ctor: the original's constructor arguments but for the number of classes.
         classes: name of that argument, and the official key whose first size it is.
         sizes: further arguments that are the first size of an official key.
+        tidy: a file's weights -> those of the model: what else such files hold, left out by name.
+        headless: whether weights are of this family but hold no class number, so that `kind` completes or refuses them.
         licence, licence_note: of the original's weights, as far as it is stated.
         origin, citation: repository and paper.
         notes: conventions of the input.
@@ -41,6 +44,8 @@ class Source:
     ctor: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, str] = ("num_classes", "")
     sizes: Mapping[str, str] = field(default_factory=dict)
+    tidy: Callable[[State], State] = dict
+    headless: Callable[[State], bool] = lambda state: False
     licence: str = "other"
     licence_note: str = ""
     origin: str = ""
@@ -49,7 +54,7 @@ class Source:
     input_size: tuple[int, int] | None = (480, 640)
 
 
-def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_counters(state: State) -> dict[str, Tensor]:
     """`state`, and `num_batches_tracked` = 0 beside a `running_mean` that has none, as in files of old PyTorch."""
     out = dict(state)
     for key in state:
@@ -76,8 +81,16 @@ def convert_model(
         if name not in source.ctor:
             raise unknown(f"option of the conversion {source.kind}", name, source.ctor, "fusionzoo convert --help")
     arguments = {**source.sizes, source.classes[0]: source.classes[1]}
-    weights = read_weights(path, lambda state: all(name in state for name in arguments.values()), key)
-    state = with_counters(weights.state)
+
+    def fits(state: State) -> bool:
+        own = source.tidy(state)
+        return all(name in own for name in arguments.values()) or source.headless(state)
+
+    weights = read_weights(path, fits, key)
+    state = with_counters(source.tidy(weights.state))
+    aside = len(weights.state) - len(source.tidy(weights.state))
+    if source.headless(weights.state):
+        arguments = {}
     for name in arguments.values():
         if name not in state:
             near = closest(name, state, 1)
@@ -91,7 +104,8 @@ def convert_model(
     model, keys = build(source.kind, state, {**source.ctor, **(options or {}), **read})
     model.input_size = source.input_size
     given = "".join(f", {k}={v}" for k, v in (options or {}).items())
-    method = f"{model.architecture}: {len(keys)} tensors by an explicit key table{given}"
+    beside = f", {aside} beside the model left out by name" if aside else ""
+    method = f"{model.architecture}: {len(keys)} tensors by an explicit key table{given}{beside}"
     return model, {
         "name": f"{model.architecture}.original",
         "licence": source.licence,
