@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -234,10 +234,15 @@ class Predictor:
             raise InputError(f"{pair.id}: the model reads {' and '.join(self.needs)} alone; give that")
         return Ready(pair.id, rgb, self._fed(pair.id, rgb, x, kind, (rgb.shape[-2], rgb.shape[-1])))
 
-    def predicted(self, ready: Ready) -> Prediction:
-        """The prediction for an input that is read. CheckFailed: the model's output is not finite."""
-        rgb, fed = ready.rgb, {name: v for name, v in ready.fed.items() if name != self.without}
-        logits = self._logits(fed.get("rgb"), fed.get("x"))
+    def predicted(self, ready: Ready, keep: Mapping[str, float] | None = None) -> Prediction:
+        """The prediction for an input that is read. CheckFailed: the model's output is not finite.
+
+        Args:
+            keep: share of a modality, 0..1: its normalised values times this; 0 is what leaving it out is.
+        """
+        share = {name: 1.0 if keep is None else keep.get(name, 1.0) for name in ready.fed if name != self.without}
+        share = {name: part for name, part in share.items() if part > 0} or share
+        rgb, logits = ready.rgb, self._logits(ready.fed, share)
         if not bool(torch.isfinite(logits).all()):
             raise CheckFailed(f"{ready.id}: the model's output is not finite")
         whole = (rgb.shape[-2], rgb.shape[-1])
@@ -303,12 +308,16 @@ class Predictor:
         return {"rgb": sample["rgb"], "x": sample["x"]}
 
     @torch.inference_mode()
-    def _logits(self, rgb: Tensor | None, x: Tensor | None) -> Tensor:
-        """(1, K, h, w) of raw rgb (3, h, w) and x (Cx, h, w), in eval mode; the mode is put back."""
+    def _logits(self, fed: Mapping[str, Tensor], share: Mapping[str, float]) -> Tensor:
+        """(1, K, h, w) of raw rgb (3, h, w) and x (Cx, h, w), in eval mode; the mode is put back.
+
+        Args:
+            share: of each modality that is given, what its normalised values are multiplied by.
+        """
         first = next(self.model.parameters())
         ready = [
-            None if v is None else one(v[None].to(first.device)).to(first.dtype)
-            for one, v in ((self.preprocess.rgb, rgb), (self.preprocess.x, x))
+            one(fed[name][None].to(first.device)).mul(share[name]).to(first.dtype) if name in share else None
+            for name, one in (("rgb", self.preprocess.rgb), ("x", self.preprocess.x))
         ]
         training = self.model.training
         self.model.eval()

@@ -14,9 +14,10 @@ import fusionzoo
 PACKAGE = Path(fusionzoo.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
-    "cli": {"bench", "_check", "_explain", "_predict", "report", "dissect", "train", "hub", "data", "models"},
+    "cli": {"bench", "demo", "_check", "_explain", "_predict", "report", "dissect", "train", "hub", "data", "models"},
     "_predict": {"hub", "models", "data", "report", "preprocess"},
     "_explain": {"_predict", "dissect", "data", "models", "report"},
+    "demo": {"_explain", "_predict", "data", "hub", "report"},
     "_check": {"hub", "dissect", "data", "models"},
     "bench": {"hub", "dissect", "train", "data", "models", "metrics", "report", "files", "schema"},
     "dissect": {"models", "probes", "metrics", "data", "preprocess"},

@@ -93,7 +93,8 @@ def test_metadata_has_one_home(project, setup):
     assert project["license"] == "MIT"
     assert "Copyright (c) 2026 the fusionzoo authors" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert project["scripts"] == {"fusionzoo": "fusionzoo.cli:main"}
-    assert set(project["optional-dependencies"]) == {"report", "train", "encoders", "export", "lightning", "test"}
+    extras = {"report", "train", "encoders", "export", "demo", "lightning", "test"}
+    assert set(project["optional-dependencies"]) == extras
     assert project["requires-python"] == ">=3.11"
 
 
@@ -116,9 +117,10 @@ def requirements(lines: list[str]) -> set[str]:
 
 def test_everything_imported_is_a_dependency(project):
     core, extras = requirements(project["dependencies"]), project["optional-dependencies"]
-    declared = core.union(*(requirements(extras[name]) for name in ("report", "train", "export", "lightning")))
+    declared = core.union(*(requirements(extras[name]) for name in ("report", "train", "export", "demo", "lightning")))
     optional = {"timm"}  # comes with segmentation-models-pytorch, which says so in its own metadata
     assert third_party(ROOT / "fusionzoo") <= declared | optional
+    optional |= {"fastapi", "uvicorn"}  # come with gradio, where the demo's page is tested
     assert third_party(ROOT / "tests") <= declared | optional | requirements(extras["test"])
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "trace": "Ablate, swap and restore each stage of each modality; say what the prediction rests on.",
     "robustness": "Measure a checkpoint with missing modalities and corrupted images.",
     "predict": "Segment images and draw the classes over them.",
+    "demo": "Serve a page to click: two pictures in, classes and modality map out.",
     "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",
     "data": "Look at a data set before anything is trained.",
     "finetune": "Train a model, or continue from a checkpoint, on your data.",
