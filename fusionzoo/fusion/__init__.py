@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
-from fusionzoo.fusion import (
-    acnet,
-    addition,
-    asymformer,
-    cddfuse,
-    channel_exchange,
-    cmnext,
-    cmx,
-    concat,
-    cross_attention,
-    dformer,
-    dformerv2,
-    eaef,
-    emsaformer,
-    film,
-    gate,
-    gemini,
-    hybrid,
-    hybrid_exchange,
-    hybrid_trust,
-    low_rank_tensor,
-    mfnet,
-    sagate,
-    se_add,
-    shapeconv,
-    shaspec,
-    sigma,
-    spnet,
-    sum,
-    token_exchange,
-    torchmultimodal,
-    tuni,
-    xmsnet,
-)
+import importlib
+
 from fusionzoo.fusion.base import Fused, FusionBlock
 
-__all__ = [
-    "Fused",
-    "FusionBlock",
-    "acnet",
-    "addition",
-    "asymformer",
-    "cddfuse",
-    "channel_exchange",
-    "cmnext",
-    "cmx",
-    "concat",
-    "cross_attention",
-    "dformer",
-    "dformerv2",
-    "eaef",
-    "emsaformer",
-    "film",
-    "gate",
-    "gemini",
-    "hybrid",
-    "hybrid_exchange",
-    "hybrid_trust",
-    "low_rank_tensor",
-    "mfnet",
-    "sagate",
-    "se_add",
-    "shapeconv",
-    "shaspec",
-    "sigma",
-    "spnet",
-    "sum",
-    "token_exchange",
-    "torchmultimodal",
-    "tuni",
-    "xmsnet",
-]
+_STRATEGIES = (
+    "acnet", "addition", "asymformer", "cddfuse", "channel_exchange", "cmnext", "cmx", "concat", "cross_attention",
+    "dformer", "dformerv2", "eaef", "emsaformer", "film", "gate", "gemini", "hybrid", "hybrid_exchange", "hybrid_trust",
+    "low_rank_tensor", "mfnet", "sagate", "se_add", "shapeconv", "shaspec", "sigma", "spnet", "sum", "token_exchange",
+    "torchmultimodal", "tuni", "xmsnet",
+)  # fmt: skip
+
+__all__ = ["Fused", "FusionBlock", *_STRATEGIES]
+
+for _strategy in _STRATEGIES:
+    importlib.import_module(f"{__name__}.{_strategy}")

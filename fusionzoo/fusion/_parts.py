@@ -1,6 +1,8 @@
-"""Small pieces that several published blocks share: layouts, squeeze-excitation, drop path, two-stream layer norms."""
+"""Small pieces that several blocks share: layouts, squeeze-excitation, drop path, two-stream layer norms, probes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -9,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torchvision.ops import StochasticDepth
 
 from fusionzoo.errors import InputError
+from fusionzoo.probes.point import Probe
 from fusionzoo.probes.tape import exporting
 
 __all__ = [
@@ -18,8 +21,12 @@ __all__ = [
     "correlation",
     "drop_path",
     "gate_init_",
+    "gate_probe",
+    "gate_probes",
+    "probe_pair",
     "reduced",
     "require_divisible",
+    "share_probe",
     "to_map",
     "to_tokens",
 ]
@@ -90,6 +97,35 @@ def gate_init_(*layers: nn.Module, gain: float = 1.0) -> None:
         nn.init.normal_(weight, std=gain * weight[0].numel() ** -0.5)
         if isinstance(layer.bias, Tensor):
             nn.init.zeros_(layer.bias)
+
+
+def probe_pair(channels: int | None, role: str, rgb: str, x: str | None = None, **facts: Any) -> tuple[Probe, Probe]:
+    """The probes of one role on RGB's and on x's side, with the meanings `rgb` and `x` (None: the same of both).
+
+    Args:
+        facts: `low`, `high`, `axes`, ... of both, as of `Probe`.
+    """
+    return (
+        Probe(channels, role=role, modality="rgb", meaning=rgb, **facts),
+        Probe(channels, role=role, modality="x", meaning=rgb if x is None else x, **facts),
+    )
+
+
+def gate_probes(channels: int, rgb: str, x: str | None = None, axes: str = "B C H W") -> tuple[Probe, Probe]:
+    """`probe_pair` of gates, whose values lie in [0, 1]."""
+    return probe_pair(channels, "gate", rgb, x, low=0.0, high=1.0, axes=axes)
+
+
+def gate_probe(channels: int, modality: str, meaning: str, axes: str = "B C H W") -> Probe:
+    """The probe of one gate, whose values lie in [0, 1]."""
+    return Probe(channels, role="gate", modality=modality, meaning=meaning, low=0.0, high=1.0, axes=axes)
+
+
+def share_probe(count: int, meaning: str, axes: str = "B C H W") -> Probe:
+    """The probe of a softmax over `count` modalities (dim 1), in the order of the model."""
+    return Probe(
+        count, role="attention", modality="fused", meaning=meaning, low=0.0, high=1.0, sums_to_one=1, axes=axes
+    )
 
 
 class Squeeze(nn.Module):

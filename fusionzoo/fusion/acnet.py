@@ -15,9 +15,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import gate_init_
+from fusionzoo.fusion._parts import gate_init_, gate_probes
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["ACNet"]
@@ -31,7 +30,6 @@ class ACNet(FusionBlock):
     8320
     """
 
-    interaction = "none"
     family = "attention"
     paper = "Hu et al., ACNet (ICIP 2019), arXiv 1905.10089"
     licence = "MIT (ours, from the equations); original: no licence stated"
@@ -41,12 +39,7 @@ class ACNet(FusionBlock):
         self.excite_rgb = nn.Conv2d(channels, channels, 1)
         self.excite_x = nn.Conv2d(channels, channels, 1)
         gate_init_(self.excite_rgb, self.excite_x)
-        self.gate_rgb = Probe(
-            channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.gate_x = Probe(
-            channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0, axes="B C 1 1"
-        )
+        self.gate_rgb, self.gate_x = gate_probes(channels, "channel gate of RGB", "channel gate of x", "B C 1 1")
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         gate_rgb = self.gate_rgb(self.excite_rgb(rgb.mean((2, 3), keepdim=True)).sigmoid())  # (B, C, 1, 1)

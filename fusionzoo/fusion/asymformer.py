@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import Squeeze, reduced, require_divisible, to_map, to_tokens
+from fusionzoo.fusion._parts import Squeeze, gate_probe, reduced, require_divisible, to_map, to_tokens
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -46,10 +46,8 @@ class FeatureSelection(nn.Module):
         self.scale = channels**-2.0 if official_scale else channels**-0.5
         self.spatial = Squeeze(channels, reduced(channels, 16, min_hidden), channels, bias=False)
         self.channel = Squeeze(channels, reduced(channels, 8, min_hidden), channels, bias=False)
-        self.spatial_gate = Probe(1, role="gate", low=0.0, high=1.0, meaning="M: selection of pixels")
-        self.channel_gate = Probe(
-            channels, role="gate", low=0.0, high=1.0, meaning="b: selection of channels, x first", axes="B C 1 1"
-        )
+        self.spatial_gate = gate_probe(1, "", "M: selection of pixels")
+        self.channel_gate = gate_probe(channels, "", "b: selection of channels, x first", "B C 1 1")
         self.selected = Probe(channels, role="selected", meaning="both features after the selection, x first")
 
     def forward(self, both: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion._parts import probe_pair
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["CDDFuse", "correlation"]
@@ -54,7 +54,6 @@ class CDDFuse(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "hybrid"
     paper = "loss and rule: Zhao et al., CDDFuse (CVPR 2023), arXiv 2211.14461; block ours"
     licence = "MIT (ours)"
@@ -71,10 +70,8 @@ class CDDFuse(FusionBlock):
         self.join = nn.Conv2d(2 * channels, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         low, high = "low-frequency part, meant to be shared", "high-frequency part, meant to be the modality's own"
-        self.base_rgb = Probe(channels, role="consistent", modality="rgb", meaning=low)
-        self.base_x = Probe(channels, role="consistent", modality="x", meaning=low)
-        self.detail_rgb = Probe(channels, role="specific", modality="rgb", meaning=high)
-        self.detail_x = Probe(channels, role="specific", modality="x", meaning=high)
+        self.base_rgb, self.base_x = probe_pair(channels, "consistent", low)
+        self.detail_rgb, self.detail_x = probe_pair(channels, "specific", high)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         low_rgb, low_x = self._low(rgb), self._low(x)

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
+from fusionzoo.fusion._parts import probe_pair
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["CENBottleneck", "ChannelExchange", "ExchangeNorm", "PairBatchNorm"]
@@ -65,10 +65,7 @@ class ExchangeNorm(PairBatchNorm):
                 self.rgb.weight[spread] = threshold / 2
                 self.x.weight[channels // 2 + spread] = threshold / 2
         told = "1 where the channel is replaced by the other modality's, else 0; by weights alone"
-        self.mask_rgb = Probe(
-            channels, role="exchange", modality="rgb", meaning=told, low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.mask_x = Probe(channels, role="exchange", modality="x", meaning=told, low=0.0, high=1.0, axes="B C 1 1")
+        self.mask_rgb, self.mask_x = probe_pair(channels, "exchange", told, low=0.0, high=1.0, axes="B C 1 1")
 
     def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         rgb, x = super().forward(rgb, x)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import mit_init_
-from fusionzoo.fusion._parts import drop_path, gate_init_
+from fusionzoo.fusion._parts import drop_path, gate_init_, gate_probe
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify, default_heads, pixels_at
 from fusionzoo.probes.point import Probe
@@ -54,7 +54,7 @@ class SelfQueryHub(nn.Module):
             gate_init_(mix, query)
             self.score.append(nn.Sequential(mix, query))
             told = f"how informative auxiliary modality {i} is at each pixel"
-            self.gates.append(Probe(1, role="gate", modality="x", meaning=told, low=0.0, high=1.0))
+            self.gates.append(gate_probe(1, "x", told))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         if len(maps) != len(self.score):
@@ -97,13 +97,9 @@ class ParallelPoolingMixer(nn.Module):
         self.neighbours = nn.Conv1d(1, 1, 3, padding=1, bias=False)
         gate_init_(self.neighbours)
         self.drop = drop_path(drop)
-        self.gate = Probe(
-            channels, role="gate", modality="x", low=0.0, high=1.0, meaning="weight of every value by its surroundings"
-        )  # fmt: skip
+        self.gate = gate_probe(channels, "x", "weight of every value by its surroundings")
         self.mixed = Probe(channels, role="mixed", modality="x", meaning="normalised feature after the pooled gate")
-        self.channel_gate = Probe(
-            channels, role="gate", modality="x", low=0.0, high=1.0, meaning="c: weight of every channel", axes="B C 1 1"
-        )
+        self.channel_gate = gate_probe(channels, "x", "c: weight of every channel", "B C 1 1")
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.norm1(x)

@@ -29,7 +29,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fusionzoo.fusion._mit import mit_init_
-from fusionzoo.fusion._parts import gate_init_, require_divisible, to_map, to_tokens
+from fusionzoo.fusion._parts import gate_init_, gate_probe, require_divisible, to_map, to_tokens
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -61,14 +61,9 @@ class FeatureRectify(nn.Module):
             nn.Conv2d(2 * channels, channels // reduction, 1), nn.ReLU(), nn.Conv2d(channels // reduction, 2, 1)
         )
         gate_init_(self.channel[0], self.channel[2], self.spatial[0], self.spatial[2])
-        self.channel_gate = Probe(
-            2, role="gate", low=0.0, high=1.0, axes="B 2 channels",
-            meaning="how much of RGB goes into x (0), of x into RGB (1), by channel",
-        )  # fmt: skip
-        self.spatial_gate = Probe(
-            2, role="gate", low=0.0, high=1.0,
-            meaning="how much of RGB goes into x (0), of x into RGB (1), by pixel",
-        )  # fmt: skip
+        told = "how much of RGB goes into x (0), of x into RGB (1), by"
+        self.channel_gate = gate_probe(2, "", f"{told} channel", "B 2 channels")
+        self.spatial_gate = gate_probe(2, "", f"{told} pixel")
 
     def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         both = torch.cat([rgb, x], dim=1)  # (B, 2C, H, W)
@@ -90,19 +85,15 @@ class _Half(nn.Module):
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.end = nn.Linear(2 * width, channels)
         self.norm = nn.LayerNorm(channels)
-        other = {"rgb": "x", "x": "RGB"}[modality]
-        self.kept = Probe(
-            width, role="kept", modality=modality, meaning="y: the part that stays in its stream", low=0.0
-        )
-        self.crossing = Probe(
-            width, role="crossing", modality=modality, meaning="u: the part that meets the other", low=0.0
-        )
+        told = "y: the part that stays in its stream", "u: the part that meets the other"
+        self.kept = Probe(width, role="kept", modality=modality, meaning=told[0], low=0.0)
+        self.crossing = Probe(width, role="crossing", modality=modality, meaning=told[1], low=0.0)
         self.context = Probe(
             None, role="attention", modality=modality, low=0.0, high=1.0, sums_to_one=2, axes="B heads c c",
             meaning="this stream's key channels x value channels; each column sums to 1",
         )  # fmt: skip
-        told = f"a: u read through the context of {other}"
-        self.attended = Probe(width, role="attended", modality=modality, meaning=told, low=0.0)
+        read = "a: u read through the context of " + {"rgb": "x", "x": "RGB"}[modality]
+        self.attended = Probe(width, role="attended", modality=modality, meaning=read, low=0.0)
         self.joined = Probe(channels, role="joined", modality=modality, meaning="o: the stream after the exchange")
 
 

@@ -17,6 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from fusionzoo.fusion._parts import probe_pair
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -38,18 +39,11 @@ class EfficientCrossAttention(nn.Module):
         self.key_value = nn.Conv2d(channels, 2 * width, 1)
         self.out = nn.Conv2d(width, channels, 1)
         self.attention = Probe(
-            None,
-            role="attention",
-            modality=modality,
+            None, role="attention", modality=modality, low=0.0, high=1.0, sums_to_one=-1, axes="B heads d HW",
             meaning="key weights over positions of the other stream",
-            axes="B heads d HW",
-            low=0.0,
-            high=1.0,
-            sums_to_one=-1,
-        )
-        self.context = Probe(
-            None, role="context", modality=modality, meaning="digest of the other stream", axes="B heads d d"
-        )
+        )  # fmt: skip
+        told = "digest of the other stream"
+        self.context = Probe(None, role="context", modality=modality, meaning=told, axes="B heads d d")
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
         q = rearrange(self.query(here), "b (heads d) h w -> b heads d (h w)", heads=self.heads)
@@ -82,8 +76,8 @@ class CrossAttention(FusionBlock):
         self.to_x = EfficientCrossAttention(channels, heads, width, "x")
         self.scale_rgb = nn.Parameter(torch.full((channels, 1, 1), 0.1))
         self.scale_x = nn.Parameter(torch.full((channels, 1, 1), 0.1))
-        self.crossed_rgb = Probe(channels, role="crossed", modality="rgb", meaning="RGB with what it drew from x")
-        self.crossed_x = Probe(channels, role="crossed", modality="x", meaning="x with what it drew from RGB")
+        told = "RGB with what it drew from x", "x with what it drew from RGB"
+        self.crossed_rgb, self.crossed_x = probe_pair(channels, "crossed", *told)
         self.project = nn.Sequential(nn.Conv2d(2 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -227,9 +227,8 @@ class DFormerV2(FusionBlock):
         super().__init__(channels, level=level, depth=depth)
         self.read = nn.Conv2d(channels, 1, 1)
         gate_init_(self.read)
-        self.geometry = Probe(
-            1, role="geometry", modality="x", meaning="the depth-like map that the prior is made from"
-        )
+        told = "the depth-like map that the prior is made from"
+        self.geometry = Probe(1, role="geometry", modality="x", meaning=told)
         self.block = DFormerV2Block(channels, heads or (4 if channels % 8 == 0 else 1), int(channels * mlp_ratio))
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -26,9 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import Squeeze, gate_init_, reduced
+from fusionzoo.fusion._parts import Squeeze, gate_init_, gate_probe, gate_probes, probe_pair, reduced, share_probe
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["EAEF"]
@@ -72,22 +71,12 @@ class EAEF(FusionBlock):
         self.score_rgb = nn.Conv2d(channels, 1, 1)
         self.score_x = nn.Conv2d(channels, 1, 1)
         gate_init_(self.embed[0], self.embed[2], self.score_rgb, self.score_x)
-        self.gate = Probe(
-            channels, role="gate", modality="fused", low=0.0, high=1.0,
-            axes="B C 1 1",
-            meaning="g: how far both modalities respond in the channel",
-        )  # fmt: skip
+        self.gate = gate_probe(channels, "fused", "g: how far both modalities respond in the channel", "B C 1 1")
         told = "F: what is kept of the correlated response"
-        self.excitation_rgb = Probe(
-            channels, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.excitation_x = Probe(channels, role="gate", modality="x", meaning=told, low=0.0, high=1.0, axes="B C 1 1")
-        self.enhanced_rgb = Probe(channels, role="enhanced", modality="rgb", meaning="r1: RGB after both attentions")
-        self.enhanced_x = Probe(channels, role="enhanced", modality="x", meaning="x1: x after both attentions")
-        self.attention = Probe(
-            2, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=1,
-            meaning="share of RGB (channel 0) and of x (channel 1) at each pixel",
-        )  # fmt: skip
+        self.excitation_rgb, self.excitation_x = gate_probes(channels, told, axes="B C 1 1")
+        told_rgb, told_x = "r1: RGB after both attentions", "x1: x after both attentions"
+        self.enhanced_rgb, self.enhanced_x = probe_pair(channels, "enhanced", told_rgb, told_x)
+        self.attention = share_probe(2, "share of RGB (channel 0) and of x (channel 1) at each pixel")
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         gate = self.gate(self._gate(rgb, x)[:, :, None, None])  # (B, C, 1, 1)

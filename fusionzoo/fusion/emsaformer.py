@@ -48,10 +48,9 @@ class JointPatchEmbed(nn.Module):
         self.embed_x = nn.Conv2d(x_channels, x_dim, patch, stride=patch)
         self.norm_rgb = nn.LayerNorm(rgb_dim)
         self.norm_x = nn.LayerNorm(x_dim)
-        self.tokens_rgb = Probe(
-            rgb_dim, role="embedded", modality="rgb", meaning="RGB's share of the channels, as a map"
-        )
-        self.tokens_x = Probe(x_dim, role="embedded", modality="x", meaning="x's share of the channels, as a map")
+        told = "{} share of the channels, as a map"
+        self.tokens_rgb = Probe(rgb_dim, role="embedded", modality="rgb", meaning=told.format("RGB's"))
+        self.tokens_x = Probe(x_dim, role="embedded", modality="x", meaning=told.format("x's"))
 
     def forward(self, rgb: Tensor, x: Tensor) -> Tensor:
         first = self.norm_rgb(self.embed_rgb(rgb).movedim(1, 3)).movedim(3, 1)  # (B, D_rgb, h, w)
@@ -67,7 +66,6 @@ class EMSAFormer(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "concat"
     paper = "Fischedick et al., EMSAFormer (IJCNN 2023), arXiv 2306.05242"
     licence = "MIT (ours, from the equations); original: Apache-2.0"

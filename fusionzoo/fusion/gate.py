@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fusionzoo.fusion._parts import gate_probes
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 
@@ -30,12 +30,7 @@ class Gate(FusionBlock):
         hidden = max(8, channels // reduction)
         self.excite_rgb = _excitation(channels, hidden)
         self.excite_x = _excitation(channels, hidden)
-        self.gate_rgb = Probe(
-            channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.gate_x = Probe(
-            channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0, axes="B C 1 1"
-        )
+        self.gate_rgb, self.gate_x = gate_probes(channels, "channel gate of RGB", "channel gate of x", "B C 1 1")
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         gate_rgb = self.gate_rgb(self.excite_rgb(rgb).sigmoid())  # (B, C, 1, 1)

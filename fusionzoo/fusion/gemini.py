@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.fusion._mit import PairedAttention, PairedBlock, Tokens
-from fusionzoo.fusion._parts import gate_init_, require_divisible, to_map, to_tokens
+from fusionzoo.fusion._parts import gate_init_, probe_pair, require_divisible, to_map, to_tokens
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -79,10 +79,7 @@ class GeminiFusion(nn.Module):
         self.attend_rgb = TwoTokenAttention(channels, heads, "rgb")
         self.attend_x = TwoTokenAttention(channels, heads, "x")
         told = "rho: weight of each channel in the key of the other modality, sums to 1 over channels"
-        self.relation_rgb = Probe(
-            channels, role="relation", modality="rgb", meaning=told, low=0.0, high=1.0, sums_to_one=1
-        )
-        self.relation_x = Probe(channels, role="relation", modality="x", meaning=told, low=0.0, high=1.0, sums_to_one=1)
+        self.relation_rgb, self.relation_x = probe_pair(channels, "relation", told, low=0.0, high=1.0, sums_to_one=1)
 
     def forward(self, rgb: Tensor, x: Tensor, size: tuple[int, int]) -> Tokens:
         return (

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import correlation
+from fusionzoo.fusion._parts import correlation, gate_probes, probe_pair
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -74,16 +74,13 @@ class Hybrid(FusionBlock):
         both = "candidate in the space both modalities share"
         alone = "what the shared space cannot express, before its gate"
         own = "the modality's own confidence in its specific part"
-        self.shared_rgb = Probe(width, role="shared", modality="rgb", meaning=both)
-        self.shared_x = Probe(width, role="shared", modality="x", meaning=both)
+        self.shared_rgb, self.shared_x = probe_pair(width, "shared", both)
         self.agreement = Probe(
             groups, role="agreement", meaning="cosine of the candidates per group", low=0.0, high=1.0
         )
         self.consistent = Probe(width, role="consistent", modality="fused", meaning="what both modalities say")
-        self.specific_rgb = Probe(width, role="specific", modality="rgb", meaning=alone)
-        self.specific_x = Probe(width, role="specific", modality="x", meaning=alone)
-        self.confidence_rgb = Probe(1, role="gate", modality="rgb", meaning=own, low=0.0, high=1.0)
-        self.confidence_x = Probe(1, role="gate", modality="x", meaning=own, low=0.0, high=1.0)
+        self.specific_rgb, self.specific_x = probe_pair(width, "specific", alone)
+        self.confidence_rgb, self.confidence_x = gate_probes(1, own)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         r, d = self.norm_rgb(rgb), self.norm_x(x)

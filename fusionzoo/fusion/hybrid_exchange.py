@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import reduced
+from fusionzoo.fusion._parts import probe_pair, reduced
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -71,8 +71,8 @@ class HybridExchange(FusionBlock):
         self.factor_rgb = nn.Conv2d(channels, rank, 1, bias=False) if rank else None
         self.factor_x = nn.Conv2d(channels, rank, 1, bias=False) if rank else None
         if level < depth:
-            self.given_rgb = Probe(channels, role="residual", modality="rgb", meaning="what RGB gives to the x stream")
-            self.given_x = Probe(channels, role="residual", modality="x", meaning="what x gives to the RGB stream")
+            told = "what RGB gives to the x stream", "what x gives to the RGB stream"
+            self.given_rgb, self.given_x = probe_pair(channels, "residual", *told)
         if rank:
             self.product = Probe(rank, role="product", modality="fused", meaning="what only both together say")
 

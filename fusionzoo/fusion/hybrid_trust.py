@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import correlation
+from fusionzoo.fusion._parts import correlation, probe_pair
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.fusion.hybrid_exchange import ResidualExchange
 from fusionzoo.probes.point import Probe
@@ -87,14 +87,12 @@ class HybridTrust(FusionBlock):
         self.give_x = ResidualExchange(width, channels) if exchange and level < depth else None
 
         both = "candidate in the space both modalities share"
-        self.shared_rgb = Probe(width, role="shared", modality="rgb", meaning=both)
-        self.shared_x = Probe(width, role="shared", modality="x", meaning=both)
+        self.shared_rgb, self.shared_x = probe_pair(width, "shared", both)
         self.trust = Probe(2, role="gate", modality="fused", meaning="trust in RGB (0) and in x (1)", low=0.0, high=1.0,
                            sums_to_one=1)  # fmt: skip
         self.agreement = Probe(1, role="agreement", meaning="(1 + cosine of the candidates) / 2", low=0.0, high=1.0)
         self.consistent = Probe(width, role="consistent", modality="fused", meaning="what both modalities say")
-        self.specific_rgb = Probe(width, role="specific", modality="rgb", meaning="RGB's own part")
-        self.specific_x = Probe(width, role="specific", modality="x", meaning="x's own part")
+        self.specific_rgb, self.specific_x = probe_pair(width, "specific", "RGB's own part", "x's own part")
         if product:
             self.product = Probe(rank, role="product", modality="fused", meaning="what only both together say")
 

@@ -34,7 +34,6 @@ class LowRankTensor(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "cross-modal"
     paper = "Liu et al., LMF (ACL 2018), arXiv 1806.00064"
     licence = "MIT (ours, from the equation)"
@@ -45,20 +44,12 @@ class LowRankTensor(FusionBlock):
         self.factor_rgb = nn.Conv2d(channels, rank * channels, 1)
         self.factor_x = nn.Conv2d(channels, rank * channels, 1)
         gate_init_(self.factor_rgb, self.factor_x)
-        for layer in (
-            self.factor_rgb,
-            self.factor_x,
-        ):  # the appended 1 starts at weight 1: either modality passes alone
+        for layer in (self.factor_rgb, self.factor_x):  # the appended 1 starts at 1: either modality passes alone
             nn.init.ones_(layer.bias)  # type: ignore[arg-type]
         self.weight = nn.Parameter(torch.full((rank,), rank**-0.5))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.product = Probe(
-            None,
-            role="product",
-            modality="fused",
-            meaning="both projections multiplied, by rank",
-            axes="B ranks channels H W",
-        )
+        told = "both projections multiplied, by rank"
+        self.product = Probe(None, role="product", modality="fused", meaning=told, axes="B ranks channels H W")
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         left = self.factor_rgb(rgb).unflatten(1, (self.rank, -1))  # (B, R, C, H, W)

@@ -31,7 +31,6 @@ class MFNet(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "concat"
     paper = "Ha et al., MFNet (IROS 2017)"
     licence = "MIT (ours, from the equation); PyTorch port: no licence stated"

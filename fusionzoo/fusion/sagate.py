@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import Squeeze, gate_init_, reduced
+from fusionzoo.fusion._parts import Squeeze, gate_init_, gate_probe, probe_pair, reduced, share_probe
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -40,15 +40,7 @@ class FeatureSeparation(nn.Module):
     def __init__(self, channels: int, reduction: int, modality: str, min_hidden: int = 4) -> None:
         super().__init__()
         self.excite = Squeeze(2 * channels, reduced(channels, reduction, min_hidden), channels)
-        self.gate = Probe(
-            channels,
-            role="gate",
-            modality=modality,
-            meaning="how much of the guide is added",
-            low=0.0,
-            high=1.0,
-            axes="B C 1 1",
-        )
+        self.gate = gate_probe(channels, modality, "how much of the guide is added", "B C 1 1")
         self.filtered = Probe(channels, role="filtered", modality=modality, meaning="feature with its guide added")
 
     def forward(self, guide: Tensor, main: Tensor) -> Tensor:
@@ -79,12 +71,9 @@ class SAGate(FusionBlock):
         self.score_rgb = nn.Conv2d(2 * channels, 1, 1)
         self.score_x = nn.Conv2d(2 * channels, 1, 1)
         gate_init_(self.score_rgb, self.score_x)
-        self.logit_rgb = Probe(1, role="logit", modality="rgb", meaning="score of RGB at each pixel before softmax")
-        self.logit_x = Probe(1, role="logit", modality="x", meaning="score of x at each pixel before softmax")
-        self.attention = Probe(
-            2, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=1,
-            meaning="share of RGB (channel 0) and of x (channel 1) at each pixel",
-        )  # fmt: skip
+        told = "score of RGB at each pixel before softmax", "score of x at each pixel before softmax"
+        self.logit_rgb, self.logit_x = probe_pair(1, "logit", *told)
+        self.attention = share_probe(2, "share of RGB (channel 0) and of x (channel 1) at each pixel")
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         both = torch.cat([self.separate_rgb(x, rgb), self.separate_x(rgb, x)], dim=1)  # (B, 2C, H, W)

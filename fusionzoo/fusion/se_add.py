@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fusionzoo.fusion._parts import Squeeze, reduced
+from fusionzoo.fusion._parts import Squeeze, gate_probes, probe_pair, reduced
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["SEAdd", "SEAddUniRGB"]
@@ -45,14 +44,8 @@ class SEAdd(FusionBlock):
         hidden = reduced(channels, reduction, min_hidden)
         self.excite_rgb = Squeeze(channels, hidden, channels)
         self.excite_x = Squeeze(channels, hidden, channels)
-        self.gate_rgb = Probe(
-            channels, role="gate", modality="rgb", meaning="channel gate of RGB", low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.gate_x = Probe(
-            channels, role="gate", modality="x", meaning="channel gate of x", low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.weighted_rgb = Probe(channels, role="weighted", modality="rgb", meaning="RGB times its gate")
-        self.weighted_x = Probe(channels, role="weighted", modality="x", meaning="x times its gate")
+        self.gate_rgb, self.gate_x = gate_probes(channels, "channel gate of RGB", "channel gate of x", "B C 1 1")
+        self.weighted_rgb, self.weighted_x = probe_pair(channels, "weighted", "RGB times its gate", "x times its gate")
 
     def add(self, rgb: Tensor, x: Tensor) -> Tensor:
         """The fused feature alone, (B, C, H, W)."""

@@ -84,7 +84,6 @@ class ShapeConv(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "concat"
     paper = "Cao et al., ShapeConv (ICCV 2021), arXiv 2108.10528, for the layer"
     licence = "MIT (ours, from the equations); original: Apache-2.0"

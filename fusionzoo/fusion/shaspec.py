@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fusionzoo.fusion._parts import probe_pair
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["ShaSpec"]
@@ -41,7 +41,6 @@ class ShaSpec(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "hybrid"
     paper = "composition and losses: Wang et al., ShaSpec (CVPR 2023), arXiv 2307.14126; block ours"
     licence = "MIT (ours, from the equations); original: no licence found"
@@ -56,12 +55,9 @@ class ShaSpec(FusionBlock):
         self.name = nn.Linear(channels, 2)
         both, own = "by the encoder that both modalities share", "by the modality's own encoder"
         composed = "shared feature with what the composition adds"
-        self.shared_rgb = Probe(channels, role="consistent", modality="rgb", meaning=both, low=0.0)
-        self.shared_x = Probe(channels, role="consistent", modality="x", meaning=both, low=0.0)
-        self.specific_rgb = Probe(channels, role="specific", modality="rgb", meaning=own, low=0.0)
-        self.specific_x = Probe(channels, role="specific", modality="x", meaning=own, low=0.0)
-        self.composed_rgb = Probe(channels, role="composed", modality="rgb", meaning=composed)
-        self.composed_x = Probe(channels, role="composed", modality="x", meaning=composed)
+        self.shared_rgb, self.shared_x = probe_pair(channels, "consistent", both, low=0.0)
+        self.specific_rgb, self.specific_x = probe_pair(channels, "specific", own, low=0.0)
+        self.composed_rgb, self.composed_x = probe_pair(channels, "composed", composed)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         s_rgb, s_x = self.shared_rgb(self.share(rgb)), self.shared_x(self.share(x))

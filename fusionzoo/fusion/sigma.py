@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import Squeeze, reduced, to_map, to_tokens
+from fusionzoo.fusion._parts import Squeeze, gate_probes, probe_pair, reduced, to_map, to_tokens
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.fusion.scan import selective_scan
 from fusionzoo.probes.point import Probe
@@ -60,9 +60,8 @@ class _Half(nn.Module):
         self.skip = nn.Parameter(torch.ones(width))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, channels, bias=False)
-        self.steps = Probe(
-            width, role="step", modality=modality, low=0.0, meaning="D: how much each pixel writes into the states"
-        )  # fmt: skip
+        told = "D: how much each pixel writes into the states"
+        self.steps = Probe(width, role="step", modality=modality, low=0.0, meaning=told)
         self.scanned = Probe(width, role="scanned", modality=modality, meaning="normalised output of the crossed scan")
 
     def selection(self, u: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,14 +130,9 @@ class ConcatScan(nn.Module):
         self.excite_from_x = Squeeze(width, hidden, width, nn.SiLU(), bias=False)
         self.leave = nn.Linear(2 * width, channels, bias=False)
         told = "channel gate of the scanned {}, made from {}"
-        self.gate_rgb = Probe(
-            width, role="gate", modality="rgb", meaning=told.format("RGB", "x"), low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.gate_x = Probe(
-            width, role="gate", modality="x", meaning=told.format("x", "RGB"), low=0.0, high=1.0, axes="B C 1 1"
-        )
-        self.scanned_rgb = Probe(width, role="scanned", modality="rgb", meaning="RGB's half of both scans, normalised")
-        self.scanned_x = Probe(width, role="scanned", modality="x", meaning="x's half of both scans, normalised")
+        self.gate_rgb, self.gate_x = gate_probes(width, told.format("RGB", "x"), told.format("x", "RGB"), "B C 1 1")
+        told = "{} half of both scans, normalised"
+        self.scanned_rgb, self.scanned_x = probe_pair(width, "scanned", told.format("RGB's"), told.format("x's"))
 
     def forward(self, rgb: Tensor, x: Tensor) -> Tensor:
         size = (rgb.shape[2], rgb.shape[3])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import gate_init_
+from fusionzoo.fusion._parts import gate_init_, gate_probes, probe_pair
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -67,10 +67,9 @@ class CrossIntegration(nn.Module):
             self.gamma1 = nn.Parameter(torch.zeros(1))
             self.gamma2 = nn.Parameter(torch.zeros(1))
         told = "position-wise gate of {} that enhances {}"
-        self.gate_rgb = Probe(channels, role="gate", modality="rgb", meaning=told.format("RGB", "x"), low=0.0, high=1.0)
-        self.gate_x = Probe(channels, role="gate", modality="x", meaning=told.format("x", "RGB"), low=0.0, high=1.0)
-        self.enhanced_rgb = Probe(channels, role="enhanced", modality="rgb", meaning="RGB after the gate of x", low=0.0)
-        self.enhanced_x = Probe(channels, role="enhanced", modality="x", meaning="x after the gate of RGB", low=0.0)
+        self.gate_rgb, self.gate_x = gate_probes(channels, told.format("RGB", "x"), told.format("x", "RGB"))
+        told_rgb, told_x = "RGB after the gate of x", "x after the gate of RGB"
+        self.enhanced_rgb, self.enhanced_x = probe_pair(channels, "enhanced", told_rgb, told_x, low=0.0)
 
     def forward(self, rgb: Tensor, x: Tensor, previous: Tensor | None = None) -> Tensor:
         if (previous is not None) != bool(self.previous):
@@ -98,9 +97,8 @@ class Aggregation(nn.Module):
         if dead_parameters:
             self.unused_rgb = nn.Conv2d(channels, channels, 3, padding=1)
             self.unused_x = nn.Conv2d(channels, channels, 3, padding=1)
-        self.added = Probe(
-            channels, role="added", modality="fused", meaning="what the specific features add to the shared one"
-        )
+        told = "what the specific features add to the shared one"
+        self.added = Probe(channels, role="added", modality="fused", meaning=told)
 
     def forward(self, shared: Tensor, rgb: Tensor, x: Tensor) -> Tensor:
         return (shared + self.added(self.join(torch.cat([shared * rgb, shared * x], dim=1)))).relu()
@@ -115,7 +113,6 @@ class SPNet(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "attention"
     paper = "Zhou et al., SPNet (ICCV 2021), arXiv 2108.08162"
     licence = "MIT (ours, from the equations); original: no licence stated"

@@ -26,9 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.fusion._mit import PairedAttention, PairedBlock, Tokens
-from fusionzoo.fusion._parts import gate_init_, to_map, to_tokens
+from fusionzoo.fusion._parts import gate_init_, probe_pair, to_map, to_tokens
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["ScoreNet", "TokenExchange", "TokenFusionAttention", "TokenFusionBlock", "exchange_tokens"]
@@ -146,8 +145,7 @@ class TokenExchange(FusionBlock):
         self.score_rgb = ScoreNet(channels)
         self.score_x = ScoreNet(channels)
         told = "probability that the token is kept; below the threshold it is replaced by the other modality's"
-        self.mask_rgb = Probe(1, role="gate", modality="rgb", meaning=told, low=0.0, high=1.0, replaced_below=threshold)
-        self.mask_x = Probe(1, role="gate", modality="x", meaning=told, low=0.0, high=1.0, replaced_below=threshold)
+        self.mask_rgb, self.mask_x = probe_pair(1, "gate", told, low=0.0, high=1.0, replaced_below=threshold)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         size = (rgb.shape[2], rgb.shape[3])

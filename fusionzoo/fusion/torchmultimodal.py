@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import gate_init_
+from fusionzoo.fusion._parts import gate_init_, share_probe
 from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
 __all__ = ["AttentionFusion", "VectorAttention"]
@@ -43,10 +42,7 @@ class VectorAttention(nn.Module):
         self.score = nn.Linear(sum(self.widths), len(self.widths))
         gate_init_(self.score)
         self.project = nn.ModuleList(nn.Linear(width, out) for width in self.widths)
-        self.attention = Probe(
-            len(self.widths), role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=1,
-            meaning="share of each modality; (B, M) where the inputs are vectors",
-        )  # fmt: skip
+        self.attention = share_probe(len(self.widths), "share of each modality; (B, M) where the inputs are vectors")
 
     def forward(self, *values: Tensor) -> Tensor:
         if len(values) != len(self.widths):
@@ -65,7 +61,6 @@ class AttentionFusion(FusionBlock):
     True
     """
 
-    interaction = "none"
     family = "attention"
     paper = "TorchMultimodal AttentionFusionModule (github.com/facebookresearch/multimodal)"
     licence = "MIT (ours, from the equations); original: BSD-3-Clause"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import Squeeze, gate_init_, reduced
+from fusionzoo.fusion._parts import Squeeze, gate_init_, gate_probe, reduced, share_probe
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -34,16 +34,8 @@ class _Specific(nn.Module):
         self.locate = nn.Conv2d(2, 1, 7, padding=3)
         gate_init_(self.locate)
         self.excite = Squeeze(2 * channels, reduced(channels, 16, 4), channels)
-        self.region = Probe(1, role="gate", modality=modality, meaning="where it is trusted", low=0.0, high=1.0)
-        self.pattern = Probe(
-            channels,
-            role="gate",
-            modality=modality,
-            meaning="the channels it is trusted in",
-            low=0.0,
-            high=1.0,
-            axes="B C 1 1",
-        )
+        self.region = gate_probe(1, modality, "where it is trusted")
+        self.pattern = gate_probe(channels, modality, "the channels it is trusted in", "B C 1 1")
         self.specific = Probe(channels, role="specific", modality=modality, meaning="what it adds of its own")
 
     def forward(self, m: Tensor, share: Tensor) -> Tensor:
@@ -57,7 +49,6 @@ class _Specific(nn.Module):
 class XMSNet(FusionBlock):
     """Shared product, and each modality's own part weighed by proportion, region and pattern."""
 
-    interaction = "none"
     family = "hybrid"
     paper = "idea: Wu et al., XMSNet (ACM MM 2023), arXiv 2305.10469; equations ours"
     licence = "MIT (ours)"
@@ -72,10 +63,7 @@ class XMSNet(FusionBlock):
         self.x = _Specific(channels, "x")
         self.join = nn.Sequential(nn.Conv2d(3 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.shared = Probe(channels, role="consistent", modality="fused", meaning="what both respond to", low=0.0)
-        self.proportion = Probe(
-            2, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=1, axes="B 2",
-            meaning="share of RGB (0) and of x (1) for the image",
-        )  # fmt: skip
+        self.proportion = share_probe(2, "share of RGB (0) and of x (1) for the image", "B 2")
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         shared = self.shared(self.common(rgb * x))

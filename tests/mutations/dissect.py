@@ -34,8 +34,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('two = axis == "2" or', 'two = axis in ("2", "c") or'),
     ]),
     ("tests/dissect/test_exchange.py::test_the_threshold_is_the_blocks_own", "fusionzoo/fusion/token_exchange.py", [
-        ('modality="rgb", meaning=told, low=0.0, high=1.0, replaced_below=threshold',
-         'modality="rgb", meaning=told, low=0.0, high=1.0, replaced_below=0.02'),
+        ("high=1.0, replaced_below=threshold", "high=1.0, replaced_below=0.02"),
     ]),
     ("tests/dissect/test_plan.py::test_split_is_fair_and_keeps_neighbours_together", "fusionzoo/dissect/split.py", [
         ('return ("half0", "held", "half1", "held")[index // self.block % 4]',
