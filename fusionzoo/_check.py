@@ -9,7 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from fusionzoo.dissect.conditions import fitted
 from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.examples import chosen_examples
 from fusionzoo.dissect.findings import Finding, findings
+from fusionzoo.dissect.insight import Insight, insight
 from fusionzoo.dissect.results.examples import Example
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.trace import trace as trace_effects
@@ -49,6 +50,7 @@ class CheckResult:
         dissection: None when the verification failed, or the model's output is not finite.
         findings: sentences, the answer first.
         examples: the images that the dissection chose, where they were asked for; not in report.json.
+        beside: those that another checkpoint's dissection chose, where they were asked for.
         ok: False when a file check failed, the planted truth is not found, or the mIoU is not what the record says.
     """
 
@@ -58,6 +60,7 @@ class CheckResult:
     dissection: Dissection | None
     findings: list[Finding]
     examples: list[Example] = field(default_factory=list)
+    beside: list[Example] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -99,6 +102,7 @@ def check(
     trace: bool = False,
     robustness: bool = False,
     pictures: bool = False,
+    beside: CheckResult | None = None,
     absence: str = "mean",
     batch_size: int = 8,
     progress: bool = True,
@@ -122,6 +126,8 @@ def check(
         robustness: also corrupt the images: some 45 forward passes of each.
         pictures: also look at a handful of images one by one (`fusionzoo.dissect.examples`), for
             `fusionzoo.report.html(..., examples=result.examples)`: four forward passes of each.
+        beside: the result of another checkpoint with its examples; where both are of the same images and classes, the
+            images that it chose are looked at as well, to be compared.
         align: resample x of another size than rgb's (nearest), where `data` is a text.
         empty: images without any valid x: "refuse", "skip" them, or "keep" them for their rgb.
         device: "cpu", "cuda", ...; by default the CPU.
@@ -148,10 +154,15 @@ def check(
             common |= {"absence": absence, "name": checkpoint.name}
             asked = [part for part, on in (("trace", trace), ("robustness", robustness)) if on]
             source = checkpoint.source
-            result.dissection = dissect(model, dataset, points=points, state=state, source=source, **common)
+            learned: list[Insight] = []
+            keep = (lambda done: learned.append(insight(done))) if pictures else None
+            result.dissection = dissect(model, dataset, points=points, state=state, source=source, then=keep, **common)
             result.dissection.effects = _effects(model, dataset, asked, state, common)
             if pictures:
-                result.examples = chosen_examples(model, dataset, result.dissection)
+                result.examples = chosen_examples(model, dataset, result.dissection, *learned)
+            if beside is not None and _alike(beside.dissection, result.dissection):
+                others = [replace(e.chosen, accuracy={}) for e in beside.examples if e.chosen is not None]
+                result.beside = chosen_examples(model, dataset, result.dissection, images=others)
         except CheckFailed as error:
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
@@ -161,6 +172,12 @@ def check(
     if out is not None:
         result.save(report_path(out))
     return result
+
+
+def _alike(one: Dissection | None, other: Dissection) -> bool:
+    """Whether two dissections are of the same images and classes."""
+    facts = ("name", "split", "n", "class_names")
+    return one is not None and all(getattr(one.data, fact) == getattr(other.data, fact) for fact in facts)
 
 
 def _effects(model: Any, data: Any, asked: list[str], state: Any, common: dict[str, Any]) -> Effects | None:

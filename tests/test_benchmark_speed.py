@@ -67,3 +67,10 @@ def test_trace(tmp_path: Path) -> None:
     found = run("trace", tmp_path / "t.json", *options)["models"]["concat_mobilenetv1-025_fpn"]
     assert found["times_faster"]["cpu_s"]["median"] > 1 and found["largest_difference"] < 1e-6
     assert found["interventions"] > 60 and set(found["memory"]) == {"whole", "reuse"}
+
+
+def test_gallery(tmp_path: Path) -> None:
+    result = run("gallery", tmp_path / "p.json", "--scenes", "16", "--rounds", "1", "--tree", str(ROOT))
+    assert result["numbers"]["pictures"]["page_mb"]["max"] < 3 and result["images"] > 1
+    assert result["ratios"]["pictures_over_tree"]["cpu_s"]["median"] == pytest.approx(1, abs=0.5)
+    assert result["numbers"]["bare"]["page_mb"]["median"] < result["numbers"]["tree"]["page_mb"]["median"]

@@ -50,9 +50,10 @@ def command(
 ) -> None:
     """Verify checkpoints, dissect them on data, say how they use each modality.
 
-    NAME is a bundled checkpoint (fusionzoo list), a checkpoint folder, or hf-hub:org/name. Several names are compared,
-    and each gets a folder of its own inside --out. With --evolution, --out also gets evolution.json and evolution.html:
-    how every number changed over the training. The exit status is 1 when a check failed.
+    NAME is a bundled checkpoint (fusionzoo list), a checkpoint folder, or hf-hub:org/name. Several names are compared:
+    each gets a folder of its own inside --out, and comparison.html shows what they make of the same images. With
+    --evolution, --out also gets evolution.json and evolution.html: how every number changed over the training. The exit
+    status is 1 when a check failed.
     """
     from fusionzoo._check import check
     from fusionzoo.report import comparison, terminal
@@ -65,13 +66,14 @@ def command(
     for folder in (*folders, *albums):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)  # rather now than after the work
-    results = []
+    results: list[CheckResult] = []
     for name, folder, album in zip(names, folders, albums, strict=True):
         if not quiet and len(names) > 1:
             note(f"{name}:")
         shown = album is not None or (folder is not None and not no_pictures)
+        beside = next((r for r in results if r.examples), None) if folder is not None and shown else None
         result = check(name, out=None, trace=trace, robustness=robustness, pictures=shown, progress=not quiet,
-                       state=state, **given)  # fmt: skip
+                       state=state, beside=beside, **given)  # fmt: skip
         results.append(result)
         if folder is not None:
             _write(result, folder)
@@ -91,6 +93,10 @@ def command(
         print_json(values[0] if len(values) == 1 else values)
     elif len(results) > 1 and dissected:
         say(comparison(dissected))
+    if out is not None and len(dissected) > 1:
+        place = _compare([folder.name for folder in folders if folder is not None], results, Path(out))
+        if not as_json_:
+            say(f"wrote {place}")
     if evolution and dissected:
         _evolution([name for name, _ in pairs], dissected, out, quiet=as_json_)
     if not all(result.ok for result in results):
@@ -137,11 +143,26 @@ def _write(result: CheckResult, folder: Path) -> None:
     atomic_write(folder / "report.html", page.encode())
 
 
+def _compare(names: Sequence[str], results: Sequence[CheckResult], out: Path) -> Path:
+    """comparison.html in `out`: the checkpoints that were dissected, on the images that the first of them chose."""
+    from fusionzoo.files import atomic_write
+    from fusionzoo.report import compared
+
+    rows: list[compared.Compared] = []
+    for name, result in zip(names, results, strict=True):
+        if result.dissection is not None:
+            own = result.examples if not any(row.examples for row in rows) else result.beside
+            rows.append(compared.Compared(name, result.dissection, own))
+    atomic_write(out / "comparison.html", compared.html(rows).encode())
+    return out / "comparison.html"
+
+
 def _save(examples: Sequence[Example], album: Path) -> int:
     """The pictures of each image in a folder of its own, and all of them on one sheet beside it; how many images."""
     from fusionzoo.files import atomic_write
+    from fusionzoo.report.inside import inside
     from fusionzoo.report.panels import panels, sheet, x_scale
-    from fusionzoo.report.pictures import encoded
+    from fusionzoo.report.pictures import encoded, resized
 
     scale = x_scale(examples)
     for i, e in enumerate(examples):
@@ -149,6 +170,9 @@ def _save(examples: Sequence[Example], album: Path) -> int:
         (album / stem).mkdir(exist_ok=True)
         for panel in panels(e, scale):
             atomic_write(album / stem / f"{panel.name}.png", encoded(panel.picture, "PNG"))
+        for panel in (p for group in inside(e) for p in group.panels):
+            large = resized(panel.picture, max(panel.picture.shape[1], e.rgb.shape[1]), smooth=False)
+            atomic_write(album / stem / f"{panel.name}.png", encoded(large, "PNG"))
         atomic_write(album / f"{stem}.png", encoded(sheet(e, scale), "PNG"))
     return len(examples)
 

@@ -22,7 +22,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,7 +41,7 @@ from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
-from fusionzoo.probes import Probe, listen, probe_points, select
+from fusionzoo.probes import listen, probe_points, select
 
 __all__ = ["dissect", "names_asked", "plan"]
 
@@ -71,6 +71,7 @@ def dissect(
     state: str | os.PathLike[str] | None = None,
     name: str | None = None,
     source: str = "",
+    then: Callable[[Done], object] | None = None,
     **choices: Any,
 ) -> Dissection:
     """Dissects `model` on `data`: what each modality contributes, what each stream encodes at each stage.
@@ -88,6 +89,7 @@ def dissect(
         state: a file to save sums in, now and then; with the file of a killed run there, the run goes on from it to
             the same numbers.
         name, source: how the result names the model, and where it came from.
+        then: called with the complete sums, before they are let go; see `fusionzoo.dissect.insight`.
         choices: fields of the protocol that are to be others: absence, concepts, metrics, tau, ridge, reducer, block,
             seed.
 
@@ -131,6 +133,8 @@ def dissect(
         done = Done(setup)
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "dissect", options)
         run([_pass(i, planned, work, done, grid) for i in range(len(planned))], work)
+        if then is not None:
+            then(done)
     plain = unwrapped(model)
     return Dissection(
         model=ModelInfo(
@@ -262,18 +266,8 @@ def _facts(
     uneven = frozenset(stage for stage, at in stages.items() if len({shapes[p][2:] for p in at.values()}) > 1)
     size = list(batch["rgb"].shape[-2:])
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))
-    mixtures = {p: found for p in probes if p in chosen and p in shapes and (found := _mixture(probes[p]))}
+    mixtures = {p: found for p in probes if p in chosen and p in shapes and (found := Mixture.of(probes[p]))}
     return {"points": info, "stages": stages, "uneven": uneven, "mixtures": mixtures}, grid, size
-
-
-def _mixture(probe: Probe) -> Mixture | None:
-    """How the probe weighs the two modalities, None where it does not: its weights sum to 1 along two entries. The
-    first is rgb's, at a probe of x its own."""
-    if probe.role not in ("attention", "weight") or probe.sums_to_one is None:
-        return None
-    axis = probe.axes.split()[probe.sums_to_one]
-    two = axis == "2" or (axis == "C" and probe.channels == 2)
-    return Mixture(probe.sums_to_one, probe.modality != "x") if two else None
 
 
 def _shapes(model: nn.Module, rgb: Tensor, x: Tensor) -> dict[str, tuple[int, ...]]:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionzoo.dissect.conditions import Condition
-from fusionzoo.dissect.results.examples import Example, Shares
+from fusionzoo.dissect.results.examples import LEAST, Example, Shares
 from fusionzoo.report.overlay import palette
 from fusionzoo.report.pictures import (
     Picture,
+    harm_legend,
     mistakes,
     modality_legend,
     modality_picture,
@@ -32,10 +33,8 @@ from fusionzoo.report.table import clean
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LEAST", "Panel", "colours_of", "legend_words", "panels", "present", "sheet", "x_scale"]
+__all__ = ["Panel", "colours_of", "harm_words", "legend_words", "panels", "present", "sheet", "x_scale"]
 
-LEAST = 0.1
-"""Below this strength, and this balance, the words of a modality map count a pixel as no matter, and as alike."""
 _MOST = 4  # classes that words name
 
 
@@ -77,6 +76,15 @@ def legend_words(e: Example) -> str:
     )
 
 
+def harm_words(e: Example) -> str:
+    """How to read the marked pixels of a modality map."""
+    x, percent = clean(e.modalities[1]), round(100 * LEAST)
+    return (
+        f"Striped: a modality does harm (without it the probability would be {percent} points or more higher): rgb in"
+        f" blue, {x} in orange."
+    )
+
+
 def panels(e: Example, scale: Sequence[float]) -> list[Panel]:
     """The pictures of one image, in their order.
 
@@ -107,7 +115,7 @@ def panels(e: Example, scale: Sequence[float]) -> list[Panel]:
     if e.label is not None and e.true_class is not None:
         maps.append(("true", e.true_class, e.label))
     for which, shares, classes in maps:
-        drawn = modality_picture(e.rgb, shares.balance, shares.strength)
+        drawn = modality_picture(e.rgb, shares.balance, shares.strength, shares.harmed)
         title = f"modality map, {which} class"
         made.append(Panel(f"modality_map_{which}", title, f"{title}, of {name}: {_drives(e, shares, classes)}", drawn))
     return made
@@ -152,7 +160,7 @@ def _errors(e: Example, name: str) -> Panel:
 
 
 def _drives(e: Example, shares: Shares, classes: NDArray[np.int64]) -> str:
-    """Which modality speaks for which classes: shares of the pixels that have a class."""
+    """Which modality speaks for which classes, and against: shares of the pixels that have a class."""
     known, x = np.isfinite(shares.balance), clean(e.modalities[1])
     matters = known & (shares.strength >= LEAST)
     kinds = [
@@ -160,9 +168,13 @@ def _drives(e: Example, shares: Shares, classes: NDArray[np.int64]) -> str:
         (f"{x} in", matters & (shares.balance < -LEAST), True),
         ("both alike in", matters & (np.abs(shares.balance) <= LEAST), False),
         ("neither matters in", known & ~matters, False),
+        ("rgb does harm in", known & (shares.rgb <= -LEAST), True),
+        (f"{x} does harm in", known & (shares.x <= -LEAST), True),
     ]
     said = []
     for words, where, named in kinds:
+        if "harm" in words and not where.any():
+            continue
         counts = Counter(_known(classes[where], e).tolist()).most_common(2) if named else []
         top = [clean(e.class_names[k]) for k, _ in counts]
         share = 100 * where.sum() / max(1, known.sum())
@@ -188,7 +200,7 @@ def sheet(e: Example, scale: Sequence[float] | None = None) -> Image:
     rows = -(-len(shown) // _COLUMNS)
     font = ImageFont.load_default(size=13)
     fits: Callable[[str], bool] = lambda words: font.getlength(words) <= whole - 2 * _GAP  # noqa: E731
-    told = _wrapped(legend_words(e), fits)
+    told = _wrapped(f"{legend_words(e)} {harm_words(e)}", fits)
     keys = _key_rows([clean(e.class_names[k]) for k in present(e)], [colours_of(e)[k] for k in present(e)],
                      font.getlength, whole - 2 * _GAP)  # fmt: skip
     legend = modality_legend()
@@ -204,6 +216,9 @@ def sheet(e: Example, scale: Sequence[float] | None = None) -> Image:
         )
     top = rows * (tall + _LINE + _GAP) + _GAP
     canvas.paste(Make.fromarray(legend), (_GAP, top))
+    harm = harm_legend()
+    canvas.paste(Make.fromarray(harm), (whole - _GAP - harm.shape[1], top))
+    draw.text((whole - 2 * _GAP - harm.shape[1], top), "striped: does harm", fill="black", font=font, anchor="ra")
     x = clean(e.modalities[1])
     end = _GAP + legend.shape[1]
     draw.text((end + _GAP, top), "pale: matters little", fill="black", font=font)

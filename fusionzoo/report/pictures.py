@@ -18,14 +18,15 @@ from fusionzoo.report.shapes import escape
 from fusionzoo.report.style import LIGHT
 
 __all__ = [
-    "Picture", "encoded", "image_tag", "key_entry", "mistakes", "modality_legend", "modality_picture", "over",
-    "painted", "resized", "scale_of", "seen",
+    "Picture", "encoded", "harm_legend", "image_tag", "key_entry", "mistakes", "modality_legend", "modality_picture",
+    "over", "painted", "resized", "scale_of", "seen", "striped", "tinted",
 ]  # fmt: skip
 
 Picture = NDArray[np.uint8]
 
 _VIRIDIS = "440154 482475 414487 355f8d 2a788e 21918c 22a884 44bf70 7ad151 bddf26 fde725"
 _HATCH = ((90, 90, 90), (190, 190, 190))
+_LINES = ((0, 0, 0), (255, 255, 255))
 _ALPHA = 0.6  # weight of a class's colour over the image
 _QUALITY = 88
 
@@ -44,9 +45,17 @@ def painted(x: NDArray[np.float32], missing: NDArray[np.bool_], scale: Sequence[
     under = np.minimum(place.astype(np.int64), len(stops) - 2)
     part = (place - under)[..., None]
     colour = stops[under] * (1 - part) + stops[under + 1] * part
-    rows, columns = np.indices(x.shape)
-    hatch = np.array(_HATCH)[(rows + columns) // 3 % 2]  # (h, w, 3)
+    hatch = np.array(_HATCH)[_stripes(x.shape) % 2]  # (h, w, 3)
     return np.where(missing[..., None], hatch, np.rint(colour)).astype(np.uint8)
+
+
+def _stripes(shape: tuple[int, ...], falling: bool = False, width: int = 3) -> NDArray[np.int64]:
+    """Number of the diagonal stripe (h, w) that a pixel lies in. `width`: of a stripe, in pixels of a picture of 320
+    across or less; a larger one, which will be shown smaller, has broader ones."""
+    rows, columns = np.indices(shape[:2])
+    width = max(width, round(width * shape[1] / 320))
+    made: NDArray[np.int64] = (columns - rows if falling else columns + rows) // width
+    return made
 
 
 def seen(x: NDArray[np.float32], missing: NDArray[np.bool_], scale: Sequence[float]) -> Picture:
@@ -88,25 +97,75 @@ def _pale(rgb: Picture) -> NDArray[np.float64]:
 
 def mistakes(rgb: Picture, wrong: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> Picture:
     """Wrong pixels red over the pale image; pixels without a label, of which nobody knows, hatched."""
-    rows, columns = np.indices(wrong.shape)
-    pale = _pale(rgb) * np.where(unknown & ((rows + columns) // 3 % 2 == 0), 0.75, 1)[..., None]
+    pale = _pale(rgb) * np.where(unknown & (_stripes(wrong.shape) % 2 == 0), 0.75, 1)[..., None]
     return np.rint(np.where(wrong[..., None], _colour(LIGHT["bad"]), pale)).astype(np.uint8)
 
 
-def modality_picture(rgb: Picture, balance: NDArray[np.float32], strength: NDArray[np.float32]) -> Picture:
+def modality_picture(
+    rgb: Picture,
+    balance: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    harmed: NDArray[np.bool_] | None = None,
+) -> Picture:
     """The modality map over the pale image: orange where rgb speaks more for the class, blue where x does, dark grey
     where both do alike; the less they matter, the paler. Where a value is NaN the image stays bare.
 
     Args:
         balance: (h, w) phi_rgb - phi_x, -1..1. strength: (h, w) |phi_rgb| + |phi_x|; 1 and more is opaque.
+        harmed: (h, w) where a modality lowers the probability: striped.
     """
     known = np.isfinite(balance)
     lean = np.where(known, np.clip(balance, -1, 1), 0)[..., None]
     rgb_end, middle, x_end = (_colour(LIGHT[name]) for name in ("rgb", "both", "x"))
     colour = middle + np.where(lean > 0, rgb_end - middle, x_end - middle) * np.abs(lean)
     alpha = np.where(known, np.clip(strength, 0, 1), 0)[..., None]
-    made: Picture = np.rint(_pale(rgb) * (1 - alpha) + colour * alpha).astype(np.uint8)
+    made = _pale(rgb) * (1 - alpha) + colour * alpha
+    drawn: Picture = np.rint(made).astype(np.uint8)
+    return drawn if harmed is None else striped(drawn, harmed)
+
+
+def striped(picture: Picture, where: NDArray[np.bool_]) -> Picture:
+    """The picture with thin lines across the marked pixels, dark and light side by side: seen on every colour."""
+    made, stripe = picture.copy(), _stripes(where.shape, falling=True, width=1) % 6
+    for number, line in enumerate(_LINES):
+        made[where & (stripe == number)] = line
     return made
+
+
+def tinted(
+    rgb: Picture, share: NDArray[np.floating[Any]], colour: str, outline: NDArray[np.bool_] | None = None
+) -> Picture:
+    """One colour over the pale image: a map of where something is, or of how much.
+
+    Args:
+        share: (h, w) weight of the colour, 0..1. colour: "#rrggbb".
+        outline: (h, w) a region whose border is drawn in black.
+
+    >>> tinted(np.full((1, 2, 3), 255, np.uint8), np.array([[0.0, 1.0]]), "#0066aa")[0].tolist()
+    [[252, 252, 252], [0, 102, 170]]
+    """
+    alpha = np.clip(share, 0, 1)[..., None]
+    made: Picture = np.rint(_pale(rgb) * (1 - alpha) + _colour(colour) * alpha).astype(np.uint8)
+    if outline is not None:
+        made[_border(outline, max(1, round(outline.shape[1] / 320)))] = 0
+    return made
+
+
+def _border(region: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """The pixels of a region within `width` of its outside; the edge of the picture is none."""
+    kept, padded = region.copy(), np.pad(region, width, mode="edge")
+    height, across = region.shape
+    for i in range(2 * width + 1):
+        kept &= padded[i : i + height, width : width + across] & padded[width : width + height, i : i + across]
+    border: NDArray[np.bool_] = region & ~kept
+    return border
+
+
+def harm_legend(width: int = 200, height: int = 40) -> Picture:
+    """What is marked in a modality map: under x (left), where rgb lowers the probability, and under rgb (right)."""
+    balance = np.where(np.arange(width) < width // 2, -1, 1).astype(np.float32) * np.ones((height, 1), np.float32)
+    grey = np.full((height, width, 3), 128, np.uint8)
+    return modality_picture(grey, balance, np.full_like(balance, 0.7), np.full(balance.shape, True))
 
 
 def modality_legend(width: int = 200, height: int = 40) -> Picture:
@@ -132,12 +191,14 @@ def encoded(picture: NDArray[Any] | Image.Image, kind: str = "JPEG") -> bytes:
     return buffer.getvalue()
 
 
-def image_tag(picture: Picture, words: str) -> str:
-    """An <img> that holds its picture; `words` say what it shows."""
+def image_tag(picture: Picture, words: str, *, raw: bool = False) -> str:
+    """An <img> that holds its picture; `words` say what it shows; `raw`: lossless, enlarged pixel by pixel."""
     height, width = picture.shape[:2]
-    held = base64.b64encode(encoded(picture)).decode()
-    source = f"data:image/jpeg;base64,{held}"
-    return f'<img src="{source}" alt="{escape(words)}" width="{width}" height="{height}">'
+    kind = "PNG" if raw else "JPEG"
+    held = base64.b64encode(encoded(picture, kind)).decode()
+    source = f"data:image/{kind.lower()};base64,{held}"
+    class_ = ' class="raw"' if raw else ""
+    return f'<img src="{source}" alt="{escape(words)}" width="{width}" height="{height}"{class_}>'
 
 
 def key_entry(name: str, colour: Sequence[int]) -> str:

@@ -51,7 +51,8 @@ def test_random_weights_do_not_pass(run: tuple[Result, Path]) -> None:
     assert dissection.data.n == JUDGED_FROM and [at.stage for at in dissection.stages] == [2, 3, 4, 5]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert ">FAILED</b>" in page and page.count("<svg") == 9 and "<script" not in page
-    assert page.count("<img") == 9 * len(dissection.images) + 1 > 1 and len(page.encode()) < 3_000_000
+    assert page.count('class="panels"') == len(dissection.images) > 0 and len(page.encode()) < 3_000_000
+    assert page.count("<img") > 9 * len(dissection.images) + 2, "and what is inside the streams"
     assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json"]
 
 
@@ -90,11 +91,19 @@ def test_several_names_are_compared(checkpoint: Path, tmp_path: Path) -> None:
     images = sorted(name for name in names if not name.endswith(".png"))
     assert images and names == {*images, *(f"{image}.png" for image in images)}
     assert f"wrote the pictures of {len(images)} images to {saved / checkpoint.name}" in result.stdout
-    assert {p.name for p in (saved / checkpoint.name / images[0]).iterdir()} == {
+    held = {p.name for p in (saved / checkpoint.name / images[0]).iterdir()}
+    stages = {name for name in held if name.startswith("stage")}
+    inside = {name for name in held if name.startswith(("stage", "concept_"))}
+    assert {f"stage2_{part}.png" for part in ("rgb", "x", "fused")} < stages < inside
+    assert held - inside == {
         f"{part}.png"
         for part in ("rgb", "x", "label", "errors", "predicted_both", "predicted_without_x", "predicted_without_rgb",
                      "modality_map_predicted", "modality_map_true")
     }  # fmt: skip
+    page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 2 + 9 * len(images) and len(page) < 3_000_000
+    assert page.count(f"<b>{checkpoint.name}</b>") == page.count(f"<b>{checkpoint.name}-2</b>") == len(images)
+    assert "the first, has right" in page and "Of other images" not in page
 
 
 def test_folders_are_unique() -> None:

@@ -29,8 +29,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/concepts/specificity.py", [
         ("return fused - torch.maximum(rgb, x)", "return fused - rgb"),
     ]),
-    ("tests/dissect/test_exchange.py::test_a_stream_weighs_its_own_value_first", "fusionzoo/dissect/dissection.py", [
-        ('Mixture(probe.sums_to_one, probe.modality != "x")', "Mixture(probe.sums_to_one, True)"),
+    ("tests/dissect/test_exchange.py::test_a_stream_weighs_its_own_value_first", "fusionzoo/dissect/measures/setup.py", [
+        ('cls(probe.sums_to_one, probe.modality != "x")', "cls(probe.sums_to_one, True)"),
         ('two = axis == "2" or', 'two = axis in ("2", "c") or'),
     ]),
     ("tests/dissect/test_exchange.py::test_the_threshold_is_the_blocks_own", "fusionzoo/fusion/token_exchange.py", [
@@ -122,6 +122,15 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_images.py::test_an_example_shows_what_was_scored", "fusionzoo/dissect/examples.py", [
         ("(order.index(place) + 1) % len(order)", "(order.index(place) - 1) % len(order)"),
         ("true = torch.where(label == data.ignore_index, -1, label)", "true = torch.where(label == 255, 0, label)"),
+    ]),
+    ("tests/dissect/test_inside.py::test_the_colours_are_principal_components_of_all_points_together",
+     "fusionzoo/dissect/insight.py", [
+        ("torch.stack([b / s**2 for b, s in zip(blocks, scale, strict=True)]).mean(0)", "blocks[0]"),
+        ("torch.where(largest < 0, -directions, directions)", "directions"),
+    ]),
+    ("tests/dissect/test_inside.py::test_features_and_weights_of_the_image_alone", "fusionzoo/dissect/inside.py", [
+        ("value = self._cut(value.detach())", "value = value.detach()"),
+        ("0 if mixture.rgb_first else -1", "0"),
     ]),
 ]
 # fmt: on

@@ -77,7 +77,16 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("wrong = (found != e.label) & ~unknown", "wrong = (found == e.label) & ~unknown"),
     ]),
     ("tests/report/test_gallery.py::test_never_more_than_the_budget", "fusionzoo/report/sections/gallery.py", [
-        ("    while sum(map(len, rows)) > BUDGET:", "    while not rows:"),
+        ("    while sum(map(len, made)) > BUDGET:", "    while not made:"),
+    ]),
+    ("tests/report/test_gallery.py::test_harm_is_marked_on_every_colour", "fusionzoo/dissect/results/examples.py", [
+        ("np.fmin(self.rgb, self.x) <= -LEAST", "np.fmax(self.rgb, self.x) <= -LEAST"),
+    ]),
+    ("tests/report/test_inside.py::test_features_and_weights", "fusionzoo/report/inside.py", [
+        ("lean = 2 * values - 1", "lean = 1 - 2 * values"),
+    ]),
+    ("tests/report/test_compared.py::test_one_row_a_checkpoint_on_the_same_images", "fusionzoo/report/compared.py", [
+        ("for e in c.examples if e.id == shown.id", "for e in c.examples[:1]"),
     ]),
 ]
 # fmt: on

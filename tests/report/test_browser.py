@@ -16,8 +16,11 @@ from typing import Any, ClassVar
 import pytest
 
 from fusionzoo.dissect.results import Checkpoint, Dissection, Evolution
-from fusionzoo.report import evolution
+from fusionzoo.report import compared, evolution
 from fusionzoo.report import html as page
+from tests.report.conftest import typed
+from tests.report.test_gallery import example as pictured
+from tests.report.test_inside import looked_into
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -81,6 +84,25 @@ def test_the_page_of_a_training_fits_a_phone(full: dict[str, Any], tmp_path: Pat
     seen = measure(evolution.html(Evolution(d.model, d.data, d.protocol, rows, d.stages).to_dict()), tmp_path, 390)
     assert seen["wide"] == [] and seen["scroll"] == 390 and seen["requests"] == [], seen
     assert seen["font"] >= 10
+
+
+LONG = "a_name_that_has_no_space_to_break_the_line_at_and_goes_on_and_on"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pictures_fit_and_come_from_nowhere_else(full: dict[str, Any], tmp_path: Path, width: int) -> None:
+    names = [LONG, "poster", "rug"]
+    shown = [looked_into("a"), pictured(LONG, (120, 160), class_names=names, modalities=("rgb", LONG))]
+    seen = measure(page(full, None, (), examples=shown), tmp_path, width)
+    assert seen["wide"] == [] and seen["scroll"] == width and seen["requests"] == [], seen
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_comparison_fits(full: dict[str, Any], tmp_path: Path, width: int) -> None:
+    shown = [pictured("a", (120, 160)), pictured("b", (120, 160))]
+    rows = [compared.Compared(name, typed(full), shown) for name in ("one", LONG, "three")]
+    seen = measure(compared.html([*rows, compared.Compared("four", typed(full))]), tmp_path, width)
+    assert seen["wide"] == [] and seen["scroll"] == width and seen["requests"] == [], seen
 
 
 class Counter(http.server.BaseHTTPRequestHandler):

@@ -72,6 +72,35 @@ def test_the_modality_map_has_the_colours_of_the_modalities() -> None:
     assert near(legend[-1, 50], rgb_of("both")) and (legend[0] > 180).all(), "pale where nothing matters"
 
 
+def test_harm_is_marked_on_every_colour() -> None:
+    """A thin dark and a thin light line across the pixels that a modality harms, and nowhere else."""
+    rgb = np.array([[0.5, 0.5, -0.5, -0.5, 0.05, np.nan]], np.float32).repeat(12, 1).repeat(12, 0)
+    x = np.array([[0.3, -0.2, 0.2, -0.4, -0.05, np.nan]], np.float32).repeat(12, 1).repeat(12, 0)
+    shares = Shares(rgb, x)
+    columns = [bool(shares.harmed[:, i : i + 12].all()) for i in range(0, 72, 12)]
+    assert columns == [False, True, True, True, False, False] and not shares.harmed[:, :12].any()
+    plain, marked = (
+        pictures.modality_picture(np.full((12, 72, 3), 100, np.uint8), shares.balance, shares.strength, h).astype(int)
+        for h in (None, shares.harmed)
+    )
+    changed = (plain != marked).any(2)
+    assert not changed[:, :12].any() and not changed[:, 48:].any()
+    for i in (12, 24, 36):
+        part = marked[:, i : i + 12][changed[:, i : i + 12]]
+        assert {tuple(c) for c in part.tolist()} == {(0, 0, 0), (255, 255, 255)}
+        assert 0.2 < changed[:, i : i + 12].mean() < 0.5, "the colour is still seen"
+    words = panels(example(predicted_class=Shares(np.full((H, W), 0.4, np.float32),
+                   np.where(np.arange(W) < W // 4, -0.3, 0.3).astype(np.float32) * np.ones((H, 1), np.float32))),
+                   (0.0, 1.0))[-2].words  # fmt: skip
+    assert words.endswith(
+        "neither matters in 0 % of the pixels, depth does harm in 25 % of the pixels (mostly wall and rug)"
+    )
+    legend = pictures.harm_legend(60, 30)
+    blue, orange = legend[:, :30].reshape(-1, 3).astype(int), legend[:, 30:].reshape(-1, 3).astype(int)
+    assert (blue[:, 2] > blue[:, 0] + 30).mean() > 0.5 and (orange[:, 0] > orange[:, 2] + 30).mean() > 0.5
+    assert (blue == 0).all(1).any() and (orange == 255).all(1).any()
+
+
 def test_each_picture_shows_what_its_words_say() -> None:
     made = {p.name: p for p in panels(example(), x_scale([example()]))}
     predicted = [f"predicted_{c}" for c in ("both", "without_x", "without_rgb")]
@@ -113,12 +142,12 @@ def test_the_page_holds_the_pictures_and_nothing_else(example_page: str) -> None
     read = Reader(example_page)
     assert not {"script", "link", "iframe", "object", "form"} & set(read.tags)
     assert not [k for _, k, _ in read.attributes if k.startswith("on") or k in ("href", "srcset")]
-    assert read.tags["img"] == 2 * 9 + 1 and all(len(words) > 7 for words in read.of("img", "alt"))
+    assert read.tags["img"] == 2 * 9 + 2 and all(len(words) > 7 for words in read.of("img", "alt"))
     assert all(s.startswith("data:image/jpeg;base64,") for s in read.of("img", "src"))
     (policy,) = (v for v in read.of("meta", "content") if "default-src" in v)
     assert policy.endswith("img-src data:") and "script-src" not in policy
     assert "Images" in read.text("h2") and "Typical; depth helps most" in read.text("b")
-    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(read.of("img", "src")[1].partition(",")[2]))))
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(read.of("img", "src")[2].partition(",")[2]))))
     assert first.shape == (H, W, 3) and near(first[12, 12], [100] * 3, 4)
 
 
@@ -136,7 +165,7 @@ def test_names_cannot_inject(full: dict[str, Any]) -> None:
     evil = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&"
     bad = example(evil, class_names=[evil, "b", "c"], modalities=("rgb", evil))
     read = Reader(page(full, None, (), examples=[bad]))
-    assert "script" not in read.tags and read.tags["img"] == 10
+    assert "script" not in read.tags and read.tags["img"] == 11
     assert not [k for _, k, _ in read.attributes if k.startswith("on")]
 
 
@@ -148,7 +177,7 @@ def test_never_more_than_the_budget(monkeypatch: pytest.MonkeyPatch, count: int,
     made = gallery([example("n", (240, 320), noise=True)] * count)
     assert made is not None and made.plot is not None and BUDGET < 3_000_000 - budget
     read = Reader(made.plot.drawing)
-    assert set(read.of("img", "width")[1:]) == {str(widest)}
+    assert set(read.of("img", "width")[2:]) == {str(widest)}
     assert len(made.plot.drawing) < budget + 20_000 and made.plot.drawing.count('class="panels"') == shown
 
 

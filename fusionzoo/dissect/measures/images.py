@@ -17,7 +17,7 @@ from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup,
 from fusionzoo.dissect.split import HELD
 from fusionzoo.metrics.segmentation import ImageAccuracy
 
-__all__ = ["METRIC", "RULES", "Accuracy", "Chosen", "choose"]
+__all__ = ["CONDITIONS", "METRIC", "RULES", "Accuracy", "Chosen", "choose"]
 
 CONDITIONS = SUBSETS[:3]
 RULES = ("typical", "x helps most", "rgb helps most", "x harms most", "rgb harms most", "worst")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.dissect.split import Split
+from fusionzoo.probes import Probe
 
 __all__ = ["PAIRS", "STREAMS", "Mixture", "PointInfo", "Setup"]
 
@@ -39,6 +40,16 @@ class Mixture:
 
     dim: int
     rgb_first: bool
+
+    @classmethod
+    def of(cls, probe: Probe) -> Mixture | None:
+        """How the probe weighs the two modalities, None where it does not: its weights sum to 1 along two entries. The
+        first is rgb's, at a probe of x its own."""
+        if probe.role not in ("attention", "gate", "weight") or probe.sums_to_one is None:
+            return None
+        axis = probe.axes.split()[probe.sums_to_one]
+        two = axis == "2" or (axis == "C" and probe.channels == 2)
+        return cls(probe.sums_to_one, probe.modality != "x") if two else None
 
 
 @dataclass(frozen=True)
