@@ -29,7 +29,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/concepts/specificity.py", [
         ("return fused - torch.maximum(rgb, x)", "return fused - rgb"),
     ]),
-    ("tests/dissect/test_exchange.py::test_a_stream_weighs_its_own_value_first", "fusionzoo/dissect/measures/setup.py", [
+    ("tests/dissect/test_exchange.py::test_a_stream_weighs_its_own_value_first",
+     "fusionzoo/dissect/measures/setup.py", [
         ('cls(probe.sums_to_one, probe.modality != "x")', "cls(probe.sums_to_one, True)"),
         ('two = axis == "2" or', 'two = axis in ("2", "c") or'),
     ]),
