@@ -5,7 +5,7 @@
 Each variant checks a bundled checkpoint on planted scenes and writes its page, in a process of its own; the variants
 take turns, so that a busy machine hits all alike. Seconds are CPU seconds after the imports; `peak_mb` is the largest
 resident memory of the process. `--tree`: another checkout of fusionzoo, for example an older commit, which makes the
-pictures that it knows ("tree") and none ("tree_bare"). Ratios are those of a round, over the rounds.
+pictures that it knows. Ratios are those of a round, over the rounds.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     own = Path(__file__).resolve().parents[2]
     runs = {name: (own, name) for name in VARIANTS}
     if args.tree is not None:
-        runs |= {"tree": (args.tree.resolve(), "pictures"), "tree_bare": (args.tree.resolve(), "bare")}
+        runs["tree"] = (args.tree.resolve(), "pictures")
     options = [f"--scenes={args.scenes}", f"--threads={args.threads}", f"--checkpoint={args.checkpoint}"]
     rows: list[dict[str, Any]] = []
     load = [os.getloadavg()[0]]
@@ -95,7 +95,7 @@ def main() -> None:
     commits = {} if args.tree is None else {"tree": _commit(args.tree)}
     result = {
         **about("gallery", load, **setting, **commits),
-        "what": "fusionzoo check with its page: with the pictures, without (bare), and both of another tree",
+        "what": "fusionzoo check with its page: with the pictures, without (bare), and those of another tree",
         "images": rows[0]["pictures"]["images"],
         "numbers": {name: {f: spread([row[name][f] for row in rows]) for f in FIGURES} for name in runs},
         "ratios": ratios,

@@ -109,10 +109,10 @@ def test_each_stream_sees_its_own_concept(examples):
             # the middle of each cell of 4x4 pixels
             middle = {k: m.reshape(6, 4, 8, 4)[:, 1:3, :, 1:3].mean((1, 3)) for k, m in s.margin.items()}
             area = {k: roc_auc_score(mask.ravel(), m.ravel()) for k, m in middle.items()}
-            assert area[own] > 0.99 and area["fused"] > 0.99 and abs(area[other] - 0.5) < 0.3
+            assert area[own] > 0.99 and area["fused"] > 0.99 and area[other] < 0.9
             yes = middle[own] >= 0
-            assert yes[mask].all() and yes[~mask].mean() < 0.5, "the threshold lies between"
-            assert s.iou[own] > s.iou[other]
+            assert yes[mask].all() and yes[~mask].mean() < 0.6, "the threshold lies between"
+            assert s.iou[own] > 0.95 and s.iou[other] < 0.4
             assert s.margin[own].shape == e.label.shape and set(s.margin) == {"rgb", "x", "fused"}
 
 
