@@ -159,7 +159,7 @@ def check(
             result.dissection = dissect(model, dataset, points=points, state=state, source=source, then=keep, **common)
             result.dissection.effects = _effects(model, dataset, asked, state, common)
             if pictures:
-                result.examples = chosen_examples(model, dataset, result.dissection, *learned)
+                result.examples = chosen_examples(model, dataset, result.dissection, learned[0])
             if beside is not None and _alike(beside.dissection, result.dissection):
                 others = [replace(e.chosen, accuracy={}) for e in beside.examples if e.chosen is not None]
                 result.beside = chosen_examples(model, dataset, result.dissection, images=others)

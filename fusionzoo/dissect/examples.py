@@ -56,10 +56,11 @@ def chosen_examples(
     Raises:
         CheckFailed: the model's output is not finite.
     """
-    data, names = fitted(model, data), []
-    protocol = found.protocol
+    data, protocol = fitted(model, data), found.protocol
+    masks = None  # where the classes are the concepts
     if learned is not None and protocol.concepts != "labels":
         data, names = concept_data(data, protocol.concepts)
+        masks = len(names)
     else:
         data = plain_data(data)
     inside = None if learned is None else Look(model, learned, found.concepts)
@@ -74,7 +75,7 @@ def chosen_examples(
         if others:  # the image that lends it a modality, as in the dissection's pass
             after = order[(order.index(place) + 1) % len(order)]
             samples.append(data[numbers[after]])
-        made.append(look(reader, samples, place, chosen, inside, len(names) or None))
+        made.append(look(reader, samples, place, chosen, inside, masks))
     return made
 
 
