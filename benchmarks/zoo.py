@@ -35,13 +35,14 @@ BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
 
 ORIGINALS: dict[str, float] = {
     "acnet_resnet50": 115.6, "asymformer_b0t": 42.5, "cen_resnet101": 617.9, "cen_resnet152": 663.3,
-    "cmnext_mit_b2": 74.1,
-    "cmx_mit_b0": 15.3, "cmx_mit_b2": 78.2, "cmx_mit_b4": 157.9, "cmx_mit_b5": 196.0, "dformer_tiny": 14.8,
-    "dformer_small": 28.7, "dformer_base": 45.2, "dformer_large": 69.0, "dformerv2_s": 40.6, "dformerv2_b": 77.2,
-    "dformerv2_l": 135.4, "esanet_r34_nbt1d": 45.1, "gemini_mit_b3": 154.5, "gemini_mit_b5": 284.1, "mfnet": 8.3,
-    "rednet_resnet50": 91.2, "rtfnet_r50": 198.6, "rtfnet_r152": 289.5, "sagate_resnet101": 192.6,
-    "tokenfusion_mit_b0": 19.6, "tokenfusion_mit_b2": 65.6, "tokenfusion_mit_b3": 110.2, "tuni_s": 17.0,
-    "tuni_v2_t": 10.7, "tuni_v2_b": 42.4,
+    "cmnext_mit_b2": 74.1, "cmx_mit_b0": 15.3, "cmx_mit_b2": 78.2, "cmx_mit_b4": 157.9, "cmx_mit_b5": 196.0,
+    "dformer_base": 45.2, "dformer_large": 69.0, "dformer_small": 28.7, "dformer_tiny": 14.8, "dformerv2_b": 77.2,
+    "dformerv2_l": 135.4, "dformerv2_s": 40.6, "dveformer": 136.4, "emsaformer": 53.6,
+    "emsaformer_emsanet": 64.7,
+    "esanet_r34_nbt1d": 45.1, "gemini_mit_b3": 154.5, "gemini_mit_b5": 284.1, "hdbformer_swin_base": 142.6,
+    "mfnet": 8.3, "rednet_resnet50": 91.2,
+    "rtfnet_r152": 289.5, "rtfnet_r50": 198.6, "sagate_resnet101": 192.6, "tokenfusion_mit_b0": 19.6,
+    "tokenfusion_mit_b2": 65.6, "tokenfusion_mit_b3": 110.2, "tuni_s": 17.0, "tuni_v2_b": 42.4, "tuni_v2_t": 10.7,
 }  # fmt: skip
 """10^9 multiply-accumulates counted the same way on the original modules."""
 

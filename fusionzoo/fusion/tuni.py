@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import Squeeze, drop_path, gate_init_, require_divisible
+from fusionzoo.fusion._parts import Squeeze, drop_path, gate_init_, gate_probe, require_divisible
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.fusion.dformer import POOLED, ConvFeedForward, depthwise, pooled_attention
 from fusionzoo.probes.point import Probe
@@ -58,10 +58,7 @@ class Agreement(nn.Module):
             channels, role="similarity", modality="fused", low=-1.0, high=1.0, axes="B C 1 1",
             meaning="cosine of each channel of both halves with their mean, over positions",
         )  # fmt: skip
-        self.weight = Probe(
-            channels, role="gate", modality="fused", low=0.0, high=1.0, axes="B C 1 1",
-            meaning="weight of each channel: consistent ones, then distinct ones",
-        )  # fmt: skip
+        self.weight = gate_probe(channels, "fused", "weight of each channel: consistent, then distinct ones", "B C 1 1")
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         p, q = self.before_rgb(x).movedim(3, 1), self.before_x(e).movedim(3, 1)  # (B, C/2, H, W)

@@ -16,6 +16,7 @@ from fusionzoo.fusion.cmx import FeatureFusion, FeatureRectify
 from fusionzoo.fusion.dformer import DFormerAttention
 from fusionzoo.fusion.eaef import EAEF
 from fusionzoo.fusion.gemini import GeminiFusion
+from fusionzoo.fusion.hdbformer import MIIM
 from fusionzoo.fusion.sagate import SAGate
 from fusionzoo.fusion.se_add import SEAdd
 from fusionzoo.fusion.sigma import ConcatScan, CrossScan
@@ -38,6 +39,7 @@ MEASURED: dict[Callable[..., nn.Module], dict[tuple[int, ...], int]] = {
     CrossModalAttention: {(64, 192): 29_600, (160, 384): 132_080, (256, 768): 462_464},
     DFormerAttention: {(64, 2, 7): 41_312, (64, 2, 0): 30_976, (128, 4, 7): 154_304, (128, 4, 0): 113_152},
     TUNIAttention: {(48, 1, 0): 20_784, (96, 2): 95_856, (192, 4): 362_208, (384, 8): 1_406_400},
+    MIIM: {(128,): 123_264, (256,): 484_096, (512,): 1_918_464, (1024,): 7_638_016},
     CrossScan: {(96,): 86_400, (192,): 329_472, (384,): 1_285_632, (768,): 5_078_016},
     ConcatScan: {(96,): 97_536, (192,): 370_176, (384,): 1_440_768, (768,): 5_683_200},
     EAEF: {(64,): 31_563, (256,): 347_427, (512,): 1_284_675, (1024,): 4_928_643, (2048,): 19_294_467},
@@ -71,6 +73,7 @@ FORMULAS: dict[str, Callable[[int], float]] = {
     "fusenet": lambda c: 0,
     "gate": lambda c: 2 * (2 * c * max(8, c // 16) + max(8, c // 16) + c),
     "gemini": lambda c: 11 * c * c + 14 * c,
+    "hdbformer": lambda c: 7.25 * c * c + 35 * c,
     "hybrid": lambda c: 3.5 * c * c + 8 * c + 1 + 2 * (max(8, min(c // 8, 32)) * (c + 13) + 1),
     "hybrid_exchange": lambda c: 3 * c * c + 3 * c,
     "hybrid_trust": lambda c: 4.25 * c * c + 23 * c + 192,

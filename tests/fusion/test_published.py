@@ -58,9 +58,9 @@ def run(block: FusionBlock, rgb: Tensor, x: Tensor) -> Fused:
 
 def test_expected_names_are_registered() -> None:
     wanted = """acnet asymformer attention_fusion cddfuse channel_exchange cmnext cmx concat cross_attention dformer
-        dformerv2 eaef emsaformer film fusenet gate gemini hybrid hybrid_exchange hybrid_trust low_rank_tensor mfnet
-        rednet rtfnet sagate se_add se_add_uni_rgb shapeconv shaspec sigma spnet sum token_exchange tuni
-        xmsnet"""
+        dformerv2 eaef emsaformer film fusenet gate gemini hdbformer hybrid hybrid_exchange hybrid_trust
+        low_rank_tensor mfnet rednet rtfnet sagate se_add se_add_uni_rgb shapeconv shaspec sigma spnet sum
+        token_exchange tuni xmsnet"""
     assert set(wanted.split()) <= set(NAMES)
 
 

@@ -35,6 +35,10 @@ FAST = (
 SLOW = (
     "acnet_resnet50",
     "cen_resnet50",
+    "dveformer_reduced",
+    "emsaformer",
+    "emsaformer_emsanet",
+    "hdbformer_swin_base",
     "rednet_resnet34",
     "rtfnet_r18",
     "sagate_resnet50",
@@ -80,6 +84,11 @@ PARAMS = {
     "sigma_tiny": ({}, 48_290_336),
     "sigma_small": ({}, 69_814_304),
     "sigma_base": ({}, 121_418_788),
+    "emsaformer": ({}, 52_576_384),
+    "emsaformer_emsanet": ({}, 70_800_120),
+    "dveformer": ({"embeddings_only": True}, 56_281_912),
+    "dveformer_reduced": ({"embeddings_only": True}, 53_120_824),
+    "hdbformer_swin_base": ({}, 104_364_696),
     "tuni_s": ({}, 10_635_761),
     "tuni_v2_t": ({}, 4_993_209),
     "tuni_v2_s": ({}, 10_635_761),
@@ -92,6 +101,8 @@ MORE = [
     ("cmnext_mit_b2", {"auxiliaries": 2}, 58_718_809),
     ("cmnext_mit_b2", {"auxiliaries": 3}, 58_732_125),
     ("esanet_r34_nbt1d", {"num_classes": 37}, 46_949_624),
+    ("emsaformer_emsanet", {"num_classes": 20}, 70_758_680),
+    ("dveformer", {"num_classes": 13}, 56_291_896),
     ("sagate_resnet101", {"shared_shortcut": False}, 113_668_120),
     ("dformerv2_l", {"decoder_channels": 1024}, 95_550_074),
 ]
@@ -164,7 +175,12 @@ def test_probes_fire_once_as_declared_and_config_makes_the_same_model(name: str)
     with torch.no_grad(), listen(model, dict.fromkeys(count, tally)):
         wanted = model(rgb, x)
     assert {k: v for k, v in count.items() if v != 1} == {}
-    assert {"decoder.out", "logits", "stage2.rgb", f"stage{max(model.levels)}.x"} <= set(count)
+    assert {
+        "decoder.out",
+        "logits",
+        "stage2.rgb",
+        f"stage{max(i for i, at in model.levels.items() if 'x' in at)}.x",
+    } <= set(count)
     assert max(model.levels) == LAST_LEVEL.get(name, 5)
     twin = build(model.config())
     twin.load_state_dict(model.state_dict(), strict=True)

@@ -126,8 +126,7 @@ def made_input(name: str, shape: list[int], own_name: bool = False) -> Tensor:
     return torch.from_numpy(n.reshape(shape))
 
 
-PENDING = ("dplnet", "dveformer", "emsaformer_e", "emsaformer_h", "full_dplnet", "full_dveformer", "full_emsaformer",
-           "full_hdbformer", "full_stitchfusion", "hdbformer", "stitch")  # fmt: skip
+PENDING = ("dplnet", "full_dplnet", "full_stitchfusion", "stitch")
 """Beginnings of the names of stored values of which no port exists yet."""
 
 

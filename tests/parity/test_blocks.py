@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,14 @@ NOT_BY_RULE = {"cen_bottleneck_256"}
 its values are tested in tests/fusion/test_channel_exchange.py."""
 FOLDED = {"shapeconv_6_16"}
 """The original's parameter gradients were taken after it had folded its extra parameters into `weight`."""
+HEAVY = {"emsaformer_encoder_64"}
+"""49 million parameters, which `dveformer_probe` among the whole models holds too."""
+
+
+def marked(found: list[str]) -> list[Any]:
+    return [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in found]
+
+
 WITH_VALUES = [n for n in NAMES if place(n, ".safetensors").exists()]
 
 
@@ -38,7 +48,7 @@ def assert_near(got: Tensor, want: Tensor, what: str) -> None:
     assert worst <= limit, f"{what}: {worst:.3g} > {limit:.3g}"
 
 
-@pytest.mark.parametrize("name", WITH_VALUES)
+@pytest.mark.parametrize("name", marked(WITH_VALUES))
 def test_outputs_inner_values_and_gradients(name: str) -> None:
     parity = read(name)
     module = build(parity)
@@ -60,7 +70,7 @@ def test_outputs_inner_values_and_gradients(name: str) -> None:
             assert worst <= 1e-5, f"{name} gradient of {key}: {worst:.3g}"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(NAMES))
 def test_parameters_outputs_and_parameter_gradients(name: str) -> None:
     """Counts; size, mean and spread of the outputs; the norm of every parameter's gradient. This needs no stored
     tensor, so it also covers the sizes of which only the JSON is there."""
@@ -97,7 +107,7 @@ def test_stored_inputs_follow_the_rule(name: str) -> None:
             assert torch.equal(value, made_input(key, list(value.shape))), key
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(NAMES))
 def test_wrong_keys_are_refused(name: str) -> None:
     parity = read(name)
     kind = kind_of(name, original_kinds())

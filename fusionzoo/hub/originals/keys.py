@@ -17,7 +17,7 @@ from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.models import FusionModel, create_model
 
 __all__ = ["Arguments", "Loaded", "State", "blank", "expand_table", "load_mapped", "load_model", "squeezed",
-           "without_aliases"]  # fmt: skip
+           "without_aliases", "without_constants"]  # fmt: skip
 
 
 State = Mapping[str, Tensor]
@@ -134,6 +134,28 @@ def without_aliases(state: State, first_name: Callable[[str], str]) -> dict[str,
     if trouble:
         raise CheckFailed(f"names that should share one tensor differ: {'; '.join(sorted(trouble))}")
     return out
+
+
+def without_constants(state: State, constants: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """`state` without buffers that follow from sizes, which ours computes.
+
+    Args:
+        constants: official key -> the value that it must have.
+
+    Raises:
+        CheckFailed: one is missing or has another value; all listed.
+    """
+    trouble = []
+    for key, value in constants.items():
+        if key not in state:
+            trouble.append(f"missing: {key}")
+        elif state[key].shape != value.shape:
+            trouble.append(f"{key} is {tuple(state[key].shape)}, wanted {tuple(value.shape)}")
+        elif not torch.allclose(state[key].double(), value.double(), rtol=0, atol=1e-5):
+            trouble.append(f"{key} has other values than follow from its size")
+    if trouble:
+        raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {'; '.join(trouble)}")
+    return {key: value for key, value in state.items() if key not in constants}
 
 
 _MISSING = object()

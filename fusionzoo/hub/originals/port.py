@@ -48,7 +48,7 @@ class View(NamedTuple):
 class Block(NamedTuple):
     """An original's block: ours, official keys to ours, how it is called, what is shown of it, see `Port`.
 
-    `reshape` is that of `fusionzoo.hub.originals.keys.load_mapped`.
+    `reshape` is that of `fusionzoo.hub.originals.keys.load_mapped`, `constants` that of `without_constants` there.
     """
 
     module: nn.Module
@@ -56,6 +56,7 @@ class Block(NamedTuple):
     call: Callable[..., Any] = direct
     views: Mapping[str, View] = MappingProxyType({})
     reshape: bool = False
+    constants: Mapping[str, Tensor] = MappingProxyType({})
 
 
 Make = Callable[[Arguments], Block]

@@ -1,14 +1,14 @@
-"""Swin Transformer for two streams with shared weights, GeminiFusion's pixel-wise fusion in every block.
+"""Swin Transformer, alone or for two streams with shared weights and GeminiFusion's pixel-wise fusion in every block.
 
 Swin: Liu et al., ICCV 2021, arXiv 2103.14030; written here from the equations. torchvision's drops the shift where a
 window covers the map, which the originals do not, so it would differ on small images.
 
     window attention: softmax(q k^T / sqrt(d) + bias[offset] + mask) v   in w x w windows, every second block moved by
                       floor(w / 2); `mask` keeps apart what the move brought together: -100, as published
-    block: t <- t + F(attention(LN t)),  t <- t + MLP(LN t);   F: the fusion of both streams
+    block: t <- t + F(attention(LN t)),  t <- t + MLP(LN t);   F: the fusion of both streams, or nothing
     merge: 2 x 2 neighbours side by side (4 C), LN, linear to 2 C
 
-All of it but the fusion treats both streams alike: they pass as one batch (2B, H, W, C), RGB's half first.
+All of it but the fusion treats both streams alike: two pass as one batch (2B, H, W, C), RGB's half first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from fusionzoo.fusion._parts import attention, drop_path, require_divisible
 from fusionzoo.fusion.gemini import GeminiFusion
 
-__all__ = ["SWINS", "PatchMerge", "SwinFusionBlock", "SwinStage", "WindowAttention", "shift_mask", "trunc_init_"]
+__all__ = ["SWINS", "PatchMerge", "SwinBlock", "SwinFusionBlock", "SwinStage", "WindowAttention", "offset_index",
+           "shift_mask", "trunc_init_", "unwindows", "windows"]  # fmt: skip
 
 
 class Swin(NamedTuple):
@@ -66,20 +67,23 @@ def unwindows(tokens: Tensor, size: tuple[int, int], window: int) -> Tensor:
     return rearrange(tokens, "b (rows columns) (i j) c -> b (rows i) (columns j) c", **grid)
 
 
-def shift_mask(size: tuple[int, int], window: int, shift: int, like: Tensor) -> Tensor:
+def shift_mask(size: tuple[int, int], window: int, shifts: tuple[int, int], like: Tensor) -> Tensor:
     """0 where two positions of a moved window were neighbours before the move, else -100: (windows, 1, w^2, w^2).
 
     Args:
         size: of the padded map, multiples of `window`.
+        shifts: how far the windows were moved along either side; 0 keeps nothing apart along it.
         like: dtype and device.
     """
 
-    def strip(length: int) -> Tensor:
+    def strip(length: int, shift: int) -> Tensor:
         """Which of the three strips along one side: up to the last window, the rest of it, what came from the front."""
         place = torch.arange(length, device=like.device)
+        if not shift:
+            return torch.zeros_like(place)
         return (place >= length - window).long() + (place >= length - shift).long()
 
-    region = strip(size[0])[:, None] * 3 + strip(size[1])  # (H, W)
+    region = strip(size[0], shifts[0])[:, None] * 3 + strip(size[1], shifts[1])  # (H, W)
     inside = windows(region[None, :, :, None], window)[0, :, :, 0]  # (windows, w^2)
     apart = inside[:, :, None] != inside[:, None, :]
     return (apart.to(like.dtype) * -100.0).unsqueeze(1)
@@ -109,19 +113,16 @@ class WindowAttention(nn.Module):
         return self.project(rearrange(out, "bm heads n d -> bm n (heads d)")).view_as(tokens)
 
 
-class SwinFusionBlock(nn.Module):
-    """One block: both streams (2B, H, W, C) -> the same shape.
+class SwinBlock(nn.Module):
+    """One block: (B, H, W, C) -> the same shape.
 
     Args:
         channels, heads, window: of the attention.
         shift: how far the windows are moved, 0 or w // 2.
-        fusion_heads: of the pixel-wise fusion.
         drop: probability of stochastic depth.
     """
 
-    def __init__(
-        self, channels: int, heads: int, window: int, shift: int, fusion_heads: int = 8, drop: float = 0.0
-    ) -> None:
+    def __init__(self, channels: int, heads: int, window: int, shift: int, drop: float = 0.0) -> None:
         super().__init__()
         self.window, self.shift = window, shift
         self.norm1 = nn.LayerNorm(channels)
@@ -131,7 +132,6 @@ class SwinFusionBlock(nn.Module):
         self.narrow = nn.Linear(4 * channels, channels)
         self.drop = drop_path(drop)
         trunc_init_(self)
-        self.fusion = GeminiFusion(channels, fusion_heads)
 
     def attend(self, feature: Tensor, mask: Tensor | None) -> Tensor:
         height, width = feature.shape[1:3]
@@ -145,13 +145,27 @@ class SwinFusionBlock(nn.Module):
         return out[:, :height, :width]
 
     def fuse(self, feature: Tensor) -> Tensor:
-        size = (feature.shape[1], feature.shape[2])
-        rgb, x = feature.flatten(1, 2).chunk(2)
-        return torch.cat(self.fusion(rgb, x, size)).unflatten(1, size)
+        """What stands between the attention and the residual; nothing here."""
+        return feature
 
     def forward(self, feature: Tensor, mask: Tensor | None = None) -> Tensor:
         feature = feature + self.drop(self.fuse(self.attend(self.norm1(feature), mask if self.shift else None)))
         return feature + self.drop(self.narrow(F.gelu(self.widen(self.norm2(feature)))))
+
+
+class SwinFusionBlock(SwinBlock):
+    """A block for both streams at once, (2B, H, W, C) -> the same shape, with a pixel-wise fusion of `fusion_heads`."""
+
+    def __init__(
+        self, channels: int, heads: int, window: int, shift: int, fusion_heads: int = 8, drop: float = 0.0
+    ) -> None:
+        super().__init__(channels, heads, window, shift, drop)
+        self.fusion = GeminiFusion(channels, fusion_heads)
+
+    def fuse(self, feature: Tensor) -> Tensor:
+        size = (feature.shape[1], feature.shape[2])
+        rgb, x = feature.flatten(1, 2).chunk(2)
+        return torch.cat(self.fusion(rgb, x, size)).unflatten(1, size)
 
 
 class PatchMerge(nn.Module):
@@ -169,20 +183,23 @@ class PatchMerge(nn.Module):
 
 
 class SwinStage(nn.Module):
-    """The blocks of one stage, every second one with moved windows."""
+    """The blocks of one stage, every second one with moved windows; with a fusion of both streams or (None) without."""
 
-    def __init__(self, channels: int, heads: int, window: int, fusion_heads: int, drops: list[float]) -> None:
+    def __init__(self, channels: int, heads: int, window: int, fusion_heads: int | None, drops: list[float]) -> None:
         super().__init__()
         self.window = window
+        shifts = [(j % 2) * (window // 2) for j in range(len(drops))]
         self.blocks = nn.ModuleList(
-            SwinFusionBlock(channels, heads, window, (j % 2) * (window // 2), fusion_heads, drop)
-            for j, drop in enumerate(drops)
+            SwinBlock(channels, heads, window, shift, drop)
+            if fusion_heads is None
+            else SwinFusionBlock(channels, heads, window, shift, fusion_heads, drop)
+            for shift, drop in zip(shifts, drops, strict=True)
         )
 
     def forward(self, feature: Tensor) -> Tensor:
         height, width = feature.shape[1:3]
         size = (height + -height % self.window, width + -width % self.window)
-        mask = shift_mask(size, self.window, self.window // 2, feature)
+        mask = shift_mask(size, self.window, (self.window // 2, self.window // 2), feature)
         for block in self.blocks:
             feature = block(feature, mask)
         return feature

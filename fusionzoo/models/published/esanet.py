@@ -29,7 +29,7 @@ from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
 
-__all__ = ["ESANet", "NonBottleneck1D", "PyramidPooling", "Upsample"]
+__all__ = ["ESANet", "NonBottleneck1D", "PyramidPooling", "Upsample", "conv_act"]
 
 WIDTHS = (512, 256, 128)
 BINS = (1, 5)
@@ -42,18 +42,32 @@ def conv_act(inp: int, out: int, kernel: int) -> nn.Sequential:
 
 
 class NonBottleneck1D(nn.Module):
-    """Residual block of 3x1 and 1x3 convolutions: (B, inp, H, W) -> (B, out, H / stride, W / stride)."""
+    """Residual block of 3x1 and 1x3 convolutions: (B, inp, H, W) -> (B, out, H / stride, W / stride).
+
+    Args:
+        inp, out, stride, downsample: as of a residual block of a ResNet.
+        wide_bias, eps: whether the 1x3 convolutions have a bias, and of the batch norms.
+    """
 
     expansion = 1
 
-    def __init__(self, inp: int, out: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        inp: int,
+        out: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        *,
+        wide_bias: bool = True,
+        eps: float = 1e-3,
+    ) -> None:
         super().__init__()
         self.tall1 = nn.Conv2d(inp, out, (3, 1), stride=(stride, 1), padding=(1, 0))
-        self.wide1 = nn.Conv2d(out, out, (1, 3), stride=(1, stride), padding=(0, 1))
-        self.bn1 = nn.BatchNorm2d(out, eps=1e-3)
+        self.wide1 = nn.Conv2d(out, out, (1, 3), stride=(1, stride), padding=(0, 1), bias=wide_bias)
+        self.bn1 = nn.BatchNorm2d(out, eps=eps)
         self.tall2 = nn.Conv2d(out, out, (3, 1), padding=(1, 0))
-        self.wide2 = nn.Conv2d(out, out, (1, 3), padding=(0, 1))
-        self.bn2 = nn.BatchNorm2d(out, eps=1e-3)
+        self.wide2 = nn.Conv2d(out, out, (1, 3), padding=(0, 1), bias=wide_bias)
+        self.bn2 = nn.BatchNorm2d(out, eps=eps)
         self.downsample = downsample
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -63,20 +77,27 @@ class NonBottleneck1D(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Context: the map beside its means over BINS, 1x1 convolution to `out` channels."""
+    """Context: the map beside its means over BINS, enlarged by `mode`; 1x1 convolution to `out` channels."""
 
-    def __init__(self, inp: int, out: int) -> None:
+    def __init__(self, inp: int, out: int, mode: str = "nearest") -> None:
         super().__init__()
+        self.mode = mode
         part = inp // len(BINS)
         self.parts = nn.ModuleList(conv_act(inp, part, 1) for _ in BINS)
         self.join = conv_act(inp + part * len(BINS), out, 1)
+        self.pooled = nn.ModuleList(
+            Probe(
+                part, role="pooled", modality="fused", low=0.0, axes=f"B C {n} {n}", meaning=f"means over {n}x{n} bins"
+            )
+            for n in BINS
+        )
         self.out = Probe(out, role="context", modality="fused", low=0.0, meaning="deepest fused feature with context")
 
     def forward(self, feature: Tensor) -> Tensor:
         size = feature.shape[-2:]
         all_ = [feature]
-        for bins, part in zip(BINS, self.parts, strict=True):
-            all_.append(interpolate(part(adaptive_avg_pool2d(feature, bins)), size=size, mode="nearest"))
+        for bins, part, shown in zip(BINS, self.parts, self.pooled, strict=True):
+            all_.append(interpolate(shown(part(adaptive_avg_pool2d(feature, bins))), size=size, mode=self.mode))
         return self.out(self.join(torch.cat(all_, dim=1)))
 
 

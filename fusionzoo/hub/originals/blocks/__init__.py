@@ -14,14 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.hub.originals import checkpoints
-from fusionzoo.hub.originals.keys import Arguments, load_mapped
+from fusionzoo.hub.originals.keys import Arguments, load_mapped, without_constants
 from fusionzoo.hub.originals.port import Block, Port
 
 __all__ = ["FAMILIES", "build", "kinds", "whole"]
 
 FAMILIES = (
-    "acnet", "alone", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "esanet", "gemini", "sagate",
-    "sigma", "tokenfusion", "tuni",
+    "acnet", "alone", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "emsaformer", "esanet", "gemini",
+    "hdbformer", "sagate", "sigma", "tokenfusion", "tuni",
 )  # fmt: skip
 """Files of this folder that hold blocks."""
 
@@ -39,7 +39,8 @@ def kinds() -> dict[str, str]:
 def build(kind: str, state: Mapping[str, Tensor], ctor: Mapping[str, Any]) -> Port:
     """Our block behind the original's call; arguments and errors as `fusionzoo.hub.originals.block`."""
     block: Block = _file(kinds()[kind]).BLOCKS[kind](Arguments(ctor, kind))
-    keys = load_mapped(block.module, state, block.table, what=kind, reshape=block.reshape)
+    own = without_constants(state, block.constants, kind)
+    keys = load_mapped(block.module, own, block.table, what=kind, reshape=block.reshape)
     return Port(block.module, block.call, block.views, keys).eval()
 
 

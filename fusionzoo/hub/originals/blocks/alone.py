@@ -1,7 +1,6 @@
 """Blocks of which no whole model is ported: official keys to ours, and the original's call.
 
 - EAEF (github.com/FreeformRobotics/EAEFNet), with the released code's gate
-- EMSAFormer's patch embedding (github.com/TUI-NICR, Apache-2.0)
 - ShapeConv's layer (github.com/hanchaoleng/ShapeConv, Apache-2.0), as trained (not folded)
 - SPNet's CIM0, CIM and MFA (github.com/taozh2017/SPNet; no licence stated)
 - TorchMultimodal's attention fusion (github.com/facebookresearch/multimodal, BSD-3-Clause)
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.eaef import EAEF
-from fusionzoo.fusion.emsaformer import JointPatchEmbed
 from fusionzoo.fusion.shapeconv import ShapeConv2d
 from fusionzoo.fusion.spnet import Aggregation, CrossIntegration
 from fusionzoo.fusion.torchmultimodal import VectorAttention
@@ -36,18 +34,6 @@ EAEF_TABLE = {
 def _joined(block: EAEF, x: Tensor) -> Tensor:
     out = block(*x.chunk(2, dim=1))
     return torch.cat([out.rgb, out.x], dim=1)
-
-
-EMBED = {
-    "rgb_layers.0": "embed_rgb",
-    "rgb_layers.2": "norm_rgb",
-    "depth_layers.0": "embed_x",
-    "depth_layers.2": "norm_x",
-}
-
-
-def _four_channels(block: JointPatchEmbed, x: Tensor) -> Tensor:
-    return block(x[:, :3], x[:, 3:])
 
 
 LAYER = {"weight": "weight", "bias": "bias", "Shape": "shape", "Base": "base", "D_diag": "identity"}
@@ -119,12 +105,6 @@ class _Ordered:
 BLOCKS: dict[str, Make] = {
     # [rgb; thermal] (B, 2C, H, W) -> [rgb'; thermal'] (B, 2C, H, W)
     "eaef": lambda c: Block(EAEF(c("dim"), min_hidden=1, official_diagonal=True), EAEF_TABLE, _joined, reshape=True),
-    # [rgb; depth] (B, 4, H, W) -> tokens (B, H / p, W / p, C)
-    "emsaformer_patch_embed": lambda c: Block(
-        JointPatchEmbed(c("rgb_embed_dim"), c("depth_embed_dim"), tuple(c("patch_size", (4, 4)))),
-        EMBED,
-        _four_channels,
-    ),
     "shapeconv": _shapeconv,
     "spnet_cim0": _cim0,
     # (rgb, depth, previous) -> fused; previous has out_dim / 2 channels

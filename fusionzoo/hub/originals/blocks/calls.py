@@ -86,6 +86,16 @@ _HAM = {
 }
 
 
+_CONTEXT = {"context_module.0": View("context.out")} | {
+    f"context_module.{i + 1}": View(f"context.pooled.{i}") for i in (0, 1)
+}
+_PASSES = {
+    f"backbone.ffb{i}.{2 * n + k}": View(f"stage{i + 1}.fusion.miim.passes.{n}.{name}")
+    for i in range(1, 5)
+    for n in (0, 1)
+    for k, name in enumerate(("rgb_out", "x_out"))
+}
+"""Both outputs of both passes."""
 _TUNI = _of_stages("encoder.{}", "stage{}.fusion.fused")
 _THERMAL = {f"encoder.{i + 4}": View(f"stage{i + 2}.fusion.x_out") for i in range(4)}
 
@@ -121,11 +131,15 @@ CALLS: dict[str, tuple[Callable[..., Any], Mapping[str, View] | Callable[[Fusion
         _dformer,
         _HAM | {f"backbone.extra_norms.{i}": View(f"stage{i + 3}.fusion.fused", channels_last) for i in range(3)},
     ),
+    # (rgb, depth) -> embeddings (full: at the input size, reduced: at stride 4), or class scores of a probe
+    "dveformer": (_plain, {}),
+    "emsaformer": (_plain, _CONTEXT),  # (rgb, depth) -> class scores
     "esanet": (  # (rgb, depth) -> class scores
         _plain,
         _of_stages("se_layer{}", "stage{}.fusion.fused", 5) | {"context_module": View("decoder.context.out")},
     ),
     "gemini": (_three_scores, {}),  # (rgb, x of three channels) -> (RGB's scores, x's, their weighted sum)
+    "hdbformer": (_at_input_size, _PASSES),  # (rgb, x of three channels) -> class scores at the input size
     "mfnet": (_stacked, {}),  # (x (B, 4, H, W): RGB and thermal / 255) -> class scores
     "multimae": (_multimae, {}),  # (rgb, depth) -> class scores at the input size
     "rednet": (_plain, _SKIPS),  # (rgb, depth) -> class scores

@@ -90,7 +90,7 @@ def convert_model(
     state = with_counters(source.tidy(weights.state))
     aside = len(weights.state) - len(source.tidy(weights.state))
     if source.headless(weights.state):
-        arguments = {}
+        del arguments[source.classes[0]]
     for name in arguments.values():
         if name not in state:
             near = closest(name, state, 1)
