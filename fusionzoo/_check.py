@@ -167,8 +167,12 @@ def check(
             result.findings = [Finding("fail", f"The model cannot be dissected: {error}")]
         else:
             said = findings(result.dissection)
-            said[1:1] = [Finding("warn", text) for text in remarks if text]
-            result.findings = [*said[:1], *_against_record(result.dissection, record, limit is None), *said[1:]]
+            front = sum(f.first for f in said)
+            said[front:front] = [
+                *(Finding("warn", text) for text in remarks if text),
+                *_against_record(result.dissection, record, limit is None),
+            ]
+            result.findings = said
     if out is not None:
         result.save(report_path(out))
     return result

@@ -30,6 +30,8 @@ __all__ = ["command"]
               help="Save sums here; a run that was cut off goes on from it.")  # fmt: skip
 @click.option("--trace", is_flag=True, help="Also causal tracing (about 70 more forward passes of each image).")
 @click.option("--robustness", is_flag=True, help="Also corruption curves (about 45 more forward passes).")
+@click.option("--findings", type=click.Choice(["first", "all"]), default="first", show_default=True,
+              help="Print the answer in three lines with every warning, or all findings.")  # fmt: skip
 @click.option("--no-pictures", is_flag=True, help="Leave the gallery of images out of report.html.")
 @click.option(
     "--save-pictures", type=click.Path(file_okay=False), metavar="DIR", help="Write the gallery's images there as PNG."
@@ -41,6 +43,7 @@ def command(
     state: str | None,
     trace: bool,
     robustness: bool,
+    findings: str,
     no_pictures: bool,
     save_pictures: str | None,
     evolution: bool,
@@ -79,7 +82,10 @@ def command(
             _write(result, folder)
         count = 0 if album is None else _save(result.examples, album)
         if not as_json_:
-            say(terminal(result.dissection, result.verification, result.findings, ok=result.ok, name=result.name))
+            say(terminal(
+                result.dissection, result.verification, result.findings, ok=result.ok, name=result.name,
+                every=findings == "all",
+            ))  # fmt: skip
             if folder is not None:
                 say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}")
             if album is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 __all__ = [
     "ERRORS",
+    "EVIDENCE",
     "LEAST",
     "RECOGNISED",
     "SATURATED",
@@ -15,6 +17,7 @@ __all__ = [
     "apart",
     "measured",
     "modality",
+    "once",
     "points",
     "real",
     "words",
@@ -30,22 +33,60 @@ RECOGNISED = 0.4
 """Below this IoU a class is not recognised well enough to say from what: guessing between two reaches a third."""
 
 
+EVIDENCE = ("intervention", "concept level", "distribution")
+"""Kinds of evidence, the strongest first: a modality, a feature or an image was changed and the prediction looked at;
+concepts were read from the features; the features' values were compared."""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One sentence. `level`: "info", "warn" (look at this) or "fail" (the check failed)."""
+    """One sentence.
+
+    Attributes:
+        level: "info", "warn" (look at this) or "fail" (the check failed).
+        text: the sentence.
+        claim: what it is about; of the findings of one claim only that of the strongest evidence is stated. "": a
+            statement by itself.
+        measure: what was measured. evidence: of which kind it is, one of EVIDENCE; both "" where nothing of the model
+            was measured (its files, the number of images).
+        first: it stands in front; the others are shown on request, warnings and failures always.
+    """
 
     level: str
     text: str
+    claim: str = ""
+    measure: str = ""
+    evidence: str = ""
+    first: bool = False
 
     def __post_init__(self) -> None:
         if self.level not in ("info", "warn", "fail"):
             raise ValueError(f"level {self.level!r} is not info, warn or fail")
+        if self.evidence not in ("", *EVIDENCE):
+            raise ValueError(f"evidence {self.evidence!r} is not one of {', '.join(EVIDENCE)}")
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def words(names: Iterable[str], most: int = 6) -> str:
+def once(findings: Iterable[Finding]) -> list[Finding]:
+    """Each claim once, by its strongest evidence (the first of equals), at the place where it came first; those that
+    stand in front before the others.
+
+    >>> weak, strong = (Finding("info", t, "where", t, e) for t, e in (("CKA", EVIDENCE[2]), ("trace", EVIDENCE[0])))
+    >>> [f.text for f in once([weak, Finding("info", "a"), strong, Finding("info", "b")])]
+    ['trace', 'a', 'b']
+    """
+    order = (*EVIDENCE, "")
+    kept: dict[str | int, Finding] = {}
+    for i, finding in enumerate(findings):
+        key = finding.claim or i
+        if key not in kept or order.index(finding.evidence) < order.index(kept[key].evidence):
+            kept[key] = finding
+    return sorted(kept.values(), key=lambda finding: not finding.first)
+
+
+def words(names: Iterable[str], most: int = 6, joint: str = "and") -> str:
     """A list for a sentence.
 
     >>> words(["a", "b", "c"]), words("abcdefgh", 3)
@@ -54,7 +95,7 @@ def words(names: Iterable[str], most: int = 6) -> str:
     items = list(names)
     if len(items) > most:
         return ", ".join(items[:most]) + f" and {len(items) - most} more"
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + f" and {items[-1]}"
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + f" {joint} {items[-1]}"
 
 
 def points(value: float) -> str:

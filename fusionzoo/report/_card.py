@@ -62,7 +62,9 @@ def _dissected(dissection: Any, findings: Iterable[Any], plots: Mapping[str, str
     if dissection is None:
         return []
     d = as_dissection(dissection)
-    sentences = "".join(f"- {escape(text)}\n" for _, text in said(findings))
+    sentences = "".join(
+        f"- {escape(row.text)}{f' [{escape(row.basis)}]' if row.basis else ''}\n" for row in said(findings)
+    )
     where = heading(d).removeprefix(f"{clean(d.model.name)} on ")
     parts = [f"## What it uses each modality for\n\nMeasured on {escape(where)}.\n"]
     line = contribution.sentence(d)

@@ -15,7 +15,16 @@ from fusionzoo.report.sections.health import probes
 from fusionzoo.report.sections.stages import comparison as compared
 from fusionzoo.report.sections.stages import contributions
 from fusionzoo.report.table import WIDTH, Table, clean, shorten, text_table, with_error
-from fusionzoo.report.verdict import as_dissection, checks, effect_heading, heading, said, verdict, verification
+from fusionzoo.report.verdict import (
+    as_dissection,
+    checks,
+    effect_heading,
+    heading,
+    in_front,
+    said,
+    verdict,
+    verification,
+)
 
 __all__ = ["comparison", "robustness_text", "terminal", "trace_text", "use_colour"]
 
@@ -48,6 +57,7 @@ def terminal(
     *,
     ok: bool | None = None,
     name: str = "",
+    every: bool = True,
     colour: bool | None = None,
     width: int = WIDTH,
 ) -> str:
@@ -59,6 +69,7 @@ def terminal(
         findings: sentences or Findings, most important first.
         ok: overrides the verdict drawn from the file checks and the planted truth.
         name: of the checkpoint, for the heading where there is no dissection.
+        every: all findings; False: those in front, with every warning and failure, and how many more there are.
         colour: None asks the terminal (no colour in a pipe or with NO_COLOR).
         width: columns of the text.
     """
@@ -70,8 +81,8 @@ def terminal(
         pen(shorten(clean(name) if d is None else heading(d), width), "bold"),
         *_verdict_lines(sentence, good, width, pen),
     ]
-    said = _bullets(findings, width, pen)
-    lines += ["", *said] if said else []
+    bullets = _bullets(findings, every, width, pen)
+    lines += ["", *bullets] if bullets else []
     failed = [r for r in checks(verified) if not r["ok"]]
     if failed:
         lines += _section(verification(failed), width, pen)
@@ -117,12 +128,17 @@ def _verdict_lines(sentence: str, good: bool, width: int, pen: _Pen) -> list[str
     return [pen(word, "good" if good else "bad") + first[len(word) :], *rest]
 
 
-def _bullets(findings: Iterable[Any], width: int, pen: _Pen) -> list[str]:
-    """`*` before a finding, `!` before a warning or a failure."""
+def _bullets(findings: Iterable[Any], every: bool, width: int, pen: _Pen) -> list[str]:
+    """`*` before a finding, `!` before a warning or a failure; after it the measure and the kind of evidence."""
+    rows = said(findings)
+    shown, more = (rows, []) if every else in_front(rows)
     lines = []
-    for level, text in said(findings):
-        first, *rest = _wrap(text, width, "  * " if level == "info" else "  ! ", "    ")
-        lines += [first if level == "info" else "  " + pen("!", "bad") + first[3:], *rest]
+    for row in shown:
+        text = f"{row.text} [{row.basis}]" if row.basis else row.text
+        first, *rest = _wrap(text, width, "  * " if row.level == "info" else "  ! ", "    ")
+        lines += [first if row.level == "info" else "  " + pen("!", "bad") + first[3:], *rest]
+    if more:
+        lines.append(pen(f"    {len(more)} more finding{'s' if len(more) > 1 else ''}: --findings all", "faint"))
     return lines
 
 

@@ -18,15 +18,13 @@ from fusionzoo.report.sections import HEALTH, PAGE
 from fusionzoo.report.sections.base import Part
 from fusionzoo.report.sections.gallery import gallery
 from fusionzoo.report.table import clean
-from fusionzoo.report.verdict import as_dissection, facts, heading, said, verdict, verification
+from fusionzoo.report.verdict import as_dissection, facts, heading, in_front, said, verdict, verification
 
 __all__ = ["PICTURES", "POLICY", "html", "render"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 PICTURES = f"{POLICY}; img-src data:"
 """The policy of a page that holds pictures in itself."""
-FIRST = 8
-"""So many findings stand open at the top, with every warning and failure; the others are a click away."""
 
 
 @cache
@@ -64,7 +62,7 @@ def html(
     """The page as text. Arguments as of `terminal`; `examples`: images to show, see `fusionzoo.dissect.examples`."""
     d = None if dissection is None else as_dissection(dissection)
     drawn, sentence = verdict(d, verified)
-    first, more = _folded(said(findings))
+    first, more = in_front(said(findings))
     answer: dict[str, Any] = {"verdict": sentence, "good": drawn if ok is None else ok, "first": first, "more": more}
     files = verification(verified)
     if d is None:
@@ -76,11 +74,3 @@ def html(
     kicker = clean(f"fusionzoo check on {d.data.name}, {d.data.split} split, {d.data.n} images")
     policy = PICTURES if examples else POLICY
     return render(heading(d), kicker, clean(d.model.name), columns=boxes, wide=wide, policy=policy, **answer)
-
-
-def _folded(rows: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:
-    """The findings that stand open, and those behind a fold."""
-    marked = [i < FIRST or level in ("warn", "fail") for i, (level, _) in enumerate(rows)]
-    first = [row for row, mark in zip(rows, marked, strict=True) if mark]
-    more = [row for row, mark in zip(rows, marked, strict=True) if not mark]
-    return (rows, []) if len(more) < 3 else (first, more)  # not worth a fold

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fusionzoo.dissect.effects import Setting
 from fusionzoo.dissect.results import JUDGED_FROM, Dissection
 from fusionzoo.report.table import Table, clean
 
-__all__ = ["as_dissection", "checks", "effect_heading", "facts", "heading", "said", "verdict", "verification", "x_name"]
+__all__ = [
+    "Said", "as_dissection", "checks", "effect_heading", "facts", "heading", "in_front", "said", "verdict",
+    "verification", "x_name",
+]  # fmt: skip
 
 
 def as_dissection(value: Dissection | Mapping[str, Any]) -> Dissection:
@@ -48,17 +51,43 @@ def checks(verification: Any) -> list[dict[str, Any]]:
     return [{"check": clean(r["check"]), "ok": bool(r["ok"]), "detail": clean(r.get("detail", ""))} for r in rows]
 
 
-def said(findings: Iterable[Any]) -> list[tuple[str, str]]:
-    """Findings in any of their shapes (text, dictionary, object) as (level, text); level: info, warn or fail."""
+FIRST = 8
+"""So many findings stand in front where none says that it does (sentences, reports of an earlier version)."""
+
+
+class Said(NamedTuple):
+    """A finding: level (info, warn or fail) and text; `basis`: its measure and kind of evidence; `first`: in front."""
+
+    level: str
+    text: str
+    basis: str = ""
+    first: bool = False
+
+
+def said(findings: Iterable[Any]) -> list[Said]:
+    """Findings in any of their shapes (text, dictionary, object)."""
     rows = []
     for finding in findings:
         if isinstance(finding, str):
-            rows.append(("info", clean(finding)))
-        elif isinstance(finding, Mapping):
-            rows.append((str(finding["level"]), clean(finding["text"])))
-        else:
-            rows.append((str(finding.level), clean(finding.text)))
+            rows.append(Said("info", clean(finding)))
+            continue
+        values = finding if isinstance(finding, Mapping) else vars(finding)
+        basis = "; ".join(clean(values[key]) for key in ("measure", "evidence") if values.get(key))
+        rows.append(Said(str(values["level"]), clean(values["text"]), basis, bool(values.get("first"))))
     return rows
+
+
+def in_front(rows: Sequence[Said]) -> tuple[list[Said], list[Said]]:
+    """The findings to show first, with every warning and failure, and the others.
+
+    >>> [[row.text for row in part] for part in in_front([Said("info", "a", first=True), Said("info", "b")])]
+    [['a'], ['b']]
+    """
+    marked = any(row.first for row in rows)
+    shown = [row.level != "info" or (row.first if marked else i < FIRST) for i, row in enumerate(rows)]
+    first = [row for row, mark in zip(rows, shown, strict=True) if mark]
+    more = [row for row, mark in zip(rows, shown, strict=True) if not mark]
+    return (list(rows), []) if not marked and len(more) < 3 else (first, more)
 
 
 def verdict(d: Dissection | None, verification: Any) -> tuple[bool, str]:

@@ -35,8 +35,13 @@ def test_the_text_has_the_answer_first(run: tuple[Result, Path], checkpoint: Pat
     assert lines[0] == f"{checkpoint.name} on planted, test, {JUDGED_FROM} images, 160x120"
     assert lines[1].startswith(("OK: ", "FAILED: ")) and "file checks passed" in lines[1]
     assert max(map(len, lines[: lines.index(f"wrote {out / 'report.json'} and {out / 'report.html'}")])) <= 100
-    for title in ("Segmentation", "Stages", "Concepts", "Planted truth", "Probe points"):
+    for title in ("Segmentation", "Stages", "What each modality tells of the concepts", "Concepts", "Planted truth",
+                  "Probe points"):  # fmt: skip
         assert title in lines
+    values = json.loads((out / "report.json").read_text(encoding="utf-8"))["findings"]
+    hidden = [f for f in values if f["level"] == "info" and not f["first"]]
+    assert f"    {len(hidden)} more findings: --findings all" in lines
+    assert {f["evidence"] for f in values} == {"", "intervention", "concept level", "distribution"}
     assert result.stderr == ""
 
 
@@ -153,7 +158,7 @@ def test_labels_of_other_classes_are_refused(checkpoint: Path, shared: Path) -> 
 def test_findings_show_their_level(example_findings: list[Any]) -> None:
     from fusionzoo.report.verdict import said
 
-    assert said(["a", *example_findings]) == [("info", "a"), ("warn", "b"), ("fail", "c")]
+    assert [row[:2] for row in said(["a", *example_findings])] == [("info", "a"), ("warn", "b"), ("fail", "c")]
 
 
 @pytest.fixture

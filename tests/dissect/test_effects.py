@@ -119,12 +119,11 @@ def test_signal_needs_three_errors() -> None:
 def test_the_findings_say_it() -> None:
     said = [(f.level, f.text) for f in effect_findings(Effects(traced(), curves()), "depth")]
     assert said == [
-        ("info", "causal tracing: the prediction rests most on depth at stage 4 (20.0 +- 1.0) and rgb at stage 3"
-                 " (5.0 +- 0.1): points of mIoU lost when ablated"),
+        ("info", "Where: the prediction rests most on depth at stage 4 (20.0 +- 1.0) and rgb at stage 3"
+                 " (5.0 +- 0.1): points of mIoU lost when ablated."),
         ("info", "causal tracing: without rgb, its clean feature brings most back at stage 3 (80 %) of the loss"),
         ("info", "causal tracing: without depth, its clean feature brings most back at stage 4 (66 %) of the loss"),
-        ("info", "causal tracing: 'paint' rests more on rgb"),
-        ("info", "causal tracing: 'dent' rests more on depth"),
+        ("info", "causal tracing: 'paint' rests more on rgb; 'dent' rests more on depth"),
         ("info", "causal tracing against the planted truth: every recognised class that one modality alone shows rests"
                  " on it"),
         ("info", "robustness: it keeps least under missing_x: 40 % of its mIoU, averaged over the severities"),

@@ -12,8 +12,8 @@ from fusionzoo.dissect.measures.base import Measured
 from fusionzoo.dissect.measures.information import Atoms, Decomposition, Information, StageInformation
 from fusionzoo.dissect.split import Split
 from fusionzoo.metrics.cooperation import pid_of_covariance
-from fusionzoo.report import html
-from fusionzoo.report.sections.information import information
+from fusionzoo.report import html, terminal
+from fusionzoo.report.sections.information import brief, information
 from tests.dissect import made as r
 from tests.dissect.test_engine import blurred, features
 from tests.dissect.toy import CELL, Toy
@@ -113,6 +113,23 @@ def test_the_table_states_shares_beside_what_was_kept():
     )
     assert "What each modality tells of the concepts" in html(d)
     assert information(made([])) is None
+
+
+def test_the_terminal_has_a_row_a_stage_about_the_concepts() -> None:
+    stages = [
+        StageInformation(2, of(9.0, (0.7, 0.1, 0.1, 0.1)), of(1.0, (0.4, 0.3, 0.2, 0.1))),
+        StageInformation(3, None, of(2.0, (0.4, 0.2, 0.3, 0.1), error=0.04)),
+    ]
+    lines = terminal(made(stages), colour=False).splitlines()
+    at = lines.index("What each modality tells of the concepts")
+    assert lines[at + 1].split() == "stage nats rgb alone % either % depth alone % only both %".split()
+    assert [line.split()[:2] for line in lines[at + 3 : at + 5]] == [["2", "1.00"], ["3", "2.00"]]
+    table = brief(made(stages))
+    assert table is not None and table.rows[1][2:] == ("40.0 ±4.0", "30.0 ±4.0", "20.0 ±4.0", "10.0 ±4.0")
+    fused = [StageInformation(2, of(9.0, (0.7, 0.1, 0.1, 0.1)), None)]
+    table = brief(made(fused))
+    assert table is not None and table.title == "What each modality tells of the fused features"
+    assert brief(made([])) is None
 
 
 def test_a_finding_only_where_both_together_tell_more():

@@ -53,12 +53,21 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("LEAST = 0.005", "LEAST = 0.006"),
         ("LEAST = 0.005", "LEAST = 0.004"),
     ]),
-    ("tests/dissect/test_finding_limits.py::test_a_class_of_one_modality", "fusionzoo/dissect/findings/use.py", [
-        ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.9, 0.7"),
-        ("ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8", "ALONE_KEEPS, ALONE_LOSES = 0.8, 0.8"),
+    ("tests/dissect/test_finding_limits.py::test_a_class_that_is_lost_without_rgb",
+     "fusionzoo/dissect/findings/classes.py", [
+        ("LOST, SURELY = 0.8, 0.5", "LOST, SURELY = 0.7, 0.5"),
+        ("LOST, SURELY = 0.8, 0.5", "LOST, SURELY = 0.8, 0.0"),
     ]),
-    ("tests/dissect/test_finding_limits.py::test_a_class_of_one_modality", "fusionzoo/dissect/words.py", [
+    ("tests/dissect/test_finding_limits.py::test_a_class_that_is_lost_without_rgb", "fusionzoo/dissect/words.py", [
         ("RECOGNISED = 0.4", "RECOGNISED = 0.3"),
+    ]),
+    ("tests/dissect/test_finding_limits.py::test_no_use_is_claimed_where_three_points_would_have_been_seen",
+     "fusionzoo/dissect/findings/use.py", [
+        ("TELLING = 0.03", "TELLING = 0.04"),
+    ]),
+    ("tests/dissect/test_findings.py::test_a_claim_is_stated_once_by_its_strongest_evidence",
+     "fusionzoo/dissect/words.py", [
+        ("order.index(finding.evidence) < order", "order.index(finding.evidence) > order"),
     ]),
     ("tests/dissect/test_finding_limits.py::test_streams_clearly_differ_from_twice_the_floor",
      "fusionzoo/dissect/findings/stages.py", [

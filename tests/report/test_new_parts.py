@@ -93,6 +93,15 @@ def test_warnings_are_never_folded(full: dict[str, Any]) -> None:
     assert "more findings" not in few and "finding 9" in few
 
 
+def test_the_page_opens_with_the_lines_in_front_and_folds_the_rest(full: dict[str, Any]) -> None:
+    said = [{"level": "info", "text": f"line {i}", "measure": "mIoU", "evidence": "intervention", "first": i < 3}
+            for i in range(5)]  # fmt: skip
+    text = page(full, None, said)
+    fold = text.index("2 more findings</summary>")
+    assert [text.index(f"line {i}") < fold for i in range(5)] == [True, True, True, False, False]
+    assert text.count("<small>[mIoU; intervention]</small>") == 5
+
+
 def test_other_concepts_than_classes(full: dict[str, Any]) -> None:
     full["concept_names"] = ["horizontal", "vertical"]
     full["protocol"]["concepts"] = "geometry"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fusionzoo.dissect.words import Finding
 from fusionzoo.report import terminal as show
 from fusionzoo.report._terminal import comparison, use_colour
 from fusionzoo.report.table import Table, text_table
@@ -24,6 +25,16 @@ def test_the_answer_comes_first(example: dict[str, Any], checks: list[dict[str, 
     titles = ["Segmentation", "Stages", "Concepts", "Planted truth", "Probe points"]
     assert [line for line in lines if line in titles] == titles
     assert "File checks" not in lines
+
+
+def test_three_lines_and_every_warning_unless_all_are_asked_for(example: dict[str, Any]) -> None:
+    said = [Finding("info", "It uses both.", "use", "mIoU without each", "intervention", first=True)]
+    said += [Finding("info", f"more {i}") for i in range(3)] + [Finding("warn", "look here")]
+    brief, whole = (show(example, None, said, every=every, colour=False).splitlines() for every in (False, True))
+    assert brief[3:6] == [
+        "  * It uses both. [mIoU without each; intervention]", "  ! look here", "    3 more findings: --findings all",
+    ]  # fmt: skip
+    assert whole[3:8] == [brief[3], "  * more 0", "  * more 1", "  * more 2", "  ! look here"]
 
 
 def test_failed_checks_are_shown_and_said(example: dict[str, Any], checks: list[dict[str, Any]]) -> None:

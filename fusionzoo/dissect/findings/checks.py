@@ -9,6 +9,8 @@ from fusionzoo.dissect.words import SATURATED, Finding, points, words
 
 __all__ = ["few_images", "health", "planted"]
 
+_TRUTH = ("planted truth", "concept set IoU against the planted truth", "concept level")
+_HEALTH = ("channel statistics", "distribution")
 _KINDS = {"rgb": "rgb-only concepts", "x": "depth-only", "both": "visible in both"}
 
 
@@ -18,7 +20,7 @@ def few_images(d: Dissection) -> list[Finding]:
         return []
     images = "image" if d.data.n == 1 else "images"
     text = f"with {d.data.n} {images} concepts, semantic variance and shared concepts are left out: they need {FEWEST}"
-    return [Finding("info", text)]
+    return [Finding("info", text, first=True)]
 
 
 def planted(d: Dissection) -> list[Finding]:
@@ -36,10 +38,10 @@ def planted(d: Dissection) -> list[Finding]:
     text = f"{right} of {total} one-modality concepts are encoded better by the right stream;"
     text += f" mean difference between the streams: {shared}"
     if d.planted.found:
-        return [Finding("info", f"The planted truth is found: {text}.")]
+        return [Finding("info", f"The planted truth is found: {text}.", *_TRUTH)]
     wrong = [repr(r.concept) for kind in ("rgb", "x") for r in judged[kind] if not r.found]
     tail = f"; not {words(wrong)}" if wrong else ""
-    return [Finding("fail", f"The planted truth is NOT found: {text}{tail}.")]
+    return [Finding("fail", f"The planted truth is NOT found: {text}{tail}.", *_TRUTH)]
 
 
 def health(d: Dissection) -> Iterator[Finding]:
@@ -47,13 +49,14 @@ def health(d: Dissection) -> Iterator[Finding]:
     some = [p for p in d.health if 0 < p.dead < p.channels]
     full = [p for p in d.health if p not in dead and p.saturated is not None and p.saturated >= SATURATED]
     if dead:
-        yield Finding("warn", f"dead: {words(p.name for p in dead)} (no channel ever varies)")
+        yield Finding("warn", f"dead: {words(p.name for p in dead)} (no channel ever varies)", "dead", *_HEALTH)
     if full:
         listed = words(f"{p.name} ({100 * (p.saturated or 0):.0f} %)" for p in full)
-        yield Finding("warn", f"saturated: {listed} of the values at an end of the range")
+        yield Finding("warn", f"saturated: {listed} of the values at an end of the range", "saturated", *_HEALTH)
     if some:
         most = max(some, key=lambda p: p.dead / p.channels)
         text = f"{len(some)} of {len(d.health)} probe points have channels that never vary"
-        yield Finding("info", f"{text}; most: {most.name}, {most.dead} of {most.channels}")
+        yield Finding("info", f"{text}; most: {most.name}, {most.dead} of {most.channels}", "dead channels", *_HEALTH)
     if d.health and not dead and not full and not some:
-        yield Finding("info", f"no dead channel and no saturated probe among {len(d.health)} probe points")
+        text = f"no dead channel and no saturated probe among {len(d.health)} probe points"
+        yield Finding("info", text, "health", *_HEALTH)

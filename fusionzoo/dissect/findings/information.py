@@ -27,6 +27,5 @@ def together(d: Dissection) -> list[Finding]:
     named = (("rgb alone", parts.unique_rgb), (f"{called(d, 'x')} alone", parts.unique_x), ("either", parts.redundant),
              ("only both together", parts.synergistic))  # fmt: skip
     shares = ", ".join(f"{name} {points(share.value or 0.0)} %" for name, share in named)
-    return [
-        Finding("info", f"what the streams tell of the concepts, most at stage {stage} ({nats:.1f} nats): {shares}")
-    ]
+    text = f"what the streams tell of the concepts, most at stage {stage} ({nats:.1f} nats): {shares}"
+    return [Finding("info", text, "told", "partial information of the concepts", "distribution")]

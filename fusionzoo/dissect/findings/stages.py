@@ -5,61 +5,78 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from fusionzoo.dissect.findings.use import called
+from fusionzoo.dissect.findings.use import called, uses
 from fusionzoo.dissect.results import Dissection, Stage
 from fusionzoo.dissect.words import ERRORS, Finding, apart, at_stages, points, real, words
 
-__all__ = ["agreement", "encoded", "fused", "matters", "streams"]
+__all__ = ["agreement", "encoded", "fused", "streams", "where"]
 
 LEARNT = 0.1
 """Concepts with a lower IoU are not worth a word."""
 CLEARLY = 2.0
 """Streams clearly differ when their semantic variance is twice its noise floor; up to the floor nothing is said."""
+EVEN = 0.05
+"""Stages at which a modality shapes shares of the fused features that differ less are alike."""
+_SHARING = ("consistent and specific concepts", "concept level")
 ONLY = 3.0
 """Only one stream encodes a concept when its IoU there is three times that of the other stream."""
 
 
 def streams(d: Dissection) -> Iterator[Finding]:
-    """Where the streams encode the same concepts and where not."""
+    """How alike the streams are: where they encode the same concepts and where not."""
     rows = [(row.stage, row.concepts.variance["rgb_x"]) for row in d.rows if "rgb_x" in row.concepts.variance]
     known = [(stage, v) for stage, v in rows if v.value is not None and v.floor is not None]
     same = [stage for stage, v in known if not v.signal]
     near = [(stage, v) for stage, v in known if v.signal and (v.value or 0) <= CLEARLY * (v.floor or 0)]
     apart = [(stage, v) for stage, v in known if v.signal and (stage, v) not in near]
+    said = []
     for rows, text in ((apart, "the streams encode concepts differently"), (near, "the streams differ little")):
         if rows:
             values = words([points(v.value or 0) for _, v in rows])
             floors = words([points(v.floor or 0) for _, v in rows])
             at = at_stages([stage for stage, _ in rows])
-            yield Finding("info", f"at {at} {text}: semantic variance {values} points, noise floor {floors}")
+            said.append(f"at {at} {text}: semantic variance {values} points, noise floor {floors}")
     if same:
         text = "no difference between the streams is measurable (semantic variance at its noise floor)"
-        yield Finding("info", f"at {at_stages(same)} {text}")
+        said.append(f"at {at_stages(same)} {text}")
+    if said:
+        yield Finding("info", "; ".join(said), "alike", "semantic variance", "concept level")
     gap = [(row.stage, row.similarity.cka.gap) for row in d.rows]
     cka = [(stage, value.unbiased) for stage, value in gap if value is not None and value.unbiased is not None]
     if len(cka) > 1:
         (first, a), (last, b) = cka[0], cka[-1]
         text = f"rgb and {called(d, 'x')} features: CKA {a:.2f} at stage {first}, {b:.2f} at stage {last}"
-        yield Finding("info", f"{text} (unbiased, images as samples)")
+        yield Finding("info", f"{text} (unbiased, images as samples)", "alike", "CKA", "distribution")
 
 
-def matters(d: Dissection) -> Iterator[Finding]:
-    """At which stage the fused features take most from one modality alone: shares of their variance."""
-    for stream in ("rgb", "x"):
+def where(d: Dissection) -> Iterator[Finding]:
+    """At which stages the fused features take most from one modality alone: shares of their variance."""
+    parts: list[str] = []
+    silent: list[str] = []
+    for stream, use in uses(d).items():
         shares = [(row.stage, row.similarity.commonality.get("pix")) for row in d.rows]
         rows = [(stage, getattr(s, f"unique_{stream}")) for stage, s in shares if s is not None]
         known = [(stage, m.value, m.error) for stage, m in rows if m.value is not None and m.error is not None]
-        if len(known) < 2:
+        if use.kind == "unread" or len(known) < 2:
+            return
+        best, low = max(known, key=lambda row: row[1]), min(known, key=lambda row: row[1])
+        top = [row for row in known if not apart(best[1:], row[1:]) or best[1] - row[1] < EVEN]
+        what = use.name + ("" if parts else " shapes the fused features")
+        of = "" if any("%" in part for part in parts) else " of their variance comes from it alone"
+        percent = words(f"{100 * value:.0f} %" for _, value, _ in top)
+        if not real(best[1], best[2]):
+            parts.append(f"{what} nowhere measurably")
             continue
-        best = max(known, key=lambda row: row[1])
-        alike = [row for row in known if not apart(best[1:], row[1:])]
-        if len(alike) == len(known) or not real(best[1], best[2]):
-            continue
-        percent = words(f"{100 * value:.0f} %" for _, value, _ in alike)
-        low = min(known, key=lambda row: row[1])
-        text = f"{called(d, stream)} shapes the fused features most at {at_stages([row[0] for row in alike])}"
-        least = f"least at stage {low[0]}, {100 * low[1]:.0f} %"
-        yield Finding("info", f"{text}: {percent} of their variance comes from it alone ({least})")
+        silent += [use.name] if use.kind in ("unchanged", "idle") else []
+        if len(top) == len(known):
+            parts.append(f"{what} alike at all stages ({100 * low[1]:.0f} to {100 * best[1]:.0f} %{of})")
+        else:
+            least = f"least at stage {low[0]}, {100 * low[1]:.0f} %"
+            parts.append(f"{what} most at {at_stages([row[0] for row in top])} ({percent}{of}; {least})")
+    if parts:
+        text = f"Where: {'; '.join(parts)}"
+        text += f"; yet the prediction does not measurably use {words(silent)}" if silent else ""
+        yield Finding("info", f"{text}.", "where", "commonality", "distribution", first=True)
 
 
 def agreement(d: Dissection) -> Iterator[Finding]:
@@ -72,17 +89,18 @@ def agreement(d: Dissection) -> Iterator[Finding]:
     for stream, names in (("rgb", best.rgb), ("x", best.x)):
         parts += [f"{words(map(repr, names))} specific to {called(d, stream)}"] if names else []
     if parts:
-        yield Finding("info", f"encoded at stage {row.stage}: {'; '.join(parts)}")
+        text = f"encoded at stage {row.stage}: {'; '.join(parts)}"
+        yield Finding("info", text, "encoded", *_SHARING)
     if best.gained or best.lost:
         gains = [f"gains {words(map(repr, best.gained))}"] if best.gained else []
         gains += [f"loses {words(map(repr, best.lost))}"] if best.lost else []
         text = f"fusion at stage {row.stage} {' and '.join(gains)}"
-        yield Finding("info", f"{text} against the better of the streams")
+        yield Finding("info", f"{text} against the better of the streams", "gained by fusion", *_SHARING)
     if len(rows) > 1:
         (first, a), (last, b) = rows[0], rows[-1]
         text = f"{len(a.consistent)} consistent and {len(a.rgb) + len(a.x)} specific at stage {first.stage}"
         text += f", {len(b.consistent)} and {len(b.rgb) + len(b.x)} at stage {last.stage}"
-        yield Finding("info", f"concepts over the stages: {text}")
+        yield Finding("info", f"concepts over the stages: {text}", "sharing over stages", *_SHARING)
 
 
 def _best(stages: Sequence[Stage], stream: str, k: int) -> tuple[float, float] | None:
@@ -113,8 +131,8 @@ def encoded(d: Dissection) -> Iterator[Finding]:
                 only[s].append(f"{name!r} ({points(mine[0])} against {points(theirs[0])})")
     for s, names in only.items():
         if names:
-            text = f"only the {called(d, s)} stream encodes {words(names)}"
-            yield Finding("info", f"{text}: concept IoU, best stage of each stream")
+            text = f"only the {called(d, s)} stream encodes {words(names)}: concept IoU, best stage of each stream"
+            yield Finding("info", text, f"encoded by {s} only", "concept set IoU", "concept level")
 
 
 def fused(d: Dissection) -> Iterator[Finding]:
@@ -127,6 +145,7 @@ def fused(d: Dissection) -> Iterator[Finding]:
             floor = max(v.floor for v in to.values() if v is not None and v.floor is not None)
             if abs(values["rgb"] - values["x"]) > floor:
                 near[min(values, key=lambda s: values[s])].append(row.stage)
-    for s, at in near.items():
-        if at:
-            yield Finding("info", f"at {at_stages(at)} the fused features encode concepts more like {called(d, s)}")
+    said = [f"at {at_stages(at)} more like {called(d, s)}" for s, at in near.items() if at]
+    if said:
+        text = f"the fused features encode concepts {', '.join(said)}"
+        yield Finding("info", text, "fused like", "semantic variance", "concept level")

@@ -1,15 +1,16 @@
-"""Whether the model uses both modalities, what each gives, and which classes need which."""
+"""Whether the model uses both modalities, and what each gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.measures.scores import Drop
 from fusionzoo.dissect.results import Dissection
-from fusionzoo.dissect.words import RECOGNISED, Finding, apart, measured, modality, points, real, words
+from fusionzoo.dissect.words import ERRORS, Finding, apart, measured, modality, points, real, words
 
-__all__ = ["adds", "answer", "called", "classes", "contribution"]
+__all__ = ["USED", "Use", "answer", "called", "contribution", "uses"]
 
 ABSENT = {
     "mean": "its mean",
@@ -19,83 +20,122 @@ ABSENT = {
     "blur": "a blurred copy of itself",
 }
 """What stands for an absent modality, in words."""
-ALONE_KEEPS, ALONE_LOSES = 0.9, 0.8
-"""A class comes from one modality alone when it keeps 90 % of its IoU without the other and loses 80 % without it."""
+USED = ("helps", "some", "harms")
+"""Kinds of use that are measured."""
+TELLING = 0.03
+"""That no use is measurable is said where a use of so much mIoU would have been seen; else it cannot be told."""
+CLASS_ERRORS, CLASS_LEAST = 4.0, 0.05
+"""A single class shows use where the mIoU does not, from so many errors and so much IoU on: there are many classes."""
+_SCORES = ("mIoU with and without each modality", "intervention")
 
 
 def called(d: Dissection, stream: str) -> str:
     return modality(d.model.modalities, stream)
 
 
-def _drops(d: Dissection) -> dict[str, Drop]:
-    """Stream -> what is lost without it."""
+@dataclass(frozen=True)
+class Use:
+    """What the prediction loses without one modality.
+
+    `kind`: "helps" or "harms" (the mIoU is lower or higher without it), "some" (not measurably, but a class changes),
+    "idle" (no use is measurable), "open" (too uncertain to tell), "unchanged" (every score is the same without it),
+    "unread" (so, in a model without a stream for it).
+    """
+
+    stream: str
+    name: str
+    drop: Drop
+    kind: str
+
+    def change(self, name: str | None = None) -> str:
+        """The mIoU without it, against that with all: "12.3 +- 1.9 less without rgb"."""
+        if self.kind == "unchanged":
+            return f"exactly the same without {name or self.name}"
+        value, error = self.drop.miou or 0.0, self.drop.miou_error
+        unknown = " (error unknown)" if error is None else ""
+        return f"{measured(abs(value), error)} {'less' if value >= 0 else 'more'} without {name or self.name}{unknown}"
+
+
+def uses(d: Dissection) -> dict[str, Use]:
+    """Stream -> what is lost without it, of the streams that were taken away."""
     parts = {stream: d.segmentation.get(Condition.without(stream)) for stream in ("rgb", "x")}
-    return {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
+    drops = {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
+    return {s: Use(s, called(d, s), drop, _kind(d, drop, s)) for s, drop in drops.items()}
 
 
-def _unread(d: Dissection, drop: Drop, stream: str) -> bool:
-    """A model without that stream, whose output does not change at all: it does not read the modality."""
-    has = any(stream in stage.points or "fused" in stage.points for stage in d.rows)
-    return not has and drop.miou == 0 and not any(drop.iou)
+def _kind(d: Dissection, drop: Drop, stream: str) -> str:
+    value, error = drop.miou or 0.0, drop.miou_error
+    if value == 0 and not error and not any(drop.iou):
+        has = any(stream in stage.points or "fused" in stage.points for stage in d.rows)
+        return "unchanged" if has else "unread"
+    if real(abs(value), error):
+        return "helps" if value > 0 else "harms"
+    known = [(abs(v), e) for v, e in zip(drop.iou, drop.iou_error, strict=True) if v is not None and e is not None]
+    if any(v > max(CLASS_ERRORS * e, CLASS_LEAST) for v, e in known):
+        return "some"
+    return "idle" if error is not None and abs(value) + ERRORS * error <= TELLING else "open"
 
 
 def answer(d: Dissection) -> list[Finding]:
-    drops = _drops(d)
-    if len(drops) < 2:
-        return []
-    name = {s: called(d, s) for s in drops}
-    unread = [s for s, drop in drops.items() if _unread(d, drop, s)]
-    used = [s for s, drop in drops.items() if real(drop.miou, drop.miou_error)]
-    loss = {s: f"{measured(drop.miou, drop.miou_error)} points" for s, drop in drops.items()}
-    if unread:
-        reads = next(s for s in drops if s not in unread) if len(unread) == 1 else None
-        text = f"The model reads {name[reads]} only." if reads else "The model reads neither modality."
-        return [Finding("info" if reads else "warn", text)]
-    if all(drop.miou_error is None for drop in drops.values()):
-        lost = ", ".join(f"{points(drop.miou or 0.0)} without {name[s]}" for s, drop in drops.items())
-        text = "One group of images does not tell whether the model uses both modalities"
-        return [Finding("warn", f"{text}: it loses {lost}, error unknown; give more images.")]
-    if len(used) == 2:
-        lost = ", ".join(f"without {name[s]} it loses {loss[s]}" for s in ("rgb", "x"))
-        return [Finding("info", f"The model uses both modalities: {lost}.")]
-    if len(used) == 1:
-        idle = next(s for s in drops if s != used[0])
-        text = f"The model does not measurably use {name[idle]}: without it the mIoU changes by {loss[idle]}"
-        return [Finding("warn", f"{text}, without {name[used[0]]} it loses {loss[used[0]]}.")]
-    text = "The model does not measurably use either modality: the mIoU hardly changes without one of them."
-    return [Finding("warn", text)]
+    """Whether the model uses both modalities, and what it loses without each."""
+    found, both = list(uses(d).values()), d.segmentation.get("both")
+    whole = "" if both is None or both.miou is None else f"mIoU {points(both.miou)}"
+    if len(found) < 2:
+        return [Finding("info", whole, "use", _SCORES[0], first=True)] if whole else []
+    read = [use for use in found if use.kind != "unread"]
+    level, text = _lead(d, found)
+    if read:
+        one = len(read) == 1
+        changes = ", ".join(use.change("it" if one else None) for use in read).replace(" less", " points less", 1)
+        parts = [whole and (whole if one else f"{whole} with both"), changes]
+        text += f": {', '.join(part for part in parts if part)} (an absent modality is replaced by"
+        text += f" {ABSENT[d.protocol.absence]})"
+    return [Finding(level, f"{text}.", "use", *_SCORES, first=True)]
 
 
-def adds(d: Dissection) -> list[Finding]:
-    both = d.segmentation.get("both")
-    if both is None or both.miou is None:
-        return []
-    found = []
-    for stream, drop in _drops(d).items():
-        without, name = d.segmentation[Condition.without(stream)].miou, called(d, stream)
-        if without is None or drop.miou is None or _unread(d, drop, stream):
-            continue
-        text = f"{name} {'adds' if drop.miou >= 0 else 'takes away'} {points(abs(drop.miou))} points"
-        text += f" (both {points(both.miou)}, without {name} {points(without)}"
-        level = "info" if drop.miou >= 0 or not real(-drop.miou, drop.miou_error) else "warn"
-        found.append(Finding(level, f"{text}; an absent modality is replaced by {ABSENT[d.protocol.absence]})"))
-    return found or [Finding("info", f"mIoU {points(both.miou)}")]
+def _lead(d: Dissection, found: Sequence[Use]) -> tuple[str, str]:
+    """How serious it is, and the answer in one clause."""
+    names = {kind: [use.name for use in found if use.kind == kind] for kind in (*USED, "idle", "open", "unchanged")}
+    used = [use.name for use in found if use.kind in USED]
+    read = [use.name for use in found if use.kind != "unread"]
+    images = f"{d.data.n} image{'' if d.data.n == 1 else 's'}"
+    harm = f", {'' if len(read) == 1 else words(names['harms']) + ' '}to its harm" if names["harms"] else ""
+    some = f", {words(names['some'])} for some classes only" if names["some"] and len(read) > 1 else ""
+    if not read:
+        return "warn", "The model reads neither modality"
+    if len(read) == 1:
+        if used:
+            return ("warn" if harm else "info"), f"The model reads {read[0]} only{harm}"
+        how = f"{images} do not tell what it gives" if names["open"] else "it does not measurably use it"
+        return "warn", f"The model reads {read[0]} only, and {how}"
+    if len(used) == len(found):
+        return ("warn" if harm else "info"), f"The model uses both modalities{harm}{some}"
+    if not used:
+        if names["open"]:
+            return "warn", f"Whether the model uses {words(names['open'], joint='or')} cannot be told from {images}"
+        return "warn", "The model does not measurably use either modality"
+    text = f"The model uses {used[0]}{harm}{some}"
+    if names["open"]:
+        return "warn", f"{text}; whether it uses {names['open'][0]} cannot be told from {images}"
+    if names["idle"]:
+        return "warn", f"{text}; it does not measurably use {names['idle'][0]}"
+    return "warn", f"{text} only"
 
 
 def contribution(d: Dissection) -> list[Finding]:
     """The Shapley split, and whether the modalities help each other or give the same."""
-    made, drops = d.contribution, _drops(d)
-    if made is None or any(_unread(d, drop, s) for s, drop in drops.items()):
+    made = d.contribution
+    if made is None or any(use.kind in ("unread", "unchanged") for use in uses(d).values()):
         return []
     found, total = [], sum(e.miou or 0.0 for e in made.shapley.values())
     if all(real(e.miou, e.miou_error) for e in made.shapley.values()):
         parts = words(f"{called(d, s)} {measured(e.miou, e.miou_error)}" for s, e in made.shapley.items())
         shares = words(f"{100 * (e.miou or 0.0) / total:.0f} % {called(d, s)}" for s, e in made.shapley.items())
-        text = f"contribution (Shapley values, with and without each): {parts} points, so {shares}"
+        text = f"contribution, with and without each: {parts} points, so {shares}"
         alone = [made.values.get(Condition.without(o)) for o in ("x", "rgb")]
         if not apart(*[(e.miou, e.miou_error) if e is not None else (None, None) for e in alone]):
             text += "; which gives more is within the error"
-        found.append(Finding("info", text))
+        found.append(Finding("info", text, "share", "Shapley values of the mIoU", "intervention"))
     value, error = made.interaction.miou, made.interaction.miou_error
     if value is None or error is None:
         return found
@@ -105,38 +145,4 @@ def contribution(d: Dissection) -> list[Finding]:
         text = f"the modalities {how}: together {measured(abs(value), error)} points {more} than the two by themselves"
     else:
         text = f"neither synergy nor redundancy is measurable: interaction {measured(value, error)} points"
-    return [*found, Finding("info", text)]
-
-
-def classes(d: Dissection) -> Iterator[Finding]:
-    """Classes that come from one modality alone, that need both, and what gains most."""
-    both, drops = d.segmentation.get("both"), _drops(d)
-    if both is None or len(drops) < 2 or any(_unread(d, drop, s) for s, drop in drops.items()):
-        return
-    alone: dict[str, list[str]] = {"rgb": [], "x": []}
-    needed: list[str] = []
-    for k, name in enumerate(d.data.class_names):
-        iou = both.iou[k]
-        lost = {s: (drops[s].iou[k], drops[s].iou_error[k]) for s in alone}
-        if iou is None or iou < RECOGNISED or any(value is None for value, _ in lost.values()):
-            continue
-        share = {s: (value or 0.0) / iou for s, (value, _) in lost.items()}
-        sure = {s: real(value, error) for s, (value, error) in lost.items()}
-        for s, other in (("rgb", "x"), ("x", "rgb")):
-            if share[s] >= ALONE_LOSES and sure[s] and share[other] <= 1 - ALONE_KEEPS:
-                alone[s].append(repr(name))
-        if min(share.values()) >= ALONE_LOSES and all(sure.values()):
-            needed.append(repr(name))
-    for s, names in alone.items():
-        if names:
-            this, other = called(d, s), called(d, "x" if s == "rgb" else "rgb")
-            text = f"{words(names)} come{'' if len(names) > 1 else 's'} from {this} alone"
-            yield Finding("info", f"{text}: keeps nine tenths of its IoU without {other}, lost without {this}")
-    if needed:
-        text = f"{words(needed)} need{'' if len(needed) > 1 else 's'} both: gone without either modality"
-        yield Finding("info", text)
-    gains = zip(drops["x"].iou, drops["x"].iou_error, d.data.class_names, strict=True)
-    best = sorted(((v, name) for v, error, name in gains if v is not None and real(v, error)), reverse=True)[:3]
-    if best:
-        listed = words(f"{name!r} ({points(value)})" for value, name in best)
-        yield Finding("info", f"{called(d, 'x')} helps most with {listed} (points of class IoU)")
+    return [*found, Finding("info", text, "together", "interaction of the mIoU", "intervention")]

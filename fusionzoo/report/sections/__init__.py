@@ -21,8 +21,8 @@ from fusionzoo.report.sections.base import Section
 __all__ = ["CARD", "PAGE", "PLOTS", "TERMINAL", "register"]
 
 TERMINAL: list[Section] = [
-    scores.SECTION, contribution.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, exchange.SECTION,
-    planted.SECTION, trace.SECTION, robustness.SECTION, robustness.FAILURES,
+    scores.SECTION, contribution.SECTION, stages.STAGES, stages.SHARING, information.SECTION, concepts.BEST,
+    exchange.SECTION, planted.SECTION, trace.SECTION, robustness.SECTION, robustness.FAILURES,
 ]  # fmt: skip
 """Tables, in this order; the health of the probes follows them."""
 PAGE: list[Section] = [
