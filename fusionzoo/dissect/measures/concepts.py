@@ -290,7 +290,7 @@ def _carried(row: StageConcepts, done: Done, stream: str, point: str) -> None:
     """Sets how few channels carry each concept of a stream, and how well one alone does."""
     statistics, ridge = joined(done, Curve((point,), variant=FULL).needs), done.setup.ridge
     counts = [2**i for i in range(8) if 2**i <= min(MOST, statistics.channels)]
-    r2 = torch.stack([statistics.solve_top(count, ridge).r2 for count in counts])
+    r2 = torch.stack([weights.r2 for weights in statistics.solve_tops(counts, ridge)])
     least = minimum_channels(counts, r2, statistics.solve(ridge).r2)
     row.channels[stream] = [int(c) or None for c in least]
     if statistics.thresholds is not None:

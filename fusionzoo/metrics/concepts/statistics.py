@@ -18,6 +18,7 @@ pass less and keep what a threshold throws away; their set IoU is higher whereve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -221,14 +222,24 @@ class ConceptStatistics(Accumulator):
     def solve_top(self, count: int, ridge: float = 1e-3) -> ConceptWeights:
         """Detectors of only the `count` channels (1 to C) that weigh most in the full solve, each concept its own,
         refitted. Raises InputError for a count out of range, or as `solve`."""
-        if not 1 <= count <= self.channels:
-            raise InputError(f"count must lie in 1 to {self.channels}, got {count}")
-        m, order = self._moments(), self.channel_order(ridge)[:, :count].to(self._state["gram"].device)
-        small = m.system[order[:, :, None], order[:, None, :]]  # (K, count, count)
-        small = small + max(ridge, 1e-9) * torch.eye(count, dtype=torch.float64, device=small.device)
+        return self.solve_tops([count], ridge)[0]
+
+    def solve_tops(self, counts: Sequence[int], ridge: float = 1e-3) -> list[ConceptWeights]:
+        """`solve_top` for several counts at the cost of the largest: the channels of a smaller one are the first of a
+        larger one, so its factor is a block of the larger one's."""
+        wrong = [count for count in counts if not 1 <= count <= self.channels]
+        if wrong or not counts:
+            raise InputError(f"count must lie in 1 to {self.channels}, got {wrong[0] if wrong else 'none'}")
+        m, most = self._moments(), max(counts)
+        order = self.channel_order(ridge)[:, :most].to(self._state["gram"].device)
+        system = m.system[order[:, :, None], order[:, None, :]]  # (K, most, most)
+        factor = torch.linalg.cholesky(system + max(ridge, 1e-9) * torch.eye(most, dtype=system.dtype).to(system))
         right = m.right.T.gather(1, order)[:, :, None]
-        beta = torch.zeros_like(m.right.T).scatter_(1, order, torch.linalg.solve(small, right)[:, :, 0])
-        return self._detector(m, beta.T)
+        made = []
+        for count in counts:
+            beta = torch.cholesky_solve(right[:, :count], factor[:, :count, :count])[:, :, 0]
+            made.append(self._detector(m, torch.zeros_like(m.right.T).scatter_(1, order[:, :count], beta).T))
+        return made
 
     def _moments(self) -> _Standardised:
         state, n = self._state, float(self._state["weight"])

@@ -58,7 +58,7 @@ def subset_scores(values: Scores) -> tuple[list[str], dict[frozenset[str], Tenso
     if not names or missing or len(table) != len(subsets):
         lacking = ", ".join("{" + ", ".join(sorted(s)) + "}" for s in missing) or "none"
         raise InputError(f"need a score for every subset of the modalities {names}; missing: {lacking}")
-    return names, table
+    return names, {subset: table[subset] for subset in subsets}
 
 
 def shapley(values: Scores) -> dict[str, Tensor]:
@@ -103,17 +103,17 @@ def interactions(values: Scores) -> dict[tuple[str, str], Tensor]:
 
 
 def _index(table: Mapping[frozenset[str], Tensor], names: Sequence[str], of: tuple[str, ...]) -> Tensor:
-    """Shapley interaction index: the difference that `of` make, averaged over the subsets of the n others."""
-    others, total = [name for name in names if name not in of], torch.zeros_like(table[frozenset()])
-    n = len(others)
-    for size in range(n + 1):
-        weight = math.factorial(size) * math.factorial(n - size) / math.factorial(n + 1)
-        for chosen in itertools.combinations(others, size):
-            difference = table[frozenset((*chosen, *of))]
-            for left in range(1, len(of) + 1):
-                for part in itertools.combinations(of, len(of) - left):
-                    difference = difference + (-1) ** left * table[frozenset((*chosen, *part))]
-            total = total + weight * difference
+    """Shapley interaction index: the difference that `of` make, averaged over the subsets of the n others; a weighted
+    sum of the scores, made in place, since they may be whole maps."""
+    n, players = len(names) - len(of), frozenset(of)
+    largest = max(table.values(), key=Tensor.dim)
+    shape = torch.broadcast_shapes(*(score.shape for score in table.values()))
+    total = torch.zeros(shape, dtype=torch.float64, device=largest.device)
+    for subset, score in table.items():
+        inside = len(subset & players)
+        others = len(subset) - inside
+        weight = math.factorial(others) * math.factorial(n - others) / math.factorial(n + 1)
+        total.add_(score, alpha=(-1) ** (len(of) - inside) * weight)
     return total
 
 

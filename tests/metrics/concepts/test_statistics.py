@@ -230,7 +230,7 @@ class TestTopChannels:
         # the refit with the best three is the regression on these three
         for k, row in enumerate(want[:, :3]):
             small = Ridge(alpha=0.01 * float(v.sum())).fit(z[:, row].numpy(), t[:, k].numpy(), sample_weight=v.numpy())
-            got = statistics.solve_top(3, 0.01).weight[k].double() * sd
+            got = statistics.solve_tops([6, 3], 0.01)[1].weight[k].double() * sd
             assert set(got.nonzero().flatten().tolist()) == set(row.tolist())
             ratio = got[row.tolist()].numpy() / small.coef_
             np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)  # scores are standardised: the same up to scale
@@ -240,9 +240,11 @@ class TestTopChannels:
         full = statistics.solve(0.01)
         torch.testing.assert_close(statistics.solve_top(7, 0.01).weight, full.weight, rtol=1e-5, atol=1e-7)
         r2 = torch.stack([statistics.solve_top(n, 1e-6).r2 for n in range(1, 8)])
+        together = torch.stack([weights.r2 for weights in statistics.solve_tops(range(1, 8), 1e-6)])
+        torch.testing.assert_close(together, r2, rtol=1e-9, atol=1e-12)
         assert bool((r2[-1] >= r2 - 1e-9).all())
         with pytest.raises(InputError, match="1 to 7"):
-            statistics.solve_top(8)
+            statistics.solve_tops([3, 8])
 
     def test_stacked_detectors_score_side_by_side(self) -> None:
         statistics, maps, *_ = self._statistics()
