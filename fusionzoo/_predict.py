@@ -307,6 +307,11 @@ class Predictor:
             self._warn("unlike", f"{name}: {far}")
         return {"rgb": sample["rgb"], "x": sample["x"]}
 
+    def normalised(self, fed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """(1, C, h, w) each of what a model is fed, as it takes it."""
+        first, ways = next(self.model.parameters()), {"rgb": self.preprocess.rgb, "x": self.preprocess.x}
+        return {name: ways[name](v[None].to(first.device)).to(first.dtype) for name, v in fed.items()}
+
     @torch.inference_mode()
     def _logits(self, fed: Mapping[str, Tensor], share: Mapping[str, float]) -> Tensor:
         """(1, K, h, w) of raw rgb (3, h, w) and x (Cx, h, w), in eval mode; the mode is put back.
@@ -314,15 +319,12 @@ class Predictor:
         Args:
             share: of each modality that is given, what its normalised values are multiplied by.
         """
-        first = next(self.model.parameters())
-        ready = [
-            one(fed[name][None].to(first.device)).mul(share[name]).to(first.dtype) if name in share else None
-            for name, one in (("rgb", self.preprocess.rgb), ("x", self.preprocess.x))
-        ]
+        given = self.normalised({name: fed[name] for name in share})
+        ready = {name: value * share[name] for name, value in given.items()}
         training = self.model.training
         self.model.eval()
         try:
-            logits: Tensor = self.model(*ready)
+            logits: Tensor = self.model(ready.get("rgb"), ready.get("x"))
         finally:
             self.model.train(training)
         return logits

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 import fusionzoo
 from fusionzoo.cli import main
 from fusionzoo.data import Planted
+from fusionzoo.dissect.attribution import attribute, occlude
 from fusionzoo.dissect.conditions import Reader
 from fusionzoo.dissect.examples import look
 from fusionzoo.errors import InputError
@@ -83,6 +84,35 @@ def test_command_for_one_pair_and_for_folders(files: tuple[Path, Path], tmp_path
     assert many.stdout == f"wrote 2 pictures to {tmp_path / 'out'}, explanations to {tmp_path / 'why'}\n"
 
 
+@pytest.mark.parametrize("method", ["gradient", "integrated", "occlusion"])
+def test_pixels_of_both_inputs_are_those_of_the_attribution(
+    method: str, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, scene = build(), Planted("test", n=1, size=SIZE)[0]
+    found = fusionzoo.explain(model, scene["rgb"], scene["x"], method=method)
+    rgb, x = model.preprocess(scene["rgb"][None], scene["x"][None])
+    with torch.inference_mode():
+        k = int(model(rgb, x)[0].argmax(0).flatten().bincount().argmax())
+    assert found.target == model.class_names[k] == found.facts["class"]
+    if method == "occlusion":
+        want: Any = occlude(model, rgb, x, k, window=min(SIZE) // 4)
+        assert set(found.maps) == {"rgb", "depth", "both", "interaction"}
+    else:
+        want = attribute(model, rgb, x, k, method={"gradient": "gradient_x_input"}.get(method, method))
+        assert found.facts["residual"] == pytest.approx(want.residual, abs=1e-4)
+        assert found.facts["rgb"] + found.facts["x"] == pytest.approx(sum(want.totals), abs=1e-4)
+    for title, kind in (("rgb", "rgb"), ("depth", "x")):
+        np.testing.assert_allclose(found.maps[title], want.map(kind).numpy(), atol=1e-4)
+    assert np.abs(found.maps["depth"]).max() > 1e-3
+    made = call(files[0] / "0.png", files[1] / "0.png", "--model", PLANTED, "-o", tmp_path / "a.png", "--size", "48x64",
+                "--explain", tmp_path / "e.png", "--method", method, "--class", "wall", "--json")  # fmt: skip
+    assert made.exit_code == 0, made.stderr
+    told = json.loads(made.stdout)["attribution"]
+    assert (told["method"], told["class"]) == (method, "wall")
+    with Image.open(tmp_path / "e.png") as drawn:
+        assert drawn.size[0] == 1000
+
+
 def test_each_file_is_read_once(files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rgb, x = files
     opened: list[Path] = []
@@ -108,6 +138,10 @@ def test_refusals(files: tuple[Path, Path], tmp_path: Path) -> None:
         ((rgb, x, *common, "--no-x"), "--explain takes each modality away by itself"),
         ((rgb, x, *common, "--absence", "permute"), "permute takes it from another image"),
         ((rgb, x, *common, "--absence", "men"), "absence (--absence) is 'men'"),
+        ((rgb, x, *common, "--method", "gradients"), "did you mean 'gradient'"),
+        ((rgb, x, *common, "--method", "gradient", "--class", "wal"), "did you mean 'wall'"),
+        ((rgb, x, *common, "--class", "wall"), "target (--class) belongs to gradient, integrated, occlusion"),
+        ((rgb, x, *common[:4], "--method", "gradient"), "--method and --class belong to --explain"),
         ((rgb, x, *common[:4], "--explain", tmp_path / "a.png"), "is named twice"),
         ((rgb, x, *common[:4], "--explain", tmp_path / "e.jpg"), "ends in .png"),
     ):

@@ -121,6 +121,7 @@ def test_everything_imported_is_a_dependency(project):
     optional = {"timm"}  # comes with segmentation-models-pytorch, which says so in its own metadata
     assert third_party(ROOT / "fusionzoo") <= declared | optional
     optional |= {"fastapi", "uvicorn"}  # come with gradio, where the demo's page is tested
+    optional |= {"captum"}  # compared with where it is installed; it brings matplotlib, which nothing here needs
     assert third_party(ROOT / "tests") <= declared | optional | requirements(extras["test"])
 
 

@@ -39,6 +39,13 @@ __all__ = ["command"]
 @click.option(
     "--absence", default="mean", show_default=True, help="For --explain: mean, zero, noise, blur (see check)."
 )
+@click.option(
+    "--method",
+    default="modality",
+    show_default=True,
+    help="For --explain: modality, or what pixels of both inputs give by gradient, integrated, occlusion.",
+)
+@click.option("--class", "target", metavar="NAME", help="The class that pixels speak for.  [default: the largest]")
 @click.option("--data", metavar="SPEC", help="Images of a data set instead: planted, folder:PATH, ... (list --data).")
 @click.option("--split", help="Split of the data.  [default: test]")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images of --data, evenly spread.")
@@ -71,6 +78,8 @@ def command(
     labels: str | None,
     explain: str | None,
     absence: str,
+    method: str,
+    target: str | None,
     data: str | None,
     split: str | None,
     limit: int | None,
@@ -108,20 +117,25 @@ def command(
         raise click.UsageError("--no-x and --no-rgb leave nothing for the model; give one of them")
     if explain is not None and (no_x or no_rgb or empty == "keep" or (data is None and x is None)):
         raise click.UsageError("--explain takes each modality away by itself: give both, and no --no-x, --empty keep")
+    if explain is None and (method != "modality" or target is not None):
+        raise click.UsageError("--method and --class belong to --explain OUT; give that")
     many = data is not None or os.path.isdir(str(rgb))
     places = _Places(output, labels, explain, many, [] if data is not None else [p for p in (rgb, x) if p is not None])
 
-    from fusionzoo._explain import check_absence, explained
+    from fusionzoo._explain import check_method, explained
     from fusionzoo._predict import Predictor
     from fusionzoo.data.hha import NYU_CAMERA
+    from fusionzoo.dissect.attribution.gradients import class_number
     from fusionzoo.hub import from_pretrained
 
-    check_absence(absence)
+    check_method(method, absence, target)
     predictor = Predictor(
         from_pretrained(name, revision, index=index), size=size, align=align, x_scale=x_scale, x_kind=x_kind,
         x_encoding=x_encoding, camera=intrinsics or (NYU_CAMERA if camera else None), device=device,
         empty=empty, without="x" if no_x else "rgb" if no_rgb else None,
     )  # fmt: skip
+    if target is not None:
+        class_number(predictor.model, target)  # rather now than after the work
     pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(str(rgb), x)
     if no_x or no_rgb or (data is None and x is None):
         gone = "rgb" if no_rgb else predictor.modalities[1]
@@ -129,13 +143,17 @@ def command(
     skipped: list[str] = []
     todo = _todo(_progress(pairs, count, quiet or not many), places, skip_existing and many, skipped)
     facts: list[dict[str, Any]] = []
+    words: list[str] = []
     for pair in todo:
         ready = predictor.ready(pair) if many else predictor.only(pair)
         if ready is None:
             continue
         facts.append({"model": name, **places.write(predictor.predicted(ready), alpha)})
         if explain is not None:
-            facts[-1]["explanation"] = places.write_explanation(pair.id, explained(predictor, ready, absence))
+            made = explained(predictor, ready, absence, method, target)
+            facts[-1]["explanation"] = places.write_explanation(pair.id, made)
+            facts[-1] |= {"attribution": made.facts} if made.facts else {}
+            words = made.words
     if as_json_:
         print_json(facts if many else facts[0])
     elif many:
@@ -146,6 +164,8 @@ def command(
         if predictor.left_out:
             say(f"{len(predictor.left_out)} without any valid x left out: {', '.join(predictor.left_out)}")
     else:
+        for sentence in words:
+            say(sentence)
         for row in facts[0]["classes"]:
             say(f"{100 * row['share']:5.1f} %  {row['name']}")
         say("wrote " + " and ".join(facts[0][key] for key in ("output", "labels", "explanation") if key in facts[0]))
