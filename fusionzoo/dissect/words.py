@@ -33,7 +33,7 @@ RECOGNISED = 0.4
 """Below this IoU a class is not recognised well enough to say from what: guessing between two reaches a third."""
 
 
-EVIDENCE = ("intervention", "concept level", "distribution")
+EVIDENCE = ("intervention", "concepts", "distribution")
 """Kinds of evidence, the strongest first: a modality, a feature or an image was changed and the prediction looked at;
 concepts were read from the features; the features' values were compared."""
 

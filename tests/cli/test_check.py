@@ -41,7 +41,7 @@ def test_the_text_has_the_answer_first(run: tuple[Result, Path], checkpoint: Pat
     values = json.loads((out / "report.json").read_text(encoding="utf-8"))["findings"]
     hidden = [f for f in values if f["level"] == "info" and not f["first"]]
     assert f"    {len(hidden)} more findings: --findings all" in lines
-    assert {f["evidence"] for f in values} == {"", "intervention", "concept level", "distribution"}
+    assert {f["evidence"] for f in values} == {"", "intervention", "concepts", "distribution"}
     assert result.stderr == ""
 
 

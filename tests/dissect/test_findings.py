@@ -209,7 +209,7 @@ def test_planted_truth_that_is_not_found_fails():
         "The planted truth is NOT found: 1 of 2 one-modality concepts are encoded better by the right stream; mean"
         " difference between the streams: 10.0 (rgb-only concepts), 20.0 (depth-only), 1.0 (visible in both); not"
         " 'window'.",
-        "planted truth", "concept set IoU against the planted truth", "concept level",
+        "planted truth", "concept set IoU against the planted truth", "concepts",
     )]  # fmt: skip
 
 
@@ -315,6 +315,12 @@ def test_where_each_modality_matters_most():
         "Where: rgb shapes the fused features most at stages 2 and 3 (40 % and 36 % of their variance comes from it"
         " alone; least at stage 4, 34 %); depth nowhere measurably." in said_of(None, levels=sharp)
     )
+
+
+def test_where_needs_no_scores():
+    d = scored([0.5] * 4, drop(0.2, 0.01), drop(0.1, 0.01), levels=[shares(2, 0.4, 0.1), shares(3, 0.2, 0.1)])
+    del d.results["segmentation"]
+    assert front(d)[0].startswith("Where: rgb shapes the fused features most at stage 2 (40 %")
 
 
 def test_what_shapes_the_features_need_not_matter():

@@ -111,7 +111,7 @@ def occlude(
                 for stream in (0, 1):
                     if kind in (KINDS[stream], "both"):
                         made[stream][j][hole] = absent[stream][0][hole]
-            losses[i : i + len(part)] = whole - score(model(*made)).float().cpu()
+            losses[i : i + len(part)] = (whole - score(model(*made)).double()).float().cpu()
     grids = losses.view(3, len(tops), len(lefts))
     return Occlusion(grids[0], grids[1], grids[2], whole, tops, lefts, (window, window), size)
 

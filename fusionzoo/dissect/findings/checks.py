@@ -9,7 +9,7 @@ from fusionzoo.dissect.words import SATURATED, Finding, points, words
 
 __all__ = ["few_images", "health", "planted"]
 
-_TRUTH = ("planted truth", "concept set IoU against the planted truth", "concept level")
+_TRUTH = ("planted truth", "concept set IoU against the planted truth", "concepts")
 _HEALTH = ("channel statistics", "distribution")
 _KINDS = {"rgb": "rgb-only concepts", "x": "depth-only", "both": "visible in both"}
 

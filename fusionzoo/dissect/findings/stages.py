@@ -17,7 +17,7 @@ CLEARLY = 2.0
 """Streams clearly differ when their semantic variance is twice its noise floor; up to the floor nothing is said."""
 EVEN = 0.05
 """Stages at which a modality shapes shares of the fused features that differ less are alike."""
-_SHARING = ("consistent and specific concepts", "concept level")
+_SHARING = ("consistent and specific concepts", "concepts")
 ONLY = 3.0
 """Only one stream encodes a concept when its IoU there is three times that of the other stream."""
 
@@ -40,7 +40,7 @@ def streams(d: Dissection) -> Iterator[Finding]:
         text = "no difference between the streams is measurable (semantic variance at its noise floor)"
         said.append(f"at {at_stages(same)} {text}")
     if said:
-        yield Finding("info", "; ".join(said), "alike", "semantic variance", "concept level")
+        yield Finding("info", "; ".join(said), "alike", "semantic variance", "concepts")
     gap = [(row.stage, row.similarity.cka.gap) for row in d.rows]
     cka = [(stage, value.unbiased) for stage, value in gap if value is not None and value.unbiased is not None]
     if len(cka) > 1:
@@ -53,21 +53,23 @@ def where(d: Dissection) -> Iterator[Finding]:
     """At which stages the fused features take most from one modality alone: shares of their variance."""
     parts: list[str] = []
     silent: list[str] = []
-    for stream, use in uses(d).items():
+    found = uses(d)
+    for stream in ("rgb", "x"):
+        name, kind = called(d, stream), found[stream].kind if stream in found else ""
         shares = [(row.stage, row.similarity.commonality.get("pix")) for row in d.rows]
         rows = [(stage, getattr(s, f"unique_{stream}")) for stage, s in shares if s is not None]
         known = [(stage, m.value, m.error) for stage, m in rows if m.value is not None and m.error is not None]
-        if use.kind == "unread" or len(known) < 2:
+        if kind == "unread" or len(known) < 2:
             return
         best, low = max(known, key=lambda row: row[1]), min(known, key=lambda row: row[1])
         top = [row for row in known if not apart(best[1:], row[1:]) or best[1] - row[1] < EVEN]
-        what = use.name + ("" if parts else " shapes the fused features")
+        what = name + ("" if parts else " shapes the fused features")
         of = "" if any("%" in part for part in parts) else " of their variance comes from it alone"
         percent = words(f"{100 * value:.0f} %" for _, value, _ in top)
         if not real(best[1], best[2]):
             parts.append(f"{what} nowhere measurably")
             continue
-        silent += [use.name] if use.kind in ("unchanged", "idle") else []
+        silent += [name] if kind in ("unchanged", "idle") else []
         if len(top) == len(known):
             parts.append(f"{what} alike at all stages ({100 * low[1]:.0f} to {100 * best[1]:.0f} %{of})")
         else:
@@ -132,7 +134,7 @@ def encoded(d: Dissection) -> Iterator[Finding]:
     for s, names in only.items():
         if names:
             text = f"only the {called(d, s)} stream encodes {words(names)}: concept IoU, best stage of each stream"
-            yield Finding("info", text, f"encoded by {s} only", "concept set IoU", "concept level")
+            yield Finding("info", text, f"encoded by {s} only", "concept set IoU", "concepts")
 
 
 def fused(d: Dissection) -> Iterator[Finding]:
@@ -148,4 +150,4 @@ def fused(d: Dissection) -> Iterator[Finding]:
     said = [f"at {at_stages(at)} more like {called(d, s)}" for s, at in near.items() if at]
     if said:
         text = f"the fused features encode concepts {', '.join(said)}"
-        yield Finding("info", text, "fused like", "semantic variance", "concept level")
+        yield Finding("info", text, "fused like", "semantic variance", "concepts")
