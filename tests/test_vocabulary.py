@@ -17,7 +17,9 @@ OTHER = {
     "data/corrupt.py": "grey levels; levels that depth is rounded to",
     "data/geometry.py": "a camera that is held level",
     "data/hha.py": "a camera that is held level",
+    "data/planted_multi.py": "grey levels",
     "data/planted_render.py": "faces that are level",
+    "dissect/findings/effects.py": "how serious a finding is",
     "dissect/findings/use.py": "how serious a finding is",
     "dissect/formats.py": "the name in files of format 1",
     "dissect/robustness.py": "grey levels",
@@ -28,7 +30,6 @@ OTHER = {
     "probes/intervene.py": "the usual level of a channel",
     "report/_terminal.py": "how serious a finding is",
     "report/page.html.j2": "how serious a finding is",
-    "report/page.py": "how serious a finding is",
     "report/sections/robustness.py": "grey levels",
     "report/verdict.py": "how serious a finding is",
 }
