@@ -23,6 +23,7 @@ __all__ = [
     "gate_init_",
     "gate_probe",
     "gate_probes",
+    "gated_sum",
     "probe_pair",
     "reduced",
     "require_divisible",
@@ -30,6 +31,16 @@ __all__ = [
     "to_map",
     "to_tokens",
 ]
+
+
+def gated_sum(rgb: Tensor, gate_rgb: Tensor, x: Tensor, gate_x: Tensor) -> Tensor:
+    """rgb * gate_rgb + x * gate_x, the second product and the sum in one pass over memory. Gates broadcast.
+
+    >>> import torch
+    >>> gated_sum(torch.ones(2), torch.tensor([0.5]), torch.full((2,), 3.0), torch.tensor([2.0]))
+    tensor([6.5000, 6.5000])
+    """
+    return (rgb * gate_rgb).addcmul_(x, gate_x)
 
 
 def to_tokens(feature: Tensor) -> Tensor:

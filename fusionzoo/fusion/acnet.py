@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import gate_init_, gate_probes
+from fusionzoo.fusion._parts import gate_init_, gate_probes, gated_sum
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.registry import fusions
 
@@ -44,4 +44,4 @@ class ACNet(FusionBlock):
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         gate_rgb = self.gate_rgb(self.excite_rgb(rgb.mean((2, 3), keepdim=True)).sigmoid())  # (B, C, 1, 1)
         gate_x = self.gate_x(self.excite_x(x.mean((2, 3), keepdim=True)).sigmoid())
-        return Fused(rgb, x, rgb * gate_rgb + x * gate_x)
+        return Fused(rgb, x, gated_sum(rgb, gate_rgb, x, gate_x))

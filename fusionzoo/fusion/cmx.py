@@ -73,7 +73,7 @@ class FeatureRectify(nn.Module):
         into_x, into_rgb = (
             self.lambda_c * w[:, i, :, None, None] + self.lambda_s * m[:, i : i + 1] for i in (0, 1)
         )  # (B, C, H, W) each
-        return rgb + into_rgb * x, x + into_x * rgb
+        return torch.addcmul(rgb, into_rgb, x), torch.addcmul(x, into_x, rgb)
 
 
 class _Half(nn.Module):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.fusion._parts import Squeeze, gate_init_, gate_probe, probe_pair, reduced, share_probe
+from fusionzoo.fusion._parts import Squeeze, gate_init_, gate_probe, gated_sum, probe_pair, reduced, share_probe
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
@@ -79,5 +79,5 @@ class SAGate(FusionBlock):
         both = torch.cat([self.separate_rgb(x, rgb), self.separate_x(rgb, x)], dim=1)  # (B, 2C, H, W)
         logits = torch.cat([self.logit_rgb(self.score_rgb(both)), self.logit_x(self.score_x(both))], dim=1)
         share_rgb, share_x = self.attention(logits.softmax(dim=1)).split(1, dim=1)  # (B, 1, H, W) each
-        merged = rgb * share_rgb + x * share_x
-        return Fused(((rgb + merged) / 2).relu(), ((x + merged) / 2).relu(), merged)
+        merged = gated_sum(rgb, share_rgb, x, share_x)
+        return Fused((rgb + merged).div_(2).relu_(), (x + merged).div_(2).relu_(), merged)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fusionzoo.fusion._parts import Squeeze, gate_probes, probe_pair, reduced
+from fusionzoo.fusion._parts import Squeeze, gate_probes, gated_sum, probe_pair, reduced
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.registry import fusions
 
@@ -51,6 +51,8 @@ class SEAdd(FusionBlock):
         """The fused feature alone, (B, C, H, W)."""
         gate_rgb = self.gate_rgb(self.excite_rgb(rgb.mean((2, 3), keepdim=True)).sigmoid())  # (B, C, 1, 1)
         gate_x = self.gate_x(self.excite_x(x.mean((2, 3), keepdim=True)).sigmoid())
+        if self.weighted_rgb.tap is None and self.weighted_x.tap is None:
+            return gated_sum(rgb, gate_rgb, x, gate_x)
         return self.weighted_rgb(rgb * gate_rgb) + self.weighted_x(x * gate_x)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

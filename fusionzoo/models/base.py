@@ -179,7 +179,8 @@ class FusionModel(nn.Module):
             rgb, x = (F.pad(v, (0, right, 0, down), mode="replicate") for v in (rgb, x))
         out = self.scores(rgb, x)
         size = (rgb.shape[-2] // step, rgb.shape[-1] // step)
-        out = F.interpolate(out, size=size, mode="bilinear", align_corners=False)
+        if tuple(out.shape[-2:]) != size:
+            out = F.interpolate(out, size=size, mode="bilinear", align_corners=False)
         return out[..., : -(-height // step), : -(-width // step)]
 
     def inputs(self, rgb: Tensor | None, x: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+import torch
 
 from fusionzoo.fusion.se_add import SEAdd, SEAddUniRGB
+from fusionzoo.probes import probe
 from tests.fusion.plain import Array, compare, conv1, gap, relu, sigmoid
 
 
@@ -24,3 +26,16 @@ def test_se_add_equals_its_equations(kind: type[SEAdd]) -> None:
         }  # fmt: skip
 
     compare(kind(16), equations)
+
+
+def test_listened_at_and_alone_give_the_same() -> None:
+    """Alone the sum is made in place; what a listener holds stays what it was."""
+    torch.manual_seed(0)
+    block, rgb, x = SEAdd(16).eval(), torch.randn(2, 16, 5, 6), torch.randn(2, 16, 5, 6)
+    with torch.no_grad():
+        alone = block(rgb, x).fused
+        for point in ("weighted_rgb", "weighted_x"):
+            with probe(block, point, clone=False) as tape:
+                torch.testing.assert_close(block(rgb, x).fused, alone)
+            value, gate = (rgb, block.excite_rgb) if point == "weighted_rgb" else (x, block.excite_x)
+            torch.testing.assert_close(tape[point], value * gate(value.mean((2, 3), keepdim=True)).sigmoid())

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fusionzoo.bench.cost import peak_bytes
 from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel, build, create_model, list_models
 from fusionzoo.models.published.cen import CEN
@@ -285,3 +286,15 @@ def test_compiled_exported_and_bfloat16_are_the_eager_model(name: str) -> None:
             rough = model(*inputs).float()
     assert bool(torch.isfinite(rough).all())
     assert float((rough - wanted).abs().max()) < 0.15 * float(wanted.abs().max())
+
+
+def test_a_map_that_the_decoder_does_not_read_is_not_kept() -> None:
+    """ESANet's decoder reads strides 4 to 32: the map of stride 2, of 64 channels, is let go."""
+    with torch.device("meta"), torch.no_grad():
+        model = create_model("esanet_r18")
+        pair = torch.empty(1, 3, 480, 640), torch.empty(1, 1, 480, 640)
+        assert [f.shape[-1] for f in model.features(*pair)] == [160, 80, 40, 20]
+        peak = peak_bytes(lambda: model(*pair))
+        kept: list[Tensor] = []
+        with listen(model, {"stage1.fusion.fused": lambda name, value: kept.append(value)}):
+            assert peak_bytes(lambda: model(*pair)) - peak == 4 * 64 * 240 * 320

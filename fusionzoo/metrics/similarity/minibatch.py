@@ -5,9 +5,9 @@ ratio is taken (Nguyen et al. 2020): CKA = sum_b HSIC1(K, L) / sqrt(sum_b HSIC1(
 samples carries weight n, so batches of equal size count equally; one of fewer than 4 has no HSIC1: it is left out and
 counted in `skipped`. The value depends on the batch size, which belongs to the result.
 
-Grams are summed over slices of the features, about the first sample of the batch (HSIC1 is invariant to the origin, and
-one within the cloud loses no digits to a large mean), in float32 within a slice and float64 across slices: no copy of a
-map is made.
+Grams are summed over slices of the features, in float32 within a slice and float64 across slices: no copy of a map is
+made. HSIC1 is invariant to the origin; where the samples are far from zero beside their distances, the products are
+taken about the first sample, since a large mean costs digits (a slice is copied for that), else as they are.
 
 With `permutations`, every batch is also compared after shuffling the samples of the second set within it. A batch's
 shuffles come from its own numbers, so the null does not depend on the order of batches or on which process saw them.
@@ -40,7 +40,8 @@ from fusionzoo.metrics.similarity.cka import cka_from_hsic
 
 __all__ = ["MinibatchCKA", "MinibatchScores", "batch_hsic", "rbf_kernel", "shifted_gram", "u_centred"]
 
-SLICE = 1 << 12  # features per slice, to stay in the processor's cache
+SLICE = 1 << 12  # features per slice: the digits of float32, and the cache of the processor
+FEW = 256  # features that a first look takes
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,34 @@ def shifted_gram(feature: Tensor) -> Tensor:
     n, kind = len(rows), torch.float64 if rows.dtype == torch.float64 else torch.float32
     gram = torch.zeros(n, n, dtype=torch.float64, device=rows.device)
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
-        shifted = torch.empty(n, min(SLICE, rows.shape[1]), dtype=kind, device=rows.device)
         product = torch.empty(n, n, dtype=kind, device=rows.device)
+        moved = product.new_empty(0)
+        few = rows[:, :FEW].to(kind)
+        # to look at the products would hold an accelerator up
+        shifting = rows.device.type != "cpu" or (n > 0 and _far(few @ few.T))
         for part in rows.split(SLICE, dim=1):
             part = part.to(kind)
-            mine = torch.sub(part, part[:1], out=shifted[:, : part.shape[1]])
-            gram += torch.mm(mine, mine.T, out=product)
+            if not shifting:
+                torch.mm(part, part.T, out=product)
+                shifting = n > 0 and _far(product)  # and so in the slices to come
+            if shifting:
+                moved = moved if moved.shape == part.shape else torch.empty_like(part)
+                torch.sub(part, part[:1], out=moved)
+                torch.mm(moved, moved.T, out=product)
+            gram += product
+    if n > 0:
+        gram = gram - gram[:1] - gram[:, :1] + gram[0, 0]
     return gram
+
+
+def _far(product: Tensor) -> bool:
+    """Whether a Gram matrix (n, n) about zero would lose digits: samples far from zero beside what tells them apart.
+
+    Their squared distances to the first sample, together, are less than half of their squares (or not finite).
+    """
+    squares, first = product.diagonal().sum(), product[0].sum()
+    apart = squares - 2 * first + len(product) * product[0, 0]
+    return not bool(apart >= squares / 2)
 
 
 def rbf_kernel(gram: Tensor, bandwidth: float = 0.5) -> Tensor:

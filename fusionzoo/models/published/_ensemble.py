@@ -103,7 +103,8 @@ class StreamEnsemble(FusionModel):
 
     def decode(self, features: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(RGB's class scores, x's, their weighted sum, each (B, K, H/4, W/4); the two weights)."""
-        first, second = self.decoder([torch.cat(pair) for pair in features]).chunk(2)
+        both = self.decoder([torch.cat(pair) for pair in features])  # (2B, K, H/4, W/4)
+        first, second = both.unflatten(0, (2, -1)).unbind()  # no chunk: it would fix the batch of an exported graph
         first, second = self.logits_rgb(first), self.logits_x(second)
         share = self.share(self.alpha.softmax(0))
         a, b = (first.detach(), second.detach()) if self.detach_ensemble else (first, second)

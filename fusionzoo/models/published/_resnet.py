@@ -7,7 +7,7 @@ max pool and the first group of blocks, and so on to `stage(5, .)` (stride 32). 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
@@ -109,15 +109,21 @@ class TwoResNets(FusionModel):
         for i, channels in enumerate(self.channels, 1):
             setattr(self, f"stage{i}", Stage(channels, fusion(channels, level=i)))
 
+    reads: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
+    """Stages whose fused maps the decoder reads; no other map is kept."""
+
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """The five fused maps, strides 2 to 32."""
+        """The fused maps of the stages that the decoder reads, finest first; strides 2 to 32 of all five."""
         out = []
         for i in range(1, 6):
             stage: Stage = getattr(self, f"stage{i}")
-            rgb, x = stage.rgb(self.rgb_encoder.stage(i, rgb)), stage.x(self.x_encoder.stage(i, x))
+            rgb = stage.rgb(self.rgb_encoder.stage(i, rgb))  # one after the other: what went in need not be kept
+            x = stage.x(self.x_encoder.stage(i, x))
             fused = stage.fusion(rgb, x)
             rgb, x = fused.fused, fused.x
-            out.append(fused.fused)
+            del fused
+            if i in self.reads:
+                out.append(rgb)
         return out
 
 

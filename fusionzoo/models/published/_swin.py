@@ -164,7 +164,7 @@ class SwinFusionBlock(SwinBlock):
 
     def fuse(self, feature: Tensor) -> Tensor:
         size = (feature.shape[1], feature.shape[2])
-        rgb, x = feature.flatten(1, 2).chunk(2)
+        rgb, x = feature.flatten(1, 2).unflatten(0, (2, -1)).unbind()
         return torch.cat(self.fusion(rgb, x, size)).unflatten(1, size)
 
 

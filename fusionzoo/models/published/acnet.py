@@ -65,9 +65,11 @@ class ACNet(WithSideOutputs):
         out: list[Tensor] = []
         for i in range(1, 6):
             stage: Stage = getattr(self, f"stage{i}")
-            rgb, x = stage.rgb(self.rgb_encoder.stage(i, rgb)), stage.x(self.x_encoder.stage(i, x))
+            rgb = stage.rgb(self.rgb_encoder.stage(i, rgb))
+            x = stage.x(self.x_encoder.stage(i, x))
             fused = stage.fusion(rgb, x)
             rgb, x, merged = fused.rgb, fused.x, fused.fused
+            del fused
             if out:
                 before = pool(out[-1]) if i == 2 else out[-1]
                 merged = getattr(self, f"merged_layer{i - 1}")(before) + merged

@@ -133,7 +133,7 @@ class DecoderModule(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Five fused maps -> class scores at the input size."""
+    """Fused maps at strides 4, 8, 16 and 32 -> class scores at the input size. `channels`: of all five stages."""
 
     def __init__(self, channels: Sequence[int], num_classes: int) -> None:
         super().__init__()
@@ -159,13 +159,13 @@ class Decoder(nn.Module):
     def all(self, features: Sequence[Tensor], sides: bool = True) -> list[Tensor]:
         """[class scores, then side outputs from the finest (stride 8) to the coarsest (stride 32)]."""
         extra: list[Tensor] = []
-        out = self.context(features[4])
+        out = self.context(features[3])
         for i in range(1, 4):
             part: DecoderModule = getattr(self, f"up{i}")
             out = part(out)
             if sides:
                 extra.insert(0, part.side(out))
-            out = part.upsample(out) + getattr(self, f"skip{i}")(features[4 - i])
+            out = part.upsample(out) + getattr(self, f"skip{i}")(features[3 - i])
         return [self.enlarge2(self.enlarge1(self.classify(self.out(out)))), *extra]
 
 
@@ -178,6 +178,8 @@ class ESANet(WithSideOutputs):
         num_classes: 40 in NYU Depth v2, 37 in SUN RGB-D.
         x_channels, preprocess: see FusionModel; depth in metres by default.
     """
+
+    reads = (2, 3, 4, 5)
 
     def __init__(
         self,

@@ -140,7 +140,7 @@ class GeminiSwin(StreamEnsemble):
             stage: StreamStage = getattr(self, f"stage{i}")
             both = stage.fusion(both)
             size = (both.shape[1], both.shape[2])
-            out.append(stage(*both.flatten(1, 2).chunk(2), size))
+            out.append(stage(*both.flatten(1, 2).unflatten(0, (2, -1)).unbind(), size))
             if i < STAGES[-1]:
                 both = getattr(self, f"merge{i}")(both)
         return out

@@ -87,6 +87,8 @@ class RTFNet(TwoResNets):
         num_classes, x_channels, preprocess: see MFNet.
     """
 
+    reads = (5,)
+
     def __init__(
         self, depth: int, num_classes: int = 9, x_channels: int = 1, preprocess: Preprocess | None = None
     ) -> None:

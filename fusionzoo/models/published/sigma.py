@@ -224,9 +224,9 @@ class Sigma(FusionModel):
         out = []
         for i in range(1, 5):
             stage: Stage = getattr(self, f"stage{i + 1}")
-            first, second = getattr(self, f"layer{i}")(both).movedim(3, 1).chunk(2)
+            first, second = getattr(self, f"layer{i}")(both).movedim(3, 1).unflatten(0, (2, -1)).unbind()
             both = torch.cat([stage.rgb(first), stage.x(second)]).movedim(1, 3)
-            first, second = getattr(self, f"norm{i}")(both).movedim(3, 1).chunk(2)
+            first, second = getattr(self, f"norm{i}")(both).movedim(3, 1).unflatten(0, (2, -1)).unbind()
             out.append(stage.fusion(first, second).fused)
             if i < 4:
                 both = getattr(self, f"merge{i}")(both)

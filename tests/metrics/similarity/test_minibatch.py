@@ -77,6 +77,23 @@ def test_large_means_cost_little_accuracy() -> None:
     np.testing.assert_allclose(metric.compute().cka.numpy(), _want(plain, [24], "linear"), atol=1e-3)
 
 
+@pytest.mark.parametrize("offsets", [(0.0, 0.0), (1.4, 1.4), (2.5, 2.5), (0.0, 300.0), (300.0, 0.0)])
+def test_the_error_stays_small_wherever_the_origin_lies(offsets: tuple[float, float]) -> None:
+    """Maps of several slices whose parts lie near and far from zero, beside float64."""
+    generator = torch.Generator().manual_seed(1)
+    shared = torch.randn(16, 9000, generator=generator)
+    maps = [shared + k * torch.randn(16, 9000, generator=generator) for k in (0.5, 1.0, 3.0)]
+    for one in maps:
+        one[:, :5000] += offsets[0]
+        one[:, 5000:] += offsets[1]
+    metric = MinibatchCKA(3)
+    metric.update(*maps)
+    np.testing.assert_allclose(metric.compute().cka.numpy(), _want(maps, [16], "linear"), atol=1e-6)
+    moved = maps[0].double() - maps[0][:1].double()
+    wanted = moved @ moved.T
+    torch.testing.assert_close(shifted_gram(maps[0]), wanted, rtol=0, atol=1e-6 * float(wanted.max()))
+
+
 def test_in_hooks_under_autocast_and_inference_mode() -> None:
     maps = _maps()
     want = MinibatchCKA(3)
