@@ -1,8 +1,8 @@
 """fusionzoo: RGB-X fusion models in plain PyTorch, every fusion block open to probes, and an engine that dissects them.
 
 Importing this package does no work and loads no torch: public names are looked up on first use. A function whose
-module would have the same name lives in `_name.py`; the packages `fusionzoo.dissect` and `fusionzoo.bench` are
-themselves callable.
+module would have the same name lives in `_name.py`; the packages `fusionzoo.dissect`, `fusionzoo.bench` and
+`fusionzoo.export` are themselves callable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HOMES = {
     "explain": "fusionzoo._explain",
 }
 
-_PACKAGES = ("dissect", "bench")
+_PACKAGES = ("dissect", "bench", "export")
 
 __all__ = ["__version__", *_HOMES, *_PACKAGES]
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fusionzoo.dissect.attribution import receptive_field as receptive_field
     from fusionzoo.dissect.robustness import robustness as robustness
     from fusionzoo.dissect.trace import trace as trace
+    from fusionzoo.export import export as export
     from fusionzoo.hub import from_pretrained as from_pretrained
     from fusionzoo.models import create_model as create_model
     from fusionzoo.models import list_fusions as list_fusions

@@ -14,12 +14,14 @@ import fusionzoo
 PACKAGE = Path(fusionzoo.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
-    "cli": {"bench", "demo", "_check", "_explain", "_predict", "report", "dissect", "train", "hub", "data", "models"},
+    "cli": {"bench", "demo", "export", "_check", "_explain", "_predict", "report", "dissect", "train", "hub", "data",
+            "models"},  # fmt: skip
     "_predict": {"hub", "models", "data", "report", "preprocess"},
     "_explain": {"_predict", "dissect", "data", "models", "report"},
     "demo": {"_explain", "_predict", "data", "hub", "report"},
     "_check": {"hub", "dissect", "data", "models"},
     "bench": {"hub", "dissect", "train", "data", "models", "metrics", "report", "files", "schema"},
+    "export": {"_check", "hub", "models", "data", "metrics", "probes", "preprocess"},
     "dissect": {"models", "probes", "metrics", "data", "preprocess"},
     "report": {"dissect", "metrics", "hub"},
     "train": {"models", "probes", "metrics", "data", "hub", "preprocess"},
@@ -40,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
 
 GROUND = {"errors", "files", "modalities", "schema"}
 
-HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect", "bench": "fusionzoo.bench"}
+HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect", "bench": "fusionzoo.bench", "export": "fusionzoo.export"}
 
 
 def imported(source: str, module: str, is_package: bool) -> set[str]:

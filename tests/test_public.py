@@ -1,4 +1,4 @@
-"""The public names of `fusionzoo`: the list is API, found lazily; `dissect` and `bench` are callable packages."""
+"""The public names of `fusionzoo`: the list is API, found lazily; `dissect`, `bench`, `export` are packages to call."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ PUBLIC = {
     "predict",
     "explain",
     "bench",
+    "export",
 }
 
 
@@ -51,7 +52,7 @@ def test_an_unknown_name_lists_the_public_ones():
         from fusionzoo import create_modle  # noqa: F401
 
 
-@pytest.mark.parametrize("name", ["dissect", "bench"])
+@pytest.mark.parametrize("name", ["dissect", "bench", "export"])
 def test_a_package_is_a_function_at_once(name):
     package = importlib.import_module(f"fusionzoo.{name}")
     function = getattr(package, name)
@@ -66,7 +67,7 @@ def test_functions_stay_functions_whatever_is_imported():
     """No submodule shares its name with a public function, so no import can put a module in its place."""
     folder = Path(fusionzoo.__file__).parent
     modules = {p.stem for p in folder.glob("*.py")} | {p.parent.name for p in folder.glob("*/__init__.py")}
-    assert modules & PUBLIC == {"dissect", "bench"}
+    assert modules & PUBLIC == {"dissect", "bench", "export"}
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ COMMANDS = {
     "data": "Look at a data set before anything is trained.",
     "finetune": "Train a model, or continue from a checkpoint, on your data.",
     "bench": "Compare fusion strategies fairly: one protocol, only the fusion changes.",
+    "export": "Write a model as ONNX or torch.export, after a comparison with PyTorch.",
     "convert": "Turn foreign weights into safetensors and JSON.",
     "push": "Upload a checkpoint folder to the Hub.",
 }

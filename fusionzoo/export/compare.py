@@ -1,0 +1,153 @@
+"""Is the exported model the model? Outputs beside PyTorch's at several shapes, and mIoU on data."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionzoo.data import collate
+from fusionzoo.errors import CheckFailed
+from fusionzoo.export.formats import Runner
+from fusionzoo.export.graph import Graph, example
+from fusionzoo.metrics.segmentation import ConfusionMatrix
+from fusionzoo.models import FusionModel, predict_labels
+from fusionzoo.preprocess import Preprocess
+from fusionzoo.probes import probe
+
+__all__ = ["Comparison", "Loss", "compare", "loss"]
+
+TOLERANCE = {"float32": 1e-3, "float16": 0.1, "int8": float("inf")}
+"""Largest accepted difference of the logits, as a part of the largest logit (of 1 where that is smaller)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Outputs of the exported model beside those of the model in PyTorch, float32.
+
+    Attributes:
+        largest: difference of any logit at any of `shapes`.
+        logits: largest absolute logit of PyTorch.
+        same_class: share of pixels (0..1) whose class is the same.
+        shapes: (batch, height, width) that were compared.
+        probes: probe -> largest difference of its values.
+    """
+
+    largest: float
+    logits: float
+    same_class: float
+    shapes: list[tuple[int, int, int]]
+    probes: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """mIoU (0..1) of the model in PyTorch, float32, and of the exported one, on the same images.
+
+    Attributes:
+        data, split, n, size: the images, their number, and the (height, width) that the models are fed.
+    """
+
+    data: str
+    split: str
+    n: int
+    size: tuple[int, int]
+    pytorch: float
+    exported: float
+
+    @property
+    def points(self) -> float:
+        """What the export costs, in percent points; below 0 where it gains."""
+        return 100 * (self.pytorch - self.exported)
+
+
+def compare(
+    model: FusionModel, graph: Graph, run: Runner, cases: Sequence[tuple[int, int, int]], kind: str
+) -> Comparison:
+    """Runs both at every shape of `cases`; `kind` of arithmetic says how far apart they may be.
+
+    Raises:
+        CheckFailed: outputs that are not finite, of another shape, or further apart than TOLERANCE says.
+    """
+    largest, logits, same, pixels = 0.0, 0.0, 0, 0
+    probes = dict.fromkeys(graph.names, 0.0)
+    for seed, case in enumerate(cases):
+        rgb, x = example(graph.model.preprocess, graph.inside, case, seed)
+        wanted = _eager(model, graph, rgb, x)
+        found = run(rgb, x)
+        for name, a, b in zip(graph.outputs, wanted, found, strict=True):
+            if a.shape != b.shape:
+                raise CheckFailed(
+                    f"{name} has shape {tuple(b.shape)} instead of {tuple(a.shape)} at {case}; nothing was written"
+                )
+            if not bool(b.isfinite().all()) and bool(a.isfinite().all()):
+                tail = ": float16 overflows" if kind == "float16" else ""
+                raise CheckFailed(f"{name} is not finite at {case}{tail}; nothing was written")
+        largest = max(largest, float((wanted[0] - found[0]).abs().max()))
+        logits = max(logits, float(wanted[0].abs().max()))
+        labels, theirs = wanted[0].argmax(1), found[0].argmax(1)
+        same, pixels = same + int((labels == theirs).sum()), pixels + labels.numel()
+        for name, a, b in zip(graph.names, wanted[1:], found[1:], strict=True):
+            probes[name] = max(probes[name], float((a - b).abs().max()))
+    if not largest <= TOLERANCE[kind] * max(1.0, logits):
+        raise CheckFailed(
+            f"{model.architecture}: the exported model's logits differ by up to {largest:.2g} (of {logits:.2g})"
+            f" from PyTorch's, more than {TOLERANCE[kind]:g} of them; nothing was written"
+        )
+    return Comparison(largest, logits, same / pixels, list(cases), probes)
+
+
+def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: int, fixed_batch: int | None) -> Loss:
+    """mIoU of both on `data`, whose samples all have the size that the export takes.
+
+    Args:
+        inside: `run` normalises by itself.
+        fixed_batch: as many images as `run` takes at once, or None.
+    """
+    ours, theirs = (ConfusionMatrix(model.num_classes, data.ignore_index) for _ in range(2))
+    size: tuple[int, int] = (0, 0)
+    for samples in _batches(data, fixed_batch or batch_size):
+        batch = collate(samples)
+        rgb, x = model.preprocess(batch["rgb"], batch["x"])
+        size = (rgb.shape[-2], rgb.shape[-1])
+        with torch.no_grad():
+            wanted = model(rgb, x)
+        found = run(*(_raw(batch, model.preprocess) if inside else (rgb, x)))[0]
+        for matrix, logits in ((ours, wanted), (theirs, found)):
+            if not bool(logits.isfinite().all()):
+                raise CheckFailed(f"the output is not finite for {', '.join(map(str, batch['id'][:3]))}")
+            matrix.update(predict_labels(logits, batch["label"].shape[-2:]), batch["label"])
+    name, split = str(getattr(data, "name", "data")), str(getattr(data, "split", ""))
+    return Loss(name, split, len(data), size, ours.compute().miou, theirs.compute().miou)
+
+
+def _eager(model: FusionModel, graph: Graph, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    """The graph's outputs from the model itself, its own padding and all."""
+    if graph.inside:
+        rgb, x = model.preprocess(rgb, x)
+    with torch.no_grad():
+        if not graph.names:
+            return (model(rgb, x),)
+        with probe(model, *graph.names) as tape:
+            out = model(rgb, x)
+        return out, *(tape[name].float() for name in graph.names)
+
+
+def _batches(data: Any, batch_size: int) -> Iterator[list[Any]]:
+    """Neighbouring samples of one size, at most `batch_size` of them."""
+    samples = (data[i] for i in range(len(data)))
+    for _, run in itertools.groupby(samples, lambda s: (s["rgb"].shape, s["label"].shape)):
+        while part := list(itertools.islice(run, batch_size)):
+            yield part
+
+
+def _raw(batch: dict[str, Any], preprocess: Preprocess) -> tuple[Tensor, Tensor]:
+    """rgb as uint8 and x as float32, as a graph with preprocessing inside takes them."""
+    rgb: Tensor = batch["rgb"]
+    rgb = rgb if rgb.dtype == torch.uint8 else (255 * rgb).round().clamp(0, 255).to(torch.uint8)
+    x: Tensor = batch["x"]
+    return rgb, x.float()

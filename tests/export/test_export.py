@@ -1,0 +1,218 @@
+"""Exported models give what the model gives, at every size and batch, and run without this package."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import fusionzoo
+from fusionzoo.data import Planted
+from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.export import formats
+from tests.export.tiny import Looks, OneSize, Tiny, tiny
+
+SHAPES = [(1, 5, 40), (2, 33, 21), (3, 16, 12)]
+
+
+def raw(batch: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 rgb and depth in metres with every kind of hole."""
+    rng = np.random.default_rng(height)
+    x = rng.uniform(0.5, 8, (batch, 1, height, width)).astype(np.float32)
+    x[:, :, 0, :3] = (0.0, np.nan, np.inf)
+    return rng.integers(0, 256, (batch, 3, height, width), dtype=np.uint8), x
+
+
+def by_hand(model: Tiny, rgb: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The model's logits of raw images, normalised in NumPy."""
+    p = model.preprocess
+    mean, std = (np.float32(v).reshape(3, 1, 1) for v in (p.rgb_mean, p.rgb_std))
+    holes = ~((x > 0) & np.isfinite(x))
+    normal = np.where(holes, 0, (np.where(holes, 1, x) - np.float32(p.x_mean[0])) / np.float32(p.x_std[0]))
+    with torch.no_grad():
+        pair = torch.from_numpy((np.float32(rgb) / 255 - mean) / std), torch.from_numpy(normal.astype(np.float32))
+        return model(*pair).numpy()
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path, Any]:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    model, path = tiny(), tmp_path_factory.mktemp("export") / "model.onnx"
+    model.set_classes(["floor", "wall", "chair"])
+    return model, path, fusionzoo.export(model, path, probes="fus*")
+
+
+def test_onnx_equals_the_model_at_any_size_and_batch(onnx_file: tuple[Tiny, Path, Any]) -> None:
+    import onnxruntime
+
+    model, path, done = onnx_file
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == ["rgb", "x"]
+    assert [o.name for o in session.get_outputs()] == ["logits", "probe.fused"] == list(done.outputs)
+    assert session.get_inputs()[1].shape == ["batch", 1, "height", "width"]
+    for shape in SHAPES:
+        rgb, x = raw(*shape)
+        logits, fused = session.run(None, {"rgb": rgb, "x": x})
+        np.testing.assert_allclose(logits, by_hand(model, rgb, x), atol=1e-5)
+        with fusionzoo.probe(model, "fused") as tape:
+            by_hand(model, rgb, x)
+        np.testing.assert_allclose(fused, tape["fused"].numpy(), atol=1e-5)
+    assert len(done.comparison.shapes) == 3 and done.comparison.largest < 1e-5 < done.comparison.logits
+    assert done.comparison.same_class == 1 and set(done.comparison.probes) == {"fused"}
+
+
+BARE = """
+import json, sys
+class Refuse:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in ("fusionzoo", "torch", "onnx", "onnxscript", "torchvision"):
+            raise ImportError(name + " is not here")
+sys.meta_path.insert(0, Refuse())
+sys.path += json.loads(sys.argv[1])
+import numpy as np, onnxruntime
+given = np.load(sys.argv[3])
+session = onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
+facts = session.get_modelmeta().custom_metadata_map
+found = session.run(["logits"], {"rgb": given["rgb"], "x": given["x"]})[0]
+np.testing.assert_allclose(found, given["logits"], atol=1e-5)
+print(json.loads(facts["class_names"])[int(found[0, :, 2, 2].argmax())])
+"""
+
+
+def run_bare(interpreter: list[str], paths: list[str], onnx_file: tuple[Tiny, Path, Any], folder: Path) -> None:
+    model, path, _ = onnx_file
+    rgb, x = raw(2, 19, 30)
+    logits = by_hand(model, rgb, x)
+    np.savez(folder / "given.npz", rgb=rgb, x=x, logits=logits)
+    command = [*interpreter, "-c", BARE, json.dumps(paths), str(path), str(folder / "given.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == model.class_names[int(logits[0, :, 2, 2].argmax())]
+
+
+def test_onnx_runs_with_onnxruntime_and_numpy_alone(onnx_file: tuple[Tiny, Path, Any], tmp_path: Path) -> None:
+    paths = [p for p in sys.path if p.endswith("site-packages")]
+    run_bare([sys.executable, "-I", "-S"], paths, onnx_file, tmp_path)
+
+
+@pytest.mark.slow
+def test_onnx_runs_in_a_bare_environment(onnx_file: tuple[Tiny, Path, Any], tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "bare"], check=True)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "-q", "onnxruntime", "numpy"]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no package index: {done.stderr.strip().splitlines()[-1]}")
+    run_bare([python, "-I"], [], onnx_file, tmp_path)
+
+
+def test_the_facts_stand_beside_the_file_and_in_it(onnx_file: tuple[Tiny, Path, Any]) -> None:
+    import onnx
+
+    model, path, done = onnx_file
+    beside = json.loads(Path(f"{path}.json").read_text())
+    assert beside == json.loads(json.dumps(done.to_dict()))
+    assert beside["size_bytes"] == path.stat().st_size and beside["opset"] == 20
+    assert beside["class_names"] == ["floor", "wall", "chair"] and beside["preprocess"]["x_kind"] == "depth"
+    assert beside["comparison"]["largest"] == done.comparison.largest
+    proto = onnx.load(path)
+    inside = {p.key: json.loads(p.value) for p in proto.metadata_props}
+    assert inside == {k: v for k, v in beside.items() if k not in ("path", "size_bytes")}
+    assert [(o.domain, o.version) for o in proto.opset_import if o.domain == ""] == [("", 20)]
+    assert str(Path(fusionzoo.__file__).parent).encode() not in path.read_bytes(), "a place on this machine"
+
+
+def test_pt2_of_normalised_inputs(tmp_path: Path) -> None:
+    model = tiny()
+    done = fusionzoo.export(model, tmp_path / "m.pt2", preprocess="beside", probes=["fused"])
+    facts = {"fusionzoo.json": ""}
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=facts).module()
+    rgb, x = torch.randn(2, 3, 9, 14), torch.randn(2, 1, 9, 14)
+    logits, fused = program(rgb, x)
+    torch.testing.assert_close(logits, model(rgb, x), rtol=1e-4, atol=1e-5)
+    assert fused.shape == (2, 8, 6, 8)  # of 12x16: padded to multiples of 4
+    assert json.loads(facts["fusionzoo.json"])["preprocess"] == done.preprocess
+    assert done.opset is None and done.shapes.free and done.shapes.batch is None
+
+
+def test_a_model_that_looks_at_its_size_is_exported_at_one(tmp_path: Path) -> None:
+    model = tiny(OneSize)
+    model.input_size = (20, 24)
+    done = fusionzoo.export(model, tmp_path / "m.pt2")
+    assert (done.shapes.height, done.shapes.width, done.shapes.batch) == (20, 24, None)
+    assert done.fixed_because and done.comparison.shapes == [(1, 20, 24), (2, 20, 24)]
+
+
+def test_a_model_that_no_graph_holds_is_named_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^tiny cannot be exported: .*data-dependent"):
+        fusionzoo.export(tiny(Looks), tmp_path / "m.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_and_its_loss_on_data(tmp_path: Path) -> None:
+    data = Planted("test", n=3, size=(32, 48))
+    model = tiny(num_classes=data.num_classes)
+    model.set_classes(data.class_names)
+    done = fusionzoo.export(model, tmp_path / "m.pt2", dtype="float16", data=data, batch_size=2)
+    program = torch.export.load(tmp_path / "m.pt2").module()
+    assert next(iter(program.parameters())).dtype == torch.float16
+    table = np.zeros((2, data.num_classes, data.num_classes))
+    for sample in (data[i] for i in range(3)):
+        pair = sample["rgb"][None], sample["x"][None]
+        label = sample["label"]
+        with torch.no_grad():
+            for i, logits in enumerate((model(*model.preprocess(*pair)), program(*pair)[0])):
+                up = torch.nn.functional.interpolate(logits.float(), label.shape, mode="bilinear").argmax(1)[0]
+                known = label != data.ignore_index
+                np.add.at(table[i], (label[known].numpy(), up[known].numpy()), 1)
+    hit = np.diagonal(table, axis1=1, axis2=2)
+    union = table.sum(1) + table.sum(2) - hit
+    wanted = [np.mean(hit[i][union[i] > 0] / union[i][union[i] > 0]) for i in range(2)]
+    assert done.loss is not None and done.loss.n == 3
+    np.testing.assert_allclose([done.loss.pytorch, done.loss.exported], wanted, atol=1e-9)
+    assert done.loss.points == pytest.approx(100 * (wanted[0] - wanted[1]))
+    assert 0 < done.comparison.largest < 0.01 * done.comparison.logits, "float16 is neither float32 nor far away"
+
+
+def test_another_result_than_the_models_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = formats.TorchFile.runner
+
+    def off(self: formats.TorchFile) -> Any:
+        run = honest(self)
+        return lambda rgb, x: tuple(1.01 * value for value in run(rgb, x))
+
+    monkeypatch.setattr(formats.TorchFile, "runner", off)
+    with pytest.raises(CheckFailed, match="logits differ by up to .* nothing was written"):
+        fusionzoo.export(tiny(), tmp_path / "m.pt2", size=(8, 12))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.pt2").write_bytes(b"before")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left on device; what was there before is whole"):
+        fusionzoo.export(tiny(), tmp_path / "m.pt2", size=(8, 12))
+    assert [p.name for p in tmp_path.iterdir()] == ["m.pt2"] and (tmp_path / "m.pt2").read_bytes() == b"before"
+
+
+@pytest.mark.slow
+def test_int8_of_a_trained_model_says_what_it_costs(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    name = "concat_mobilenetv1-025_fpn.planted"
+    whole = fusionzoo.export(name, tmp_path / "whole.onnx", data="planted", limit=40)
+    small = fusionzoo.export(name, tmp_path / "int8.onnx", int8=True, data="planted", limit=40)
+    assert whole.loss is not None and abs(whole.loss.points) < 0.01 and whole.comparison.same_class > 0.9999
+    assert small.loss is not None and small.loss.pytorch == whole.loss.pytorch and -1 < small.loss.points < 5
+    assert small.size_bytes < 0.6 * whole.size_bytes and small.comparison.largest > whole.comparison.largest

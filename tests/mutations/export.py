@@ -1,0 +1,19 @@
+"""Export to ONNX and torch.export. See tests/mutants.py."""
+
+# fmt: off
+MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/export/test_export.py::test_pt2_of_normalised_inputs", "fusionzoo/export/graph.py", [
+        ("rows = torch.arange(full[0]).clamp(max=height - 1)", "rows = torch.arange(full[0]) % height"),
+        ("align_corners=False)", "align_corners=True)"),
+    ]),
+    ("tests/export/test_export.py::test_half_precision_and_its_loss_on_data", "fusionzoo/export/compare.py", [
+        ("(theirs, found)", "(theirs, wanted)"),
+    ]),
+    ("tests/export/test_export.py::test_another_result_than_the_models_is_refused", "fusionzoo/export/compare.py", [
+        ("if not largest <= TOLERANCE[kind] * max(1.0, logits):", "if False:"),
+    ]),
+    ("tests/export/test_export.py::test_a_full_disk_leaves_what_was_there", "fusionzoo/export/run.py", [
+        ("    atomic_files(target.parent, {", "    target.unlink(missing_ok=True)\n    atomic_files(target.parent, {"),
+    ]),
+]
+# fmt: on
