@@ -107,11 +107,11 @@ def shifted_gram(feature: Tensor) -> Tensor:
 def _far(product: Tensor) -> bool:
     """Whether a Gram matrix (n, n) about zero would lose digits: samples far from zero beside what tells them apart.
 
-    Their squared distances to the first sample, together, are less than half of their squares (or not finite).
+    Their squared distances to the first sample, together, are less than their squares (or not finite).
     """
     squares, first = product.diagonal().sum(), product[0].sum()
     apart = squares - 2 * first + len(product) * product[0, 0]
-    return not bool(apart >= squares / 2)
+    return not bool(apart >= squares)
 
 
 def rbf_kernel(gram: Tensor, bandwidth: float = 0.5) -> Tensor:
