@@ -44,7 +44,7 @@ class Look:
 
     def __init__(self, model: nn.Module, found: Insight, concepts: Concepts | None) -> None:
         self.model, self.found, self.concepts = model, found, concepts
-        self.probes = probe_points(model)
+        self.probes = {name: probe for name, probe in probe_points(model).items() if name in found.passed}
         self.stages = shown_stages(found.stages)
         self.weights = {p: stage for stage in self.stages for p in _block(self.probes, found.stages[stage])}
         self.stride = int(getattr(bare(model), "stride", 1))

@@ -61,10 +61,11 @@ class Detector:
 
 @dataclass(frozen=True)
 class Insight:
-    """`stages`: stage -> stream -> point, as measured. `palettes`: point -> how to colour it. `detectors`: point -> of
-    all concepts."""
+    """`stages`: stage -> stream -> point, as measured. `passed`: the probes that a forward pass goes through.
+    `palettes`: point -> how to colour it. `detectors`: point -> of all concepts."""
 
     stages: dict[int, dict[str, str]]
+    passed: frozenset[str] = frozenset()
     palettes: dict[str, Palette] = field(default_factory=dict)
     detectors: dict[str, Detector] = field(default_factory=dict)
 
@@ -76,7 +77,9 @@ def insight(done: Done, stages: Sequence[int] | None = None) -> Insight:
         stages: those whose features are to be coloured; `shown_stages` by default.
     """
     setup = done.setup
-    found = Insight({stage: dict(at) for stage, at in setup.stages.items()})
+    found = Insight(
+        {stage: dict(at) for stage, at in setup.stages.items()}, frozenset({*setup.points, *setup.mixtures})
+    )
     for stage in shown_stages(found.stages) if stages is None else stages:
         points = tuple(setup.stages[stage][s] for s in STREAMS if s in setup.stages[stage])
         sums = done.get(StageMoments(points, variant="pix"))

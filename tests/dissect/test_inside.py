@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from fusionzoo.dissect import dissect
 from fusionzoo.dissect.examples import chosen_examples
 from fusionzoo.dissect.inside import told_apart
-from fusionzoo.dissect.insight import Insight, insight, palettes, shown_stages
+from fusionzoo.dissect.insight import insight, palettes, shown_stages
 from fusionzoo.dissect.measures.concepts import StageConcepts
 from fusionzoo.metrics import Moments
 from fusionzoo.probes import Probe
@@ -73,6 +73,7 @@ class Padded(Toy):
         self.image = Probe(2, role="attention", sums_to_one=1, axes="B 2", **limits)
         self.heads = Probe(None, role="attention", axes="B heads d HW", **limits)
         self.scaled = Probe(1, role="scale")
+        self.unused = Probe(1, role="gate", **limits)  # nothing passes it
 
     def scores(self, rgb, x):
         b, _, h, w = rgb[..., ::4, ::4].shape
@@ -159,7 +160,8 @@ def test_images_of_another_dissection(examples):
 def test_what_was_not_measured_is_left_out():
     data, model, learned = ToyData(8), Toy().eval(), []
     found = dissect(model, data, metrics=["segmentation"], progress=False, then=lambda d: learned.append(insight(d)))
-    assert learned == [Insight({1: {"rgb": "rgb_at", "x": "x_at", "fused": "fused_at"}})]
+    assert (learned[0].palettes, learned[0].detectors) == ({}, {})
+    assert learned[0].stages == {1: {"rgb": "rgb_at", "x": "x_at", "fused": "fused_at"}}
     e = chosen_examples(model, data, found, *learned)[0]
     assert e.inside.concepts == [] and [w.name for w in e.inside.stages[0].weights] == ["gate 0", "gate 1"]
     assert shown_stages({3: {}, 4: {}}) == [3, 4]
