@@ -65,7 +65,9 @@ def attribution_sheet(
     scale, shape = scale_of_maps(maps), next(iter(maps.values())).shape
     under = np.asarray(Make.fromarray(e.rgb).resize((shape[1], shape[0])))
     shown = [p for p in panels(e, x_scale([e])) if p.name in ("rgb", "x", "predicted_both")]
-    shown += [Panel(title, clean(title), "", signed(under, values, scale)) for title, values in maps.items()]
+    shown += [
+        Panel(title, f"attribution: {clean(title)}", "", signed(under, values, scale)) for title, values in maps.items()
+    ]
     height, width = e.rgb.shape[:2]
     wide = max(_LEAST_WIDTH, width)
     tall = max(1, round(height * wide / width))
