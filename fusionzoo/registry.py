@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from fusionzoo.errors import unknown
 
-__all__ = ["Registry", "architectures", "fusions", "match", "natural_key"]
+__all__ = ["Registry", "architectures", "fusions", "match", "natural_key", "wrappers"]
 
 T = TypeVar("T")
 
@@ -119,3 +119,4 @@ class Registry(Generic[T]):
 
 fusions: Registry[Any] = Registry("fusion strategy", "fusionzoo list --fusions")
 architectures: Registry[Any] = Registry("architecture", "fusionzoo list --architectures")
+wrappers: Registry[Any] = Registry("wrapper of a model")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
 SAME = 1e-5
 """Two forward passes of one model on one input: other kernels differ by about 1e-7 of the largest value, what is wrong
 (a weight, a constant, an order) by 1e-3 and more."""
@@ -19,6 +20,19 @@ def distance(got: Tensor, want: Tensor) -> float:
     assert got.shape == want.shape, f"{tuple(got.shape)} is not {tuple(want.shape)}"
     got, want = got.detach().double(), want.detach().double()
     return float((got - want).abs().max() / want.abs().max().clamp(min=1e-30))
+
+
+def off_zero(module: M) -> M:
+    """`module` after its first step, as it were: matrices that start at zero are random, of variance 1 / fan-in.
+
+    Until then nothing in front of them has a gradient, and no input that comes in through them matters.
+    """
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for value in module.parameters():
+            if value.ndim > 1 and not value.is_meta and not bool(value.any()):
+                value.copy_(torch.randn(value.shape, generator=generator) * value[0].numel() ** -0.5)
+    return module
 
 
 def same_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

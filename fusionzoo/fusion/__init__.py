@@ -8,9 +8,9 @@ from fusionzoo.fusion.base import Fused, FusionBlock
 
 _STRATEGIES = (
     "acnet", "addition", "asymformer", "cddfuse", "channel_exchange", "cmnext", "cmx", "concat", "cross_attention",
-    "dformer", "dformerv2", "eaef", "emsaformer", "film", "gate", "gemini", "hdbformer", "hybrid", "hybrid_exchange",
-    "hybrid_trust", "low_rank_tensor", "mfnet", "sagate", "se_add", "shapeconv", "shaspec", "sigma", "spnet", "sum",
-    "token_exchange", "torchmultimodal", "tuni", "xmsnet",
+    "dformer", "dformerv2", "eaef", "emsaformer", "film", "gate", "gemini", "hdbformer", "hybrid",
+    "hybrid_exchange", "hybrid_trust", "low_rank_tensor", "mfnet", "prompt", "sagate", "se_add", "shapeconv",
+    "shaspec", "sigma", "spnet", "stitchfusion", "sum", "token_exchange", "torchmultimodal", "tuni", "xmsnet",
 )  # fmt: skip
 
 __all__ = ["Fused", "FusionBlock", *_STRATEGIES]

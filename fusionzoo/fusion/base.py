@@ -7,7 +7,7 @@ in `fusionzoo/fusion/__init__.py`. The base class puts the standard probes round
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class FusionBlock(nn.Module):
     family: ClassVar[str] = "concat"
     paper: ClassVar[str] = ""
     licence: ClassVar[str] = "MIT (ours)"
+    x_embed: ClassVar[Callable[[int, int, int], nn.Module] | None] = None
+    """Where x has no encoder: (channels before, channels, stride) -> the module that makes x's feature of a stage."""
     rectified: ClassVar[tuple[str, ...]] = ()
     """Which of the outputs `rgb_out`, `x_out`, `fused` come out of a ReLU: never negative."""
 

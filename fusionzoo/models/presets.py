@@ -14,7 +14,7 @@ from fusionzoo.models.decoders import DECODERS
 from fusionzoo.models.stages import encoder_token
 from fusionzoo.models.two_stream import TwoStream
 from fusionzoo.preprocess import Preprocess
-from fusionzoo.registry import architectures, fusions, match
+from fusionzoo.registry import architectures, fusions, match, wrappers
 from fusionzoo.schema import refuse_unknown
 
 __all__ = ["build", "create_model", "list_fusions", "list_models"]
@@ -125,6 +125,16 @@ def encoder_of(name: str) -> str | None:
     return None if name in architectures else _parse(name)["encoder"]
 
 
+def encodes_x(name: str) -> bool:
+    """Whether a composed model of this name has two encoders, one of them for x.
+
+    >>> encodes_x("sum_mit-b0_fpn"), encodes_x("prompt_mit-b0_fpn"), encodes_x("dplnet_mit_b0")
+    (True, False, False)
+    """
+    strategy = "" if name in architectures else _parse(name)["fusion"]
+    return strategy == "late" or (strategy in fusions and fusions.get(strategy).x_embed is None)
+
+
 def is_architecture(name: str) -> bool:
     """Whether `create_model` would take `name` by its form: a published name, or one that begins with a strategy."""
     if name in architectures:
@@ -156,6 +166,8 @@ def build(config: dict[str, Any]) -> FusionModel:
         preprocess = Preprocess.from_dict(config["preprocess"])
         if name in architectures:
             model = create_model(name, **args, preprocess=preprocess)
+        elif name in wrappers:
+            model = wrappers.get(name)(**args, preprocess=preprocess)
         else:
             model = _compose(args | {"preprocess": preprocess})
             rest = model.architecture.removeprefix(model.model_args["fusion"])

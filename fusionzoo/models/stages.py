@@ -43,6 +43,8 @@ class Stage(nn.Module):
     """
 
     fusion: nn.Module
+    embed: nn.Module
+    """What makes x's feature, where x has no encoder of its own."""
 
     def __init__(self, rgb_channels: int, fusion: nn.Module | None = None, x_channels: int | None = None) -> None:
         super().__init__()

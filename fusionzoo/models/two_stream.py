@@ -5,7 +5,7 @@
     x   --stage 1--> x1 --+--stage 2--> x2 --+-- ...
 
 What the streams carry on with is the strategy's `interaction`: their own features ("none"), fused into the RGB stream
-("inject"), or both rectified ("exchange").
+("inject"), or both rectified ("exchange"). A strategy that embeds x by itself (`FusionBlock.x_embed`) has no x encoder.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class TwoStream(FusionModel):
 
     Args:
         fusion: a registered strategy (`fusionzoo.list_fusions()`).
-        encoder: an encoder name (`mobilenetv1-050`, smp's, or `tu-` and timm's), used for both streams.
+        encoder: an encoder name (`mobilenetv1-050`, smp's, or `tu-` and timm's), used for both
+            streams, or RGB's alone (`FusionBlock.x_embed`).
         decoder: one of `fusionzoo.models.DECODERS`.
         num_classes: K of the logits.
         x_channels: Cx of the second input.
@@ -71,7 +72,7 @@ class TwoStream(FusionModel):
         strategy: type[FusionBlock] = fusions.get(fusion)
         self.interaction = strategy.interaction
         self.rgb_encoder = build_encoder(encoder, 3)
-        self.x_encoder = build_encoder(encoder, x_channels)
+        self.x_encoder = build_encoder(encoder, x_channels) if strategy.x_embed is None else None
         if not has_stages(self.rgb_encoder) and self.interaction != "none":
             raise InputError(
                 f"encoder {encoder!r} {why_whole(self.rgb_encoder)}, and {fusion!r} (interaction {self.interaction!r})"
@@ -97,21 +98,30 @@ class TwoStream(FusionModel):
                     if not options or isinstance(error, FusionZooError):
                         raise
                     raise InputError(f"fusion strategy {fusion!r} cannot be built with {options}: {error}") from error
-            setattr(self, f"stage{i}", Stage(channels[i], block))
+            stage = Stage(channels[i], block)
+            if strategy.x_embed is not None and channels[i] > 0:
+                before = channels[i - 1] if i > 1 else 0  # 0: the image
+                stage.embed = strategy.x_embed(before or x_channels, channels[i], 2 if before or i == 1 else 4)
+            setattr(self, f"stage{i}", stage)
         self.decoder = build_decoder(decoder, channels, decoder_args)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """[rgb image, stage 1, ..., stage 5]: fused where a stage is fused, else the RGB stream's own feature."""
-        of_rgb, of_x = stage_modules(self.rgb_encoder), stage_modules(self.x_encoder)
+        of_rgb = stage_modules(self.rgb_encoder)
+        of_x = None if self.x_encoder is None else stage_modules(self.x_encoder)
         staged = self.interaction != "none" or (of_rgb is not None and of_x is not None)
-        whole = None if staged else (self.rgb_encoder(rgb), self.x_encoder(x))
+        whole = None if staged or self.x_encoder is None else (self.rgb_encoder(rgb), self.x_encoder(x))
         out, r, d = [rgb], rgb, x
         for i in range(1, self.depth + 1):
             stage: Stage = getattr(self, f"stage{i}")
             if whole is None:
-                r, d = run_stage(self.rgb_encoder, i, r, of_rgb), run_stage(self.x_encoder, i, d, of_x)
+                r = run_stage(self.rgb_encoder, i, r, of_rgb)
+                if self.x_encoder is not None:
+                    d = run_stage(self.x_encoder, i, d, of_x)
+                elif not self._empty[i]:
+                    d = stage.embed(d)
             else:
                 r, d = whole[0][i], whole[1][i]
             if self._empty[i]:

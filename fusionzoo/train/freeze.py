@@ -11,7 +11,7 @@ from fusionzoo.models import FusionModel
 from fusionzoo.models.classes import class_axes
 from fusionzoo.models.parts import encoder_parts
 
-__all__ = ["freeze", "train_mode"]
+__all__ = ["freeze", "idle_encoders", "train_mode"]
 
 PARTS = ("encoder", "all-but-head")
 
@@ -45,6 +45,17 @@ def freeze(model: FusionModel, what: str) -> str:
     total = sum(p.numel() for p in names.values())
     frozen = sum(p.numel() for p in names.values() if not p.requires_grad)
     return f"frozen: {what}, {frozen:,} of {total:,} parameters; their norms keep their statistics"
+
+
+def idle_encoders(model: FusionModel) -> list[str]:
+    """Names of the encoders none of whose parameters learn.
+
+    >>> from fusionzoo.models import create_model
+    >>> idle_encoders(create_model("sum_mobilenetv1-025_fpn"))
+    []
+    """
+    parts = encoder_parts(model)
+    return [name for name, part in parts.items() if not any(p.requires_grad for p in part.parameters())]
 
 
 def train_mode(model: nn.Module) -> None:

@@ -22,7 +22,7 @@ from fusionzoo.train.data import training_data, validation_data
 from fusionzoo.train.distill import Student, Teacher
 from fusionzoo.train.epoch import Plan, planned, train_epoch
 from fusionzoo.train.evaluate import evaluate
-from fusionzoo.train.freeze import freeze
+from fusionzoo.train.freeze import freeze, idle_encoders
 from fusionzoo.train.keep import Keeper
 from fusionzoo.train.losses import class_weights
 from fusionzoo.train.optim import optimiser_of
@@ -101,6 +101,8 @@ def finetune(
             module.to(processes.device).to(memory_format=layout)
         if settings.freeze:
             say(freeze(model, settings.freeze))
+        if given is None and not settings.init and (idle := idle_encoders(model)):
+            say(f"{', '.join(idle)} cannot learn and has random weights: --init imagenet gives it trained ones")
         optimiser = optimiser_of(model, settings)
         if features and teacher:
             optimiser.add_param_group({"params": list(student.projections.parameters()), "lr": settings.lr})

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo.hub.encoders import origin as initial_origin
-from fusionzoo.models.presets import encoder_of
+from fusionzoo.models.presets import encodes_x
 from fusionzoo.train.settings import Settings
+from fusionzoo.train.start import initial_encoder
 
 __all__ = ["command", "record_fields"]
 _UNSAID = ("cache", "cache_dir", "workers", "state_steps")
@@ -54,6 +55,7 @@ def _short(spec: str) -> str:
 def _origin(settings: Settings) -> str:
     if not settings.init:
         return "random"
-    encoder = encoder_of(settings.model)
-    origin = settings.init if encoder is None else initial_origin(settings.init, encoder)
+    origin = initial_origin(settings.init, initial_encoder(settings.model))
+    if not encodes_x(settings.model):
+        return f"encoder from {origin}"
     return f"both encoders from {origin}; x stem: RGB kernel summed over its channels"

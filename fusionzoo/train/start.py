@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.encoders import Initial, initial_weights
 from fusionzoo.hub.load import from_pretrained
+from fusionzoo.hub.originals.checkpoints.cmx import mit_table
+from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.models import FusionModel, create_model, reset_classes
 from fusionzoo.models.base import init_x_from_rgb
 from fusionzoo.models.classes import same_classes
 from fusionzoo.models.parts import encoder_parts
 from fusionzoo.models.presets import encoder_of, is_architecture
+from fusionzoo.models.published._mit import MiT
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey
 
-__all__ = ["checkpoint", "fit_classes", "new_model", "with_statistics"]
+__all__ = ["checkpoint", "fit_classes", "initial_encoder", "new_model", "with_statistics"]
 
 
 def checkpoint(settings: Settings) -> FusionModel | None:
@@ -83,19 +90,50 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
     model.set_classes(data.class_names)
     model.input_size = settings.test_size or settings.base
     if initial:
-        for module in encoder_parts(model).values():
+        for name, module in encoder_parts(model).items():
+            if encoder_of(settings.model) is None and not isinstance(module, MiT):
+                continue  # of a published model that lies beside its encoders
             try:
-                module.load_state_dict(init_x_from_rgb(initial.state, module.state_dict()), strict=True)
+                state = _of_mit(model, name, initial.state) if isinstance(module, MiT) else initial.state
+                module.load_state_dict(init_x_from_rgb(state, module.state_dict()), strict=True)
             except (InputError, RuntimeError) as error:
                 raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
     return model
 
 
+def initial_encoder(name: str) -> str:
+    """The encoder that `--init` gives weights to in a model of this name.
+
+    >>> initial_encoder("sum_resnet18_fpn"), initial_encoder("cmx_mit_b0")
+    ('resnet18', 'mit-b0')
+
+    Raises:
+        InputError: a published model without Mix Transformers.
+    """
+    encoder = encoder_of(name)
+    if encoder is not None:
+        return encoder
+    with torch.device("meta"):
+        found = [m for m in encoder_parts(create_model(name)).values() if isinstance(m, MiT)]
+    if not found:
+        raise InputError(
+            f"--init is for composed models and for published ones with Mix Transformers (dplnet_mit_b2, ...); {name}"
+            " has other encoders: convert its own weights"
+        )
+    return f"mit-b{found[0].size}"
+
+
 def _initial(settings: Settings) -> Initial:
-    encoder = encoder_of(settings.model)
-    if encoder is None:
-        raise InputError(f"--init is for composed models, and {settings.model} is published; convert its own weights")
-    return initial_weights(settings.init, encoder)
+    return initial_weights(settings.init, initial_encoder(settings.model))
+
+
+def _of_mit(model: FusionModel, name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of another library's Mix Transformer under the names of the encoder `name` of `model`."""
+    table = {a.removeprefix("backbone."): b.removeprefix(f"{name}.") for a, b in mit_table(model, name).items()}
+    keys = expand_table(table, model.get_submodule(name))
+    if lacking := next((key for key in keys if key not in state), None):
+        raise InputError(f"{lacking!r} is missing")
+    return {ours: state[theirs] for theirs, ours in keys.items()}
 
 
 def with_statistics(model: FusionModel, found: Survey, *, new: bool) -> None:

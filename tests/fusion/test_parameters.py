@@ -17,9 +17,11 @@ from fusionzoo.fusion.dformer import DFormerAttention
 from fusionzoo.fusion.eaef import EAEF
 from fusionzoo.fusion.gemini import GeminiFusion
 from fusionzoo.fusion.hdbformer import MIIM
+from fusionzoo.fusion.prompt import Prompt, TokenPrompt
 from fusionzoo.fusion.sagate import SAGate
 from fusionzoo.fusion.se_add import SEAdd
 from fusionzoo.fusion.sigma import ConcatScan, CrossScan
+from fusionzoo.fusion.stitchfusion import Adapter, Mix
 from fusionzoo.fusion.token_exchange import TokenExchange
 from fusionzoo.fusion.tuni import TUNIAttention
 from fusionzoo.registry import fusions
@@ -42,6 +44,10 @@ MEASURED: dict[Callable[..., nn.Module], dict[tuple[int, ...], int]] = {
     MIIM: {(128,): 123_264, (256,): 484_096, (512,): 1_918_464, (1024,): 7_638_016},
     CrossScan: {(96,): 86_400, (192,): 329_472, (384,): 1_285_632, (768,): 5_078_016},
     ConcatScan: {(96,): 97_536, (192,): 370_176, (384,): 1_440_768, (768,): 5_683_200},
+    Prompt: {(64,): 3_168, (128,): 12_480, (320,): 77_280, (512,): 197_376},
+    TokenPrompt: {(64, 1): 4_870, (128, 2): 10_700, (320, 5): 34_334, (512, 8): 67_184},
+    Adapter: {(64,): 1_168, (128,): 2_256, (320,): 5_520, (512,): 8_784},
+    Mix: {(64,): 31_168, (128,): 112_512, (64, 4): 39_360, (128, 4): 145_280},
     EAEF: {(64,): 31_563, (256,): 347_427, (512,): 1_284_675, (1024,): 4_928_643, (2048,): 19_294_467},
 }
 
@@ -79,6 +85,8 @@ FORMULAS: dict[str, Callable[[int], float]] = {
     "hybrid_trust": lambda c: 4.25 * c * c + 23 * c + 192,
     "low_rank_tensor": lambda c: 8 * (c * c + c) + 4 + c,
     "mfnet": lambda c: 18 * c * c + 3 * c,
+    "mmsformer": lambda c: 6.125 * c * c + 95 * c,
+    "prompt": lambda c: 0.75 * c * c + 1.5 * c,
     "rednet": lambda c: 0,
     "rtfnet": lambda c: 0,
     "sagate": lambda c: 3 * c * c / 8 + 49 * c / 8 + 2,

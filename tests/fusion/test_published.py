@@ -12,7 +12,7 @@ import fusionzoo.fusion  # noqa: F401  fills the registry
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe, probe_points
 from fusionzoo.registry import fusions
-from tests.compare import SAME, distance
+from tests.compare import SAME, distance, off_zero
 from tests.declared import check_declaration
 
 NAMES = fusions.names()
@@ -25,7 +25,7 @@ OURS = {"concat", "cross_attention", "gate", "hybrid", "hybrid_exchange", "hybri
 
 def make(name: str, seed: int = 0, level: int = 2) -> FusionBlock:
     torch.manual_seed(seed)
-    return fusions.get(name)(CHANNELS, level=level)
+    return off_zero(fusions.get(name)(CHANNELS, level=level))
 
 
 def inputs(seed: int = 1, scale: float = 1.0, batch: int = 3) -> tuple[Tensor, Tensor]:
@@ -59,8 +59,8 @@ def run(block: FusionBlock, rgb: Tensor, x: Tensor) -> Fused:
 def test_expected_names_are_registered() -> None:
     wanted = """acnet asymformer attention_fusion cddfuse channel_exchange cmnext cmx concat cross_attention dformer
         dformerv2 eaef emsaformer film fusenet gate gemini hdbformer hybrid hybrid_exchange hybrid_trust
-        low_rank_tensor mfnet rednet rtfnet sagate se_add se_add_uni_rgb shapeconv shaspec sigma spnet sum
-        token_exchange tuni xmsnet"""
+        low_rank_tensor mfnet mmsformer prompt rednet rtfnet sagate se_add se_add_uni_rgb shapeconv shaspec sigma spnet
+        sum token_exchange tuni xmsnet"""
     assert set(wanted.split()) <= set(NAMES)
 
 

@@ -18,8 +18,8 @@ UNTRAINED = {
 """Parameters without a gradient in a composed model. At level 1 the streams exchange, but FPN does not read what is
 made for the decoder; after level 5 nothing reads what is made for x's next stage."""
 
-FIXED = {"multimae_*": ("*.positions",)}
-"""Parameters that do not learn, as in the original: sine and cosine positions."""
+FIXED = {"multimae_*": ("*.positions",), "dplnet_*": ("rgb_encoder.*",)}
+"""Parameters that do not learn, as in the original: sine and cosine positions, an encoder that prompts turn."""
 
 UNREAD = {"sagate_*": ("stage3.fusion.fused", "stage4.fusion.fused"), "multimae_*": ("stage4.x",)}
 """Points of `model.levels` that do not change the result. SA-Gate's decoder reads the first and the last merged map;

@@ -21,9 +21,9 @@ from fusionzoo.registry import architectures
 STORED = json.loads(Path(__file__).with_name("model_args.json").read_text())
 """Published name -> `model_args` of the model with its defaults, keys in the order of the file."""
 QUICK = ("acnet_resnet50", "asymformer_b0t", "cen_resnet50", "cmnext_mit_b0", "cmx_mit_b0", "dformer_tiny",
-         "dformerv2_s", "dveformer", "emsaformer", "esanet_r18", "gemini_mit_b0", "gemini_swin_tiny",
+         "dformerv2_s", "dplnet_mit_b0", "dveformer", "emsaformer", "esanet_r18", "gemini_mit_b0", "gemini_swin_tiny",
          "hdbformer_swin_base", "mfnet", "multimae_tiny", "rednet_resnet34", "rtfnet_r18", "sagate_resnet50",
-         "sigma_tiny", "tokenfusion_mit_b0", "tuni_v2_t")  # fmt: skip
+         "sigma_tiny", "stitchfusion_mit_b0", "tokenfusion_mit_b0", "tuni_v2_t")  # fmt: skip
 
 
 def test_every_published_name_is_stored() -> None:

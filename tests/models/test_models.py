@@ -13,7 +13,7 @@ from fusionzoo.models.stages import run_stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import probe_points
 from fusionzoo.registry import fusions
-from tests.compare import SAME, distance
+from tests.compare import SAME, distance, off_zero
 from tests.models.exceptions import UNTRAINED, excepted
 from tests.models.saving import check_saving
 
@@ -41,7 +41,7 @@ def test_shape_determinism_batch_independence(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_and_input_matters(name: str) -> None:
     """In evaluation mode, which adds no zero gradients for the parameters that nothing reads."""
-    model = create_model(name, num_classes=5)
+    model = off_zero(create_model(name, num_classes=5))
     rgb, x = images(64, 64)
     rgb.requires_grad_()
     x.requires_grad_()
@@ -61,7 +61,7 @@ def test_the_other_sample_changes_the_result(name: str) -> None:
 
     In training mode: with the statistics of an untrained net, deep features are too small to tell.
     """
-    model = create_model(name, num_classes=5).train()
+    model = off_zero(create_model(name, num_classes=5)).train()
 
     def scores(rgb: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(1)  # dropout

@@ -15,7 +15,7 @@ from fusionzoo.models.published.cen import CEN
 from fusionzoo.probes import listen, zero
 from fusionzoo.probes.intervene import intervene
 from fusionzoo.registry import architectures
-from tests.compare import SAME, distance
+from tests.compare import SAME, distance, off_zero
 from tests.declared import check_declaration
 from tests.models.exceptions import FIXED, LAST_LEVEL, UNREAD, excepted
 from tests.models.saving import check_saving
@@ -27,9 +27,11 @@ FAST = (
     "asymformer_b0t",
     "dformer_tiny",
     "dformerv2_s",
+    "dplnet_mit_b0",
     "esanet_r18_nbt1d",
     "gemini_mit_b0",
     "multimae_tiny",
+    "stitchfusion_mit_b0",
     "tokenfusion_mit_b0",
     "tuni_v2_t",
 )
@@ -54,6 +56,8 @@ PARAMS = {
     "cmx_mit_b5": ({}, 181_074_864),
     "cmnext_mit_b2": ({}, 58_694_225),
     "cmnext_mit_b4": ({"num_classes": 40}, 116_576_299),
+    "dplnet_mit_b2": ({}, 30_153_803),
+    "dplnet_mit_b5": ({}, 88_589_279),
     "mfnet": ({}, 736_275),
     "rtfnet_r50": ({}, 185_238_501),
     "rtfnet_r152": ({}, 254_510_053),
@@ -73,6 +77,8 @@ PARAMS = {
     "dformerv2_b": ({}, 53_923_050),
     "dformerv2_l": ({}, 95_266_426),
     "asymformer_b0t": ({}, 33_059_576),
+    "stitchfusion_mit_b0": ({"num_classes": 9}, 4_390_761),
+    "stitchfusion_mit_b2": ({}, 28_384_601),
     "tokenfusion_mit_b0": ({}, 4_048_794),
     "tokenfusion_mit_b2": ({}, 26_018_426),
     "tokenfusion_mit_b3": ({}, 45_917_306),
@@ -101,6 +107,8 @@ MORE = [
     ("cmnext_mit_b2", {"auxiliaries": 0}, 25_785_049),
     ("cmnext_mit_b2", {"auxiliaries": 2}, 58_718_809),
     ("cmnext_mit_b2", {"auxiliaries": 3}, 58_732_125),
+    ("stitchfusion_mit_b0", {"num_classes": 9, "auxiliaries": 2}, 4_559_209),
+    ("stitchfusion_mit_b2", {"auxiliaries": 3}, 29_874_649),
     ("esanet_r34_nbt1d", {"num_classes": 37}, 46_949_624),
     ("emsaformer_emsanet", {"num_classes": 20}, 70_758_680),
     ("dveformer", {"num_classes": 13}, 56_291_896),
@@ -134,6 +142,18 @@ def test_parameter_counts_are_the_published_models(name: str, args: dict, count:
     assert all(p.is_meta for p in model.parameters())
 
 
+LEARNED = [("dplnet_mit_b2", 5_957_515), pytest.param("dplnet_mit_b5", 7_146_271, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("name", "count"), LEARNED)
+def test_what_a_frozen_encoder_leaves_to_train(name: str, count: int) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    learned = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert sum(p.numel() for n, p in model.named_parameters() if n in learned) == count
+    assert not any(n.startswith("rgb_encoder") for n in learned)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_sizes_determinism_batch_independence(name: str) -> None:
     model = create_model(name, num_classes=5)
@@ -148,7 +168,7 @@ def test_odd_sizes_determinism_batch_independence(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_and_input_matters(name: str) -> None:
-    model = create_model(name, num_classes=5)
+    model = off_zero(create_model(name, num_classes=5))
     rgb, x = images(model, 64, 64, 1)
     rgb.requires_grad_()
     x.requires_grad_()
@@ -193,7 +213,7 @@ def test_probes_fire_once_as_declared_and_config_makes_the_same_model(name: str)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_enters_a_level_matters_for_the_result(name: str) -> None:
     """Both streams and the fused feature of every level reach the class scores."""
-    model = create_model(name, num_classes=5)
+    model = off_zero(create_model(name, num_classes=5))
     rgb, x = images(model, 64, 64, 1)
     with torch.no_grad():
         plain = model(rgb, x)
@@ -203,8 +223,8 @@ def test_what_enters_a_level_matters_for_the_result(name: str) -> None:
                     assert (distance(model(rgb, x), plain) < SAME) == excepted(UNREAD, name, point), point
 
 
-LARGE = ("asymformer_b0t", "dformerv2_s", "esanet_r18_nbt1d")
-"""Over 100 MB on the disk."""
+LARGE = ("asymformer_b0t", "dformerv2_s", "dplnet_mit_b0", "esanet_r18_nbt1d", "stitchfusion_mit_b0")
+"""Over 100 MB on the disk, or saved as MissingX and converted checkpoints of the family are."""
 
 
 @pytest.mark.parametrize(

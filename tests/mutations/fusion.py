@@ -130,5 +130,26 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("rgb + self.given_x(self.give_x(x)), x + self.given_rgb(self.give_rgb(rgb))",
          "rgb + self.given_x(self.give_x(rgb)), x + self.given_rgb(self.give_rgb(x))"),
     ]),
+    ("tests/fusion/test_prompt.py::test_token_attention_is_pytorchs_with_the_whole_heads_scale",
+     "fusionzoo/fusion/prompt.py", [
+        ("(channels // heads) ** -0.5", "(channels // heads // 32) ** -0.5"),
+        ("nn.LayerNorm(width, eps=1e-6)", "nn.LayerNorm(width, eps=1e-2)"),
+    ]),
+    ("tests/fusion/test_prompt.py::test_x_carries_on_with_the_prompt_alone", "fusionzoo/fusion/prompt.py", [
+        ("Fused(told, prompt, told)", "Fused(told, x + prompt, told)"),
+        ("self.reduce_x(x) + self.reduce_rgb(rgb)", "self.reduce_x(rgb) + self.reduce_rgb(x)"),
+    ]),
+    ("tests/fusion/test_prompt.py::test_a_new_model_is_its_rgb_encoder", "fusionzoo/fusion/prompt.py", [
+        ("    nn.init.zeros_(layer.weight)\n", ""),
+    ]),
+    ("tests/fusion/test_stitchfusion.py::test_mix_equals_its_equations", "fusionzoo/fusion/stitchfusion.py", [
+        ("+ gate * z", "+ gate * u"),
+        ("u = u + sum(", "u = sum("),
+    ]),
+    ("tests/fusion/test_stitchfusion.py::test_adapters_give_every_stream_what_the_others_have",
+     "fusionzoo/fusion/stitchfusion.py", [
+        ("if self.in_order and self.names:", "if self.names:"),
+        ('if variant == "directed" else (min(i, j), max(i, j))', "if variant else (min(i, j), max(i, j))"),
+    ]),
 ]
 # fmt: on

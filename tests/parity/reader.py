@@ -126,14 +126,9 @@ def made_input(name: str, shape: list[int], own_name: bool = False) -> Tensor:
     return torch.from_numpy(n.reshape(shape))
 
 
-PENDING = ("dplnet", "full_dplnet", "full_stitchfusion", "stitch")
-"""Beginnings of the names of stored values of which no port exists yet."""
-
-
 def names() -> list[str]:
     """Every file of both folders, blocks and whole models (`full_*`); none where they are absent."""
-    found = {p.stem for folder in (FOLDER, SECOND) for p in folder.glob("*.json")}
-    return sorted(n for n in found if not n.startswith(PENDING) or (FOLDER / f"{n}.json").exists())
+    return sorted({p.stem for folder in (FOLDER, SECOND) for p in folder.glob("*.json")})
 
 
 def block_names() -> list[str]:

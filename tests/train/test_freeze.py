@@ -61,6 +61,21 @@ def test_frozen_norms_alone_leave_training_mode() -> None:
     assert all(m.training for m in norms) and model.training and model.get_submodule("decoder").training
 
 
+def test_prompts_alone_learn_and_a_frozen_random_encoder_is_remarked(tmp_path: Path) -> None:
+    data = rooms(tmp_path / "d")
+    for model, options in (("dplnet_mit_b0", {}), ("prompt_mobilenetv1-025_fpn", SMALL | {"freeze": "encoder"})):
+        notes: list[str] = []
+        run = settings(data, model=model, ema=0.0, lr=0.01, val_split="", **options)
+        finetune(run, tmp_path / model, note=notes.append)
+        assert any("rgb_encoder cannot learn and has random weights: --init imagenet" in note for note in notes)
+        torch.manual_seed(0)
+        before = create_model(model, num_classes=3, **(SMALL if options else {})).state_dict()
+        after = from_pretrained(str(tmp_path / model)).state_dict()
+        moved = {key for key in before if not torch.equal(before[key], after[key])}
+        assert moved and not any(key.startswith("rgb_encoder") for key in moved)
+        assert {"stage2.fusion.expand.weight", "stage2.embed.conv.weight"} <= moved
+
+
 def test_refusals(given: str, tmp_path: Path) -> None:
     model = create_model(MODEL)
     with pytest.raises(InputError, match="rgb_encodr.*rgb_encoder"):
@@ -114,7 +129,7 @@ def test_every_parameter_of_every_model_is_in_one_group(name: str) -> None:
         found = [{rates[id(p)] for p in layer if id(p) in rates} for layer in sequence]
         wanted = [{0.5 ** (len(sequence) - i)} for i in range(len(sequence))]
         assert [f or w for f, w in zip(found, wanted, strict=True)] == wanted  # a fixed table of positions has no rate
-        assert any(found)
+        assert any(found) or not any(p.requires_grad for layer in sequence for p in layer)
 
 
 def test_layers_are_met_from_the_image_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ import torch
 
 from fusionzoo.data import parse_spec
 from fusionzoo.errors import InputError
+from fusionzoo.hub import convert
 from fusionzoo.hub.load import from_pretrained
-from fusionzoo.models import create_model
+from fusionzoo.models import build_encoder, create_model
 from fusionzoo.train import evaluate, finetune
 from fusionzoo.train.ready import ready
+from fusionzoo.train.start import new_model
 from fusionzoo.train.statistics import survey
+from tests.compare import distance
 from tests.train.rooms import MODEL, SMALL, rooms, settings
 
 
@@ -76,6 +80,26 @@ def test_a_published_model_is_fitted_too(tmp_path: Path) -> None:
     finetune(settings(rooms(tmp_path / "d"), model=str(tmp_path / "mfnet")), tmp_path / "out", note=notes.append)
     assert from_pretrained(str(tmp_path / "out")).class_names == ["wall", "floor", "box"]
     assert "decoder.up1.conv" in notes[0]
+
+
+def test_mix_transformers_of_published_models_begin_with_another_librarys_weights(tmp_path: Path) -> None:
+    """Their features of an image are the other library's."""
+    theirs = build_encoder("mit_b0", 3).eval()
+    torch.save(theirs.state_dict(), tmp_path / "mit.pth")
+    convert.run("encoder", tmp_path / "mit.pth", tmp_path / "mit", encoder="mit-b0")
+    data = SimpleNamespace(num_classes=3, x_channels=1, x_kind="depth", class_names=["a", "b", "c"])
+    image = torch.randn(1, 3, 32, 64)
+    with torch.no_grad():
+        wanted = theirs(image)[2:]
+    for name, part in (("dplnet_mit_b0", "rgb_encoder"), ("stitchfusion_mit_b0", "encoder")):
+        model = new_model(settings("planted", model=name, init=str(tmp_path / "mit")), data)
+        feature, encoder = image, model.get_submodule(part)
+        for i, want in enumerate(wanted, 1):
+            with torch.no_grad():
+                feature = encoder.stage(i, feature)
+            assert distance(feature, want) < (1e-3 if name.startswith("stitch") else 1e-5), i  # its norms have 1e-5
+    with pytest.raises(InputError, match="mfnet has other encoders: convert its own weights"):
+        new_model(settings("planted", model="mfnet", init=str(tmp_path / "mit")), data)
 
 
 def grey(i: int, mm: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Mix Transformers B0 to B5, run stage by stage; what CMX, CMNeXt, TokenFusion and GeminiFusion are built on.
+"""Mix Transformers B0 to B5, run stage by stage; what six published models are built on, among them CMX and DPLNet.
 
 Paper: Xie et al., "SegFormer", NeurIPS 2021, arXiv 2105.15203. Written here from the equations; the original's code and
 its ImageNet weights are under a non-commercial licence of NVIDIA, and no weights are fetched here.
@@ -8,7 +8,8 @@ its ImageNet weights are under a non-commercial licence of NVIDIA, and no weight
     attention: q = Q n;  k, v = split(KV n'),  n' = LN(conv_r n), a convolution of kernel and stride r where r > 1
               P softmax(q k^T / sqrt(d)) v,  heads 1, 2, 5, 8 and r = 8, 4, 2, 1 by stage
 
-Norms of blocks and stages have eps 1e-6, those after convolutions 1e-5, as published; CMNeXt has 1e-5 throughout.
+Norms of blocks and stages have eps 1e-6, those after convolutions 1e-5, as published; CMNeXt and StitchFusion have 1e-5
+throughout.
 """
 
 from __future__ import annotations
@@ -100,10 +101,14 @@ class Attention(nn.Module):
             self.norm = nn.LayerNorm(channels)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.attend(self.query(tokens), tokens, size)
+
+    def attend(self, query: Tensor, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """The attention of queries (B, N, C), not yet split into heads, to `tokens`."""
         source = tokens
         if self.reduction > 1:
             source = self.norm(to_tokens(self.reduce(to_map(tokens, size))))
-        q = rearrange(self.query(tokens), "b n (heads d) -> b heads n d", heads=self.heads)
+        q = rearrange(query, "b n (heads d) -> b heads n d", heads=self.heads)
         k, v = rearrange(self.key_value(source), "b m (two heads d) -> two b heads m d", two=2, heads=self.heads)
         seen = attention(q, k, v)
         return self.project(rearrange(seen, "b heads n d -> b n (heads d)"))
@@ -153,6 +158,7 @@ class MiT(nn.Module):
         super().__init__()
         if size not in SIZES:
             raise InputError(f"MiT-B{size} is not one of {', '.join(f'B{i}' for i in SIZES)}")
+        self.size = size
         self.channels, self.depths = SIZES[size]
         rates = drop_rates(self.depths, drop)
         for i, channels in enumerate(self.channels, 1):

@@ -20,8 +20,8 @@ from fusionzoo.hub.originals.port import Block, Port
 __all__ = ["FAMILIES", "build", "kinds", "whole"]
 
 FAMILIES = (
-    "acnet", "alone", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "emsaformer", "esanet", "gemini",
-    "hdbformer", "sagate", "sigma", "tokenfusion", "tuni",
+    "acnet", "alone", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "dplnet", "emsaformer", "esanet",
+    "gemini", "hdbformer", "sagate", "sigma", "stitchfusion", "tokenfusion", "tuni",
 )  # fmt: skip
 """Files of this folder that hold blocks."""
 

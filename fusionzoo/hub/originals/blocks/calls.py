@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fusionzoo.hub.originals.port import View, channels_last
+from fusionzoo.hub.originals.port import View, as_tokens, channels_last
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published._ham import Factorise, draw_bases
 
@@ -33,6 +33,11 @@ def _at_input_size(model: FusionModel, rgb: Tensor, *others: Tensor) -> Tensor:
     return interpolate(model.scores(rgb, x), size=rgb.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def _four_times(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
+    """Class scores of four times the stage-1 map: the input's size, rounded up to fours."""
+    return interpolate(model.scores(rgb, x), scale_factor=4, mode="bilinear", align_corners=False)
+
+
 def _dformer(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
     """Of x the first channel counts. The original's decoder draws new bases at every call, ours has constant ones: a
     batch gets those that NumPy's generator of seed 7 draws for it, which for one image are the module's own."""
@@ -45,9 +50,9 @@ def _dformer(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
         ham.bases = own
 
 
-def _four_times(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
-    """Class scores of four times the stage-1 map: the input's size, rounded up to fours. Of x the first channel."""
-    return interpolate(model.scores(rgb, x[:, :1]), scale_factor=4, mode="bilinear", align_corners=False)
+def _tuni_scores(model: FusionModel, rgb: Tensor, x: Tensor) -> Tensor:
+    """Of x the first channel counts."""
+    return _four_times(model, rgb, x[:, :1])
 
 
 def _all_scores(model: Any, rgb: Tensor, x: Tensor) -> Any:
@@ -131,6 +136,8 @@ CALLS: dict[str, tuple[Callable[..., Any], Mapping[str, View] | Callable[[Fusion
         _dformer,
         _HAM | {f"backbone.extra_norms.{i}": View(f"stage{i + 3}.fusion.fused", channels_last) for i in range(3)},
     ),
+    # (rgb, depth of three channels) -> class scores at four times the finest map's size
+    "dplnet": (_four_times, {f"ada{i}": View(f"stage{i + 1}.fusion.prompt", as_tokens) for i in range(1, 5)}),
     # (rgb, depth) -> embeddings (full: at the input size, reduced: at stride 4), or class scores of a probe
     "dveformer": (_plain, {}),
     "emsaformer": (_plain, _CONTEXT),  # (rgb, depth) -> class scores
@@ -153,8 +160,9 @@ CALLS: dict[str, tuple[Callable[..., Any], Mapping[str, View] | Callable[[Fusion
     # (rgb, x) -> class scores at the input size. Sides that are no multiples of 4 lose their last pixels in the
     # patches; the scores are stretched over them.
     "sigma": (_at_input_size, _FUSED),
+    "stitchfusion": (_at_input_size, _FUSED),  # (rgb, other, ...) -> class scores at the input size
     # (rgb, x of three channels) -> (RGB's scores, x's, their weighted sum, RGB's masks, x's)
     "tokenfusion": (_tokenfusion, {}),
-    "tuni": (_four_times, _tuni),  # (rgb, x of three channels) -> class scores
+    "tuni": (_tuni_scores, _tuni),  # (rgb, x of three channels) -> class scores
 }
 """Family of whole models -> (call, views or what gives them for a model)."""

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "build", "kinds", "sources"]
 
 FAMILIES = (
-    "acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "dveformer", "emsaformer", "esanet",
-    "gemini", "hdbformer", "mfnet", "multimae", "rednet", "rtfnet", "sagate", "sigma", "tokenfusion", "tuni",
+    "acnet", "asymformer", "cen", "cmnext", "cmx", "dformer", "dformerv2", "dplnet", "dveformer", "emsaformer",
+    "esanet", "gemini", "hdbformer", "mfnet", "multimae", "rednet", "rtfnet", "sagate", "sigma", "stitchfusion",
+    "tokenfusion", "tuni",
 )  # fmt: skip
 """Files of this folder that hold whole models."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.cmx import exchange_table, head_table, mit_table
@@ -58,6 +60,15 @@ def modalities(ctor: Arguments, count: int) -> list[str]:
     return names
 
 
+def pictures(names: Sequence[str]) -> dict[str, Any]:
+    """{"preprocess": of these auxiliary modalities, three channels / 255 each}; {} where a name is not known."""
+    kinds = [KINDS.get(name, "") for name in names]
+    if not all(kinds) or not kinds or len(set(kinds)) < len(kinds):
+        return {}
+    zero, one = (0.0,) * 3 * len(kinds), (1.0,) * 3 * len(kinds)
+    return {"preprocess": Preprocess(x_kind="+".join(kinds), x_scale=1 / 255, x_mean=zero, x_std=one)}
+
+
 def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded:
     """As many modalities as `modals` names.
 
@@ -69,11 +80,6 @@ def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded
         raise InputError(f"cmnext: backbone {backbone!r} is not one of CMNeXt-B0 to CMNeXt-B5")
     names = modalities(ctor, count)[1:]
     others = len(names)
-    kinds = [KINDS.get(name, "") for name in names]
-    named = {}
-    if all(kinds) and len(set(kinds)) == others > 0:
-        zero, one = (0.0,) * 3 * others, (1.0,) * 3 * others
-        named["preprocess"] = Preprocess(x_kind="+".join(kinds), x_scale=1 / 255, x_mean=zero, x_std=one)
     return load_model(
         f"cmnext_mit_b{found[1]}",
         state,
@@ -81,7 +87,7 @@ def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded
         num_classes=ctor("num_classes", 25),
         auxiliaries=others,
         scrambled=others > 1,
-        **named,
+        **pictures(names),
     )
 
 
