@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fusionzoo.data import collate
-from fusionzoo.errors import CheckFailed
+from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.export.formats import Runner
-from fusionzoo.export.graph import Graph, example
+from fusionzoo.export.graph import Graph, Shapes, example
 from fusionzoo.metrics.segmentation import ConfusionMatrix
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.preprocess import Preprocess
@@ -101,19 +101,26 @@ def compare(
     return Comparison(largest, logits, same / pixels, list(cases), probes)
 
 
-def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: int, fixed_batch: int | None) -> Loss:
+def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: int, shapes: Shapes) -> Loss:
     """mIoU of both on `data`, whose samples all have the size that the export takes.
 
     Args:
         inside: `run` normalises by itself.
-        fixed_batch: as many images as `run` takes at once, or None.
+        shapes: that `run` takes.
+
+    Raises:
+        InputError: images of a size that `run` does not take.
     """
     ours, theirs = (ConfusionMatrix(model.num_classes, data.ignore_index) for _ in range(2))
     size: tuple[int, int] = (0, 0)
-    for samples in _batches(data, fixed_batch or batch_size):
+    for samples in _batches(data, shapes.batch or batch_size):
         batch = collate(samples)
         rgb, x = model.preprocess(batch["rgb"], batch["x"])
         size = (rgb.shape[-2], rgb.shape[-1])
+        if min(size) < shapes.least if shapes.free else size != (shapes.height, shapes.width):
+            raise InputError(
+                f"{batch['id'][0]} is {size[0]}x{size[1]}, but the export takes {shapes.says()}; give --size for both"
+            )
         with torch.no_grad():
             wanted = model(rgb, x)
         found = run(*(_raw(batch, model.preprocess) if inside else (rgb, x)))[0]

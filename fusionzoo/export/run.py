@@ -134,15 +134,16 @@ def export(
         labelled(images)
     kind = "int8" if int8 else dtype
     graph = Graph(plain, preprocess == "inside", patterns, half=dtype == "float16")
-    traced, shapes, why = trace(graph, size, plain.input_size or DEFAULT_SIZE)
+    default = plain.input_size or DEFAULT_SIZE
+    traced, shapes, why = trace(graph, size, default)
     written = OnnxFile(graph, traced, opset, int8) if target.suffix == ".onnx" else TorchFile(traced)
     run = written.runner()
     comparison = compare(plain, graph, run, shapes.cases(), kind)
     lost = None
     if images is not None:
         if not shapes.free and size is None:
-            images = open_data(data, plain, record, split=split, size=(shapes.height, shapes.width), limit=limit)
-        lost = loss(plain, graph.inside, run, images, batch_size, shapes.batch)
+            images = open_data(data, plain, record, split=split, size=default, limit=limit)
+        lost = loss(plain, graph.inside, run, images, batch_size, shapes)
     facts = Export(
         path=os.fspath(path), size_bytes=0, name=name, source=source, fusionzoo=__version__,
         versions=versions(target.suffix), opset=written.opset if isinstance(written, OnnxFile) else None,

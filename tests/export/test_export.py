@@ -182,6 +182,15 @@ def test_half_precision_and_its_loss_on_data(tmp_path: Path) -> None:
     assert 0 < done.comparison.largest < 0.01 * done.comparison.logits, "float16 is neither float32 nor far away"
 
 
+def test_images_of_another_size_than_the_export_takes_are_named(tmp_path: Path) -> None:
+    data = Planted("test", n=1, size=(32, 48))
+    model = tiny(num_classes=data.num_classes)
+    model.set_classes(data.class_names)
+    with pytest.raises(InputError, match="is 32x48, but the export takes any batch, size 8x12"):
+        fusionzoo.export(model, tmp_path / "m.pt2", size=(8, 12), data=data)
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_result_than_the_models_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = formats.TorchFile.runner
 
