@@ -119,6 +119,8 @@ def explained(
 ) -> Explanation:
     """`explain` with a predictor, for an input that it has read."""
     check_method(method, absence, target)
+    if len(predictor.modalities) > 2:
+        raise InputError(f"explanations are for two modalities, and the model takes {', '.join(predictor.modalities)}")
     if "x" not in ready.fed:
         raise InputError(f"{ready.id}: no x, or none with a valid value; to explain a prediction takes both modalities")
     label = torch.full(ready.fed["rgb"].shape[-2:], 255)

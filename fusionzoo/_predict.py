@@ -12,7 +12,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -26,12 +26,13 @@ from fusionzoo.data import as_kind, eval_transform
 from fusionzoo.data.auxiliary import DEPTH_KINDS
 from fusionzoo.data.hha import Intrinsics
 from fusionzoo.data.images import rgb_bytes
-from fusionzoo.data.inputs import Pair, folder_pairs, kind_given, name_of, rgb_tensor, x_tensor
+from fusionzoo.data.inputs import Pair, folder_pairs, kind_given, name_of, named_x, rgb_tensor, several_x, x_tensor
 from fusionzoo.data.pair import check_pair, fitted, read_pair
 from fusionzoo.data.validate import EMPTY, no_x
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.hub import from_pretrained
+from fusionzoo.modalities import split
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.models.device import usable_device
 from fusionzoo.report.overlay import areas, overlay
@@ -103,15 +104,16 @@ def predict(model: Any, rgb: Any, x: Any = None, **options: Any) -> Any:
             folder of image files.
         x: the same scene in the second modality: a file, an array (H, W), (H, W, C) or (C, H, W), a tensor (C, H, W),
             a PIL image, a list as long as rgb's, or a folder with files of the same names. None: the model's declared
-            substitute stands in for it.
+            substitute stands in for it. For a model with several: {"depth": one of these, "thermal": ...}, those that
+            are left out being replaced, or a list of all in the order of `model.modalities` (folders likewise).
         options: `size` (H, W) that the model is fed, by default its own input size; `align`, to resample x of another
             size than rgb's (nearest); `x_scale`, stored x times this is the unit (files and arrays of 16-bit integers
             are millimetres, floats metres); `x_encoding` of 16-bit depth, "sunrgbd" (turned bits) or "swapped" (bytes);
             `x_kind` of what is given, by default the model's own, or depth where a model that takes HHA or grey
             pictures is given a single channel of more than 8 bits; `camera` for HHA, `fusionzoo.data.hha.Intrinsics` or
-            (fx, fy, cx, cy) in pixels of rgb; `without`, "rgb" or "x", to leave out a modality that is given; `empty`,
-            for images whose x has no valid value: "refuse", "skip" them in lists and folders, or "keep" them, the
-            model's substitute standing in; `device`, by default where the model is.
+            (fx, fy, cx, cy) in pixels of rgb; `without`, "rgb", "x" or the name of one of several, to leave out a
+            modality that is given; `empty`, for images whose x has no valid value: "refuse", "skip" them in lists and
+            folders, or "keep" them, the model's substitute standing in; `device`, by default where the model is.
 
     Returns:
         A Prediction; for a list or a folder an iterator of them, each made when it is asked for.
@@ -132,7 +134,10 @@ def predict(model: Any, rgb: Any, x: Any = None, **options: Any) -> Any:
     """
     predictor = Predictor(model, **options)
     if isinstance(rgb, str | os.PathLike) and Path(rgb).is_dir():
-        return predictor.all(folder_pairs(rgb, x))
+        places = named_x(x, predictor.modalities[1:], str(rgb))
+        if isinstance(places, dict):
+            places = {name: place for name, place in places.items() if place is not None}
+        return predictor.all(folder_pairs(rgb, places))
     if isinstance(rgb, list | tuple):
         others = [None] * len(rgb) if x is None else x
         if not isinstance(others, list | tuple) or len(others) != len(rgb):
@@ -181,8 +186,6 @@ class Predictor:
             raise InputError(
                 f"x_scale (--x-scale) is {x_scale}; give a positive number, for example 0.001 for millimetres"
             )
-        if without not in (None, "rgb", "x"):
-            raise InputError(f"without is {without!r}; give 'rgb' or 'x'")
         if empty not in EMPTY:
             raise InputError(f"empty is {empty!r}; give {', '.join(EMPTY)}")
         if size is not None and min(size) < 1:
@@ -195,6 +198,9 @@ class Predictor:
             raise InputError(f"{type(plain).__name__} is no model of fusionzoo; give one, or the name of a checkpoint")
         self.preprocess, self.class_names = plain.preprocess, tuple(plain.class_names)
         self.needs, self.modalities = plain.needs, plain.modalities
+        names = ["rgb", "x", *(self.modalities[1:] if len(self.modalities) > 2 else ())]
+        if without is not None and without not in names:
+            raise InputError(f"without is {without!r}; give {' or '.join(map(repr, names))}")
         self.size = size or plain.input_size
         self.align, self.scale, self.kind, self.camera, self.without = align, x_scale, x_kind, camera, without
         self.encoding, self.empty = x_encoding, empty
@@ -253,7 +259,7 @@ class Predictor:
     def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str] | None:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x); None: left out, since x has no valid value."""
         rgb, x, kind = self._as_given(pair)
-        if x is None or self.empty == "refuse" or not no_x(x, kind):
+        if x is None or self.empty == "refuse" or not no_x(x, kind) or isinstance(pair.x, Mapping):
             return rgb, x, kind
         self._warn("empty", f"{pair.id}: no valid x in any pixel: " + (
             "left out" if self.empty == "skip" else "the model's substitute stands in"
@@ -262,6 +268,10 @@ class Predictor:
 
     def _as_given(self, pair: Pair) -> tuple[Tensor, Tensor | None, str]:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x), checked."""
+        names = self.modalities[1:]
+        pair = replace(pair, x=named_x(pair.x, names, pair.id))
+        if isinstance(pair.x, Mapping):
+            return self._several(pair, names)
         kind = self.kind or kind_given(pair.x, self.preprocess.x_kind)
         if isinstance(pair.rgb, str | os.PathLike) and isinstance(pair.x, str | os.PathLike):
             rgb, x = read_pair(
@@ -278,6 +288,25 @@ class Predictor:
             x = torch.from_numpy(fitted(x.cpu().numpy(), size, self.align, pair.id)).to(x.device)
         check_pair(rgb, x, kind, pair.id, self.empty != "refuse")
         return rgb, x, kind
+
+    def _several(self, pair: Pair, names: Sequence[str]) -> tuple[Tensor, Tensor, str]:
+        """`_as_given` of several modalities; what is left out is NaN, which the preprocessing takes for missing."""
+        wanted = self.preprocess.x_kind.split("+")
+        said = [None] * len(wanted) if self.kind is None else self.kind.split("+")
+        if len(said) != len(wanted):
+            raise InputError(f"x_kind (--x-kind) is {self.kind!r}; the model takes {self.preprocess.x_kind}")
+        parts = zip(names, wanted, said, strict=True)
+        kinds = {name: told or kind_given(pair.x[name], own) for name, own, told in parts}
+        rgb = rgb_tensor(pair.rgb, pair.id)
+        x = several_x(
+            pair.x, kinds, (rgb.shape[-2], rgb.shape[-1]), pair.id,
+            scale=self.scale, encoding=self.encoding, align=self.align,
+        )  # fmt: skip
+        whole = "+".join(kinds.values())
+        for name, (part, own) in zip(names, split(x, whole), strict=True):
+            if pair.x[name] is not None:
+                check_pair(rgb, own, part.kind, f"{pair.id}, {name}", self.empty != "refuse")
+        return rgb, x, whole
 
     def _fed(self, name: str, rgb: Tensor, x: Tensor | None, kind: str, whole: tuple[int, int]) -> dict[str, Tensor]:
         """rgb and x at the size and of the kind that the model takes, still raw."""
@@ -297,12 +326,21 @@ class Predictor:
         camera = self.camera if self.camera is None or isinstance(self.camera, Intrinsics) else Intrinsics(
             *self.camera, whole
         )  # fmt: skip
-        if self.preprocess.x_kind == "hha" and kind in DEPTH_KINDS and camera is None:
+        wanted = self.preprocess.x_kind
+        if "hha" in wanted.split("+") and "hha" not in kind and set(DEPTH_KINDS) & set(kind.split("+")) and not camera:
             raise InputError(
                 f"{name}: the model takes HHA, which is made from depth with the camera: give --camera nyuv2 or"
                 " --intrinsics FX FY CX CY (camera=), or make the pictures with fusionzoo hha"
             )
-        sample = as_kind(_One(sample, name, kind, camera), self.preprocess.x_kind)[0]
+        if wanted.count("+") == kind.count("+") > 0:
+            each = zip(split(sample["x"], kind), wanted.split("+"), strict=True)
+            made = [as_kind(_One({**sample, "x": x}, name, p.kind, camera), own)[0]["x"] for (p, x), own in each]
+            sample["x"] = torch.cat([own.float() for own in made])
+        else:
+            sample = as_kind(_One(sample, name, kind, camera), wanted)[0]
+        if len(self.modalities) > 2 and self.without in self.modalities[1:]:
+            sample["x"] = sample["x"].clone()
+            next(x for p, x in split(sample["x"], wanted) if p.name == self.without).fill_(math.nan)
         if (far := self.preprocess.unlike(sample["x"])) is not None:
             self._warn("unlike", f"{name}: {far}")
         return {"rgb": sample["rgb"], "x": sample["x"]}

@@ -230,7 +230,10 @@ class Preprocess:
         """
         if "+" in self.x_kind:
             parts = zip(self.parts().values(), split(x, self.x_kind), strict=True)
-            return next((found for p, (_, own) in parts if (found := p.unlike(own)) is not None), None)
+            there = (
+                (p, own) for p, (_, own) in parts if bool(own.isfinite().any())
+            )  # one that is absent is not unlike
+            return next((found for p, own in there if (found := p.unlike(own)) is not None), None)
         for image in x[None] if x.ndim == 3 else x:
             values = image.flatten().float()  # (Cx, H, W) -> (CxHW,)
             missing = missing_x(values, self.x_kind)

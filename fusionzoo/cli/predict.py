@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fusionzoo.cli.output import Pair as PairOption
 from fusionzoo.cli.output import (
     align_option,
     device_option,
@@ -29,7 +30,14 @@ __all__ = ["command"]
 
 @click.command(name="predict")
 @click.argument("rgb", type=click.Path(), required=False)
-@click.argument("x", type=click.Path(), required=False)
+@click.argument("x", type=click.Path(), nargs=-1)
+@click.option(
+    "--x",
+    "named",
+    multiple=True,
+    type=PairOption("NAME=FILE"),
+    help="One of several modalities by its name, for example --x thermal=a.png; may be repeated.",
+)
 @click.option("--model", "name", required=True, help="Bundled checkpoint, folder or Hub name.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="The picture to write (PNG), or a folder.")
 @click.option("--labels", type=click.Path(), help="Also write the class numbers, as grey PNG: a file, or a folder.")
@@ -72,7 +80,8 @@ __all__ = ["command"]
 @json_option
 def command(
     rgb: str | None,
-    x: str | None,
+    x: tuple[str, ...],
+    named: tuple[tuple[str, str], ...],
     name: str,
     output: str,
     labels: str | None,
@@ -105,22 +114,30 @@ def command(
 
     RGB is an image; X is aligned with it, pixel for pixel (depth: 16-bit millimetres, or metres as float TIFF or NPY; 0
     and NaN are missing). Without X the model's substitute for it stands in. Both may be folders with files of the same
-    names; then the outputs are folders too.
+    names; then the outputs are folders too. For a model with several modalities give them all in its order, or some
+    of them by name, --x depth=FILE --x event=FILE.
     """
     if (rgb is None) == (data is None):
         raise click.UsageError("give RGB (and X), files or folders; or --data SPEC")
+    if x and named:
+        raise click.UsageError("give X in the model's order, or each by its name with --x; not both")
+    files = {key: str(value) for key, value in named}
+    if len(files) < len(named):
+        raise click.UsageError("--x names a modality twice; give one file for each")
+    if data is not None and named:
+        raise click.UsageError("--x belongs to files; --data has its own")
     if data is None and (split is not None or limit is not None):
         raise click.UsageError("--split and --limit belong to --data")
     if intrinsics and camera:
         raise click.UsageError("give the camera once: --intrinsics FX FY CX CY, or --camera nyuv2")
     if no_x and no_rgb:
         raise click.UsageError("--no-x and --no-rgb leave nothing for the model; give one of them")
-    if explain is not None and (no_x or no_rgb or empty == "keep" or (data is None and x is None)):
+    if explain is not None and (no_x or no_rgb or empty == "keep" or (data is None and not x and not named)):
         raise click.UsageError("--explain takes each modality away by itself: give both, and no --no-x, --empty keep")
     if explain is None and (method != "modality" or target is not None):
         raise click.UsageError("--method and --class belong to --explain OUT; give that")
     many = data is not None or os.path.isdir(str(rgb))
-    places = _Places(output, labels, explain, many, [] if data is not None else [p for p in (rgb, x) if p is not None])
+    places = _Places(output, labels, explain, many, [] if data is not None else [str(rgb), *x, *files.values()])
 
     from fusionzoo._explain import check_method, explained
     from fusionzoo._predict import Predictor
@@ -136,10 +153,13 @@ def command(
     )  # fmt: skip
     if target is not None:
         class_number(predictor.model, target)  # rather now than after the work
-    pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(str(rgb), x)
-    if no_x or no_rgb or (data is None and x is None):
-        gone = "rgb" if no_rgb else predictor.modalities[1]
-        note(f"without {gone}: the model's substitute for it stands in")
+    pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(
+        predictor, str(rgb), files if named else list(x) or None
+    )  # fmt: skip
+    others = predictor.modalities[1:]
+    gone = ["rgb"] if no_rgb else [n for n in others if no_x or data is None and not x and n not in files]
+    if gone:
+        note(f"without {', '.join(gone)}: the model's substitute for {'it' if len(gone) == 1 else 'them'} stands in")
     skipped: list[str] = []
     todo = _todo(_progress(pairs, count, quiet or not many), places, skip_existing and many, skipped)
     facts: list[dict[str, Any]] = []
@@ -171,10 +191,15 @@ def command(
         say("wrote " + " and ".join(facts[0][key] for key in ("output", "labels", "explanation") if key in facts[0]))
 
 
-def _from_files(rgb: str, x: str | None) -> tuple[Iterator[Pair], int]:
-    from fusionzoo.data.inputs import Pair, folder_pairs
+def _from_files(predictor: Predictor, rgb: str, given: Any) -> tuple[Iterator[Pair], int]:
+    from fusionzoo.data.inputs import Pair, folder_pairs, named_x
 
-    pairs = folder_pairs(rgb, x) if os.path.isdir(rgb) else [Pair(Path(rgb).stem, rgb, x)]
+    x = named_x(given, predictor.modalities[1:], rgb)
+    if os.path.isdir(rgb):
+        x = {name: place for name, place in x.items() if place is not None} if isinstance(x, dict) else x
+        pairs = folder_pairs(rgb, x)
+    else:
+        pairs = [Pair(Path(rgb).stem, rgb, x)]
     return iter(pairs), len(pairs)
 
 

@@ -7,6 +7,7 @@ taken as samples of `fusionzoo.data` have them.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,28 +16,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionzoo.data.auxiliary import DEPTH_KINDS, XFormat, read_x
+from fusionzoo.data.auxiliary import DEPTH_KINDS, X_CHANNELS, XFormat, read_x
 from fusionzoo.data.decode import Pixels, planes
 from fusionzoo.data.images import read_rgb
 from fusionzoo.data.names import ENDINGS, normal, pair
-from fusionzoo.errors import InputError, closest
+from fusionzoo.data.pair import joined
+from fusionzoo.errors import InputError, closest, unknown
 
-__all__ = ["Pair", "folder_pairs", "kind_given", "name_of", "rgb_tensor", "x_tensor"]
+__all__ = ["Pair", "folder_pairs", "kind_given", "name_of", "named_x", "rgb_tensor", "several_x", "x_tensor"]
 
 IMAGES = ENDINGS["rgb"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One input: rgb, and x or None where there is none; each a file, an array, a PIL image or a tensor."""
+    """One input: rgb, and x or None where there is none; each a file, an array, a PIL image or a tensor. Several
+    modalities: {name: one of these}, a list of them in the model's order, or one tensor with all their channels."""
 
     id: str
     rgb: Any
     x: Any = None
 
 
-def folder_pairs(rgb: str | os.PathLike[str], x: str | os.PathLike[str] | None = None) -> list[Pair]:
-    """The image files of a folder, by name, with those of the folder `x` that belong to them.
+def folder_pairs(
+    rgb: str | os.PathLike[str], x: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None
+) -> list[Pair]:
+    """The image files of a folder, by name, with those of the folder `x` (of several, by the names of the modalities)
+    that belong to them.
 
     Those have the same names, or names that differ by a word ("rgb_0001", "depth_0001"): see `names.pair`.
 
@@ -46,6 +52,10 @@ def folder_pairs(rgb: str | os.PathLike[str], x: str | os.PathLike[str] | None =
     colours = _files(Path(rgb))
     if x is None:
         return [Pair(stem, path) for stem, path in colours.items()]
+    if isinstance(x, Mapping):
+        found = {name: folder_pairs(rgb, place) for name, place in x.items()}
+        rows = zip(*found.values(), strict=True)
+        return [Pair(row[0].id, row[0].rgb, {n: p.x for n, p in zip(found, row, strict=True)}) for row in rows]
     if not Path(x).is_dir():
         raise InputError(f"{rgb} is a folder, so x must be one: {x} is none")
     others = _files(Path(x))
@@ -70,6 +80,57 @@ def _files(folder: Path) -> dict[str, Path]:
     if not found:
         raise InputError(f"{folder} has no image ({', '.join(IMAGES)})")
     return found
+
+
+def named_x(x: Any, names: Sequence[str], where: str) -> Any:
+    """x as given for a model whose modalities beside rgb have these names: {name: value} of several, those that are
+    left out None; one thing of one; a tensor, and None, as they are.
+
+    Raises:
+        InputError: not as many as the model takes. UnknownNameError: another name.
+
+    >>> named_x(["a.png", "b.png"], ["depth", "thermal"], "a"), named_x({"depth": "a.png"}, ["depth"], "a")
+    ({'depth': 'a.png', 'thermal': 'b.png'}, 'a.png')
+    """
+    if isinstance(x, Mapping):
+        for name in x:
+            if name not in names:
+                raise unknown("modality", str(name), names, f"{where}: the model takes {', '.join(names)}")
+        x = {name: x.get(name) for name in names}
+    elif isinstance(x, list | tuple):
+        if len(x) != len(names):
+            raise InputError(
+                f"{where}: {len(x)} image{'' if len(x) == 1 else 's'} beside rgb, but the model takes {len(names)}:"
+                f" {', '.join(names)}; name those that there are (--x {names[0]}=FILE, {{{names[0]!r}: ...}})"
+            )
+        x = dict(zip(names, x, strict=True))
+    elif x is None or isinstance(x, Tensor) or len(names) == 1:
+        return x
+    else:
+        return named_x([x], names, where)
+    return x[names[0]] if len(names) == 1 else x if any(v is not None for v in x.values()) else None
+
+
+def several_x(
+    given: Mapping[str, Any], kinds: Mapping[str, str], size: tuple[int, int], where: str, *,
+    scale: float | None = None, encoding: str | None = None, align: bool = False,
+) -> Tensor:  # fmt: skip
+    """float32 (Cx, H, W) at `size`, that of rgb, of several modalities, one behind the other.
+
+    Args:
+        given: name -> a file, an array, a PIL image or a tensor; None: missing everywhere (NaN).
+        kinds: name -> what it is, in order. scale, encoding: of depth.
+        align: as of `fitted`.
+    """
+    parts = []
+    for name, kind in kinds.items():
+        value, depth = given.get(name), kind in DEPTH_KINDS
+        if value is None:
+            parts.append((name, np.full((X_CHANNELS[kind], *size), np.nan, np.float32), 1.0))
+            continue
+        x = x_tensor(value, kind, scale if depth else None, f"{where}, {name}", encoding if depth else None)
+        parts.append((name, x.cpu().numpy(), 1.0))
+    return torch.from_numpy(joined(parts, size, align, where))
 
 
 def name_of(value: Any, index: int) -> str:
