@@ -13,6 +13,7 @@ from torch import Tensor
 from fusionzoo.data import collate, train_transform
 from fusionzoo.data.augment import Augment
 from fusionzoo.errors import InputError, unknown
+from fusionzoo.modalities import parts_of
 from fusionzoo.train.average import update_average
 from fusionzoo.train.batches import Augmented, Batches, steps_of
 from fusionzoo.train.data import loader
@@ -151,7 +152,8 @@ def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
     fraction = len(part["id"]) / plan.batch
     rgb, x = run.model.preprocess(part["rgb"], part["x"])
     if settings.drop_modality:
-        rgb, x = drop_modality(rgb, x, settings.drop_modality, torch.tensor([e[0] for e in part["extra"]]))
+        parts = parts_of(run.model.preprocess.x_kind, x.shape[1])
+        rgb, x = drop_modality(rgb, x, settings.drop_modality, torch.tensor([e[0] for e in part["extra"]]), parts)
     if settings.channels_last:
         rgb = rgb.contiguous(memory_format=torch.channels_last)
     shown = None if plan.teacher is None else plan.teacher(part["rgb"], part["x"], amp=settings.amp)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.data.validate import no_x
+from fusionzoo.modalities import parts_of
 from fusionzoo.preprocess import QUANTILES, Preprocess, missing_x
 from fusionzoo.train.data import loader
 
@@ -29,6 +30,7 @@ class Survey:
             digits; missing pixels do not count.
         x_quantiles: the 1, 25, 50, 75 and 99 % quantiles of valid raw x, all channels together.
         x_missing: mean and largest share of missing values an image, over the images that have any valid value.
+            Of several modalities both hold the numbers of the first, of the second, ...
         empty: indices of the images without any valid value of x.
         unlike: images whose x is far from what the given weights saw, and what the first of them says of itself.
     """
@@ -60,8 +62,9 @@ def survey(data: Any, *, preprocess: Preprocess | None = None, workers: int = 0)
     """
     counts = torch.zeros(256, dtype=torch.int64)
     sums = torch.zeros(3, data.x_channels, dtype=torch.float64)  # number, sum, sum of squares of each channel
-    values: list[Tensor] = []
-    shares: list[float] = []
+    parts = parts_of(data.x_kind, data.x_channels)
+    values: list[list[Tensor]] = [[] for _ in parts]
+    shares: list[list[float]] = [[] for _ in parts]
     empty: list[int] = []
     far: list[str] = []
     most = max(64, VALUES // max(1, len(data)))
@@ -72,11 +75,14 @@ def survey(data: Any, *, preprocess: Preprocess | None = None, workers: int = 0)
         if no_x(x, data.x_kind):
             empty.append(i)
             continue
-        shares.append(1 - float(valid.float().mean()))
-        seen = x[valid]
-        values.append(seen[:: -(-seen.numel() // most)])
         fed = x.double().masked_fill(~valid, 1.0)
-        fed = (1 / fed if data.x_kind == "inverse_depth" else fed).masked_fill(~valid, 0.0).flatten(1)  # (Cx, HW)
+        for part, own, share in zip(parts, values, shares, strict=True):
+            share.append(1 - float(part.of(valid).float().mean()))
+            seen = part.of(x)[part.of(valid)]
+            own.append(seen[:: -(-seen.numel() // most)])
+            if part.kind == "inverse_depth":
+                part.of(fed).reciprocal_()
+        fed = fed.masked_fill(~valid, 0.0).flatten(1)  # (Cx, HW)
         sums += torch.stack([valid.flatten(1).sum(1).double(), fed.sum(1), fed.square().sum(1)])
         if preprocess is not None and (sentence := preprocess.unlike(x)) is not None:
             far.append(f"{sample['id']}: {sentence}")
@@ -87,8 +93,8 @@ def survey(data: Any, *, preprocess: Preprocess | None = None, workers: int = 0)
         pixels=counts[: data.num_classes],
         x_mean=tuple(round(float(v), 4) for v in mean),
         x_std=tuple(round(float(v), 4) for v in std),
-        x_quantiles=_quantiles(values),
-        x_missing=(round(sum(shares) / len(shares), 4), round(max(shares), 4)) if shares else (),
+        x_quantiles=tuple(q for own in values for q in _quantiles(own)),
+        x_missing=tuple(round(v, 4) for own in shares if own for v in (sum(own) / len(own), max(own))),
         empty=tuple(empty),
         unlike=(len(far), far[0] if far else ""),
     )

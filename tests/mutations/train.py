@@ -42,10 +42,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_start.py::test_statistics_equal_numpys_on_noise", "fusionzoo/train/statistics.py", [
         ("masked_fill(~valid, 0.0).flatten(1)", "masked_fill(~valid, 9.0).flatten(1)"),
-        ("round(max(shares), 4)", "round(min(shares), 4)"),
+        ("(sum(own) / len(own), max(own))", "(sum(own) / len(own), min(own))"),
     ]),
     ("tests/train/test_start.py::test_inverse_depth_is_normalised_by_the_inverse", "fusionzoo/train/statistics.py", [
-        ('1 / fed if data.x_kind == "inverse_depth" else fed', "fed"),
+        ("part.of(fed).reciprocal_()", "pass"),
     ]),
     ("tests/train/test_start.py::test_other_classes_get_a_new_head_and_all_else_is_kept", "fusionzoo/train/start.py", [
         ("    if ours == theirs:", "    if len(ours) == len(theirs):"),
