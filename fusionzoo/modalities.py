@@ -7,8 +7,7 @@ all of them alike. Where one modality is meant, `split` cuts it out by its chann
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import Any
 
 from fusionzoo.errors import InputError, unknown
 
@@ -32,8 +31,8 @@ class Part:
     start: int
     stop: int
 
-    def of(self, x: Tensor) -> Tensor:
-        """Its channels of (..., Cx, H, W)."""
+    def of(self, x: Any) -> Any:
+        """Its channels of a tensor or an array (..., Cx, H, W)."""
         return x[..., self.start : self.stop, :, :]
 
 
@@ -98,7 +97,7 @@ def parts_of(x_kind: str, channels: int | None = None) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def split(x: Tensor, x_kind: str) -> list[tuple[Part, Tensor]]:
+def split(x: Any, x_kind: str) -> list[tuple[Part, Any]]:
     """Each modality of x (..., Cx, H, W) with its channels; x itself where it is one."""
     if "+" not in x_kind:
         return [(Part(names_of(x_kind)[0], x_kind, 0, x.shape[-3]), x)]

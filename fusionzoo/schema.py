@@ -44,7 +44,9 @@ def encode(value: Any, *, drop_empty: bool = False, nan_to_none: bool = False) -
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             specs = dataclasses.fields(value)
-            items = {spec.name: plain(getattr(value, spec.name)) for spec in specs}
+            items = {
+                spec.name: plain(item) for spec in specs if (item := getattr(value, spec.name)) or not _optional(spec)
+            }
             if not drop_empty:
                 return items
             required = {spec.name for spec in specs if _required(spec)}
@@ -60,6 +62,15 @@ def encode(value: Any, *, drop_empty: bool = False, nan_to_none: bool = False) -
         raise TypeError(f"{value!r} has no JSON form")
 
     return plain(value)
+
+
+def optional() -> Any:
+    """A field of a dataclass that is a dictionary, empty by default, and left out of `encode` while it is."""
+    return dataclasses.field(default_factory=dict, metadata={"optional": True})
+
+
+def _optional(spec: dataclasses.Field[Any]) -> bool:
+    return bool(spec.metadata.get("optional"))
 
 
 def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str, said: str = ": unknown field") -> None:

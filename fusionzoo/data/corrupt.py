@@ -22,9 +22,10 @@ from torch import Tensor
 from fusionzoo.data.base import Sample
 from fusionzoo.data.transforms import MEAN_COLOUR
 from fusionzoo.errors import InputError, unknown
+from fusionzoo.modalities import Part, names_of, parts_of
 
-__all__ = ["CORRUPTIONS", "Corruption", "corrupt", "hole_mask", "levels", "low_light", "noise_rgb", "noise_x",
-           "quantise", "severities", "shift"]  # fmt: skip
+__all__ = ["CORRUPTIONS", "Corruption", "corrupt", "corruption_names", "hole_mask", "levels", "low_light", "noise_rgb",
+           "noise_x", "quantise", "severities", "shift"]  # fmt: skip
 
 DEPTH = ("depth", "inverse_depth")
 """Kinds of x whose raw value is metres with 0 = missing. (`inverse_depth` is inverted by the preprocessing.)"""
@@ -222,15 +223,33 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def severities(name: str, x_kind: str) -> tuple[str, tuple[float, ...]] | None:
-    """(unit, default severities) of a corruption for one kind of x; None where it makes no sense for that kind.
+    """(unit, default severities) of a corruption for one kind of x; None where it makes no sense for that kind, or
+    where x is of several modalities and the name does not say of which ("noise_depth").
 
     >>> severities("holes_x", "depth"), severities("holes_x", "hha")
     (('share of the area', (0, 0.1, 0.25, 0.5, 0.75)), None)
     """
-    chosen = _get(name)
-    if x_kind in DEPTH:
+    chosen, part = _get(name, x_kind)
+    if chosen.modality == "x" and part is None and "+" in x_kind:
+        return None
+    if (x_kind if part is None else part.kind) in DEPTH:
         return chosen.unit, chosen.defaults
     return (chosen.other_unit, chosen.other_defaults) if chosen.other_unit else None
+
+
+def corruption_names(x_kind: str) -> list[str]:
+    """The names for one kind of x; of several modalities each has its own.
+
+    >>> [name for name in corruption_names("depth+event") if "holes" in name or "noise" in name]
+    ['noise_rgb', 'holes_rgb', 'noise_depth', 'noise_event', 'holes_depth']
+    """
+    if "+" not in x_kind:
+        return [name for name in CORRUPTIONS if severities(name, x_kind) is not None]
+    own = [
+        [name] if chosen.modality == "rgb" else [f"{name.removesuffix('x')}{part}" for part in names_of(x_kind)]
+        for name, chosen in CORRUPTIONS.items()
+    ]
+    return [name for names in own for name in names if severities(name, x_kind) is not None]
 
 
 def corrupt(sample: Sample, name: str, severity: float, *, x_kind: str = "depth", seed: int = 0) -> Sample:
@@ -238,7 +257,7 @@ def corrupt(sample: Sample, name: str, severity: float, *, x_kind: str = "depth"
 
     Args:
         sample: {"rgb", "x", "id", ...}, raw, as a dataset gives it.
-        name: a key of CORRUPTIONS.
+        name: a key of CORRUPTIONS; of several modalities those of `corruption_names`, for example "noise_thermal".
         severity: in that corruption's unit; 0 gives the sample back.
         x_kind: "depth", "inverse_depth" (both metres), "hha" or "thermal".
         seed: other seeds, other noise.
@@ -250,19 +269,30 @@ def corrupt(sample: Sample, name: str, severity: float, *, x_kind: str = "depth"
     >>> int((corrupt(sample, "holes_x", 0.25)["x"] == 0).sum())
     16
     """
-    chosen = _get(name)
+    chosen, part = _get(name, x_kind)
     check_severity(name, severity, x_kind)
     if severity == 0:
         return sample
     digest = hashlib.sha256(f"{seed}/{name}/{sample['id']}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    rgb, x = chosen.apply(sample["rgb"], sample["x"], float(severity), generator, x_kind in DEPTH)
+    x, kind = (sample["x"], x_kind) if part is None else (part.of(sample["x"]), part.kind)
+    rgb, x = chosen.apply(sample["rgb"], x, float(severity), generator, kind in DEPTH)
+    if part is not None:
+        whole = sample["x"].clone()
+        part.of(whole).copy_(x)
+        x = whole
+    elif chosen.modality == "rgb":
+        x = sample["x"]
     return {**sample, "rgb": rgb, "x": x}
 
 
 def check_severity(name: str, severity: float, x_kind: str) -> None:
     """InputError unless the corruption exists for this kind of x and the severity can be."""
     found = severities(name, x_kind)
+    if found is None and "+" in x_kind and name in CORRUPTIONS:
+        own = [f"{name.removesuffix('x')}{part}" for part in names_of(x_kind)]
+        told = ", ".join(n for n in own if n in corruption_names(x_kind)) or "it is for depth, and there is none"
+        raise InputError(f"corruption {name!r}: x is {x_kind} here; say which: {told}")
     if found is None:
         raise InputError(f"corruption {name!r} is for depth, not for {x_kind}: there 0 does not mean missing")
     share = found[0].startswith("share")
@@ -272,10 +302,15 @@ def check_severity(name: str, severity: float, x_kind: str) -> None:
         raise InputError(f"{name}: severity {severity:g} is not a whole number ({found[0]})")
 
 
-def _get(name: str) -> Corruption:
-    if name not in CORRUPTIONS:
-        raise unknown("corruption", name, CORRUPTIONS)
-    return CORRUPTIONS[name]
+def _get(name: str, x_kind: str) -> tuple[Corruption, Part | None]:
+    """The corruption, and the one of several modalities that its name says."""
+    if name in CORRUPTIONS:
+        return CORRUPTIONS[name], None
+    for part in parts_of(x_kind) if "+" in x_kind else ():
+        base = f"{name.removesuffix(part.name)}x"
+        if name.endswith(f"_{part.name}") and base in CORRUPTIONS:
+            return CORRUPTIONS[base], part
+    raise unknown("corruption", name, corruption_names(x_kind) if "+" in x_kind else CORRUPTIONS)
 
 
 def _grey(rgb: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ SEEN: dict[str, frozenset[str]] = {
 }
 """Class name -> the sensors of which each alone shows it."""
 WARMER, NOISE = 45.0, 4.0
-"""Grey levels by which a warm patch is brighter; standard deviation of the thermal noise."""
+"""How much brighter a warm patch is, of 255; standard deviation of the thermal noise."""
 FIRES, STRAY = 0.45, 0.01
 """Share of the pixels that fire in a flicker patch, and elsewhere."""
 

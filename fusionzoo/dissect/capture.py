@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.conditions import CONSTANT, OTHERS, Condition, Images, Reader
+from fusionzoo.dissect.conditions import CONSTANT, Condition, Images, Reader, others, subsets
 from fusionzoo.dissect.masks import Source
 from fusionzoo.dissect.measures.base import Batch, Done, Measure, some
 from fusionzoo.dissect.split import ROLES, Split
@@ -26,7 +26,7 @@ class AllHeard(Exception):
 
 def lend(conditions: Sequence[Condition], absence: str) -> bool:
     """Whether images lend each other modalities: then a pass goes through them in the order of `Split.cycle`."""
-    return any(c in OTHERS for c in conditions) or (absence == "permute" and any(c != "both" for c in conditions))
+    return any(c.lends for c in conditions) or (absence == "permute" and any(c != "both" for c in conditions))
 
 
 class Capture:
@@ -39,7 +39,9 @@ class Capture:
         self, reader: Reader, done: Done, measures: Sequence[Measure], split: Split, grid: tuple[int, int]
     ) -> None:
         self.reader, self.done, self.measures, self.split, self.grid = reader, done, measures, split, grid
-        self.conditions = [c for c in Condition if any(m.condition == c for m in measures)]
+        names = done.setup.inputs
+        every = (*subsets(names), *others(names))
+        self.conditions = [c for c in every if any(m.condition == c for m in measures)]
         self.batch: Batch | None = None
         self.unheard: set[str] = set()
         self.stop_early = False

@@ -1,7 +1,8 @@
 """What the model is given: both modalities, one or both taken away, or one of another image.
 
-`Condition` names the cases, and one policy says what stands for a modality that is taken away; scores, traces and
-robustness curves take both from here. A score without a modality depends on the policy, so it is always named:
+`Condition` names the cases (`subsets` and `others` give those of a number of modalities), and one policy says what
+stands for a modality that is taken away; scores, traces and robustness curves take both from here. A score without a
+modality depends on the policy, so it is always named:
 
 * "mean": the model's declared substitute, zeros after normalisation, that is the mean of the data it was made for.
 * "zero": zeros before normalisation: a black image; for depth, nothing measured (which the preprocessing fills with the
@@ -21,8 +22,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -31,10 +31,12 @@ from torch import Tensor, nn
 from fusionzoo.data import adapt, collate
 from fusionzoo.data.validate import checked
 from fusionzoo.errors import InputError, unknown
+from fusionzoo.modalities import inputs_of, split
 from fusionzoo.probes.point import bare
 
 __all__ = [
     "CONSTANT",
+    "MOST",
     "OTHERS",
     "OF_ONE",
     "POLICIES",
@@ -45,39 +47,76 @@ __all__ = [
     "blurred",
     "check_policy",
     "fitted",
+    "inputs_of",
     "normalised",
+    "others",
+    "subsets",
     "substitute",
     "unwrapped",
 ]
 
 
-class Condition(StrEnum):
-    """What the model is given. The first four are the subsets of modalities; "other_rgb": rgb of another image."""
+class Condition(str):
+    """What the model is given, as one word: "both" (all there are), "neither" (none), or "without_" and the names of
+    those that are taken away, "+" between them: "without_rgb", "without_depth+thermal". "other_rgb": that one is of
+    another image. The names are those of `fusionzoo.modalities.inputs_of`: "rgb" and "x", or of several modalities
+    beside rgb their own.
+    """
 
-    BOTH = "both"
-    WITHOUT_RGB = "without_rgb"
-    WITHOUT_X = "without_x"
-    NEITHER = "neither"
-    OTHER_RGB = "other_rgb"
-    OTHER_X = "other_x"
+    BOTH: ClassVar[Condition]
+    WITHOUT_RGB: ClassVar[Condition]
+    WITHOUT_X: ClassVar[Condition]
+    NEITHER: ClassVar[Condition]
+    OTHER_RGB: ClassVar[Condition]
+    OTHER_X: ClassVar[Condition]
 
     @classmethod
-    def without(cls, stream: str) -> Condition:
-        """The condition in which "rgb" or "x" is taken away."""
-        return cls.WITHOUT_RGB if stream == "rgb" else cls.WITHOUT_X
+    def without(cls, *names: str) -> Condition:
+        """The condition in which these, and not all, are taken away; of none "both"."""
+        return cls(f"without_{'+'.join(names)}") if names else cls.BOTH
 
     @classmethod
-    def other(cls, stream: str) -> Condition:
+    def other(cls, name: str) -> Condition:
         """The condition in which "rgb" or "x" is that of another image."""
-        return cls.OTHER_RGB if stream == "rgb" else cls.OTHER_X
+        return cls(f"other_{name}")
 
-    def lacks(self, stream: str) -> bool:
+    def lacks(self, name: str) -> bool:
         """Whether the modality is taken away."""
-        return self in (Condition.without(stream), Condition.NEITHER)
+        return self == "neither" or self.startswith("without_") and name in self[len("without_") :].split("+")
+
+    @property
+    def lends(self) -> bool:
+        """Whether a modality is that of another image."""
+        return self.startswith("other_")
 
 
-SUBSETS = (Condition.BOTH, Condition.WITHOUT_RGB, Condition.WITHOUT_X, Condition.NEITHER)
-OTHERS = (Condition.OTHER_RGB, Condition.OTHER_X)
+Condition.BOTH, Condition.NEITHER = Condition("both"), Condition("neither")
+Condition.WITHOUT_RGB, Condition.WITHOUT_X = Condition.without("rgb"), Condition.without("x")
+Condition.OTHER_RGB, Condition.OTHER_X = Condition.other("rgb"), Condition.other("x")
+
+
+MOST = 4
+"""Modalities, rgb among them, of which every subset is looked at; of more only all, all but one, and none."""
+
+
+def subsets(names: Sequence[str]) -> tuple[Condition, ...]:
+    """The conditions with every subset of the modalities, the most complete first.
+
+    >>> subsets(("rgb", "depth", "thermal"))[:5]
+    ('both', 'without_rgb', 'without_depth', 'without_thermal', 'without_rgb+depth')
+    """
+    sizes = range(len(names)) if len(names) <= MOST else range(2)
+    taken = (gone for size in sizes for gone in itertools.combinations(names, size))
+    return (*(Condition.without(*gone) for gone in taken), Condition.NEITHER)
+
+
+def others(names: Sequence[str]) -> tuple[Condition, ...]:
+    """The conditions in which one modality is that of another image."""
+    return tuple(map(Condition.other, names))
+
+
+SUBSETS = subsets(("rgb", "x"))
+OTHERS = others(("rgb", "x"))
 
 POLICIES = ("mean", "zero", "permute", "noise", "blur")
 OF_ONE = tuple(name for name in POLICIES if name != "permute")
@@ -111,15 +150,18 @@ def substitute(
     preprocess: Normaliser,
     other: Tensor | None = None,
     seed: int = 0,
+    number: int = 1,
 ) -> Tensor:
     """What stands for a batch of one modality.
 
     Args:
         policy: one of POLICIES.
-        stream: "rgb" or "x".
+        stream: "rgb", "x", or the name of one of several modalities.
         value: (B, C, H, W), normalised; the result is shaped like it.
         places: number of each image in the run.
+        preprocess: of that modality.
         other: like `value`, of the other images; needed by "permute" only.
+        number: of the modality beside rgb; those of one image do not have the same noise.
 
     >>> from fusionzoo.preprocess import Preprocess
     >>> value = torch.ones(2, 3, 4, 4)
@@ -137,12 +179,13 @@ def substitute(
         return other
     if policy == "blur":
         return blurred(value)
-    return torch.stack([_noise(value[i], place, stream, seed) for i, place in enumerate(places)])
+    own = 0 if stream == "rgb" else number
+    return torch.stack([_noise(value[i], place, own, seed) for i, place in enumerate(places)])
 
 
-def _noise(value: Tensor, place: int, stream: str, seed: int) -> Tensor:
+def _noise(value: Tensor, place: int, stream: int, seed: int) -> Tensor:
     """Drawn on the CPU, so that every machine draws the same."""
-    number = (seed * 2 + (stream == "x")) * 1_000_003 + place
+    number = (seed * 2 + min(stream, 1)) * 1_000_003 + place + max(stream - 1, 0) * 1_000_000_007
     return torch.randn(value.shape, generator=torch.Generator().manual_seed(number)).to(value)
 
 
@@ -252,18 +295,41 @@ class Reader:
             yield Images(batch, [p for _, _, p in run], here, there, batch["label"].to(here[0].device))
 
     def inputs(self, condition: Condition, images: Images) -> tuple[Tensor | None, Tensor | None]:
-        """(rgb, x) under a condition; None, the model's declared substitute, for one modality under "mean"."""
-        given: list[Tensor | None] = list(images.here)
-        for i, stream in enumerate(("rgb", "x")):
-            other = None if images.there is None else images.there[i]
-            if condition == Condition.other(stream):
-                given[i] = other
-            elif condition == Condition.without(stream) and self.absence == "mean":
-                given[i] = None
-            elif condition.lacks(stream):
-                preprocess = unwrapped(self.model).preprocess
-                given[i] = substitute(self.absence, stream, images.here[i], images.places, preprocess, other, self.seed)
-        return given[0], given[1]
+        """(rgb, x) under a condition; None, the model's declared substitute, for one of them under "mean". Of several
+        modalities in x those that stay are as they were."""
+        rgb, x = images.here
+        there = images.there or (None, None)
+        preprocess = unwrapped(self.model).preprocess
+        given = self._given(condition, "rgb", rgb, images, preprocess, there[0])
+        if len(inputs_of(preprocess.x_kind)) == 2:
+            return given, self._given(condition, "x", x, images, preprocess, there[1])
+        parts, own = split(x, preprocess.x_kind), preprocess.parts()
+        if condition == Condition.OTHER_X:
+            return given, there[1]
+        if condition == Condition.WITHOUT_X:  # all beside rgb
+            condition = Condition.without(*(part.name for part, _ in parts))
+        if self.absence == "mean" and condition != "neither" and all(condition.lacks(part.name) for part, _ in parts):
+            return given, None
+        found = [
+            self._given(condition, part.name, value, images, own[part.name],
+                        None if there[1] is None else part.of(there[1]), number)
+            for number, (part, value) in enumerate(parts, 1)
+        ]  # fmt: skip
+        whole = [torch.zeros_like(value) if v is None else v for v, (_, value) in zip(found, parts, strict=True)]
+        return given, torch.cat(whole, dim=1)
+
+    def _given(
+        self, condition: Condition, name: str, value: Tensor, images: Images, preprocess: Any, other: Tensor | None,
+        number: int = 1,
+    ) -> Tensor | None:  # fmt: skip
+        """One modality under a condition."""
+        if condition == Condition.other(name):
+            return other
+        if not condition.lacks(name):
+            return value
+        if self.absence == "mean" and condition != "neither":
+            return None
+        return substitute(self.absence, name, value, images.places, preprocess, other, self.seed, number)
 
     def _others(self, others: Sequence[Sample], here: Pair) -> Pair:
         """rgb and x of the other images, resized where theirs are of another size."""

@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.capture import Capture, lend
-from fusionzoo.dissect.conditions import Reader, check_policy, fitted, normalised, unwrapped
+from fusionzoo.dissect.conditions import Reader, check_policy, fitted, inputs_of, normalised, unwrapped
 from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.measures import METRICS
-from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Mixture, PointInfo, Setup
+from fusionzoo.dissect.measures.base import Done, Measure, Mixture, PointInfo, Setup
 from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, ModelInfo, Protocol, RunInfo, StagePoints
 from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
 from fusionzoo.dissect.split import Split, chosen_images
@@ -252,7 +252,9 @@ def _facts(
     probes = probe_points(model)
     chosen = probes if points is None else select(model, [points] if isinstance(points, str) else points)
     every: Mapping[int, Mapping[str, str]] = unwrapped(model).levels
-    kept = {stage: {s: at[s] for s in STREAMS if s in at and at[s] in chosen} for stage, at in every.items()}
+    inputs = inputs_of(unwrapped(model).preprocess.x_kind)
+    streams = Setup(1, inputs=inputs).streams
+    kept = {stage: {s: at[s] for s in streams if s in at and at[s] in chosen} for stage, at in every.items()}
     stages = {stage: at for stage, at in kept.items() if at}
     for point in (p for at in stages.values() for p in at.values()):
         if len(shapes.get(point, ())) != 4:
@@ -267,7 +269,7 @@ def _facts(
     size = list(batch["rgb"].shape[-2:])
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))
     mixtures = {p: found for p in probes if p in chosen and p in shapes and (found := Mixture.of(probes[p]))}
-    return {"points": info, "stages": stages, "uneven": uneven, "mixtures": mixtures}, grid, size
+    return {"points": info, "stages": stages, "uneven": uneven, "mixtures": mixtures, "inputs": inputs}, grid, size
 
 
 def _shapes(model: nn.Module, rgb: Tensor, x: Tensor) -> dict[str, tuple[int, ...]]:

@@ -128,6 +128,8 @@ def _sites(
     for stage, at in sorted(unwrapped(model).levels.items()):
         two = "rgb" in at and "x" in at
         for stream, point in at.items():
+            if stream not in ("rgb", "x", "fused"):
+                continue  # one of several modalities before they are merged to x
             reach = "decoder" if stream == "fused" and two else "onward"
             sites[point] = Intervention("", (point,), stream, stage, reach)
             block = at.get("fused", "").rpartition(".")[0]

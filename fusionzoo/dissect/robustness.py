@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.data import collate
-from fusionzoo.data.corrupt import CORRUPTIONS, check_severity, corrupt, severities
+from fusionzoo.data.corrupt import CORRUPTIONS, check_severity, corrupt, corruption_names, severities
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.capture import lend
-from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, normalised
+from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, inputs_of, normalised
 from fusionzoo.dissect.effects import Curve, Failures, Robustness
 from fusionzoo.dissect.measures.base import number
 from fusionzoo.dissect.measures.scores import count, difference, matrix, score
@@ -71,7 +71,8 @@ class Failure:
     def key(self) -> str:
         """Unique in a run: "clean", "without rgb", "noise_x 0.1 + noise_rgb 40"."""
         if self.condition != Condition.BOTH:
-            return "without " + " and ".join(s for s in ("rgb", "x") if self.condition.lacks(s))
+            names = self.condition.removeprefix("without_")
+            return "without " + ("rgb and x" if self.condition == Condition.NEITHER else names.replace("+", " and "))
         return " + ".join(f"{name} {severity:.12g}" for name, severity in self.damage) or "clean"
 
 
@@ -101,8 +102,9 @@ def robustness(
         model: a FusionModel; it runs in eval mode on the device where it is.
         data: as for `fusionzoo.dissect`.
         corruptions: names (keys of `fusionzoo.data.corrupt.CORRUPTIONS`, "missing_rgb", "missing_x"), or a mapping name
-            -> severities (None: the defaults); by default DEFAULT.
-        failures: also the summaries EMM, RMM and NM (up to six conditions more).
+            -> severities (None: the defaults); by default DEFAULT. Of several modalities each by its name:
+            "missing_thermal", "noise_thermal", ...
+        failures: also the summaries EMM, RMM and NM (up to six conditions more), of two modalities.
         absence: what stands for a missing modality: "without x" is the same as of `fusionzoo.dissect`.
         seed: of the corruptions. absence_seed: the seed of `fusionzoo.dissect`.
         block: neighbouring images that stay together in a jackknife group.
@@ -154,20 +156,24 @@ def _wanted(
     corruptions: Sequence[str] | Mapping[str, Sequence[float] | None] | None, x_kind: str
 ) -> dict[str, tuple[float, ...]]:
     """Curve -> severities, 0 first."""
+    missing = missing_of(x_kind)
     if corruptions is None:
-        corruptions = [n for n in DEFAULT if n in MISSING or severities(n, x_kind) is not None]
+        every = (*missing, *corruption_names(x_kind)) if "+" in x_kind else DEFAULT
+        corruptions = [n for n in every if n in missing or severities(n, x_kind) is not None]
+        corruptions = [n for n in corruptions if not n.startswith("levels_")]
     corruptions = [corruptions] if isinstance(corruptions, str) else corruptions
     given = corruptions if isinstance(corruptions, Mapping) else dict.fromkeys(corruptions)
     wanted = {}
     for name, values in given.items():
-        if name not in CORRUPTIONS and name not in MISSING:
-            raise unknown("corruption", name, [*MISSING, *CORRUPTIONS])
-        found = severities(name, x_kind) if name in CORRUPTIONS else ("probability", CHANCES)
+        if name not in missing and name not in CORRUPTIONS and name not in corruption_names(x_kind):
+            known = corruption_names(x_kind) if "+" in x_kind else CORRUPTIONS
+            raise unknown("corruption", name, [*missing, *known])
+        found = severities(name, x_kind) if name not in missing else ("probability", CHANCES)
         if found is None:
             check_severity(name, 0, x_kind)  # says why
         chosen = tuple(float(v) for v in (values if values is not None else found[1] if found else ()))
         for value in chosen:
-            if name in CORRUPTIONS:
+            if name not in missing:
                 check_severity(name, value, x_kind)
             elif not 0 <= value <= 1:
                 raise InputError(f"{name}: probability {value:g} is not 0 to 1")
@@ -177,8 +183,15 @@ def _wanted(
     return wanted
 
 
+def missing_of(x_kind: str) -> dict[str, str]:
+    """Curve over the probability that a modality is missing -> the modality."""
+    return {f"missing_{name}": name for name in inputs_of(x_kind)}
+
+
 def _protocols(x_kind: str) -> dict[str, dict[str, Failure]]:
-    """Protocol -> what fails -> how the model is run."""
+    """Protocol -> what fails -> how the model is run. They are made for two modalities."""
+    if "+" in x_kind:
+        return {}
     none = {"none": CLEAN}
     missing = {s: Failure(condition=Condition.without(s)) for s in ("rgb", "x")}
     table = {"EMM": none | missing | {"both": Failure(condition=Condition.NEITHER)}}
@@ -200,8 +213,8 @@ def ways(wanted: Mapping[str, Sequence[float]], protocols: Mapping[str, Mapping[
     """
     plan = [CLEAN]
     for name, values in wanted.items():
-        if name in MISSING:
-            plan.append(Failure(condition=Condition.without(MISSING[name])))
+        if name.startswith("missing_"):
+            plan.append(Failure(condition=Condition.without(name.removeprefix("missing_"))))
         else:
             plan += [Failure(((name, float(v)),)) for v in values if v != 0]
     plan += [one for protocol in protocols.values() for one in protocol.values()]
@@ -240,15 +253,16 @@ def _damaged(reader: Reader, images: Images, damage: Damage, seed: int) -> tuple
 
 def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_kind: str) -> Curve:
     clean = counts[CLEAN.key]
-    if name in MISSING:
-        without = counts[Failure(condition=Condition.without(MISSING[name])).key]
+    if name.startswith("missing_"):
+        modality, unit = name.removeprefix("missing_"), "probability"
+        without = counts[Failure(condition=Condition.without(modality)).key]
         at = [(1 - p) * clean.double() + p * without.double() for p in values]
-        modality, unit = MISSING[name], "probability"
     else:
         at = [counts[Failure(((name, float(v)),) if v != 0 else ()).key] for v in values]
         found = severities(name, x_kind)
         assert found is not None
-        modality, unit = CORRUPTIONS[name].modality, found[0]
+        modality = CORRUPTIONS[name].modality if name in CORRUPTIONS else name.rpartition("_")[2]
+        unit = found[0]
     scores = [score(c) for c in at]
     drops = [difference(clean, c) for c in at]
     mean, kept = retention([math.nan if s.miou is None else s.miou for s in scores])

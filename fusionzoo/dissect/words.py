@@ -14,6 +14,7 @@ __all__ = [
     "SATURATED",
     "Finding",
     "at_stages",
+    "inputs",
     "apart",
     "measured",
     "modality",
@@ -108,8 +109,21 @@ def modality(modalities: Sequence[str], stream: str) -> str:
 
     >>> modality(["rgb", "depth"], "x"), modality(["rgb", "depth"], "rgb")
     ('depth', 'rgb')
+    >>> modality(["rgb", "depth", "thermal"], "thermal"), modality(["rgb", "depth", "thermal"], "x")
+    ('thermal', 'the others')
     """
-    return stream if stream == "rgb" else (modalities[1] if len(modalities) > 1 else "x")
+    if stream != "x":
+        return stream
+    return "the others" if len(modalities) > 2 else modalities[1] if len(modalities) > 1 else "x"
+
+
+def inputs(modalities: Sequence[str]) -> tuple[str, ...]:
+    """What can be taken away: rgb and x, or of several modalities each by its name, as in the results.
+
+    >>> inputs(["rgb", "depth"]), inputs(["rgb", "depth", "thermal"])
+    (('rgb', 'x'), ('rgb', 'depth', 'thermal'))
+    """
+    return ("rgb", "x") if len(modalities) < 3 else tuple(modalities)
 
 
 def real(value: float | None, error: float | None, least: float = LEAST) -> bool:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fusionzoo.modalities import METRIC, split
 from fusionzoo.report import svg
 from fusionzoo.report.overlay import palette
 from fusionzoo.report.page import PICTURES, render
-from fusionzoo.report.pictures import image_tag, key_entry, over, seen
+from fusionzoo.report.pictures import image_tag, key_entry, over, scale_of, seen
 from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import escape
 from fusionzoo.report.table import ABSENT, WIDTH, Table, clean, number, points, text_table
@@ -163,11 +164,8 @@ def _gallery(found: Any, split: str) -> Part | None:
     present: set[int] = set()
     room = BUDGET // max(1, len(found.splits))
     for e in shown:
-        x = seen(e.x, e.missing, scale)
-        made = [
-            image_tag(picture, f"{what} of {clean(e.id)}")
-            for picture, what in ((e.rgb, "rgb"), (x, found.x_kind), (over(e.rgb, e.label, colours), "classes"))
-        ]
+        shows = [(e.rgb, "rgb"), *_seen(e, found.x_kind, scale), (over(e.rgb, e.label, colours), "classes")]
+        made = [image_tag(picture, f"{what} of {clean(e.id)}") for picture, what in shows]
         if sum(map(len, [*cells, *made])) > room:
             break
         cells += [*made, f"<p>{escape(clean(e.id))}</p>"]
@@ -179,6 +177,17 @@ def _gallery(found: Any, split: str) -> Part | None:
     told = f" (dark to bright in equal steps: {steps}{unit}; missing pixels hatched)" if found.x_channels == 1 else ""
     caption = f"rgb; {clean(found.x_kind)}{told}; classes over rgb, unlabelled pixels bare."
     return Part(f"Images of {clean(split)}", Plot(drawing, caption))
+
+
+def _seen(e: Any, x_kind: str, scale: Sequence[float]) -> list[tuple[Any, str]]:
+    """A picture of x, or of each of several modalities, which are painted on scales of their own; with its name."""
+    if "+" not in x_kind:
+        return [(seen(e.x, e.missing, scale), x_kind)]
+    shown = []
+    for part, own in split(e.x, x_kind):
+        known = np.isfinite(own) & ((own > 0) if part.kind in METRIC else True)
+        shown.append((seen(own, ~known.all(0), scale_of([own[known]])), part.name))
+    return shown
 
 
 def _scale(found: Any) -> tuple[float, ...]:

@@ -21,9 +21,9 @@ def as_dissection(value: Dissection | Mapping[str, Any]) -> Dissection:
 
 
 def x_name(d: Any) -> str:
-    """What the second modality of a Dissection or an Evolution is called: "depth", "thermal", ..."""
+    """What the second modality of a Dissection or an Evolution is called: "depth", "thermal", ...; several: others."""
     modalities: list[str] = d.model.modalities
-    return clean(modalities[1]) if len(modalities) > 1 else "x"
+    return "others" if len(modalities) > 2 else clean(modalities[1]) if len(modalities) > 1 else "x"
 
 
 def heading(d: Dissection) -> str:
@@ -101,7 +101,7 @@ def verdict(d: Dissection | None, verification: Any) -> tuple[bool, str]:
     elif rows:
         parts.append(f"all {len(rows)} file checks passed")
     if d is not None and d.planted is not None:
-        deciding = [r.found for r in d.planted.rows if r.kind in ("rgb", "x")]
+        deciding = [r.found for r in d.planted.rows if r.kind in ("rgb", "x", *d.model.modalities)]
         found = "found" if d.truth_found else "NOT found"
         counted = f"{sum(deciding)} of {len(deciding)} one-modality concepts"
         few = f"planted truth not judged on {d.data.n} images ({JUDGED_FROM} are needed)"

@@ -3,7 +3,7 @@
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/data/test_validate.py::test_x_that_says_nothing", "fusionzoo/data/validate.py", [
-        ("~missing_x(x, x_kind) & (x != 0)", "~missing_x(x, x_kind)"),
+        ("~missing_x(own, part.kind) & (own != 0)", "~missing_x(own, part.kind)"),
     ]),
     ("tests/data/test_validate.py::test_left_out_kept_or_refused", "fusionzoo/data/validate.py", [
         ('"n": len(self), "selected": self.empty_note', ""),
@@ -118,6 +118,11 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/data/test_inspection.py::test_what_is_there", "fusionzoo/data/look.py", [
         ("valid = x[~hole]", "valid = x.flatten()"),
+    ]),
+    ("tests/data/test_several.py::test_each_sensor_shows_its_class_and_no_other_does",
+     "fusionzoo/data/planted_multi.py", [
+        ("np.where(label == FLICKER, FIRES, STRAY)", "np.where(label == WARM, FIRES, STRAY)"),
+        ("WARMER * (label == WARM)", "WARMER * (label >= WARM)"),
     ]),
 ]
 # fmt: on

@@ -42,7 +42,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
          'return ("half0", "held", "half1", "held")[index % 4]'),
     ]),
     ("tests/dissect/test_absence.py::test_noise_is_each_images_own", "fusionzoo/dissect/conditions.py", [
-        ('number = (seed * 2 + (stream == "x")) * 1_000_003 + place', "number = seed * 1_000_003"),
+        ("(seed * 2 + min(stream, 1)) * 1_000_003 + place +", "seed * 1_000_003 +"),
     ]),
     ("tests/dissect/test_absence.py::test_blur_is_three_box_blurs", "fusionzoo/dissect/conditions.py", [
         ("for _ in range(3):", "for _ in range(2):"),
@@ -141,6 +141,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/dissect/test_inside.py::test_features_and_weights_of_the_image_alone", "fusionzoo/dissect/inside.py", [
         ("value = self._cut(value.detach())", "value = value.detach()"),
         ("0 if mixture.rgb_first else -1", "0"),
+    ]),
+    ("tests/dissect/test_several.py::test_a_modality_is_replaced_in_its_condition_only[noise]",
+     "fusionzoo/dissect/conditions.py", [
+        ("max(stream - 1, 0) * 1_000_000_007", "max(stream - 1, 0) * (1 << 32)"),
+    ]),
+    ("tests/dissect/test_several.py::test_contribution_is_the_mean_over_all_orders",
+     "fusionzoo/dissect/measures/contribution.py", [
+        ("_estimate(found.shapley[name])", "_estimate(found.marginal[name])"),
     ]),
 ]
 # fmt: on

@@ -98,7 +98,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
          "raw / _column(self.x_std, raw) - _column(self.x_mean, raw)"),
     ]),
     ("tests/test_preprocess.py::test_inverse_depth_by_hand", "fusionzoo/preprocess.py", [
-        ("1 / raw.clamp(min=1e-6)", "2 / raw.clamp(min=1e-6)"),
+        ("1 / own.clamp(min=1e-6)", "2 / own.clamp(min=1e-6)"),
     ]),
     ("tests/test_unlike.py::test_holes_from_a_quarter_of_what_was_never_missing", "fusionzoo/preprocess.py", [
         ("if share <= most + (1 - most) / 4:", "if share <= most + (1 - most) / 2:"),

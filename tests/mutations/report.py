@@ -4,13 +4,11 @@
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/report/test_colours.py::test_a_bar_of_the_segmentation_has_the_colour_of_what_is_left",
      "fusionzoo/report/sections/scores.py", [
-        ('Condition.WITHOUT_RGB: "x", Condition.WITHOUT_X: "rgb"',
-         'Condition.WITHOUT_RGB: "rgb", Condition.WITHOUT_X: "x"'),
+        ('("both" if other else "rgb") if rgb else "x"', '("both" if other else "x") if rgb else "rgb"'),
     ]),
     ("tests/report/test_colours.py::test_a_bar_of_the_contribution_has_the_colour_of_its_modality",
      "fusionzoo/report/sections/contribution.py", [
-        ('named = (("rgb", "rgb", made.shapley.get("rgb")), (x, "x", made.shapley.get("x")))',
-         'named = (("rgb", "x", made.shapley.get("rgb")), (x, "rgb", made.shapley.get("x")))'),
+        ('"rgb" if s == "rgb" else "x"', '"x" if s == "rgb" else "rgb"'),
     ]),
     ("tests/report/test_colours.py::test_the_shares_of_a_level", "fusionzoo/report/sections/stages.py", [
         ('(("unique_rgb", "rgb alone", "rgb"), ("redundant", "shared", "fused"), ("unique_x", other, "x"))',

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fusionzoo.dissect.findings import checks, classes, information, stages, use
+from fusionzoo.dissect.findings import checks, classes, information, several, stages, use
 from fusionzoo.dissect.findings.effects import effect_findings
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.dissect.words import Finding, once
@@ -19,6 +19,10 @@ __all__ = ["Finding", "effect_findings", "findings"]
 
 def findings(d: Dissection) -> list[Finding]:
     """What the dissection says: the three lines in front, then the rest, most important first."""
+    if len(d.model.modalities) > 2:
+        first = (several.answer(d), several.contribution(d), several.classes(d), checks.few_images(d))
+        rest = (checks.planted(d), stages.streams(d), stages.agreement(d), checks.health(d))
+        return once(finding for part in (*first, *rest) for finding in part)
     parts: Iterable[Iterable[Finding]] = (
         use.answer(d),
         stages.where(d),

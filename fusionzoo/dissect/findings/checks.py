@@ -29,6 +29,13 @@ def planted(d: Dissection) -> list[Finding]:
     if d.truth_found is None:
         few = f"{d.data.n} image{'' if d.data.n == 1 else 's'}"
         return [Finding("info", f"The planted truth cannot be judged on {few}: {JUDGED_FROM} are needed.")]
+    if len(d.model.modalities) > 2:
+        rows = [r for r in d.planted.rows if r.kind in d.model.modalities]
+        wrong = [repr(r.concept) for r in rows if not r.found]
+        text = f"{len(rows) - len(wrong)} of {len(rows)} one-modality concepts are encoded best by the right stream"
+        if d.planted.found:
+            return [Finding("info", f"The planted truth is found: {text}.", *_TRUTH)]
+        return [Finding("fail", f"The planted truth is NOT found: {text}; not {words(wrong or ['judged'])}.", *_TRUTH)]
     judged = {kind: [r for r in d.planted.rows if r.kind == kind] for kind in ("rgb", "x", "both")}
     right = sum(r.found for kind in ("rgb", "x") for r in judged[kind])
     total = sum(len(judged[kind]) for kind in ("rgb", "x"))

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.measures.base import (
-    PAIRS,
-    STREAMS,
     Batch,
     Done,
     Measure,
@@ -208,7 +206,8 @@ class Variance:
 
 @dataclass
 class StageConcepts:
-    """Of one stage; the keys of the first six are "rgb", "x", "fused", as far as the model has them.
+    """Of one stage; the keys of the first six are "rgb", "x", "fused", as far as the model has them, and the names of
+    several modalities.
 
     Attributes:
         iou: per concept, set IoU on held-out images. error: its jackknife standard error.
@@ -219,7 +218,8 @@ class StageConcepts:
             all of them; None: it has none).
         correlation: pair -> per concept, correlation of the two detectors' scores on held-out images: the cosine of the
             two concept vectors under the data's covariance.
-        variance: pair ("rgb_x", "rgb_fused", "x_fused") -> semantic variance, where both ends exist.
+        variance: pair ("rgb_x", "rgb_fused", "x_fused"; "rgb_depth", ... of several) -> semantic variance, where both
+            ends exist.
     """
 
     stage: int
@@ -257,7 +257,7 @@ def compute(done: Done, results: Mapping[str, Any]) -> Concepts | None:
 def stage_curves(done: Done, stage: int) -> dict[str, dict[str, ConceptCurve]]:
     """Stream -> fit -> curve, of the streams of a stage whose concepts were measured."""
     at = done.setup.stages[stage]
-    found = {s: {fit: done.get(Curve((at[s],), variant=fit)) for fit in FITS} for s in STREAMS if s in at}
+    found = {s: {fit: done.get(Curve((at[s],), variant=fit)) for fit in FITS} for s in done.setup.streams if s in at}
     return {stream: curves for stream, curves in found.items() if curves[FULL] is not None}
 
 
@@ -271,7 +271,7 @@ def _stage(done: Done, stage: int, vectors: AgreementScores | None) -> StageConc
         row.floor[stream] = numbers((scores["half0"].iou - scores["half1"].iou).abs())
         _carried(row, done, stream, at[stream])
     name = reducer if isinstance(reducer, str) else getattr(reducer, "__name__", "callable")
-    for a, b in PAIRS:
+    for a, b in done.setup.pairs:
         if a in curves and b in curves:
             halves = [(curves[s]["half0"], curves[s]["half1"]) for s in (a, b)]
             found = compare_curves(curves[a][FULL], curves[b][FULL], reducer, halves)
@@ -280,7 +280,7 @@ def _stage(done: Done, stage: int, vectors: AgreementScores | None) -> StageConc
             row.variance[f"{a}_{b}"] = Variance(value, name, floor, error, interval)
     if vectors is not None:
         place = list(done.setup.stage_points()).index
-        for a, b in PAIRS:
+        for a, b in done.setup.pairs:
             if a in at and b in at:
                 row.correlation[f"{a}_{b}"] = numbers(vectors.correlation[:, place(at[a]), place(at[b])])
     return row

@@ -56,7 +56,8 @@ class Chosen:
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     asked = {"segmentation", "contribution", "concept_contribution"} & set(wanted)
-    return [Accuracy(condition=c) for c in CONDITIONS] if asked and setup.images else []
+    pair = len(setup.inputs) == 2  # the pictures and their modality map are of rgb and one x
+    return [Accuracy(condition=c) for c in CONDITIONS] if asked and setup.images and pair else []
 
 
 def compute(done: Done, results: Mapping[str, Any]) -> list[Chosen] | None:

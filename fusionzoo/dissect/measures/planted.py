@@ -8,13 +8,17 @@ from typing import Any
 
 from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Metric, Setup
 from fusionzoo.dissect.measures.concepts import Concepts, StageConcepts
+from fusionzoo.schema import optional
 
 __all__ = ["METRIC", "planted_table"]
 
 
 @dataclass
 class PlantedRow:
-    """One planted concept: the best set IoU over stages in each stream, the stage of the best of all, the verdict."""
+    """One planted concept: the best set IoU over stages in each stream, the stage of the best of all, the verdict.
+
+    `streams`: of several modalities beside rgb each by its name, where the model shows them by themselves.
+    """
 
     concept: str
     kind: str
@@ -23,6 +27,7 @@ class PlantedRow:
     fused: float | None
     stage: int | None
     found: bool
+    streams: dict[str, float | None] = optional()
 
 
 @dataclass
@@ -41,11 +46,11 @@ def compute(done: Done, results: Mapping[str, Any]) -> Planted | None:
     concepts: Concepts | None = results.get("concepts")
     if concepts is None or done.setup.concepts is not None:
         return None
-    return planted_table(concepts.stages, concepts.names, done.setup.kinds)
+    return planted_table(concepts.stages, concepts.names, done.setup.kinds, done.setup.own)
 
 
 def planted_table(
-    rows: Sequence[StageConcepts], class_names: Sequence[str], concepts: Mapping[str, str]
+    rows: Sequence[StageConcepts], class_names: Sequence[str], concepts: Mapping[str, str], own: Sequence[str] = ()
 ) -> Planted | None:
     """Whether the concept probes find the planted truth; None without concepts or without both streams.
 
@@ -61,6 +66,10 @@ def planted_table(
     ones and than the "x" ones. "joint" and "none" rows are shown but do not decide: a good fusion is no truth of the
     data, and a network can learn where invisible things tend to be. Concepts that no held-out image shows are no
     evidence either way.
+
+    Of several modalities (`own`: their names beside rgb) a row whose concept one of them shows is found when that
+    stream is above all others, one that several show ("rgb+depth") when each of those is above each of the others; the
+    table is when every row of one modality is. Where the model has no streams of theirs, x stands for each of them.
     """
     if not concepts or not any("rgb" in row.iou and "x" in row.iou for row in rows):
         return None
@@ -74,8 +83,30 @@ def planted_table(
                     best[stream] = (value, row.stage)
         value, stage = max(best.values(), default=(None, None), key=lambda pair: pair[0])
         rgb, x, fused = (best[s][0] if s in best else None for s in STREAMS)
-        table.append(PlantedRow(name, concepts.get(name, ""), rgb, x, fused, stage, False))
-    return _judge(table)
+        streams = {s: best[s][0] for s in own if s in best}
+        table.append(PlantedRow(name, concepts.get(name, ""), rgb, x, fused, stage, False, streams))
+    return _judge_several(table, ("rgb", *own)) if own else _judge(table)
+
+
+def _judge_several(table: list[PlantedRow], names: Sequence[str]) -> Planted:
+    for r in table:
+        best = {"rgb": r.rgb, **(r.streams or {"x": r.x})}
+        known = [v for v in best.values() if v is not None]
+        if len(known) < 2:
+            continue
+        if r.kind.startswith("joint"):
+            r.found = r.fused is not None and r.fused > max(known)
+            continue
+        homes = {name if name in best else "x" for name in r.kind.split("+") if name in names}
+        inside, outside = ([v for s, v in best.items() if v is not None and (s in homes) == there] for there in (1, 0))
+        r.found = bool(inside) and (not outside or min(inside) > max(outside))
+    seen = {r.concept: [v for v in (r.rgb, r.x, *r.streams.values()) if v is not None] for r in table}
+    lowest = min((max(seen[r.concept]) for r in table if r.kind in names and seen[r.concept]), default=None)
+    for r in table:
+        if r.kind == "none" and seen[r.concept]:
+            r.found = lowest is not None and max(seen[r.concept]) < lowest
+    apart = [r.found for r in table if r.kind in names and r.rgb is not None]
+    return Planted(table, bool(apart) and all(apart))
 
 
 def _judge(table: list[PlantedRow]) -> Planted:

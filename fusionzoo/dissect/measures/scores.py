@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.conditions import OTHERS, SUBSETS, Condition, Images
+from fusionzoo.dissect.conditions import Condition, Images, others, subsets
 from fusionzoo.dissect.effects import Scores
 from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number, numbers, some
 from fusionzoo.dissect.split import Split
@@ -57,19 +57,22 @@ class Segmentation:
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     if {"contribution", "concept_contribution"} & set(wanted):
-        return [Confusion(condition=c) for c in SUBSETS + (OTHERS if setup.permuted else ())]
-    return [Confusion(condition=c) for c in SUBSETS[:3]] if "segmentation" in wanted else []
+        lent = others(setup.inputs) if setup.permuted else ()
+        return [Confusion(condition=c) for c in (*subsets(setup.inputs), *lent)]
+    one_gone = subsets(setup.inputs)[: 1 + len(setup.inputs)]
+    return [Confusion(condition=c) for c in one_gone] if "segmentation" in wanted else []
 
 
 def matrices(done: Done) -> dict[Condition, ConfusionMatrix]:
     """Condition -> confusion matrix, of those that were measured."""
-    found = {c: done.get(Confusion(condition=c)) for c in SUBSETS + OTHERS}
+    names = done.setup.inputs
+    found = {c: done.get(Confusion(condition=c)) for c in (*subsets(names), *others(names))}
     return {c: sums for c, sums in found.items() if sums is not None}
 
 
 def compute(done: Done, results: Mapping[str, Any]) -> dict[str, Segmentation] | None:
     """Scores of each subset of modalities, and what is lost against both."""
-    found = {c: m for c, m in matrices(done).items() if c in SUBSETS}
+    found = {c: m for c, m in matrices(done).items() if not c.lends}
     counts = {c: sums.state_dict()["counts"] for c, sums in found.items()}
     table = {}
     for condition, sums in found.items():

@@ -73,6 +73,7 @@ class Setup:
             groups are kept in one, and their similarities have no error.
         matrix_channels: most channels of all stage points together that are compared as they are; when there are more,
             sets wider than `narrow` are projected at random onto so many directions.
+        inputs: what can be taken away: "rgb" and "x", or rgb and each of several modalities by its name.
         sample: most images whose channel means are kept, for measures that need the samples themselves.
     """
 
@@ -100,6 +101,22 @@ class Setup:
     positions: int = 1024
     images: tuple[int, ...] = ()
     split: Split | None = None
+    inputs: tuple[str, ...] = ("rgb", "x")
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The modalities beside rgb by their names, where there are several."""
+        return self.inputs[1:] if len(self.inputs) > 2 else ()
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What a stage may have: rgb, x (of several modalities what they are merged to), fused, and each of several."""
+        return (*STREAMS, *self.own)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of representations that are compared at each stage."""
+        return (*PAIRS, *(("rgb", name) for name in self.own))
 
     @property
     def num_concepts(self) -> int:
@@ -117,7 +134,7 @@ class Setup:
         """
         named: dict[str, str] = {}
         for stage in sorted(self.stages):
-            for stream in (s for s in STREAMS if s in self.stages[stage]):
+            for stream in (s for s in self.streams if s in self.stages[stage]):
                 named.setdefault(self.stages[stage][stream], f"stage {stage} {stream}")
         return named
 

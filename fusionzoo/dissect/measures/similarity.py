@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from fusionzoo.dissect.measures.base import (
-    PAIRS,
     STREAMS,
     Batch,
     Done,
@@ -117,7 +116,7 @@ def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     found: list[Measure] = []
     for stage, at in setup.stages.items():
         views = VIEWS[:1] if stage in setup.uneven else VIEWS
-        points = tuple(at[s] for s in STREAMS if s in at)
+        points = tuple(at[s] for s in setup.streams if s in at)
         if "similarity" in wanted and len(points) > 1:
             found += [StageMoments(points, variant=view) for view in views]
         elif "cka" in wanted and "rgb" in at and "x" in at:
@@ -175,8 +174,8 @@ class CommonalityShares:
 
 @dataclass
 class StageSimilarity:
-    """Of one stage. `pairs`: pair ("rgb_x", "rgb_fused", "x_fused") -> view ("gap", "pix") -> measures. `commonality`:
-    view -> shares of the fused variance."""
+    """Of one stage. `pairs`: pair ("rgb_x", "rgb_fused", "x_fused"; "rgb_depth", ... of several) -> view ("gap",
+    "pix") -> measures. `commonality`: view -> shares of the fused variance."""
 
     stage: int
     cka: CKAViews = field(default_factory=CKAViews)
@@ -200,11 +199,11 @@ def compute(done: Done, results: Mapping[str, Any]) -> Similarity | None:
 
 def _stage(done: Done, stage: int, at: Mapping[str, str]) -> StageSimilarity:
     row = StageSimilarity(stage)
-    streams = [s for s in STREAMS if s in at]
+    streams = [s for s in done.setup.streams if s in at]
     for view in VIEWS:
         sums = done.get(StageMoments(tuple(at[s] for s in streams), variant=view))
         if sums is not None:
-            setattr(row.cka, view, _fill_view(row, sums, streams, view))
+            setattr(row.cka, view, _fill_view(row, sums, streams, view, done.setup.pairs))
         elif "rgb" in streams and "x" in streams:
             alone = done.get(CKA((at["rgb"], at["x"]), variant=view))
             if alone is not None:
@@ -213,10 +212,12 @@ def _stage(done: Done, stage: int, at: Mapping[str, str]) -> StageSimilarity:
     return row
 
 
-def _fill_view(row: StageSimilarity, sums: Grouped[Moments], streams: list[str], view: str) -> CKAValue | None:
+def _fill_view(
+    row: StageSimilarity, sums: Grouped[Moments], streams: list[str], view: str, pairs: Sequence[tuple[str, str]]
+) -> CKAValue | None:
     """Sets the measures of all pairs of one view; the CKA of rgb and x."""
     p = len(streams)
-    three = streams == list(STREAMS)
+    three = streams[:3] == list(STREAMS)
 
     def statistic(about: CentredMoments) -> Tensor:
         parts = [m.flatten().cpu() for m in similarity_matrices(about, WITH_ERROR).values()]
@@ -238,7 +239,7 @@ def _fill_view(row: StageSimilarity, sums: Grouped[Moments], streams: list[str],
         for t in (values, errors)
     )
     plain = similarity_matrices(whole, ("cka_biased", "svcca", "rcca"))
-    for a, b in PAIRS:
+    for a, b in pairs:
         if a in streams and b in streams:
             i, j = streams.index(a), streams.index(b)
             both = {n: Measured(number(value[n][i, j]), number(error[n][i, j])) for n in WITH_ERROR}

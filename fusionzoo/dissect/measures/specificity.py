@@ -12,7 +12,9 @@ from typing import Any
 from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Measured, Metric, Setup, number, numbers
 from fusionzoo.dissect.measures.concepts import FULL, stage_curves
 from fusionzoo.dissect.split import HALVES
+from fusionzoo.metrics import ConceptCurve
 from fusionzoo.metrics.concepts import concept_roles, fused_roles
+from fusionzoo.schema import optional
 
 __all__ = ["METRIC", "Specificity", "StageSpecificity"]
 
@@ -25,7 +27,7 @@ class StageSpecificity:
     encode it alike; `rgb`, `x`, specific to that stream; `undecided`, encoded, but errors and noise do not tell which;
     `unencoded`, no better than chance in either. `gained`, `lost`: by the fused representation. `difference`: per
     concept, IoU of rgb minus IoU of x, with its jackknife standard error. `chance`: per concept, IoU of marking every
-    position.
+    position. `modalities`: of several beside rgb each by its name, the same with its own stream as x.
     """
 
     stage: int
@@ -38,6 +40,7 @@ class StageSpecificity:
     lost: list[str] = field(default_factory=list)
     difference: list[Measured] = field(default_factory=list)
     chance: list[float | None] = field(default_factory=list)
+    modalities: dict[str, StageSpecificity] = optional()
 
 
 @dataclass
@@ -59,8 +62,18 @@ def compute(done: Done, results: Mapping[str, Any]) -> Specificity | None:
 
 def _stage(done: Done, stage: int) -> StageSpecificity | None:
     fits = stage_curves(done, stage)
-    if "rgb" not in fits or "x" not in fits:
+    whole = _pair(done, stage, fits, "x")
+    if whole is not None:
+        own = {name: _pair(done, stage, fits, name) for name in done.setup.own}
+        whole.modalities = {name: found for name, found in own.items() if found is not None}
+    return whole
+
+
+def _pair(done: Done, stage: int, fits: Mapping[str, Mapping[str, ConceptCurve]], name: str) -> StageSpecificity | None:
+    """Of the streams rgb and `name`."""
+    if "rgb" not in fits or name not in fits:
         return None
+    fits = {"rgb": fits["rgb"], "x": fits[name], **({"fused": fits["fused"]} if "fused" in fits else {})}
     iou = {s: [curves[half].compute().iou for half in HALVES] for s, curves in fits.items()}
     full, floors = {s: curves[FULL] for s, curves in fits.items()}, {s: one - two for s, (one, two) in iou.items()}
     made = concept_roles(full["rgb"], full["x"], [floors["rgb"], floors["x"]])

@@ -158,7 +158,9 @@ class Evolution(Stored):
         for condition, part in checkpoint.segmentation.items():
             found["miou" if condition == "both" else f"miou {condition}"] = Measured(part.miou)
         if (made := checkpoint.contribution) is not None:
-            parts = {f"shapley {s}": e for s, e in made.shapley.items()} | {"interaction": made.interaction}
+            parts = {f"shapley {s}": e for s, e in made.shapley.items()}
+            parts |= {"interaction": made.interaction} if made.interaction is not None else {}
+            parts |= {f"interaction {pair}": e for pair, e in made.interactions.items()}
             parts |= {f"perceptual {s}": e for s, e in made.perceptual.items()}
             found |= {name: Measured(e.miou, e.miou_error) for name, e in parts.items()}
         for stage in checkpoint.by_stage(self.stages):

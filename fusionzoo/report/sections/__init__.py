@@ -8,6 +8,7 @@ from fusionzoo.report.sections import (
     exchange,
     health,
     information,
+    modalities,
     planted,
     robustness,
     scores,
@@ -21,14 +22,15 @@ from fusionzoo.report.sections.base import Section
 __all__ = ["CARD", "PAGE", "PLOTS", "TERMINAL", "register"]
 
 TERMINAL: list[Section] = [
-    scores.SECTION, contribution.SECTION, stages.STAGES, stages.SHARING, information.SECTION, concepts.BEST,
+    scores.SECTION, contribution.SECTION, stages.STAGES, modalities.SECTION, stages.SHARING, information.SECTION,
+    concepts.BEST,
     exchange.SECTION, planted.SECTION, trace.SECTION, robustness.SECTION, robustness.FAILURES,
 ]  # fmt: skip
 """Tables, in this order; the health of the probes follows them."""
 PAGE: list[Section] = [
     scores.SECTION, contribution.SECTION, trace.SECTION, stages.SHARING, information.SECTION, similarity.SECTION,
     concepts.VARIANCE, concepts.BEST, specificity.SECTION, exchange.SECTION, planted.SECTION, concepts.MAP,
-    robustness.SECTION,
+    robustness.SECTION, modalities.SECTION,
 ]  # fmt: skip
 """Boxes in columns; the health of the probes and the facts follow over the whole width."""
 CARD: list[Section] = [scores.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, planted.SECTION]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.measures.base import STREAMS
 from fusionzoo.dissect.results import Dissection, Stage
+from fusionzoo.dissect.words import inputs
 from fusionzoo.report import svg
 from fusionzoo.report.sections.base import Plot, Section, positions, said
 from fusionzoo.report.sections.stages import best_stage, stages
@@ -75,7 +76,8 @@ def concepts(d: Dissection, at: Stage | None = None) -> Table:
     for k, name in enumerate(d.concept_names):
         r, v, f = (_at(probed.get(s), k) for s in STREAMS)
         gap = points(r - v, signed=True) if r is not None and v is not None else ABSENT
-        parts = [scores.get(c) for c in (Condition.BOTH, Condition.WITHOUT_RGB, Condition.WITHOUT_X)]
+        alone = Condition.without(*inputs(d.model.modalities)[1:])
+        parts = [scores.get(c) for c in (Condition.BOTH, Condition.WITHOUT_RGB, alone)]
         tasks = (points(None if part is None else _at(part.iou, k)) for part in parts)
         kind = (clean(kinds.get(name, ABSENT)),) if kinds else ()
         rows.append((clean(name), *kind, *tasks, points(r), points(v), points(f), gap))

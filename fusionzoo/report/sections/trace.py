@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fusionzoo.dissect.effects import Rest, Setting, Trace, TraceRow
 from fusionzoo.dissect.results import Dissection
+from fusionzoo.dissect.words import modality
 from fusionzoo.report import svg
 from fusionzoo.report.sections.base import Fold, Plot, Section
 from fusionzoo.report.table import ABSENT, Table, clean, points, with_error
@@ -127,7 +128,7 @@ SECTION = Section("trace", trace, _plot, lambda d: "What the prediction rests on
 
 def _called(s: Setting, stream: str) -> str:
     """How a sentence calls a stream."""
-    return s.modalities[1] if stream == "x" and len(s.modalities) > 1 else stream
+    return modality(s.modalities, stream)
 
 
 def answers(found: Trace) -> list[str]:

@@ -1,0 +1,87 @@
+"""What may be said of more than two modalities: which the model uses, what each gives, which classes need which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fusionzoo.dissect.conditions import Condition
+from fusionzoo.dissect.measures.scores import Drop
+from fusionzoo.dissect.results import Dissection
+from fusionzoo.dissect.words import RECOGNISED, Finding, inputs, measured, points, real, words
+
+__all__ = ["answer", "classes", "contribution"]
+
+_USE = ("use", "mIoU with and without each modality", "intervention")
+KEEPS, LOSES = 0.9, 0.8
+"""A class comes from one modality alone when it loses 80 % of its IoU without it and keeps 90 % without each other."""
+
+
+def _drops(d: Dissection) -> dict[str, Drop]:
+    """Modality -> what is lost without it, all others being there."""
+    parts = {name: d.segmentation.get(Condition.without(name)) for name in inputs(d.model.modalities)}
+    return {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
+
+
+def answer(d: Dissection) -> Iterator[Finding]:
+    """Which modalities the prediction needs, and what is lost without each."""
+    drops, whole = _drops(d), d.segmentation.get("both")
+    if not drops or whole is None or whole.miou is None:
+        return
+    used = [name for name, drop in drops.items() if real(abs(drop.miou or 0.0), drop.miou_error)]
+    idle = [name for name in drops if name not in used]
+    lost = ", ".join(f"{measured(drop.miou, drop.miou_error)} without {name}" for name, drop in drops.items())
+    evidence = f"mIoU {points(whole.miou)} with all, it loses {lost}"
+    if all(drop.miou_error is None for drop in drops.values()):
+        text = "One group of images does not tell which modalities the model uses"
+        yield Finding("warn", f"{text}: {evidence}, error unknown; give more images.", *_USE, first=True)
+    elif not idle:
+        yield Finding("info", f"The model uses all {len(drops)} modalities: {evidence}.", *_USE, first=True)
+    elif used:
+        yield Finding(
+            "warn", f"The model uses {words(used)}, and not measurably {words(idle)}: {evidence}.", *_USE, first=True
+        )
+    else:
+        yield Finding("warn", f"The model does not measurably use any modality: {evidence}.", *_USE, first=True)
+
+
+def contribution(d: Dissection) -> Iterator[Finding]:
+    """The Shapley values, and the pairs that help each other or give the same."""
+    made = d.contribution
+    if made is None:
+        return
+    parts = words(f"{name} {measured(e.miou, e.miou_error)}" for name, e in made.shapley.items())
+    text = f"contribution, over all subsets of the modalities: {parts} points"
+    yield Finding("info", text, "share", "Shapley values of the mIoU", "intervention", first=True)
+    for sign, how in ((1, "help each other (synergy)"), (-1, "give much of the same (redundancy)")):
+        pairs = {
+            pair.replace("+", " and "): e
+            for pair, e in made.interactions.items()
+            if e.miou is not None and real(sign * e.miou, e.miou_error)
+        }
+        if pairs:
+            told = words(f"{pair} ({measured(e.miou, e.miou_error)})" for pair, e in pairs.items())
+            yield Finding(
+                "info", f"{told} {how}: points", f"together {sign}", "interaction of the mIoU", "intervention"
+            )
+
+
+def classes(d: Dissection) -> Iterator[Finding]:
+    """Classes that come from one modality alone."""
+    whole, drops = d.segmentation.get("both"), _drops(d)
+    if whole is None or len(drops) < 3:
+        return
+    alone: dict[str, list[str]] = {name: [] for name in drops}
+    for k, name in enumerate(d.data.class_names):
+        iou = whole.iou[k]
+        lost = {s: drop.iou[k] for s, drop in drops.items()}
+        if iou is None or iou < RECOGNISED or any(value is None for value in lost.values()):
+            continue
+        share = {s: (value or 0.0) / iou for s, value in lost.items()}
+        for s, drop in drops.items():
+            others = [v for o, v in share.items() if o != s]
+            if share[s] >= LOSES and real(lost[s], drop.iou_error[k]) and max(others) <= 1 - KEEPS:
+                alone[s].append(repr(name))
+    told = "; ".join(f"{words(names)} from {s}" for s, names in alone.items() if names)
+    if told:
+        text = f"from one modality alone come {told} (lost without it, nine tenths kept without any other)"
+        yield Finding("info", text, "classes", "class IoU without each modality", "intervention", first=True)
