@@ -155,12 +155,13 @@ def check(
             asked = [part for part, on in (("trace", trace), ("robustness", robustness)) if on]
             source = checkpoint.source
             learned: list[Insight] = []
+            pictures = pictures and len(model.modalities) < 3  # they show rgb beside one other
             keep = (lambda done: learned.append(insight(done))) if pictures else None
             result.dissection = dissect(model, dataset, points=points, state=state, source=source, then=keep, **common)
             result.dissection.effects = _effects(model, dataset, asked, state, common)
             if pictures:
                 result.examples = chosen_examples(model, dataset, result.dissection, learned[0])
-            if beside is not None and _alike(beside.dissection, result.dissection):
+            if beside is not None and len(model.modalities) < 3 and _alike(beside.dissection, result.dissection):
                 others = [replace(e.chosen, accuracy={}) for e in beside.examples if e.chosen is not None]
                 result.beside = chosen_examples(model, dataset, result.dissection, images=others)
         except CheckFailed as error:

@@ -89,7 +89,10 @@ def command(
             if folder is not None:
                 say(f"wrote {folder / 'report.json'} and {folder / 'report.html'}")
             if album is not None:
-                say(f"wrote the pictures of {count} images to {album}")
+                d = result.dissection
+                several = "" if d is None or len(d.model.modalities) < 3 else ", ".join(d.model.modalities)
+                say(f"no pictures: they are for two modalities, and this model takes {several}" if several else
+                    f"wrote the pictures of {count} images to {album}")  # fmt: skip
             if result.dissection is not None and not (trace and robustness):
                 say(_more(name, trace, robustness, given))
     pairs = [(n, r.dissection) for n, r in zip(names, results, strict=True) if r.dissection is not None]
