@@ -17,7 +17,6 @@ OTHER = {
     "data/corrupt.py": "grey levels; levels that depth is rounded to",
     "data/geometry.py": "a camera that is held level",
     "data/hha.py": "a camera that is held level",
-    "data/planted_multi.py": "grey levels",
     "data/planted_render.py": "faces that are level",
     "dissect/findings/effects.py": "how serious a finding is",
     "dissect/findings/use.py": "how serious a finding is",
