@@ -1,4 +1,4 @@
-"""Sizes of the published models, measured on the meta device, and their table in fusionzoo/models/README.md.
+"""Sizes of the published models, measured on the meta device, and their tables in fusionzoo/models/README.md.
 
     python benchmarks/zoo.py                      # counts again: benchmarks/results/zoo.json, and the table
     python benchmarks/zoo.py --names "cmx_*"      # only these, the rest as it is in the file
@@ -6,9 +6,9 @@
 
 Parameters: all learnable numbers at the published number of classes. Multiply-accumulates: half of what
 `torch.utils.flop_counter` counts (convolutions, matrix products, fused attention) for one 480x640 pair in evaluation.
-A selective scan has none of these: Sigma's count would be too low and is left out. CLAIMED holds what the originals'
-papers and read-me files say: multiply-accumulates in units of 10^9, and mIoU in points on NYU Depth v2 (40 classes) and
-SUN RGB-D (37), single scale where two are given. They are claims about the originals' weights, not measured by us.
+A selective scan has none of these: Sigma's count would be too low and is left out. MACS and CLAIMED hold what papers
+and read-me files of the originals say: multiply-accumulates in units of 10^9, and mIoU in points with split and
+protocol as far as they are stated. They are claims about the originals' weights, not measured by us.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import fnmatch
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,7 +31,8 @@ from fusionzoo.registry import architectures
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/zoo.json"
 SIZE = (480, 640)
-BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
+SIZES = "<!-- zoo: begin -->", "<!-- zoo: end -->"
+ACCURACY = "<!-- claims: begin -->", "<!-- claims: end -->"
 
 ORIGINALS: dict[str, float] = {
     "acnet_resnet50": 115.6, "asymformer_b0t": 42.5, "cen_resnet101": 617.9, "cen_resnet152": 663.3,
@@ -47,48 +48,101 @@ ORIGINALS: dict[str, float] = {
 }  # fmt: skip
 """10^9 multiply-accumulates counted the same way on the original modules."""
 
-# name -> (claimed 10^9 multiply-accumulates, NYU Depth v2 mIoU, SUN RGB-D mIoU); None: not stated
-Claim = tuple[float | None, float | None, float | None]
-CLAIMED: dict[str, Claim] = {
-    "acnet_resnet50": (126.7, 48.3, 48.1),
-    "asymformer_b0t": (39.4, 54.1, 49.1),
-    "cen_resnet101": (618.7, 51.1, 50.2),
-    "cen_resnet152": (664.4, 51.6, 51.1),
-    "cmnext_mit_b4": (131.9, 56.9, 51.9),
-    "cmx_mit_b2": (67.6, 54.1, 49.7),
-    "cmx_mit_b4": (134.3, 56.0, 52.1),
-    "cmx_mit_b5": (167.8, 56.8, 52.4),
-    "dformer_tiny": (11.8, 51.8, 48.8),
-    "dformer_small": (25.6, 53.6, 50.0),
-    "dformer_base": (41.9, 55.6, 51.2),
-    "dformer_large": (65.7, 57.2, 52.5),
-    "dformerv2_s": (33.9, 56.0, 51.5),
-    "dformerv2_b": (67.2, 57.7, 52.8),
-    "dformerv2_l": (124.1, 58.4, 53.3),
-    "dplnet_mit_b5": (None, 58.3, 52.1),
-    "esanet_r34_nbt1d": (None, 50.3, 48.17),
-    "gemini_mit_b3": (138.2, 56.8, 52.7),
-    "gemini_mit_b5": (256.1, 57.7, 53.3),
-    "gemini_swin_large_384": (None, 60.2, 54.8),
-    "multimae_base": (267.9, 56.0, 51.1),
-    "rednet_resnet50": (None, None, 47.8),
-    "sagate_resnet101": (193.7, 51.4, 49.4),
-    "sigma_tiny": (None, 53.9, 50.0),
-    "sigma_small": (None, 57.0, 52.4),
-    "tokenfusion_mit_b2": (55.2, None, None),
-    "tokenfusion_mit_b3": (94.4, 54.8, 51.0),
-}
+MACS: dict[str, float] = {
+    "acnet_resnet50": 126.7, "asymformer_b0t": 39.4, "cen_resnet101": 618.7, "cen_resnet152": 664.4,
+    "cmnext_mit_b4": 131.9, "cmx_mit_b2": 67.6, "cmx_mit_b4": 134.3, "cmx_mit_b5": 167.8, "dformer_base": 41.9,
+    "dformer_large": 65.7, "dformer_small": 25.6, "dformer_tiny": 11.8, "dformerv2_b": 67.2, "dformerv2_l": 124.1,
+    "dformerv2_s": 33.9, "gemini_mit_b3": 138.2, "gemini_mit_b5": 256.1, "multimae_base": 267.9,
+    "sagate_resnet101": 193.7, "tokenfusion_mit_b2": 55.2, "tokenfusion_mit_b3": 94.4,
+}  # fmt: skip
+"""10^9 multiply-accumulates as the originals state them."""
+
+
+class Claim(NamedTuple):
+    """A mIoU that an original states of its weights."""
+
+    data: str
+    miou: float
+    protocol: str = ""
+    """SS: one scale; MS: several scales and flip; "" where it is not stated."""
+    split: str = ""
+    """"" where it is not stated; NYU Depth v2 and SUN RGB-D have a test split alone."""
+    note: str = ""
+
+
+NYU, SUN = "NYUv2", "SUN RGB-D"
+SS, MS, FLIP = "SS", "MS + flip", "flip (configuration)"
+
+
+def indoor(nyu: float | None, sun: float | None, protocol: str = "", sun_protocol: str | None = None) -> list[Claim]:
+    """Claims on NYU Depth v2 and SUN RGB-D."""
+    second = protocol if sun_protocol is None else sun_protocol
+    stated = ((NYU, nyu, protocol), (SUN, sun, second))
+    return [Claim(data, miou, how) for data, miou, how in stated if miou is not None]
+
+
+CLAIMED: dict[str, list[Claim]] = {
+    "acnet_resnet50": indoor(48.3, 48.1),
+    "asymformer_b0t": [Claim(NYU, 54.1, SS), Claim(NYU, 55.3, MS), Claim(SUN, 49.1)],
+    "cen_resnet101": indoor(51.1, 50.2, SS),
+    "cen_resnet152": indoor(51.6, 51.1, SS),
+    "cmnext_mit_b4": [
+        *indoor(56.9, None),
+        Claim(SUN, 51.9, note="measured by DFormer's authors"),
+        Claim("MFNet", 59.9, note="validation, as a user found, and 52.2 on test (DELIVER#5)"),
+    ],
+    "cmx_mit_b2": [Claim(NYU, 54.1, SS), Claim(NYU, 54.4, MS), Claim(SUN, 49.7), Claim("MFNet", 58.2),
+                   Claim("ScanNet", 61.3)],
+    "cmx_mit_b4": [Claim(NYU, 56.0, SS), Claim(NYU, 56.3, MS), Claim(SUN, 52.1), Claim("MFNet", 59.7),
+                   Claim("EventScape", 64.28)],
+    "cmx_mit_b5": [Claim(NYU, 56.8, SS), Claim(NYU, 56.9, MS), Claim(SUN, 52.4)],
+    "dformer_tiny": indoor(51.8, 48.8, FLIP),
+    "dformer_small": indoor(53.6, 50.0, FLIP),
+    "dformer_base": indoor(55.6, 51.2, FLIP),
+    "dformer_large": indoor(57.2, 52.5, FLIP),
+    "dformerv2_s": indoor(56.0, 51.5, FLIP),
+    "dformerv2_b": indoor(57.7, 52.8, FLIP),
+    "dformerv2_l": indoor(58.4, 53.3, FLIP),
+    "dplnet_mit_b5": [*indoor(58.3, 52.1, SS), *indoor(59.3, 52.8, MS), Claim("MFNet", 59.3), Claim("PST900", 86.7),
+                      Claim("MVSeg", 57.9)],
+    "dveformer": [*indoor(57.05, 51.28), Claim("ScanNet", 67.76, split="validation", note="linear probe, 20 classes")],
+    "dveformer_reduced": indoor(56.28, 50.01),
+    "emsaformer": [*indoor(50.23, 48.61), Claim("ScanNet", 64.75, split="test")],
+    "emsaformer_emsanet": [*indoor(51.06, 48.52), Claim("ScanNet", 63.78, split="test")],
+    "esanet_r34_nbt1d": [*indoor(50.3, 48.17), Claim(NYU, 51.58, note="pre-trained on SceneNet")],
+    "gemini_mit_b3": indoor(56.8, 52.7),
+    "gemini_mit_b5": indoor(57.7, 53.3),
+    "gemini_swin_large_384": indoor(60.2, 54.8),
+    "hdbformer_swin_base": indoor(59.3, 53.9, MS),
+    "multimae_base": indoor(56.0, 51.1),
+    "rednet_resnet50": [Claim(SUN, 47.8, note="not found in the repository")],
+    "sagate_resnet101": [Claim(NYU, 51.4, SS), Claim(NYU, 52.4, MS), Claim(SUN, 49.4)],
+    "sigma_tiny": indoor(53.9, 50.0, MS),
+    "sigma_small": indoor(57.0, 52.4, MS),
+    "stitchfusion_mit_b2": [
+        Claim("DELIVER", 65.75, note="with depth"), Claim("DELIVER", 57.31, note="with events"),
+        Claim("DELIVER", 58.03, note="with LiDAR"), Claim("DELIVER", 68.18, note="with all three"),
+        Claim("MFNet", 58.13), Claim("PST900", 85.35), Claim("FMB", 64.85),
+    ],
+    "tokenfusion_mit_b3": [Claim(NYU, 54.8, SS, note="54.2 in the paper's tables"), Claim(SUN, 51.0)],
+    "tuni_s": [Claim("FMB", 62.4), Claim("PST900", 87.3)],
+    "tuni_v2_t": [Claim("FMB", 62.4), Claim("PST900", 86.4), Claim("MSRS", 78.6), Claim("CART", 73.5)],
+    "tuni_v2_s": [Claim("FMB", 63.5), Claim("PST900", 87.3), Claim("MSRS", 79.7), Claim("CART", 75.5)],
+    "tuni_v2_b": [Claim("FMB", 66.3), Claim("PST900", 89.1), Claim("MSRS", 80.7), Claim("CART", 75.7)],
+}  # fmt: skip
+TEST_ALONE = (NYU, SUN)
+"""Data without a validation split: their claims are of the test split, on which the epochs were chosen too."""
 NOTES = {
-    "acnet_resnet50": "protocol not stated",
-    "cen_resnet101": "single scale",
-    "dplnet_mit_b5": "encoder frozen, from ADE20K: 7,146,271 parameters learn; 59.3 with several scales",
+    "dplnet_mit_b5": "encoder frozen, from ADE20K: 7,146,271 parameters learn",
+    "dveformer": "mIoU of a linear probe",
+    "dveformer_reduced": "mIoU of a linear probe",
+    "hdbformer_swin_base": "CC BY-NC-SA 4.0, its converted weights too; five scales",
     "multimae_base": "claimed count is for 640x640",
-    "rednet_resnet50": "SUN figure not found in the repository",
-    "sagate_resnet101": "the original counts its auxiliary head; 52.4 with several scales and flip",
-    "sigma_tiny": "mIoU with several scales and flip",
-    "sigma_small": "mIoU with several scales and flip",
-    "stitchfusion_mit_b2": "two modalities; DELIVER 65.8 claimed with depth, 68.2 with all four",
-}
+    "sagate_resnet101": "the original counts its auxiliary head",
+    "stitchfusion_mit_b2": "two modalities",
+    "tuni_s": "no licence stated", "tuni_v2_t": "no licence stated", "tuni_v2_s": "no licence stated",
+    "tuni_v2_b": "no licence stated",
+}  # fmt: skip
 UNCOUNTED = ("sigma_*",)
 
 
@@ -110,21 +164,32 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """The table in Markdown."""
+    """The table of sizes in Markdown."""
     rows = []
     for name, found in results.items():
-        macs, nyu, sun = CLAIMED.get(name, (None, None, None))
-        counts = (found.get("gmacs"), ORIGINALS.get(name), macs, nyu, sun)
+        counts = (found.get("gmacs"), ORIGINALS.get(name), MACS.get(name))
         shown = ["" if v is None else f"{v:.1f}" for v in counts]
         rows.append([name, f"{found['params']:,}", *shown, NOTES.get(name, "")])
-    columns = ["model", "parameters", "GMACs", "original", "claimed", "NYUv2 claimed", "SUN claimed", "note"]
-    return grid(columns, rows, "<>>>>>><")
+    return grid(["model", "parameters", "GMACs", "original", "claimed", "note"], rows, "<>>>><")
+
+
+def claims(results: dict[str, dict[str, Any]]) -> str:
+    """The table of what the originals claim, in Markdown."""
+    rows = []
+    for name in results:
+        for claim in CLAIMED.get(name, ()):
+            split = claim.split or ("test" if claim.data in TEST_ALONE else "not stated")
+            facts = [split, claim.protocol or "not stated", claim.note]
+            rows.append([name, claim.data, str(claim.miou), *facts])
+    return grid(["model", "data", "mIoU claimed", "split", "protocol", "note"], rows, "<<><<<")
 
 
 def fresh_table(text: str, results: dict[str, dict[str, Any]]) -> str:
-    """`text` with the table between its markers made anew."""
-    start, stop = text.index(BEGIN) + len(BEGIN), text.index(END)
-    return text[:start] + "\n" + table(results) + text[stop:]
+    """`text` with the tables between their markers made anew."""
+    for (begin, end), made in ((SIZES, table(results)), (ACCURACY, claims(results))):
+        start, stop = text.index(begin) + len(begin), text.index(end)
+        text = text[:start] + "\n" + made + text[stop:]
+    return text
 
 
 def main() -> None:

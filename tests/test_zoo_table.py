@@ -73,7 +73,21 @@ def test_the_table_is_fresh_and_complete(bench: ModuleType, stored: dict[str, An
     assert text == bench.fresh_table(text, stored), "stale: run python benchmarks/zoo.py --table-only"
     assert set(list_models()) >= set(stored)
     assert list(stored) == list(architectures), "run python benchmarks/zoo.py"
-    assert set(bench.CLAIMED) | set(bench.NOTES) <= set(stored)
+    assert set(bench.CLAIMED) | set(bench.NOTES) | set(bench.MACS) <= set(stored)
+
+
+def test_claims_say_split_and_protocol(bench: ModuleType, stored: dict[str, Any]) -> None:
+    """No empty cell: what is not stated says so. Of the indoor sets there is a test split alone."""
+    header, _, *lines = bench.claims(stored).strip().splitlines()
+    assert [cell.strip() for cell in header.strip("|").split("|")] == [
+        "model", "data", "mIoU claimed", "split", "protocol", "note",
+    ]  # fmt: skip
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len(rows) == sum(map(len, bench.CLAIMED.values()))
+    assert all(split in {"test", "validation", "not stated"} and protocol for _, _, _, split, protocol, _ in rows)
+    assert {split for _, data, _, split, _, _ in rows if data in ("NYUv2", "SUN RGB-D")} == {"test"}
+    assert ["hdbformer_swin_base", "NYUv2", "59.3", "test", "MS + flip", ""] in rows
+    assert ["cmx_mit_b2", "NYUv2", "54.1", "test", "SS", ""] in rows
 
 
 def spared(name: str) -> float:
