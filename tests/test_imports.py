@@ -14,8 +14,20 @@ import fusionzoo
 PACKAGE = Path(fusionzoo.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
-    "cli": {"bench", "demo", "export", "_check", "_explain", "_predict", "report", "dissect", "train", "hub", "data",
-            "models"},  # fmt: skip
+    "cli": {
+        "bench",
+        "demo",
+        "export",
+        "_check",
+        "_explain",
+        "_predict",
+        "report",
+        "dissect",
+        "train",
+        "hub",
+        "data",
+        "models",
+    },  # fmt: skip
     "_predict": {"hub", "models", "data", "report", "preprocess"},
     "_explain": {"_predict", "dissect", "data", "models", "report"},
     "demo": {"_explain", "_predict", "data", "hub", "report"},

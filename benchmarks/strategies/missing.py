@@ -54,9 +54,8 @@ def main() -> None:
         scores = score(model, data, {key: CONDITIONS[key] for key in SHOWN})
         found[name] = {key: one.miou for key, one in scores.items()}
         print(name, {key: round(100 * value, 1) for key, value in found[name].items()}, flush=True)
-    atomic_write(
-        args.out / "missing.json", dump_json({"arguments": {k: str(v) for k, v in vars(args).items()}, **found})
-    )
+    given = {key: str(value) for key, value in vars(args).items()}
+    atomic_write(args.out / "missing.json", dump_json({"arguments": given, "miou": found}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from fusionzoo.models import create_model, list_fusions
 from fusionzoo.models.parts import encoder_layers, encoder_parts
 from fusionzoo.registry import architectures
 from fusionzoo.train import Settings, finetune
-from fusionzoo.train.freeze import freeze, train_mode
+from fusionzoo.train.freeze import freeze, idle_encoders, train_mode
 from fusionzoo.train.optim import optimiser_of, parameter_groups
 from tests.train.rooms import MODEL, SMALL, rooms, settings
 
@@ -62,18 +62,18 @@ def test_frozen_norms_alone_leave_training_mode() -> None:
 
 
 def test_prompts_alone_learn_and_a_frozen_random_encoder_is_remarked(tmp_path: Path) -> None:
-    data = rooms(tmp_path / "d")
-    for model, options in (("dplnet_mit_b0", {}), ("prompt_mobilenetv1-025_fpn", SMALL | {"freeze": "encoder"})):
-        notes: list[str] = []
-        run = settings(data, model=model, ema=0.0, lr=0.01, val_split="", **options)
-        finetune(run, tmp_path / model, note=notes.append)
-        assert any("rgb_encoder cannot learn and has random weights: --init imagenet" in note for note in notes)
-        torch.manual_seed(0)
-        before = create_model(model, num_classes=3, **(SMALL if options else {})).state_dict()
-        after = from_pretrained(str(tmp_path / model)).state_dict()
-        moved = {key for key in before if not torch.equal(before[key], after[key])}
-        assert moved and not any(key.startswith("rgb_encoder") for key in moved)
-        assert {"stage2.fusion.expand.weight", "stage2.embed.conv.weight"} <= moved
+    name, notes = "prompt_mobilenetv1-025_fpn", list[str]()
+    run = settings(rooms(tmp_path / "d"), model=name, ema=0.0, lr=0.01, val_split="", freeze="encoder", **SMALL)
+    finetune(run, tmp_path / "out", note=notes.append)
+    assert any("rgb_encoder cannot learn and has random weights: --init imagenet" in note for note in notes)
+    torch.manual_seed(0)
+    before = create_model(name, num_classes=3, **SMALL).state_dict()
+    after = from_pretrained(str(tmp_path / "out")).state_dict()
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert moved and not any(key.startswith("rgb_encoder") for key in moved)
+    assert {"stage2.fusion.expand.weight", "stage2.embed.conv.weight"} <= moved
+    with torch.device("meta"):
+        assert idle_encoders(create_model("dplnet_mit_b0")) == ["rgb_encoder"]
 
 
 def test_refusals(given: str, tmp_path: Path) -> None:
