@@ -34,7 +34,7 @@ from fusionzoo.train import evaluate
 
 CHECKPOINT = "concat_mobilenetv1-025_fpn.nyuv2-13"
 DECODER = ["--decoder-args", "pyramid_channels=96", "--decoder-args", "segmentation_channels=32"]
-RATES, SEEDS, SELECT_SEED = (1e-3, 3e-3, 1e-2), (0, 1, 2), 1000
+RATES, SEEDS, SELECT_SEED = (1e-3, 3e-3, 1e-2, 3e-2), (0, 1, 2), 1000
 
 
 def rooms(nyuv2: Path, out: Path, images: int) -> Path:

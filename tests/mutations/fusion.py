@@ -98,7 +98,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("self.norm_x(self.embed_x(x)", "self.norm_x(self.embed_x(x + 0 * x.mean()).relu()"),
     ]),
     ("tests/fusion/test_acnet.py::test_acnet_equals_its_equation", "fusionzoo/fusion/acnet.py", [
-        ("rgb * gate_rgb + x * gate_x", "rgb * gate_x + x * gate_rgb"),
+        ("gated_sum(rgb, gate_rgb, x, gate_x)", "gated_sum(rgb, gate_x, x, gate_rgb)"),
     ]),
     ("tests/fusion/test_shapeconv.py::test_shapeconv_starts_as_a_plain_convolution_and_folds",
      "fusionzoo/fusion/shapeconv.py", [
@@ -106,7 +106,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/fusion/test_sagate.py::test_sagate_equals_its_equations", "fusionzoo/fusion/sagate.py", [
         ("self.separate_rgb(x, rgb), self.separate_x(rgb, x)", "self.separate_rgb(rgb, x), self.separate_x(x, rgb)"),
-        ("((x + merged) / 2).relu(), merged", "((x + merged) / 2), merged"),
+        ("(x + merged).div_(2).relu_(), merged", "(x + merged).div_(2), merged"),
     ]),
     ("tests/fusion/test_concat.py::test_concat_equals_its_equation", "fusionzoo/fusion/base.py", [
         ("return Fused(self.rgb_out(rgb), self.x_out(x), self.fused(fused))",
@@ -117,7 +117,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/fusion/test_cmx.py::test_rectification_reads_the_other_stream_with_index_one_for_rgb",
      "fusionzoo/fusion/cmx.py", [
-        ("return rgb + into_rgb * x, x + into_x * rgb", "return rgb + into_x * x, x + into_rgb * rgb"),
+        ("torch.addcmul(rgb, into_rgb, x), torch.addcmul(x, into_x, rgb)",
+         "torch.addcmul(rgb, into_x, x), torch.addcmul(x, into_rgb, rgb)"),
     ]),
     ("tests/fusion/test_hybrid_trust.py::test_it_equals_its_equations", "fusionzoo/fusion/hybrid_trust.py", [
         ("2 * agree * (trust[:, :1] * s_rgb + trust[:, 1:] * s_x)",
