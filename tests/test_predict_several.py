@@ -26,7 +26,7 @@ AT = {"depth": slice(0, 1), "thermal": slice(1, 2), "event": slice(2, 5)}
 @pytest.fixture(scope="module")
 def model() -> Any:
     torch.manual_seed(0)
-    made = fusionzoo.create_model("concat_mobilenetv1-025_fpn", num_classes=14, x_kind="+".join(NAMES))
+    made: Any = fusionzoo.create_model("concat_mobilenetv1-025_fpn", num_classes=14, x_kind="+".join(NAMES))
     torch.nn.init.normal_(made.head.weight, std=1.0)
     for module in made.modules():  # statistics of one batch, so that each modality counts
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -45,8 +45,9 @@ def figures(found: Dissection) -> dict[str, float]:
         for stream, share in found.contribution.shapley.items():
             if share.miou is not None:
                 out[f"shapley {stream}"] = share.miou
-        if found.contribution.interaction.miou is not None:
-            out["interaction"] = found.contribution.interaction.miou
+        joint = found.contribution.interaction
+        if joint is not None and joint.miou is not None:
+            out["interaction"] = joint.miou
     return out | _balance(out)
 
 

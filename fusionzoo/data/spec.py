@@ -200,8 +200,8 @@ def _parts(spec: str) -> list[str]:
     said = read_settings(toml) if toml.is_file() else None
     named = list(said.splits) if said is not None else []
     if not named and root.is_dir():
-        folders, kind, several = (said.folders, said.x_kind, said.formats) if said else ({}, None, {})
-        layout = Layout(root, folders, kind, modalities=tuple(several))
+        folders, x_kind, several = (said.folders, said.x_kind, said.formats) if said else ({}, None, {})
+        layout = Layout(root, folders, x_kind, modalities=tuple(several))
         named = list(layout.splits())
     order: list[str] = [split for split in ("train", "val", "test") if split in named]
     order += [split for split in named if split not in order]

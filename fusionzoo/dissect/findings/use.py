@@ -136,7 +136,7 @@ def contribution(d: Dissection) -> list[Finding]:
         if not apart(*[(e.miou, e.miou_error) if e is not None else (None, None) for e in alone]):
             text += "; which gives more is within the error"
         found.append(Finding("info", text, "share", "Shapley values of the mIoU", "intervention"))
-    value, error = made.interaction.miou, made.interaction.miou_error
+    value, error = (None, None) if made.interaction is None else (made.interaction.miou, made.interaction.miou_error)
     if value is None or error is None:
         return found
     if real(abs(value), error):

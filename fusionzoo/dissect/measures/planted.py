@@ -83,7 +83,7 @@ def planted_table(
                     best[stream] = (value, row.stage)
         value, stage = max(best.values(), default=(None, None), key=lambda pair: pair[0])
         rgb, x, fused = (best[s][0] if s in best else None for s in STREAMS)
-        streams = {s: best[s][0] for s in own if s in best}
+        streams: dict[str, float | None] = {s: best[s][0] for s in own if s in best}
         table.append(PlantedRow(name, concepts.get(name, ""), rgb, x, fused, stage, False, streams))
     return _judge_several(table, ("rgb", *own)) if own else _judge(table)
 

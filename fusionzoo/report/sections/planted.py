@@ -24,8 +24,8 @@ def planted(d: Dissection) -> Table | None:
     own = list(dict.fromkeys(name for r in d.planted.rows for name in r.streams))
     rows = []
     for r in d.planted.rows if own else ():
-        fields = (points(v) for v in (r.rgb, *(r.streams.get(name) for name in own), r.fused))
-        rows.append((clean(r.concept), "yes" if r.found else "NO", clean(r.kind), *fields, integer(r.stage)))
+        best = [points(v) for v in (r.rgb, *(r.streams.get(name) for name in own), r.fused)]
+        rows.append((clean(r.concept), "yes" if r.found else "NO", clean(r.kind), *best, integer(r.stage)))
     if own:
         return Table(
             "Planted truth",
