@@ -229,7 +229,7 @@ def test_report_names_every_modality(found: Dissection) -> None:
     page = html(found, None, said)
     for name in NAMES:
         assert f"without {name}" in text and f"only {name}" in text and name in page
-    assert "'warm' from thermal" in text and "rgb and depth" in text
+    assert "'warm' (thermal)" in text and "rgb and depth" in text
     assert "Pictures of images and modality maps are for two modalities" in text
     assert "Each modality against rgb" in text and "Each modality against rgb" in page
     assert Dissection.from_dict(found.to_dict()) == found and not found.images

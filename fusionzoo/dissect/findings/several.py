@@ -81,7 +81,7 @@ def classes(d: Dissection) -> Iterator[Finding]:
             others = [v for o, v in share.items() if o != s]
             if share[s] >= LOSES and real(lost[s], drop.iou_error[k]) and max(others) <= 1 - KEEPS:
                 alone[s].append(repr(name))
-    told = "; ".join(f"{words(names)} from {s}" for s, names in alone.items() if names)
+    told = "; ".join(f"{words(names)} ({s})" for s, names in alone.items() if names)
     if told:
-        text = f"from one modality alone come {told} (lost without it, nine tenths kept without any other)"
+        text = f"one modality alone gives {told}: lost without it, nine tenths kept without any other"
         yield Finding("info", text, "classes", "class IoU without each modality", "intervention", first=True)
