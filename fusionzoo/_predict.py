@@ -332,7 +332,7 @@ class Predictor:
                 f"{name}: the model takes HHA, which is made from depth with the camera: give --camera nyuv2 or"
                 " --intrinsics FX FY CX CY (camera=), or make the pictures with fusionzoo hha"
             )
-        if wanted.count("+") == kind.count("+") > 0:
+        if wanted.count("+") == kind.count("+") > 0 and set(wanted.split("+")) != set(kind.split("+")):
             each = zip(split(sample["x"], kind), wanted.split("+"), strict=True)
             made = [as_kind(_One({**sample, "x": x}, name, p.kind, camera), own)[0]["x"] for (p, x), own in each]
             sample["x"] = torch.cat([own.float() for own in made])

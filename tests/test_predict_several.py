@@ -74,6 +74,8 @@ def test_in_order_by_name_and_stacked(model: Any, scene: dict[str, Any], files: 
     tensors = [scene["x"][AT[name]] for name in NAMES]
     for x in (list(xs.values()), dict(reversed(xs.items())), scene["x"], tensors):
         assert (fusionzoo.predict(model, files["rgb"], x).labels == wanted).mean() > 0.99
+    other = torch.cat(tensors[::-1])  # in another order, which is said
+    assert (fusionzoo.predict(model, scene["rgb"], other, x_kind="event+thermal+depth").labels == wanted).mean() > 0.99
     listed = list(fusionzoo.predict(model, [files["rgb"]] * 2, [xs, tensors]))
     folders = list(fusionzoo.predict(model, files["rgb"].parent, {name: files[name].parent for name in NAMES}))
     assert all((p.labels == wanted).mean() > 0.99 for p in (*listed, *folders)) and folders[0].id == "a"
