@@ -231,7 +231,8 @@ def fitted(model: nn.Module, data: Any) -> Any:
     if kinds[0] != kinds[1] or plain.preprocess.x_channels != data.x_channels:
         raise InputError(
             f"the model takes {plain.preprocess.x_channels}-channel {kinds[0]}, {data.name} gives"
-            f" {data.x_channels}-channel {kinds[1]}; fusionzoo.data.as_kind takes some of several, or makes HHA of depth"
+            f" {data.x_channels}-channel {kinds[1]}; fusionzoo.data.as_kind takes some of several, and"
+            " makes HHA and grey pictures of depth"
         )
     return data
 
