@@ -170,6 +170,12 @@ def table(models: dict[str, Any]) -> str:
     return grid(columns, rows, "<<<<>>>")
 
 
+def stored() -> dict[str, Any]:
+    """What was measured so far."""
+    models: dict[str, Any] = json.loads(OUT.read_text())["models"] if OUT.is_file() else {}
+    return models
+
+
 def said(part: dict[str, Any]) -> str:
     return part.get("takes") or ("no" if "fails" in part else "not run" if not part else "stopped")
 
@@ -202,7 +208,7 @@ def main() -> None:
     if args.child:
         print(json.dumps(part_of(args.child, args.parts, args.rounds)))
         return
-    models: dict[str, Any] = json.loads(OUT.read_text())["models"] if OUT.is_file() else {}
+    models = stored()
     load = [os.getloadavg()[0]]
     for name in [] if args.table_only else smallest():
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in args.names.split(",")):
@@ -211,7 +217,9 @@ def main() -> None:
             before = models.get(name, {}).get(part, {})
             if before and "stopped" not in before and not args.again:
                 continue
-            models.setdefault(name, {})[part] = measured(name, part, args)
+            found = measured(name, part, args)
+            models = stored()  # another run may have written meanwhile
+            models.setdefault(name, {})[part] = found
             print(name, part, models[name][part], flush=True)
             write(models, args, [*load, os.getloadavg()[0]])
     if args.table_only:
