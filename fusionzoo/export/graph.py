@@ -27,7 +27,7 @@ from fusionzoo.models import FusionModel
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import select
 
-__all__ = ["REFUSALS", "Graph", "Shapes", "example", "quietly", "trace"]
+__all__ = ["REFUSALS", "Graph", "Shapes", "candidates", "example", "quietly", "trace"]
 
 REFUSALS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError)
 """What torch's exporters and onnxruntime raise for a model that they cannot take; out of memory and full disks are not
@@ -153,42 +153,44 @@ def example(preprocess: Preprocess, inside: bool, shape: tuple[int, int, int], s
     return (rgb, x) if inside else preprocess(rgb, x)
 
 
-def trace(
-    graph: Graph, size: tuple[int, int] | None, default: tuple[int, int]
-) -> tuple[torch.export.ExportedProgram, Shapes, str]:
-    """The traced graph, the shapes that it takes, and why these are not free ("" where they are, or as asked for).
-
-    Any batch and any size where the model allows it; else any batch, at the `default` size; else one image.
+def candidates(graph: Graph, size: tuple[int, int] | None, default: tuple[int, int]) -> list[tuple[Shapes, bool]]:
+    """Shapes to try, the freest first: any batch and size, else any batch at the `default` size, else one image.
 
     Args:
         size: (H, W), or None for a free one.
 
-    Raises:
-        InputError: torch.export cannot trace the model at all; with its reason.
+    Returns:
+        (shapes, trust): see `trace`. What torch.export cannot prove of a free size is tried at some sizes.
     """
     least = graph.model.stride + 1
-    # what torch.export cannot prove of a free size is tried at some before it is believed
     tried = [(Shapes(None, None, None, least), trust) for trust in (False, True)] if size is None else []
-    tried += [(Shapes(batch, *(size or default), least), False) for batch in (None, 1)]
-    why = ""
-    for shapes, trust in tried:
-        try:
-            with quietly():
-                traced = _traced(graph, shapes, trust)
-                if not trust or _holds(graph, traced, shapes):
-                    return traced, shapes, "" if shapes.free else why
-        except REFUSALS as error:
-            if isinstance(error, InputError):
-                raise
-            why = why or _reason(error)
-            last = error
-        finally:
-            graph.values.clear()
-    raise InputError(f"{graph.model.architecture} cannot be exported: {_reason(last)}") from last
+    return tried + [(Shapes(batch, *(size or default), least), False) for batch in (None, 1)]
+
+
+def trace(graph: Graph, shapes: Shapes, trust: bool) -> torch.export.ExportedProgram:
+    """The graph traced at an example of `shapes`.
+
+    Args:
+        trust: what torch.export cannot prove of every size is asserted as the graph runs, and tried at a dozen shapes.
+
+    Raises:
+        InputError: torch.export cannot trace the model so; with its reason.
+    """
+    why = "other sizes give other results"
+    try:
+        with quietly():
+            traced = _traced(graph, shapes, trust)
+            if not trust or _holds(graph, traced, shapes):
+                return traced
+    except REFUSALS as error:
+        why = str(error) if isinstance(error, InputError) else _reason(error)
+    finally:
+        graph.values.clear()
+    raise InputError(f"{graph.model.architecture} cannot be exported: {why}")
 
 
 def _traced(graph: Graph, shapes: Shapes, trust: bool) -> torch.export.ExportedProgram:
-    """The graph traced at an example of `shapes`; `trust`: what cannot be proven of all is asserted as it runs."""
+    """The traced graph; what torch.export raises."""
     Dim, n = torch.export.Dim, shapes.least
     free: dict[int, Any] = {}
     if shapes.batch is None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fusionzoo import __version__
 from fusionzoo._check import labelled, open_data, record_of
-from fusionzoo.errors import InputError, closest
+from fusionzoo.errors import CheckFailed, InputError, closest
 from fusionzoo.export.compare import Comparison, Loss, compare, loss
-from fusionzoo.export.formats import OPSETS, SUFFIXES, OnnxFile, TorchFile, needs, versions
-from fusionzoo.export.graph import Graph, Shapes, trace
+from fusionzoo.export.formats import OPSETS, SUFFIXES, OnnxFile, Runner, TorchFile, needs, versions
+from fusionzoo.export.graph import Graph, Shapes, candidates, trace
 from fusionzoo.files import atomic_files, dump_json
 from fusionzoo.hub.load import resolve
 from fusionzoo.modalities import METRIC, Part, parts_of
@@ -135,10 +136,8 @@ def export(
     kind = "int8" if int8 else dtype
     graph = Graph(plain, preprocess == "inside", patterns, half=dtype == "float16")
     default = plain.input_size or DEFAULT_SIZE
-    traced, shapes, why = trace(graph, size, default)
-    written = OnnxFile(graph, traced, opset, int8) if target.suffix == ".onnx" else TorchFile(traced)
-    run = written.runner()
-    comparison = compare(plain, graph, run, shapes.cases(), kind)
+    make = partial(OnnxFile, graph, opset=opset, int8=int8) if target.suffix == ".onnx" else TorchFile
+    written, run, shapes, comparison, why = _freest(plain, graph, make, kind, size, default)
     lost = None
     if images is not None:
         if not shapes.free and size is None:
@@ -156,6 +155,27 @@ def export(
     done = Export(**{**vars(facts), "size_bytes": len(content)})
     atomic_files(target.parent, {f"{target.name}.json": dump_json(done.to_dict()), target.name: content})
     return done
+
+
+def _freest(
+    model: FusionModel, graph: Graph, make: Callable[..., Any], kind: str, size: tuple[int, int] | None,
+    default: tuple[int, int],
+) -> tuple[OnnxFile | TorchFile, Runner, Shapes, Comparison, str]:  # fmt: skip
+    """The file of the freest shapes that the exporter, the runtime and the comparison take; why they are not freer."""
+    why = ""
+    for shapes, trust in (tried := candidates(graph, size, default)):
+        try:
+            written = make(traced=trace(graph, shapes, trust))
+            run = written.runner()
+            comparison = compare(model, graph, run, shapes.cases(), kind)
+        except (InputError, CheckFailed) as error:
+            if (shapes, trust) == tried[-1] or (isinstance(error, CheckFailed) and not trust):
+                raise
+            why = why or str(error).partition(": ")[2] or str(error)
+            continue
+        unasked = shapes.batch is not None or (size is None and not shapes.free)
+        return written, run, shapes, comparison, why if unasked else ""
+    raise AssertionError("the last candidate raises what it meets")
 
 
 def _target(path: str | os.PathLike[str], dtype: str, int8: bool, opset: int, preprocess: str) -> Path:

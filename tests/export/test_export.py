@@ -151,6 +151,21 @@ def test_a_model_that_looks_at_its_size_is_exported_at_one(tmp_path: Path) -> No
     assert done.fixed_because and done.comparison.shapes == [(1, 20, 24), (2, 20, 24)]
 
 
+def test_what_onnx_refuses_at_a_free_size_is_exported_at_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = formats.TorchFile.runner
+
+    def refuse(self: formats.TorchFile) -> Any:
+        if self.traced.range_constraints and len(self.traced.range_constraints) > 1:
+            raise InputError("tiny cannot be exported to ONNX: no such operator")
+        return honest(self)
+
+    monkeypatch.setattr(formats.TorchFile, "runner", refuse)
+    model = tiny()
+    model.input_size = (8, 12)
+    done = fusionzoo.export(model, tmp_path / "m.pt2")
+    assert (done.shapes.height, done.shapes.width) == (8, 12) and done.fixed_because == "no such operator"
+
+
 def test_a_model_that_no_graph_holds_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="^tiny cannot be exported: .*data-dependent"):
         fusionzoo.export(tiny(Looks), tmp_path / "m.pt2", size=(8, 12))
