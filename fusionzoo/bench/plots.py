@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from fusionzoo.report.shapes import WIDTH, element, escape, mark, nice_ticks, text
+from fusionzoo.report.shapes import WIDTH, drawing, element, mark, nice_ticks, posts, rulers, text
 
 __all__ = ["Interval", "Point", "intervals", "pareto", "scatter"]
 
@@ -14,14 +14,6 @@ Interval = tuple[str, float, float, float, str]
 """Label, value, low, high, class of the sign ("rgb", "x", "fused" or "both")."""
 Point = tuple[str, float, float]
 """Label, cost, score."""
-
-
-def _drawing(key: str, title: str, description: str, height: float, content: str) -> str:
-    head = element("title", escape(title), id=f"{key}-t") + element("desc", escape(description), id=f"{key}-d")
-    return element(
-        "svg", head + content, viewBox=f"0 0 {WIDTH} {math.ceil(height)}", role="img",
-        aria_labelledby=f"{key}-t {key}-d", xmlns="http://www.w3.org/2000/svg",
-    )  # fmt: skip
 
 
 def intervals(key: str, title: str, description: str, rows: Sequence[Interval], zero: bool = False) -> str:
@@ -35,18 +27,14 @@ def intervals(key: str, title: str, description: str, rows: Sequence[Interval], 
     left, right, step, head = 132.0, 14.0, 17, 22
     span, bottom = WIDTH - left - right, head + step * len(rows)
     at = lambda v: left + span * (v - ticks[0]) / (ticks[-1] - ticks[0])  # noqa: E731
-    out = []
-    for tick in ticks:
-        kind = "axis" if zero and tick == 0 else "grid"
-        out.append(element("line", x1=at(tick), y1=head - 6, x2=at(tick), y2=bottom, class_=kind))
-        out.append(text(at(tick), head - 10, f"{tick:g}", "tick", "middle"))
+    out = posts(ticks, at, head - 6, bottom, axis=0.0 if zero else None)
     for i, (label, value, low, high, sign) in enumerate(rows):
         y = head + step * i + 6
         words = label if len(label) <= 20 else label[:19] + "…"
         out.append(text(left - 8, y + 4, words, anchor="end"))
         out.append(element("line", x1=at(low), y1=y, x2=at(high), y2=y, class_="link"))
         out.append(mark(sign, at(value), y, 3.8, f"{label}: {value:.2f} ({low:.2f} to {high:.2f})"))
-    return _drawing(key, title, description, bottom + 4, "".join(out))
+    return drawing(key, title, description, bottom + 4, "".join(out))
 
 
 def pareto(points: Sequence[Point]) -> list[str]:
@@ -84,11 +72,7 @@ def scatter(
     base = top + tall
     across = lambda v: left + (WIDTH - left - right) * (place(v) - low) / (high - low)  # noqa: E731
     up = lambda v: base - tall * (v - ticks[0]) / (ticks[-1] - ticks[0])  # noqa: E731
-    out = []
-    for tick in ticks:
-        kind = "axis" if tick == ticks[0] else "grid"
-        out.append(element("line", x1=left, y1=up(tick), x2=WIDTH - right, y2=up(tick), class_=kind))
-        out.append(text(left - 5, up(tick) + 4, f"{tick:g}", "tick", "end"))
+    out = rulers(ticks, up, left, WIDTH - right, "g", gap=5, axis=ticks[0])
     for value in _marks(low, high, gain):
         out.append(element("line", x1=across(value), y1=base, x2=across(value), y2=base + 4, class_="axis"))
         out.append(text(across(value), base + 16, _short(value), "tick", "middle"))
@@ -103,7 +87,7 @@ def scatter(
         out.append(mark("fused" if named else "both", x, y, 4 if named else 3, f"{label}: {score:.2f} at {cost:.4g}"))
         if named:
             out.append(text(x + 6, y - 4, label))
-    return _drawing(key, title, description, base + 38, "".join(out))
+    return drawing(key, title, description, base + 38, "".join(out))
 
 
 def _marks(low: float, high: float, linear: bool) -> list[float]:

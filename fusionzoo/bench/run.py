@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -162,11 +162,7 @@ def train_and_score(
         seed=run.seed,
         learning_rate=run.learning_rate,
         scores=found,
-        num_params=needs.num_params,
-        gmacs=needs.gmacs,
-        peak_mb=needs.peak_mb,
-        latency_ms=needs.latency_ms,
-        latency_ratio=needs.latency_ratio,
+        **asdict(needs),
         figures=dissected(model, tested, images) if images else {},
         seconds=_seconds(folder),
         options={**variant(run.strategy).options, **({RULE: protocol.rule} if variant(run.strategy).rule else {})},
@@ -191,35 +187,24 @@ def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | Non
 
 
 def _settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:
-    final = run.phase == "final"
-    row = variant(run.strategy)
-    return Settings(
-        model=protocol.architecture(row.fusion),
-        data=data,
-        init=init,
-        num_classes=protocol.num_classes,
-        train_split=protocol.final_split if final else protocol.select_split,
-        val_split="",
-        epochs=protocol.epochs if final else protocol.select_epochs or protocol.epochs,
-        batch_size=protocol.batch_size,
-        seed=run.seed,
-        lr=run.learning_rate,
-        encoder_lr=run.learning_rate * protocol.encoder_lr_share,
-        weight_decay=protocol.weight_decay,
-        size=protocol.size,
-        base=protocol.base,
-        scale=protocol.scale,
-        test_size=protocol.test_size,
-        jitter=protocol.jitter,
-        ema=protocol.ema,
-        balance=protocol.balance,
-        auxiliary={**protocol.auxiliary, **({RULE: protocol.rule} if row.rule else {})},
-        drop_modality=protocol.drop_modality,
-        decoder_args=protocol.decoder_args,
-        fusion_args=row.options,
-        amp=protocol.amp,
-        limit=protocol.train_images,
-    )
+    """The protocol's fields that training has under the same name, and what the run makes of the others."""
+    final, row = run.phase == "final", variant(run.strategy)
+    known = {f.name for f in fields(Settings)}
+    shared = {f.name: getattr(protocol, f.name) for f in fields(protocol) if f.name in known}
+    return Settings(**shared | {
+        "model": protocol.architecture(row.fusion),
+        "data": data,
+        "init": init,
+        "train_split": protocol.final_split if final else protocol.select_split,
+        "val_split": "",
+        "epochs": protocol.epochs if final else protocol.select_epochs or protocol.epochs,
+        "seed": run.seed,
+        "lr": run.learning_rate,
+        "encoder_lr": run.learning_rate * protocol.encoder_lr_share,
+        "auxiliary": {**protocol.auxiliary, **({RULE: protocol.rule} if row.rule else {})},
+        "fusion_args": row.options,
+        "limit": protocol.train_images,
+    })  # fmt: skip
 
 
 def _carry_out(runs: Sequence[Run], jobs: int, common: dict[str, Any]) -> Iterator[RunResult]:

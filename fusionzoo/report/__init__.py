@@ -10,12 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fusionzoo.report._card import card as card
-    from fusionzoo.report._terminal import comparison as comparison
-    from fusionzoo.report._terminal import robustness_text as robustness_text
-    from fusionzoo.report._terminal import terminal as terminal
-    from fusionzoo.report._terminal import trace_text as trace_text
-    from fusionzoo.report.page import html as html
+    from fusionzoo.report._card import card
+    from fusionzoo.report._terminal import comparison, robustness_text, terminal, trace_text
+    from fusionzoo.report.page import html
 
 _HOMES = {
     "card": "_card",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fusionzoo.report.shapes import WIDTH, element, escape, nice_ticks, text
+from fusionzoo.report.shapes import WIDTH, drawing, element, nice_ticks, rulers, text
 from fusionzoo.report.svg import Series
 
 __all__ = ["POINTS", "curve", "thinned"]
@@ -50,24 +50,19 @@ def curve(
     top = max(shown, default=1.0) if high is None else high
     ticks = nice_ticks(0.0, top if top > 0 else 1.0)
     base, span = TOP + TALL, WIDTH - LEFT - RIGHT
-    out = [_legend(series)]
-    for tick in ticks:
-        y = base - TALL * tick / ticks[-1]
-        out.append(element("line", x1=LEFT, y1=y, x2=WIDTH - RIGHT, y2=y, class_="grid" if tick else "axis"))
-        out.append(text(LEFT - 6, y + 4, f"{tick:g}", "tick", "end"))
+    at = lambda v: base - TALL * v / ticks[-1]  # noqa: E731
+    out = [_legend(series), *rulers(ticks, at, LEFT, WIDTH - RIGHT, "g")]
     for tick in (t for t in nice_ticks(0, length) if t <= length):
         out.append(text(LEFT + span * tick / length, base + 16, f"{tick:g}", "tick", "middle"))
     out.append(text(LEFT + span / 2, base + 31, x_label, "tick", "middle"))
     for s in series:
-        points = [(LEFT + span * i / length, base - TALL * v / ticks[-1]) for i, v in thinned(s.values)]
+        points = [(LEFT + span * i / length, at(v)) for i, v in thinned(s.values)]
         path = "".join(f"{'L' if k else 'M'}{x:.1f} {y:.1f}" for k, (x, y) in enumerate(points))
         if len(points) == 1:
             path += "h3"
         if path:
             out.append(element("path", d=path, class_=f"stroke {s.stream}"))
-    head = element("title", escape(title), id=f"{key}-t") + element("desc", escape(description), id=f"{key}-d")
-    return element("svg", head + "".join(out), viewBox=f"0 0 {WIDTH} {math.ceil(base + 38)}", role="img",
-                   aria_labelledby=f"{key}-t {key}-d", xmlns="http://www.w3.org/2000/svg")  # fmt: skip
+    return drawing(key, title, description, base + 38, "".join(out))
 
 
 def _legend(series: Sequence[Series]) -> str:

@@ -10,7 +10,7 @@ import html
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["WIDTH", "drawing", "element", "escape", "fit", "legend", "mark", "nice_ticks", "rulers", "text"]
+__all__ = ["WIDTH", "drawing", "element", "escape", "fit", "legend", "mark", "nice_ticks", "posts", "rulers", "text"]
 
 WIDTH = 360
 """Units: on a phone one unit is one pixel."""
@@ -106,6 +106,24 @@ def legend(entries: Iterable[tuple[str, str]], y: float, draw_line: bool = False
         out.append(text(x, y + 4, name))
         x += 6.3 * len(name) + 14
     return "".join(out)
+
+
+def posts(
+    ticks: Sequence[float],
+    at: Callable[[float], float],
+    top: float,
+    bottom: float,
+    *,
+    gap: float = 4,
+    axis: float | None = 0,
+) -> list[str]:
+    """The vertical lines of a chart, one a tick at the place `at` gives, its number above it; bold at `axis`."""
+    out = []
+    for tick in ticks:
+        x = at(tick)
+        out.append(element("line", x1=x, y1=top, x2=x, y2=bottom, class_="axis" if tick == axis else "grid"))
+        out.append(text(x, top - gap, f"{tick:g}", "tick", "middle"))
+    return out
 
 
 def rulers(

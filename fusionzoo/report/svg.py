@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fusionzoo.report.shapes import WIDTH, drawing, element, escape, fit, legend, mark, nice_ticks, rulers, text
+from fusionzoo.report.shapes import WIDTH, drawing, element, escape, fit, legend, mark, nice_ticks, posts, rulers, text
 
 __all__ = [
     "Panel",
@@ -123,12 +123,7 @@ def dumbbell(
     span = WIDTH - left - right
     at = lambda v: left + span * v / ticks[-1]  # noqa: E731
     bottom = head + step * len(rows)
-    out = [legend(names.items(), 10)]
-    for tick in ticks:
-        out.append(
-            element("line", x1=at(tick), y1=head - 8, x2=at(tick), y2=bottom - 6, class_="grid" if tick else "axis")
-        )
-        out.append(text(at(tick), head - 13, f"{tick:g}", "tick", "middle"))
+    out = [legend(names.items(), 10), *posts(ticks, at, head - 8, bottom - 6, gap=5)]
     for i, (label, row) in enumerate(rows):
         y = head + step * i + 4
         there = {s: v for s, v in row.items() if v is not None}

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from fusionzoo.errors import InputError
@@ -46,12 +45,8 @@ class Keeper:
             atomic_write(out / SETTINGS, dump_json(plan.settings.to_dict()))
             self._log = Log(out, run, plan.steps)
 
-    def __enter__(self) -> Keeper:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Closes the log; nothing is kept after it."""
         if self._log is not None:
             self._log.close()
 

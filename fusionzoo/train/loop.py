@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def finetune(
         same = meaning(settings, model, train, val, processes.count)
         if resume and not nothing_done(out) and (remark := resumed(run, out, same, settings, processes)):
             say(remark)
-        with Keeper(out, run, plan, same, step=step, stop=stop) as keeper:
+        with closing(Keeper(out, run, plan, same, step=step, stop=stop)) as keeper:
             keeper.begin()  # weights beside a state are of a run that has not ended, weights alone of one that has
             while run.epoch < settings.epochs:
                 loss = train_epoch(run, train, plan, keeper.after)
