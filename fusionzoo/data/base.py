@@ -76,6 +76,7 @@ class SegmentationDataset(Dataset[Sample]):
 
     Attributes:
         name, split: what is read. class_names: K names. concepts: name -> where it shows, empty unless planted.
+        task: "segmentation", or "saliency": class 1 of two is the salient object, and the field's measures are taken.
         x_kind, x_channels, ignore_index: see the module.
         ids: the sample ids, in order.
         size: (H, W) that rgb and x are resized to (bilinear with antialias; nearest), None = as stored.
@@ -87,6 +88,7 @@ class SegmentationDataset(Dataset[Sample]):
 
     name: str = ""
     split: str = ""
+    task: str = "segmentation"
     class_names: list[str]
     concepts: dict[str, str]
     ignore_index: int = IGNORE

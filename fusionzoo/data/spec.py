@@ -24,6 +24,9 @@ OFFICIAL = {
     "scannet": "ScanNet",
     "cityscapes": "Cityscapes",
     "deliver": "DELIVER",
+    "nju2k": "NJU2K",
+    "nlpr": "NLPR",
+    "sip": "SIP",
 }
 """Kind, which is the name of its module too -> class: published data sets in their official layouts."""
 

@@ -1,8 +1,8 @@
 """Metrics: pure functions and mergeable fixed-size accumulators over tensors; no model, no data, no file.
 
 The names below are the face. Everything else lies in the domain that it belongs to: `fusionzoo.metrics.stats`,
-`.segmentation`, `.similarity`, `.concepts`, `.cooperation`, `.health`; `catalogue()` describes every metric. Names and
-modules of former releases still import from here, with a warning that says where they live now.
+`.segmentation`, `.saliency`, `.similarity`, `.concepts`, `.cooperation`, `.health`; `catalogue()` describes every
+metric. Names and modules of former releases still import from here, with a warning that says where they live now.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from fusionzoo.metrics.health import (
     effective_rank,
     participation_ratio,
 )
+from fusionzoo.metrics.saliency import SaliencyMeasures
 from fusionzoo.metrics.segmentation import ConfusionMatrix
 from fusionzoo.metrics.similarity import (
     LinearCKA,
@@ -74,6 +75,7 @@ __all__ = [
     "Moments",
     "Quantiles",
     "RowSample",
+    "SaliencyMeasures",
     "UnitDissection",
     "bootstrap",
     "catalogue",

@@ -36,7 +36,7 @@ MODULES = {
 }
 """Module of `fusionzoo.metrics` then -> now."""
 
-DOMAINS = ("stats", "segmentation", "similarity", "concepts", "cooperation", "health")
+DOMAINS = ("stats", "segmentation", "saliency", "similarity", "concepts", "cooperation", "health")
 
 
 def domain_of(name: str) -> str | None:

@@ -137,6 +137,9 @@ SIZES = {
     "scannet": {"train": 19466, "val": 5436, "test": 2135},
     "cityscapes": {"train": 2975, "val": 500, "test": 1525},
     "deliver": {"train": 3983, "val": 2005, "test": 1897},
+    "nju2k": {"train": 1485, "test": 500},
+    "nlpr": {"train": 700, "test": 300},
+    "sip": {"test": 929},
 }
 
 

@@ -28,6 +28,7 @@ from fusionzoo.metrics import (
     Moments,
     Quantiles,
     RowSample,
+    SaliencyMeasures,
     UnitDissection,
 )
 
@@ -58,6 +59,7 @@ CLOSE = {"rtol": 1e-12, "atol": 1e-12, "equal_nan": True}
 
 CASES: dict[str, Case] = {
     "confusion": (lambda: ConfusionMatrix(K), lambda m, d: m.update(d["pred"], d["label"])),
+    "saliency": (lambda: SaliencyMeasures(), lambda m, d: m.update(d["gate"][:, 0], d["masks"][:, 0])),
     "cka_gap": (lambda: LinearCKA("gap"), lambda m, d: m.update(d["a"], d["b"])),
     "cka_pix": (lambda: LinearCKA("pix"), lambda m, d: m.update(d["a"], d["b"])),
     "moments": (lambda: Moments(("a", "b", "c")), lambda m, d: m.update(d["a"], d["b"], d["b"][:, :2])),

@@ -26,6 +26,7 @@ from fusionzoo.metrics import (
     Moments,
     Quantiles,
     RowSample,
+    SaliencyMeasures,
     UnitDissection,
     catalogue,
     commonality,
@@ -39,6 +40,7 @@ from fusionzoo.metrics import (
 )
 from fusionzoo.metrics.cooperation import expected_score, gaussian_pid, perceptual_score, retention
 from fusionzoo.metrics.health import ChannelMean
+from fusionzoo.metrics.saliency import e_measure, f_measure, mae, s_measure
 from fusionzoo.metrics.segmentation import ImageAccuracy
 from fusionzoo.metrics.similarity import MEASURES, row_similarity
 from fusionzoo.metrics.similarity.null import moments_of
@@ -222,6 +224,19 @@ def _mixture(d: Data) -> Tensor:
     return torch.cat([scores.share, torch.tensor([scores.entropy]).double(), scores.largest])
 
 
+def _saliency(measure: Callable[..., Any]) -> Callable[[Data], Tensor]:
+    def value(d: Data) -> Tensor:
+        found = [measure(values, mask) for values, mask in zip(d["gate"][:, 0], d["masks"][:, 0], strict=True)]
+        return torch.cat([part.reshape(-1) for v in found for part in (v if isinstance(v, tuple) else (v,))])
+
+    return value
+
+
+def _all_saliency(d: Data) -> Tensor:
+    scores = _fed(SaliencyMeasures(), d["gate"][:, 0], d["masks"][:, 0]).compute()
+    return torch.tensor(list(scores.numbers().values()))
+
+
 def _map(d: Data) -> Tensor:
     maps, gate = d["maps"].double(), d["gate"].double()
     given = {("rgb", "x"): maps, ("rgb",): gate - maps, ("x",): 2 * gate - maps, (): -gate}
@@ -239,6 +254,11 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "RowSample": (_maps, lambda d: _fed(RowSample(1, 9), d["keys"], d["maps"]).compute()["0"]),
     "ConfusionMatrix": (_maps, lambda d: torch.tensor(_fed(ConfusionMatrix(K), d["pred"], d["label"]).compute().miou)),
     "ImageAccuracy": (_maps, lambda d: _fed(ImageAccuracy(N), d["pred"], d["label"], range(N)).compute()),
+    "SaliencyMeasures": (_maps, _all_saliency),
+    "saliency.s_measure": (_maps, _saliency(s_measure)),
+    "saliency.e_measure": (_maps, _saliency(e_measure)),
+    "saliency.f_measure": (_maps, _saliency(f_measure)),
+    "saliency.mae": (_maps, _saliency(mae)),
     "Quantiles": (_maps, lambda d: _fed(Quantiles(C, 0.1), d["maps"]).compute()),
     "ChannelHealth": (_maps, _health),
     "ChannelMean": (_maps, lambda d: _fed(ChannelMean(C), d["maps"]).compute()),

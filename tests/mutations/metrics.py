@@ -2,6 +2,13 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/metrics/saliency/test_saliency.py::test_equals_stored_values_of_pysodmetrics",
+     "fusionzoo/metrics/saliency/measures.py", [
+        ("(255 * values).to(torch.int64)", "(255 * values).round().to(torch.int64)"),
+        ("int(at.double().mean().round()) + 1", "int(at.double().mean().round())"),
+        ("found = aligned / max(size - 1, 1)", "found = aligned / size"),
+        ("mean.square() + 1 + spread", "mean.square() + 1"),
+    ]),
     ("tests/metrics/similarity/test_cka.py::test_equals_the_gram_computation", "fusionzoo/metrics/similarity/cka.py", [
         ("/ ((n - 1) * (n - 2))", "/ (n * (n - 2))"),
         ("- 2 / (n - 2) * moments.quad", "- 1 / (n - 2) * moments.quad"),
