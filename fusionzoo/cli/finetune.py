@@ -173,4 +173,6 @@ def _line(line: dict[str, Any], epochs: int) -> str:
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['loss']:.3f}"]
     if line.get("miou") is not None:
         parts.append(f"mIoU {100 * line['miou']:.1f} (best {100 * line['best_miou']:.1f})")
+    if (found := line.get("saliency")) is not None:
+        parts.append(f"S {found['s_measure']:.3f} E {found['e_max']:.3f} F {found['f_max']:.3f} MAE {found['mae']:.3f}")
     return "  ".join([*parts, f"{line['seconds']:.0f} s"])

@@ -87,6 +87,8 @@ class Adapted(Dataset[Sample]):
         self.ignore_index = int(_agreed(dataset, "ignore_index", IGNORE))
         kinds = _stated(dataset, "concepts")
         self.concepts: dict[str, str] = dict(kinds[0]) if kinds and all(k == kinds[0] for k in kinds) else {}
+        tasks = _stated(dataset, "task", lambda v: isinstance(v, str))
+        self.task = tasks[0] if tasks and len(set(tasks)) == 1 else "segmentation"
         seeds = _stated(dataset, "seed", lambda v: isinstance(v, int))
         self.seed = seeds[0] if seeds and len(set(seeds)) == 1 else 0
         masks = _stated(dataset, "mask_names", _names)

@@ -79,7 +79,7 @@ class Capture:
             logits = self._logits(condition, images, batch, stop_early=not scored)
             if logits is None:
                 return
-            labels = predict_labels(logits, images.label.shape[-2:])
+            batch.logits, labels = logits, predict_labels(logits, images.label.shape[-2:])
         for measure in scored:
             measure.predicted(self.done.sums[measure.key], batch, labels, images.label)
 

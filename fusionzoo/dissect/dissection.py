@@ -119,7 +119,8 @@ def dissect(
             data.num_classes, names=tuple(names), concepts=None if p.concepts == "labels" else len(names),
             kinds=dict(data.concepts), ignore_index=data.ignore_index, absence=p.absence,
             permuted=p.absence != "permute" and len(indices) > 1, tau=p.tau, ridge=p.ridge, reducer=p.reducer,
-            positions=p.positions, images=tuple(indices), split=split, **facts,
+            positions=p.positions, images=tuple(indices), split=split,
+            task=getattr(data, "task", "segmentation"), **facts,
         )  # fmt: skip
         planned = plan(setup, metrics)
         keys = [measure.key for each in planned for measure in each]

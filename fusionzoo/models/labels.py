@@ -1,4 +1,4 @@
-"""Class scores to a label map in bounded memory, for predictions, validation and dissections alike."""
+"""Class scores to a label map in bounded memory, or to one class's probability, for all that predicts or validates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["predict_labels"]
+__all__ = ["class_probability", "predict_labels"]
 
 MOST = 1 << 26
 """Upsampled scores held at once, 256 MB of float32; a larger label map is made in horizontal stripes."""
@@ -52,6 +52,19 @@ def predict_labels(
             up = _stripe(scores, top, min(top + rows, height), (height, width))
             labels[top : top + rows] = able[up.max(0).indices]
     return out
+
+
+def class_probability(logits: Tensor, size: Sequence[int], number: int) -> Tensor:
+    """Probability (B, H, W), float32, of class `number` from logits (B, K, h, w): upsampled to `size` as by
+    `predict_labels`, then softmax over classes.
+
+    >>> class_probability(torch.tensor([[[[0.0]], [[0.0]]]]), (1, 2), 1)
+    tensor([[[0.5000, 0.5000]]])
+    """
+    scores = logits.float()
+    if tuple(scores.shape[2:]) != tuple(size):
+        scores = F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
+    return scores.softmax(1)[:, number]
 
 
 def _able(logits: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
-"""Validation: mIoU of a model on a data set, single scale, no flip, logits upsampled to the label's size."""
+"""Validation: mIoU of a model on a data set, single scale, no flip, logits upsampled to the label's size; of salient
+objects the measures of that field too."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,12 +13,21 @@ import torch
 from fusionzoo.data import collate
 from fusionzoo.data.validate import Selected
 from fusionzoo.errors import CheckFailed
+from fusionzoo.metrics.saliency import SaliencyMeasures, SaliencyScores
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
 from fusionzoo.models import FusionModel, predict_labels
+from fusionzoo.models.labels import class_probability
 from fusionzoo.train.data import loader
 from fusionzoo.train.processes import Processes
 
-__all__ = ["evaluate"]
+__all__ = ["Validation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Validation(SegmentationScores):
+    """Scores of a segmentation; `saliency`: those of the probability of class 1, where the data's task is saliency."""
+
+    saliency: SaliencyScores | None = None
 
 
 @torch.no_grad()
@@ -29,7 +40,7 @@ def evaluate(
     workers: int = 0,
     processes: Processes | None = None,
     stop: Callable[[], None] | None = None,
-) -> SegmentationScores:
+) -> Validation:
     """Scores of `model` on `data` (samples as fusionzoo.data gives them), in eval mode; the mode is put back.
 
     Labels keep their own size: logits (B, K, h, w) are resized to (H, W) bilinearly (align_corners False) before
@@ -43,7 +54,8 @@ def evaluate(
         CheckFailed: logits that are not finite, by image.
     """
     device = next(model.parameters()).device
-    matrix = ConfusionMatrix(model.num_classes, data.ignore_index)
+    matrix, maps = ConfusionMatrix(model.num_classes, data.ignore_index), SaliencyMeasures()
+    salient = getattr(data, "task", "segmentation") == "saliency"
     training = model.training
     model.eval()
     mine = data
@@ -62,10 +74,14 @@ def evaluate(
                     raise CheckFailed(f"the model's output is not finite for {', '.join(map(str, batch['id'][:3]))}")
                 label = batch["label"].to(device)
                 matrix.update(predict_labels(logits.float(), label.shape[-2:]), label)
+                if salient:
+                    maps.update(class_probability(logits, label.shape[-2:], 1), label)
     finally:
         model.train(training)
     if processes is not None and processes.count > 1:
-        found, matrix = processes.gather(matrix), ConfusionMatrix(model.num_classes, data.ignore_index)
-        for part in found:
-            matrix.merge(part)
-    return matrix.compute()
+        found = processes.gather((matrix, maps))
+        matrix, maps = ConfusionMatrix(model.num_classes, data.ignore_index), SaliencyMeasures()
+        for counts, sums in found:
+            matrix.merge(counts)
+            maps.merge(sums)
+    return Validation(**vars(matrix.compute()), saliency=maps.compute() if salient else None)

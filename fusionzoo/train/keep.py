@@ -10,8 +10,8 @@ from typing import Any
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json
-from fusionzoo.metrics.segmentation import SegmentationScores
 from fusionzoo.train.epoch import Plan
+from fusionzoo.train.evaluate import Validation
 from fusionzoo.train.log import Log
 from fusionzoo.train.state import SETTINGS, Run, write_state
 
@@ -92,7 +92,7 @@ class Keeper:
             self.save()
             raise error
 
-    def epoch(self, loss: float, scores: SegmentationScores | None) -> dict[str, Any]:
+    def epoch(self, loss: float, scores: Validation | None) -> dict[str, Any]:
         """Ends an epoch of mean loss `loss`; returns its line."""
         run = self.run
         iou = None if scores is None else [None if math.isnan(v) else round(v, 4) for v in scores.iou.tolist()]
@@ -100,6 +100,8 @@ class Keeper:
         run.line = {"epoch": run.epoch, "loss": round(loss, 4), "miou": None if scores is None else scores.miou,
                     "best_miou": None if run.best < 0 else run.best, "seconds": round(self.clock(), 1),
                     "iou": iou}  # fmt: skip
+        if scores is not None and scores.saliency is not None:
+            run.line["saliency"] = {name: round(value, 4) for name, value in scores.saliency.numbers().items()}
         self.save()
         if self._log is not None:
             self._log.epoch(run.line)

@@ -18,7 +18,7 @@ class Log:
 
     A line of `steps.jsonl` is {"step" (of the whole run, from 1), "epoch" (from 1), "loss", "norm" (of the gradient),
     "lr" (the groups' rates, highest first)}. One of `log.jsonl`: {"epoch", "loss", "miou", "best_miou", "seconds",
-    "iou" (a class each, null where it has none)}.
+    "iou" (a class each, null where it has none)}, of saliency data also "saliency" (its measures by name).
     """
 
     def __init__(self, out: Path, run: Run, steps: int) -> None:

@@ -17,12 +17,11 @@ from typing import Any
 import torch
 
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
-from fusionzoo.metrics.segmentation import SegmentationScores
 from fusionzoo.models import FusionModel
 from fusionzoo.train.data import training_data, validation_data
 from fusionzoo.train.distill import Student, Teacher
 from fusionzoo.train.epoch import Plan, planned, train_epoch
-from fusionzoo.train.evaluate import evaluate
+from fusionzoo.train.evaluate import Validation, evaluate
 from fusionzoo.train.freeze import freeze, idle_encoders
 from fusionzoo.train.keep import Keeper
 from fusionzoo.train.losses import class_weights
@@ -70,7 +69,7 @@ def finetune(
 
     Returns:
         The last log line: {"epoch", "loss", "miou", "best_miou", "seconds", ...}; miou is a fraction, None without
-        validation.
+        validation. Of saliency data also "saliency": the field's measures by name (`SaliencyScores`).
 
     Raises:
         InputError: settings that do not fit the data or the model, `out` in use, a state of other settings, a loss that
@@ -139,7 +138,7 @@ def finetune(
         return run.line
 
 
-def _validate(model: FusionModel, val: Any, plan: Plan, epoch: int, keeper: Keeper) -> SegmentationScores:
+def _validate(model: FusionModel, val: Any, plan: Plan, epoch: int, keeper: Keeper) -> Validation:
     settings, processes = plan.settings, plan.processes
     try:
         return evaluate(model, val, batch_size=settings.batch_size, amp=settings.amp, workers=settings.workers,

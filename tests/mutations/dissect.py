@@ -2,6 +2,9 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/dissect/test_saliency.py::test_scores_under_each_condition", "fusionzoo/models/labels.py", [
+        ("return scores.softmax(1)[:, number]", "return scores.sigmoid()[:, number]"),
+    ]),
     ("tests/metrics/concepts/test_specificity_limits.py::test_a_stream_encodes_from_two_standard_errors",
      "fusionzoo/metrics/concepts/specificity.py", [
         ("ERRORS = 2.0", "ERRORS = 2.2"),

@@ -10,6 +10,7 @@ from fusionzoo.dissect.measures import (
     images,
     information,
     planted,
+    saliency,
     scores,
     similarity,
     specificity,
@@ -20,6 +21,7 @@ __all__ = ["METRICS"]
 
 METRICS: list[Metric] = [
     scores.METRIC,
+    saliency.METRIC,
     contribution.METRIC,
     images.METRIC,
     similarity.METRIC,

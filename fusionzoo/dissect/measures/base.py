@@ -126,6 +126,7 @@ class Batch:
         rows: (point, view) -> samples, kept until the forward pass is over.
         scores: point -> concept scores (B, K, h, w) by the detectors of all training images.
         shared: what one measure works out for others.
+        logits: (B, K, h, w) of the model, once it has predicted; None where all images share one prediction.
     """
 
     done: Done
@@ -138,6 +139,7 @@ class Batch:
     rows: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     scores: dict[str, Tensor] = field(default_factory=dict)
     shared: dict[Any, Any] = field(default_factory=dict)
+    logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.roles = [self.split.role(place) for place in self.places]

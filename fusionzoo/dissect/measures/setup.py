@@ -102,6 +102,7 @@ class Setup:
     images: tuple[int, ...] = ()
     split: Split | None = None
     inputs: tuple[str, ...] = ("rgb", "x")
+    task: str = "segmentation"
 
     @property
     def own(self) -> tuple[str, ...]:

@@ -151,8 +151,8 @@ def _pair(saliency: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def _counts(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, int, int]:
     """(marked pixels of the object (257,), marked pixels (257,), pixels, pixels of the object): at the thresholds 0 ..
     255, then at the adaptive one; counts as float64."""
-    level = (255 * values).to(torch.int64) + THRESHOLDS * mask  # (H, W): below 256 outside the object
-    found = torch.bincount(level.flatten(), minlength=2 * THRESHOLDS).view(2, THRESHOLDS).double()
+    cell = (255 * values).to(torch.int64) + THRESHOLDS * mask  # (H, W): below 256 outside the object
+    found = torch.bincount(cell.flatten(), minlength=2 * THRESHOLDS).view(2, THRESHOLDS).double()
     reached = found.flip(1).cumsum(1).flip(1)  # (2, 256): pixels of the threshold's value and above
     adaptive = values >= (2 * values.mean()).clamp(max=1)
     hits = torch.cat([reached[1], (adaptive & mask).sum()[None].double()])

@@ -50,6 +50,7 @@ class SaliencyMeasures(Accumulator):
         stretch: bring each map to 0..1 first, its smallest value to 0 and its largest to 1, as the field's evaluation
             code does with the pictures it reads; False: take the values as they are.
 
+    >>> import torch
     >>> measures, mask = SaliencyMeasures(), torch.tensor([[[0, 1], [0, 1]]])
     >>> measures.update(mask.double(), mask)
     >>> round(measures.compute().s_measure, 4), measures.compute().f_max, measures.compute().mae

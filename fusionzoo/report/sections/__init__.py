@@ -11,6 +11,7 @@ from fusionzoo.report.sections import (
     modalities,
     planted,
     robustness,
+    saliency,
     scores,
     similarity,
     specificity,
@@ -22,18 +23,20 @@ from fusionzoo.report.sections.base import Section
 __all__ = ["CARD", "PAGE", "PLOTS", "TERMINAL", "register"]
 
 TERMINAL: list[Section] = [
-    scores.SECTION, contribution.SECTION, stages.STAGES, modalities.SECTION, stages.SHARING, information.SECTION,
-    concepts.BEST,
-    exchange.SECTION, planted.SECTION, trace.SECTION, robustness.SECTION, robustness.FAILURES,
+    scores.SECTION, saliency.SECTION, contribution.SECTION, stages.STAGES, modalities.SECTION, stages.SHARING,
+    information.SECTION, concepts.BEST, exchange.SECTION, planted.SECTION, trace.SECTION, robustness.SECTION,
+    robustness.FAILURES,
 ]  # fmt: skip
 """Tables, in this order; the health of the probes follows them."""
 PAGE: list[Section] = [
-    scores.SECTION, contribution.SECTION, trace.SECTION, stages.SHARING, information.SECTION, similarity.SECTION,
-    concepts.VARIANCE, concepts.BEST, specificity.SECTION, exchange.SECTION, planted.SECTION, concepts.MAP,
-    robustness.SECTION, modalities.SECTION,
+    scores.SECTION, saliency.SECTION, contribution.SECTION, trace.SECTION, stages.SHARING, information.SECTION,
+    similarity.SECTION, concepts.VARIANCE, concepts.BEST, specificity.SECTION, exchange.SECTION, planted.SECTION,
+    concepts.MAP, robustness.SECTION, modalities.SECTION,
 ]  # fmt: skip
 """Boxes in columns; the health of the probes and the facts follow over the whole width."""
-CARD: list[Section] = [scores.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, planted.SECTION]
+CARD: list[Section] = [
+    scores.SECTION, saliency.SECTION, stages.STAGES, stages.SHARING, concepts.BEST, planted.SECTION,
+]  # fmt: skip
 PLOTS: dict[str, tuple[str, Section]] = {
     "modalities.svg": ("mIoU with both modalities and without either", scores.SECTION),
     "similarity.svg": ("Similarity of the two streams at each stage", similarity.SECTION),

@@ -13,10 +13,11 @@ from fusionzoo.report.sections.base import Plot, Section
 from fusionzoo.report.table import ABSENT, Table, clean, hundred, points
 from fusionzoo.report.verdict import x_name
 
-__all__ = ["SECTION", "scores"]
+__all__ = ["SECTION", "labels", "scores"]
 
 
-def _labels(d: Dissection) -> dict[Condition, str]:
+def labels(d: Dissection) -> dict[Condition, str]:
+    """Condition -> how a table calls it, in the order of its rows."""
     names = inputs(d.model.modalities)
     if len(names) > 2:
         return {c: _told(c, names) for c in subsets(names)}
@@ -44,7 +45,7 @@ def scores(d: Dissection) -> Table:
     """mIoU and pixel accuracy with both modalities and without either."""
     both = d.segmentation.get(Condition.BOTH)
     rows = []
-    for condition, label in _labels(d).items():
+    for condition, label in labels(d).items():
         part = d.segmentation.get(condition)
         if part is not None:
             change = "" if condition == Condition.BOTH else _change(None if both is None else both.miou, part)
@@ -73,7 +74,7 @@ def _plot(d: Dissection) -> Plot | None:
     names = inputs(d.model.modalities)
     left = {} if len(names) > 2 else {Condition.WITHOUT_RGB: f" ({x_name(d)} only)", Condition.WITHOUT_X: " (rgb only)"}
     rows, words = [], []
-    for condition, label in _labels(d).items():
+    for condition, label in labels(d).items():
         part = d.segmentation.get(condition)
         if part is not None:
             rows.append((label, hundred(part.miou), _fill(condition, names)))
