@@ -152,5 +152,17 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("if self.in_order and self.names:", "if self.names:"),
         ('if variant == "directed" else (min(i, j), max(i, j))', "if variant else (min(i, j), max(i, j))"),
     ]),
+    ("tests/fusion/test_tuni.py::test_agreement_and_difference_by_hand", "fusionzoo/fusion/tuni.py", [
+        ("(p - q).abs()", "(p - q)"),
+        ("mean = flat.mean(dim=1, keepdim=True)", "mean = flat[:, :1]"),
+        ("z = torch.cat([agree, differ], dim=1)", "z = torch.cat([differ, agree], dim=1)"),
+    ]),
+    ("tests/fusion/test_tuni.py::test_what_stands_in_for_the_last_update", "fusionzoo/fusion/tuni.py", [
+        ("cross if self.version == 1 else e", "cross if self.version == 2 else e"),
+    ]),
+    ("tests/fusion/test_hdbformer.py::test_hdbformer_equals_its_equations", "fusionzoo/fusion/hdbformer.py", [
+        ("gelu(self.lift(c))", "relu(self.lift(c))"),
+        ("shown.x_local(self._local(e, c))", "shown.x_local(self._local(c, e))"),
+    ]),
 ]
 # fmt: on

@@ -136,5 +136,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/models/test_missing.py::test_finetune_moves_the_guess_alone", "fusionzoo/models/missing.py", [
         (".requires_grad_(False)", ""),
     ]),
+    ("tests/models/test_emsaformer.py::test_the_encoder_is_torchvisions", "fusionzoo/models/published/_swin_v2.py", [
+        ("self.moved and side > WINDOW else 0", "self.moved else 0"),
+        ("torch.zeros_like(of_k)", "of_k"),
+        ("bias = 16 * rearrange", "bias = 8 * rearrange"),
+    ]),
+    ("tests/models/test_emsaformer.py::test_classes_of_vectors", "fusionzoo/models/published/dveformer.py", [
+        ("self.classify(normalize(found, dim=1))", "self.classify(found)"),
+        ("self.requires_grad_(not linear_probe)", "self.requires_grad_(True)"),
+    ]),
 ]
 # fmt: on

@@ -7,7 +7,6 @@ weight of the merging are reordered.
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from fusionzoo.errors import InputError
@@ -64,7 +63,8 @@ def table() -> dict[str, str]:
 def reordered(key: str, value: Tensor) -> Tensor:
     """A tensor of the merging with its last axis as ours has it; any other as it is."""
     if key.startswith(SWIN) and ".downsample." in key and value.ndim and value.shape[-1] % 4 == 0:
-        return rearrange(value, "... (c down right) -> ... (right down c)", down=2, right=2).contiguous()
+        four = value.unflatten(-1, (-1, 2, 2)).movedim(-3, -1)  # (..., C, down, right) -> (..., down, right, C)
+        return four.transpose(-3, -2).flatten(-3)  # (..., right down C)
     return value
 
 
