@@ -155,7 +155,7 @@ def table(models: dict[str, Any]) -> str:
     for name, parts in models.items():
         onnx, pt2, run, fast = (parts.get(part, {}) for part in PARTS[:1] + PARTS[2:3] + PARTS[1:2] + PARTS[3:])
         rows.append([
-            f"`{name}`", said(onnx), f"{onnx['largest']:.0e} of {onnx['logits']:.2g}" if "largest" in onnx else "",
+            name, said(onnx), f"{onnx['largest']:.0e} of {onnx['logits']:.2g}" if "largest" in onnx else "",
             said(pt2), f"{run['eager_ms']['median']:.0f}" if "ratio" in run else "", ratio(run), ratio(fast),
         ])  # fmt: skip
     columns = [
