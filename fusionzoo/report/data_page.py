@@ -15,6 +15,7 @@ from fusionzoo.report.pictures import image_tag, key_entry, over, scale_of, seen
 from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import escape
 from fusionzoo.report.table import ABSENT, WIDTH, Table, clean, number, points, text_table
+from fusionzoo.report.verdict import Said
 
 __all__ = ["html", "tables", "text", "verdict"]
 
@@ -86,7 +87,7 @@ def html(found: Any) -> str:
         policy=PICTURES,
         verdict=verdict(found),
         good=found.ok,
-        first=[("warn", clean(remark)) for remark in found.remarks],
+        first=[Said("warn", clean(remark)) for remark in found.remarks],
     )
 
 
