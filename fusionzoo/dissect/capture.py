@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.dissect.conditions import CONSTANT, Condition, Images, Reader, others, subsets
-from fusionzoo.dissect.masks import Source
+from fusionzoo.dissect.masks import Source, extent_of
 from fusionzoo.dissect.measures.base import Batch, Done, Measure, some
 from fusionzoo.dissect.split import ROLES, Split
 from fusionzoo.errors import CheckFailed, InputError
@@ -71,8 +71,10 @@ class Capture:
                 return
             images = images.only(kept)
         s, device = self.done.setup, images.here[0].device
-        source = Source(images.batch, device, s.num_classes, s.ignore_index, s.concepts)
-        batch = Batch(self.done, measures, self.split, source, self.grid, images.places, images.batch["id"])
+        extent = extent_of(self.reader.model, images.here[0].shape[-2:])
+        source = Source(images.batch, device, s.num_classes, s.ignore_index, s.concepts, extent)
+        grid = (round(self.grid[0] * extent[0]), round(self.grid[1] * extent[1]))
+        batch = Batch(self.done, measures, self.split, source, grid, images.places, images.batch["id"])
         if condition == Condition.NEITHER and self.reader.absence in CONSTANT and len(scored) == len(measures):
             labels = self._of_nothing(images).expand_as(images.label)
         else:

@@ -15,12 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.dissect.insight import Insight, shown_stages
-from fusionzoo.dissect.masks import Source
+from fusionzoo.dissect.masks import Source, extent_of
 from fusionzoo.dissect.measures.concepts import Concepts, StageConcepts
 from fusionzoo.dissect.measures.setup import Mixture
 from fusionzoo.dissect.results.examples import Inside, Sight, StageView, Weight
 from fusionzoo.probes import Probe, listen, probe_points
-from fusionzoo.probes.point import bare
 
 __all__ = ["Look", "told_apart"]
 
@@ -47,7 +46,6 @@ class Look:
         self.probes = {name: probe for name, probe in probe_points(model).items() if name in found.passed}
         self.stages = shown_stages(found.stages)
         self.weights = {p: stage for stage in self.stages for p in _block(self.probes, found.stages[stage])}
-        self.stride = int(getattr(bare(model), "stride", 1))
         self._seen: dict[int, StageView] = {}
         self._scores: dict[str, Tensor] = {}
         self._extent = (1.0, 1.0)
@@ -55,8 +53,7 @@ class Look:
     @contextmanager
     def watching(self, size: tuple[int, int]) -> Iterator[None]:
         """Listens at one forward pass of one image (H, W); afterwards `inside` tells what was seen."""
-        # the model pads below and to the right, to multiples of its stride: this share of a map is of the image
-        self._extent = (size[0] / (size[0] + -size[0] % self.stride), size[1] / (size[1] + -size[1] % self.stride))
+        self._extent = extent_of(self.model, size)
         self._seen, self._scores = {stage: StageView(stage) for stage in self.stages}, {}
         points = [p for p in (*self.found.palettes, *self.found.detectors, *self.weights) if p in self.probes]
         if not points:
@@ -84,7 +81,7 @@ class Look:
         """The part of a map (..., H, W) that is of the image: whole positions that any of it lies in."""
         if value.ndim < 4:
             return value
-        height, width = (math.ceil(n * share - 1e-6) for n, share in zip(value.shape[-2:], self._extent, strict=True))
+        height, width = (math.ceil(n / more - 1e-6) for n, more in zip(value.shape[-2:], self._extent, strict=True))
         return value[..., :height, :width]
 
     def _where(self, point: str) -> Iterator[tuple[int, str]]:
@@ -131,7 +128,7 @@ class Look:
         threshold = float(self.found.detectors[point].threshold[concept])
         if not -torch.inf < threshold < torch.inf:
             return None
-        padded = [round(n / share) for n, share in zip(size, self._extent, strict=True)]
+        padded = [round(n * more) for n, more in zip(size, self._extent, strict=True)]
         score = self._scores[point][concept][None, None].float()
         whole = F.interpolate(score, padded, mode="bilinear", align_corners=False)[0, 0]
         return whole[: size[0], : size[1]] - threshold

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from fusionzoo.data import WithGeometry
 from fusionzoo.data.geometry import GEOMETRY
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import concept_masks
 from fusionzoo.metrics.concepts.masks import grid_masks
+from fusionzoo.probes.point import bare
 
-__all__ = ["SOURCES", "Source", "concept_data", "plain_data"]
+__all__ = ["SOURCES", "Source", "concept_data", "extent_of", "plain_data"]
 
 SOURCES = ("labels", "geometry", "masks")
 """What concepts are: the classes of the labels; what geometry and colour show; masks that samples carry."""
@@ -55,6 +58,26 @@ def plain_data(data: Any) -> Any:
     return data.dataset if isinstance(data, WithGeometry) else data
 
 
+def extent_of(model: nn.Module, size: Sequence[int]) -> tuple[float, float]:
+    """Height and width of what the maps of a model cover, over those (H, W) of its input, which it pads below and to
+    the right to multiples of its stride.
+
+    >>> from fusionzoo import create_model
+    >>> extent_of(create_model("sum_mobilenetv1-025_fpn", num_classes=2), (120, 160))
+    (1.0666666666666667, 1.0)
+    """
+    stride = int(getattr(bare(model), "stride", 1))
+    height, width = ((n + -n % stride) / n for n in size)
+    return height, width
+
+
+def _below_and_right(value: Tensor, extent: tuple[float, float], fill: int) -> Tensor:
+    """(..., H, W), longer by `extent`."""
+    height, width = value.shape[-2:]
+    more = (0, round(width * extent[1]) - width, 0, round(height * extent[0]) - height)
+    return F.pad(value, more, value=fill) if any(more) else value
+
+
 class Source:
     """Concept masks of one batch, on any grid, made once for each.
 
@@ -64,6 +87,8 @@ class Source:
         device: of the features.
         num_classes, ignore_index: of the labels.
         concepts: number of masks; None: the classes are the concepts.
+        extent: height and width of what the model's maps cover, in those of the image (`extent_of`); where they cover
+            more, nothing is labelled.
     """
 
     def __init__(
@@ -73,9 +98,10 @@ class Source:
         num_classes: int,
         ignore_index: int = 255,
         concepts: int | None = None,
+        extent: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.label: Tensor = batch["label"].to(device)
+        self.label = _below_and_right(batch["label"].to(device), extent, ignore_index)
         self.masks: Tensor | None = None
         if concepts is not None and "masks" in batch:
             self.masks = torch.stack([torch.as_tensor(m) for m in batch["masks"]]).to(device)
@@ -83,6 +109,7 @@ class Source:
             if self.masks.shape[1] != concepts or self.masks.dtype != torch.bool:
                 text = f"masks of {batch['id'][0]} are {self.masks.dtype} {tuple(self.masks.shape[1:])}"
                 raise InputError(f"{text}, wanted bool ({concepts}, H, W)")
+            self.masks, self.valid = (_below_and_right(v, extent, 0) for v in (self.masks, self.valid))
         self._made: dict[tuple[str, tuple[int, int]], tuple[Tensor, Tensor]] = {}
 
     def on(self, mode: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ from fusionzoo.dissect.capture import lend
 from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, normalised
 from fusionzoo.dissect.effects import Trace
 from fusionzoo.dissect.intervention import EDITS, Edits, Intervention, interventions
-from fusionzoo.dissect.masks import Source
+from fusionzoo.dissect.masks import Source, extent_of
 from fusionzoo.dissect.measures.scores import count, matrix
 from fusionzoo.dissect.results.trace import tables
 from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, setting_of
@@ -233,7 +233,9 @@ class _Tracer:
 
         def feed(samples: Sequence[dict[str, Any]], places: Sequence[int]) -> None:
             for images in reader.images(samples, places):
-                at["source"] = Source(images.batch, images.here[0].device, data.num_classes, data.ignore_index)
+                rgb = images.here[0]
+                at["source"] = Source(images.batch, rgb.device, data.num_classes, data.ignore_index,
+                                      extent=extent_of(self.model, rgb.shape[-2:]))  # fmt: skip
                 self.model(*images.here)
 
         with listen(self.model, dict.fromkeys([*means, *statistics], take)):

@@ -70,6 +70,22 @@ def test_overlapping_masks_on_a_grid():
         )
 
 
+class Padded(Toy):
+    """The same maps, but an image of 24x32 is padded to 32x32 before."""
+
+    stride = 16
+
+
+def test_masks_lie_where_the_image_lies_in_padded_maps():
+    for concepts, data in (("labels", ToyData(24)), ("masks", Masked(24))):
+        plain, padded = (
+            dissect(model, data, tau=None, metrics=["concepts"], concepts=concepts, progress=False).rows[0].concepts.iou
+            for model in (Toy(), Padded())
+        )
+        assert plain["fused"] == pytest.approx([1.0] * len(plain["fused"]), abs=1e-6)
+        assert all(padded[stream] == pytest.approx(plain[stream], abs=0.01) for stream in plain), concepts
+
+
 class Counted(WithGeometry):
     made = 0
 
