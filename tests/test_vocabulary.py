@@ -24,6 +24,7 @@ OTHER = {
     "dissect/robustness.py": "grey levels",
     "dissect/words.py": "how serious a finding is",
     "metrics/concepts/curve.py": "values that bins stand for",
+    "export/formats.py": "what ONNX Runtime calls how much it logs",
     "metrics/similarity/null.py": "level of significance",
     "metrics/stats/resample.py": "level of confidence",
     "probes/intervene.py": "the usual level of a channel",
