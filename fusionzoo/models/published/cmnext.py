@@ -28,9 +28,9 @@ from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
 from fusionzoo.fusion.cmx import CMX as Exchange
 from fusionzoo.modalities import parts_of
-from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import HEADS, SIZES, ChannelNorm, MiT, drop_rates, patch_conv
 from fusionzoo.models.published._segformer_head import SegFormerHead
+from fusionzoo.models.published._several import SeveralAuxiliaries, counted
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -83,7 +83,7 @@ def as_if_by_pixel(feature: Tensor) -> Tensor:
     return feature.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-class CMNeXt(FusionModel):
+class CMNeXt(SeveralAuxiliaries):
     """CMNeXt with SegFormer's decoder.
 
     `x` holds the auxiliary images one behind the other along the channels: (B, 3 M, H, W) as published; they may also
@@ -105,6 +105,8 @@ class CMNeXt(FusionModel):
         InputError: M below 0 or not the number of kinds named, or x_channels that M does not divide.
     """
 
+    own_map = "branch{before}.maps.{number}"
+
     def __init__(
         self,
         size: int,
@@ -119,11 +121,7 @@ class CMNeXt(FusionModel):
         if isinstance(preprocess, dict):
             preprocess = Preprocess.from_dict(preprocess)
         named = parts_of(preprocess.x_kind) if preprocess is not None and "+" in preprocess.x_kind else ()
-        auxiliaries = (len(named) or 1) if auxiliaries is None else auxiliaries
-        if auxiliaries < 0:
-            raise InputError(f"{auxiliaries} auxiliary modalities; give 0 or more")
-        if named and auxiliaries not in (0, len(named)):
-            raise InputError(f"{auxiliaries} auxiliary modalities, but the preprocessing names {len(named)}")
+        auxiliaries = counted(auxiliaries, len(named))
         parts = max(1, auxiliaries)
         x_channels = x_channels or (named[-1].stop if named else 3 * parts)
         if x_channels % parts and not named:
@@ -154,17 +152,6 @@ class CMNeXt(FusionModel):
             setattr(self, f"stage{i + 1}", stage)
         self.decoder = SegFormerHead(self.channels, num_classes, width)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("rgb", "x") if self.auxiliaries else ("rgb",)
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        """Also each of several auxiliary modalities by its name, before the hub merges them to x."""
-        found, names = super().levels, self.modalities[1:]
-        own = dict(enumerate(names)) if len(names) == self.auxiliaries > 1 else {}
-        return {i: at | {name: f"branch{i - 1}.maps.{j}" for j, name in own.items()} for i, at in found.items()}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The four maps that the decoder receives, strides 4 to 32: fused, or RGB's own with no other modality."""

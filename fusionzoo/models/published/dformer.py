@@ -106,7 +106,23 @@ class StageBlocks(nn.Module):
         return rgb, x if self.last else self.x_out(x)
 
 
-class DFormer(FusionModel):
+class HalfWidth(FusionModel):
+    """Stages 2 to 5 of blocks on RGB and a stream of half its width, entered by `rgb_down` and `x_down`."""
+
+    rgb_down: nn.ModuleList
+    x_down: nn.ModuleList
+
+    def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """RGB's maps after the four stages, strides 4, 8, 16, 32."""
+        out = []
+        for i in range(4):
+            stage: Stage = getattr(self, f"stage{i + 2}")
+            rgb, x = stage.fusion(stage.rgb(self.rgb_down[i](rgb)), stage.x(self.x_down[i](x)))
+            out.append(rgb)
+        return out
+
+
+class DFormer(HalfWidth):
     """DFormer.
 
     Args:
@@ -146,15 +162,6 @@ class DFormer(FusionModel):
             setattr(self, f"stage{i + 2}", Stage(width, stage, x_channels=width // 2))
         self.decoder = HamDecoder(channels[1:], num_classes, decoder_channels, norm_eps, random_bases=random_bases)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 8")
-
-    def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """RGB's maps after the four stages, strides 4, 8, 16, 32."""
-        out = []
-        for i in range(4):
-            stage: Stage = getattr(self, f"stage{i + 2}")
-            rgb, x = stage.fusion(stage.rgb(self.rgb_down[i](rgb)), stage.x(self.x_down[i](x)))
-            out.append(rgb)
-        return out
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         return self.logits(self.decoder(self.features(rgb, x)[1:]))

@@ -29,9 +29,9 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._parts import to_map
 from fusionzoo.fusion.stitchfusion import Adapters, Mix
 from fusionzoo.modalities import parts_of
-from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import SIZES, MiT, MixBlock
 from fusionzoo.models.published._segformer_head import SegFormerHead
+from fusionzoo.models.published._several import SeveralAuxiliaries, counted
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -76,7 +76,7 @@ class Fusion(nn.Module):
         return self.fused(self.mix(maps))
 
 
-class StitchFusion(FusionModel):
+class StitchFusion(SeveralAuxiliaries):
     """StitchFusion with SegFormer's decoder.
 
     `x` holds the auxiliary images one behind the other along the channels: (B, 3 M', H, W) as published, M' = M - 1;
@@ -99,6 +99,8 @@ class StitchFusion(FusionModel):
         InputError: M' below 0 or not the number of kinds named, or x_channels that are neither 1 nor 3 for each.
     """
 
+    own_map = "stage{stage}.maps.{number}"
+
     def __init__(
         self,
         size: int,
@@ -114,11 +116,7 @@ class StitchFusion(FusionModel):
         if isinstance(preprocess, dict):
             preprocess = Preprocess.from_dict(preprocess)
         named = parts_of(preprocess.x_kind) if preprocess is not None and "+" in preprocess.x_kind else ()
-        auxiliaries = (len(named) or 1) if auxiliaries is None else auxiliaries
-        if auxiliaries < 0:
-            raise InputError(f"{auxiliaries} auxiliary modalities; give 0 or more")
-        if named and auxiliaries not in (0, len(named)):
-            raise InputError(f"{auxiliaries} auxiliary modalities, but the preprocessing names {len(named)}")
+        auxiliaries = counted(auxiliaries, len(named))
         parts = max(1, auxiliaries)
         x_channels = x_channels or (named[-1].stop if named else 3 * parts)
         if x_channels not in (parts, 3 * parts) and not named:
@@ -152,17 +150,6 @@ class StitchFusion(FusionModel):
             setattr(self, f"stage{i}", stage)
         self.decoder = SegFormerHead(self.channels, num_classes, width)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("rgb", "x") if self.auxiliaries else ("rgb",)
-
-    @property
-    def levels(self) -> dict[int, dict[str, str]]:
-        """Also each of several auxiliary modalities by its name."""
-        found, names = super().levels, self.modalities[1:]
-        own = dict(enumerate(names)) if len(names) == self.auxiliaries > 1 else {}
-        return {i: at | {name: f"stage{i}.maps.{j}" for j, name in own.items()} for i, at in found.items()}
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """The four fused maps, strides 4 to 32."""

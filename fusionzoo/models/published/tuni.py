@@ -26,10 +26,9 @@ from torch import Tensor, nn
 
 from fusionzoo.fusion.dformer import POOLED
 from fusionzoo.fusion.tuni import TUNIBlock
-from fusionzoo.models.base import FusionModel
 from fusionzoo.models.published._mit import drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead
-from fusionzoo.models.published.dformer import HEADS, MLP_RATIOS, enter, shrink
+from fusionzoo.models.published.dformer import HEADS, MLP_RATIOS, HalfWidth, enter, shrink
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -96,7 +95,7 @@ class StageBlocks(nn.Module):
         return self.fused(a.movedim(3, 1)), self.x_out(b.movedim(3, 1))
 
 
-class TUNI(FusionModel):
+class TUNI(HalfWidth):
     """TUNI.
 
     Args:
@@ -133,15 +132,6 @@ class TUNI(FusionModel):
             setattr(self, f"stage{i + 2}", Stage(width, stage, x_channels=width // 2))
         self.decoder = SegFormerHead(channels, num_classes, 256, bias=True)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
-
-    def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """RGB's maps after the four stages, strides 4, 8, 16, 32."""
-        out = []
-        for i in range(4):
-            stage: Stage = getattr(self, f"stage{i + 2}")
-            rgb, x = stage.fusion(stage.rgb(self.rgb_down[i](rgb)), stage.x(self.x_down[i](x)))
-            out.append(rgb)
-        return out
 
 
 architectures.add("tuni_s", partial(TUNI, 1, "s"))

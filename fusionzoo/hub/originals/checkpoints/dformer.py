@@ -26,16 +26,11 @@ ATTENTION = {
     "norm": "norm",
     "norm_e": "norm_e",
 }
-_MLP = {"norm": "norm", "fc1": "widen", "pos": "position", "fc2": "narrow"}
-BLOCK = {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
-BLOCK |= {f"mlp.{official}": f"mlp.{ours}" for official, ours in _MLP.items()}
-BLOCK |= {f"mlp_e2.{official}": f"mlp_e.{ours}" for official, ours in _MLP.items()}
-BLOCK |= {
-    "layer_scale_1": "scale1",
-    "layer_scale_2": "scale2",
-    "layer_scale_1_e": "scale1_e",
-    "layer_scale_2_e": "scale2_e",
-}
+REST = {f"{at}.{official}": f"{to}.{ours}" for at, to in (("mlp", "mlp"), ("mlp_e2", "mlp_e"))
+        for official, ours in (("norm", "norm"), ("fc1", "widen"), ("pos", "position"), ("fc2", "narrow"))}  # fmt: skip
+REST |= {f"layer_scale_{i}{e}": f"scale{i}{e}" for i in (1, 2) for e in ("", "_e")}
+"""A block's keys beside those of its attention; TUNI's are the same."""
+BLOCK = {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()} | REST
 HEAD = {
     "conv_seg": "classify",
     "squeeze.conv": "squeeze.0",

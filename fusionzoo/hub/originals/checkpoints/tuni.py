@@ -12,6 +12,7 @@ from functools import partial
 from torch import Tensor
 
 from fusionzoo.errors import InputError
+from fusionzoo.hub.originals.checkpoints.dformer import REST
 from fusionzoo.hub.originals.checkpoints.source import NO_LICENCE, Source
 from fusionzoo.hub.originals.keys import Arguments, Loaded, State, expand_table, load_model
 from fusionzoo.models import FusionModel, create_model
@@ -35,16 +36,7 @@ ATTENTION = {
     "norm": "norm",
     "norm_e": "norm_e",
 }
-_MLP = {"norm": "norm", "fc1": "widen", "pos": "position", "fc2": "narrow"}
-BLOCK = {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()}
-BLOCK |= {f"mlp.{official}": f"mlp.{ours}" for official, ours in _MLP.items()}
-BLOCK |= {f"mlp_e2.{official}": f"mlp_e.{ours}" for official, ours in _MLP.items()}
-BLOCK |= {
-    "layer_scale_1": "scale1",
-    "layer_scale_2": "scale2",
-    "layer_scale_1_e": "scale1_e",
-    "layer_scale_2_e": "scale2_e",
-}
+BLOCK = {f"attn.{official}": f"attention.{ours}" for official, ours in ATTENTION.items()} | REST
 HEADS = {
     1: {f"decoder.linear_c{i}.proj": f"decoder.project.{i - 1}" for i in range(1, 5)}
     | {"decoder.linear_fuse.0": "decoder.join", "decoder.linear_fuse.1": "decoder.bn"}
