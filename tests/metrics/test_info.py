@@ -38,6 +38,7 @@ from fusionzoo.metrics import (
     semantic_variance,
     shapley,
 )
+from fusionzoo.metrics.concepts import shared_dictionary
 from fusionzoo.metrics.cooperation import expected_score, gaussian_pid, perceptual_score, retention
 from fusionzoo.metrics.health import ChannelMean
 from fusionzoo.metrics.saliency import e_measure, f_measure, mae, s_measure
@@ -62,6 +63,14 @@ def _rows(seed: int) -> Data:
     b = a @ torch.randn(C, C, generator=g).double() + torch.randn(N, C, generator=g).double()
     c = a + b @ torch.randn(C, C, generator=g).double()
     return {"a": a * torch.logspace(-0.5, 0.5, C) + 1, "b": 3 * b - 2, "c": c + 0.5}
+
+
+def _sparse(seed: int) -> Data:
+    """Two sets of sparse sources, of which they share two."""
+    g = torch.Generator().manual_seed(seed)
+    hidden = (torch.rand(1000, 4, generator=g) < 0.1).double() * (1 + torch.rand(1000, 4, generator=g))
+    ways = torch.randn(2, 3, C, generator=g).double()
+    return {"a": hidden[:, :3] @ ways[0] + 1, "b": hidden[:, 1:] @ ways[1] - 2}
 
 
 def _maps(seed: int) -> Data:
@@ -286,10 +295,12 @@ VALUES: dict[str, tuple[Callable[[int], Data], Callable[[Data], Tensor]]] = {
     "cooperation.retention": (_numbers, lambda d: torch.tensor(retention(d["u"].tolist())[1])),
     "concepts.semantic_variance": (_numbers, lambda d: torch.tensor(semantic_variance(d["u"], d["v"]))),
     "concepts.specificity": (_maps, _roles),
+    "concepts.dictionary": (_sparse, lambda d: shared_dictionary(d["a"], d["b"], 4).shared.sort().values),
 }
 
-CLOSE = {"similarity.r2": 2e-3, "cooperation.commonality": 1e-4}
-"""Ridge acts on standardised channels: these are invariant up to what its trace of a ridge does."""
+CLOSE = {"similarity.r2": 2e-3, "cooperation.commonality": 1e-4, "concepts.dictionary": 1e-3}
+"""Ridge acts on standardised channels: these are invariant up to what its trace of a ridge does.
+A dictionary is turned until it hardly moves."""
 
 
 def test_every_description_is_checked_here() -> None:

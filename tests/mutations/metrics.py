@@ -116,5 +116,19 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/metrics/similarity/cka.py", [
         ("/ (n * (n - 3))", "/ (n * (n - 1))"),
     ]),
+    ("tests/metrics/concepts/test_dictionary.py::test_planted_sources_are_found_again_and_told_apart",
+     "fusionzoo/metrics/concepts/dictionary.py", [
+        ("- (1 - bent.square()).mean(0)[:, None] * turn", "- 0 * turn"),
+        ("about = about / math.sqrt(total)", "about = about / 1.0"),
+        ("found.append(one if ratio < ALIKE", "found.append(one if ratio < 0"),
+    ]),
+    ("tests/metrics/concepts/test_dictionary.py::test_never_more_elements_than_positions_or_directions_allow",
+     "fusionzoo/metrics/concepts/dictionary.py", [
+        ("kept = min(elements, n // PER_ELEMENT, ", "kept = min(elements, "),
+    ]),
+    ("tests/metrics/concepts/test_dictionary.py::test_decoders_give_the_streams_back_from_one_code",
+     "fusionzoo/metrics/concepts/dictionary.py", [
+        ("torch.where(code.pow(3).mean(0) < 0, -1.0, 1.0)", "torch.ones(len(turn), dtype=turn.dtype)"),
+    ]),
 ]
 # fmt: on

@@ -1,4 +1,5 @@
-"""Concepts in features: set IoU of concept masks, semantic variance, Net2Vec, single units, directions, specificity.
+"""Concepts in features: set IoU of concept masks, semantic variance, Net2Vec, single units, directions, specificity,
+dictionaries without labels.
 
 It offers what its files name in `__all__`.
 """
@@ -7,6 +8,7 @@ It offers what its files name in `__all__`.
 import inspect
 
 from fusionzoo.metrics.concepts.curve import *
+from fusionzoo.metrics.concepts.dictionary import *
 from fusionzoo.metrics.concepts.logistic import *
 from fusionzoo.metrics.concepts.masks import *
 from fusionzoo.metrics.concepts.net2vec import *
