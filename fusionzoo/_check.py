@@ -18,12 +18,17 @@ from fusionzoo.data.spec import GENERATED, label_maps
 from fusionzoo.data.validate import has_labels, sorted_out, without_x
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import fitted
+from fusionzoo.dissect.dissection import names_asked
 from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.examples import chosen_examples
+from fusionzoo.dissect.exemplars import exemplars
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.insight import Insight, insight
+from fusionzoo.dissect.results import FEWEST
 from fusionzoo.dissect.results.examples import Example
+from fusionzoo.dissect.results.exemplars import Exemplars
 from fusionzoo.dissect.robustness import robustness as robustness_curves
+from fusionzoo.dissect.split import chosen_images
 from fusionzoo.dissect.trace import trace as trace_effects
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
@@ -50,6 +55,7 @@ class CheckResult:
         dissection: None when the verification failed, or the model's output is not finite.
         findings: sentences, the answer first.
         examples: the images that the dissection chose, where they were asked for; not in report.json.
+        exemplars: what the elements of the dictionary look like, where both were asked for.
         beside: those that another checkpoint's dissection chose, where they were asked for.
         ok: False when a file check failed, the planted truth is not found, or the mIoU is not what the record says.
     """
@@ -61,6 +67,7 @@ class CheckResult:
     findings: list[Finding]
     examples: list[Example] = field(default_factory=list)
     beside: list[Example] = field(default_factory=list)
+    exemplars: list[Exemplars] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -101,6 +108,7 @@ def check(
     points: str | Sequence[str] | None = None,
     trace: bool = False,
     robustness: bool = False,
+    dictionary: bool = False,
     pictures: bool = False,
     beside: CheckResult | None = None,
     absence: str = "mean",
@@ -124,6 +132,8 @@ def check(
         points, absence, batch_size, progress, state: as for `fusionzoo.dissect`.
         trace: also ablate and restore every stage of each modality: some 70 forward passes of each image.
         robustness: also corrupt the images: some 45 forward passes of each.
+        dictionary: also what the streams share and what each has alone, without labels: no pass more, about a second
+            and a half a stage; with `pictures` also what its elements look like.
         pictures: also look at a handful of images one by one (`fusionzoo.dissect.examples`), for
             `fusionzoo.report.html(..., examples=result.examples)`: four forward passes of each.
         beside: the result of another checkpoint with its examples; where both are of the same images and classes, the
@@ -157,10 +167,14 @@ def check(
             learned: list[Insight] = []
             pictures = pictures and len(model.modalities) < 3  # they show rgb beside one other
             keep = (lambda done: learned.append(insight(done))) if pictures else None
-            result.dissection = dissect(model, dataset, points=points, state=state, source=source, then=keep, **common)
+            metrics = _with_dictionary(dataset, limit) if dictionary else None
+            result.dissection = dissect(
+                model, dataset, points=points, state=state, source=source, then=keep, metrics=metrics, **common
+            )
             result.dissection.effects = _effects(model, dataset, asked, state, common)
             if pictures:
                 result.examples = chosen_examples(model, dataset, result.dissection, learned[0])
+                result.exemplars = exemplars(model, dataset, result.dissection)
             if beside is not None and len(model.modalities) < 3 and _alike(beside.dissection, result.dissection):
                 others = [replace(e.chosen, accuracy={}) for e in beside.examples if e.chosen is not None]
                 result.beside = chosen_examples(model, dataset, result.dissection, images=others)
@@ -177,6 +191,12 @@ def check(
     if out is not None:
         result.save(report_path(out))
     return result
+
+
+def _with_dictionary(data: Any, limit: int | None) -> tuple[str, ...]:
+    """What is measured by default of so many images, and the dictionary."""
+    few = len(chosen_images(data, limit)) < FEWEST
+    return (*(name for name in names_asked(extra=False) if not (few and name == "concepts")), "dictionary")
 
 
 def _alike(one: Dissection | None, other: Dissection) -> bool:

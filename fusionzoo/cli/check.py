@@ -30,6 +30,8 @@ __all__ = ["command"]
               help="Save sums here; a run that was cut off goes on from it.")  # fmt: skip
 @click.option("--trace", is_flag=True, help="Also causal tracing (about 70 more forward passes of each image).")
 @click.option("--robustness", is_flag=True, help="Also corruption curves (about 45 more forward passes).")
+@click.option("--dictionary", is_flag=True,
+              help="Also what the streams share, without labels (a second or two a stage).")  # fmt: skip
 @click.option("--findings", type=click.Choice(["first", "all"]), default="first", show_default=True,
               help="Print the answer in three lines with every warning, or all findings.")  # fmt: skip
 @click.option("--no-pictures", is_flag=True, help="Leave the gallery of images out of report.html.")
@@ -146,7 +148,7 @@ def _write(result: CheckResult, folder: Path) -> None:
 
     page = html(
         result.dissection, result.verification, result.findings, ok=result.ok, name=result.name,
-        examples=result.examples,
+        examples=result.examples, exemplars=result.exemplars,
     )  # fmt: skip
     result.save(folder / "report.json")
     atomic_write(folder / "report.html", page.encode())

@@ -101,6 +101,7 @@ class Source:
         extent: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.extent = extent
         self.label = _below_and_right(batch["label"].to(device), extent, ignore_index)
         self.masks: Tensor | None = None
         if concepts is not None and "masks" in batch:

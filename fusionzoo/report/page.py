@@ -13,9 +13,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, Template
 
 from fusionzoo.dissect.results.examples import Example
+from fusionzoo.dissect.results.exemplars import Exemplars
 from fusionzoo.report import style
 from fusionzoo.report.sections import HEALTH, PAGE
 from fusionzoo.report.sections.base import Part
+from fusionzoo.report.sections.dictionary import strips
 from fusionzoo.report.sections.gallery import gallery
 from fusionzoo.report.table import clean
 from fusionzoo.report.verdict import as_dissection, facts, heading, in_front, said, verdict, verification
@@ -58,8 +60,10 @@ def html(
     ok: bool | None = None,
     name: str = "",
     examples: Sequence[Example] = (),
+    exemplars: Sequence[Exemplars] = (),
 ) -> str:
-    """The page as text. Arguments as of `terminal`; `examples`: images to show, see `fusionzoo.dissect.examples`."""
+    """The page as text. Arguments as of `terminal`; `examples`: images to show, see `fusionzoo.dissect.examples`;
+    `exemplars`: of the elements of a dictionary, see `fusionzoo.dissect.exemplars`."""
     d = None if dissection is None else as_dissection(dissection)
     drawn, sentence = verdict(d, verified)
     first, more = in_front(said(findings))
@@ -70,7 +74,7 @@ def html(
     boxes = [part for part in (section.box(d) for section in PAGE) if part is not None]
     checked = (files,) if files.rows else ()
     made = Part("How this was made", table=facts(d), more=checked)
-    wide = [part for part in (gallery(examples), HEALTH.box(d), made) if part]
+    wide = [part for part in (gallery(examples), strips(exemplars), HEALTH.box(d), made) if part]
     kicker = clean(f"fusionzoo check on {d.data.name}, {d.data.split} split, {d.data.n} images")
-    policy = PICTURES if examples else POLICY
+    policy = PICTURES if examples or exemplars else POLICY
     return render(heading(d), kicker, clean(d.model.name), columns=boxes, wide=wide, policy=policy, **answer)

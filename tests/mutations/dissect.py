@@ -153,5 +153,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/dissect/measures/contribution.py", [
         ("_estimate(found.shapley[name])", "_estimate(found.marginal[name])"),
     ]),
+    ("tests/dissect/test_dictionary.py::test_positions_whose_middle_is_padding_are_left_out",
+     "fusionzoo/dissect/measures/dictionary.py", [
+        ("middle[middle < 1]", "middle"),
+    ]),
+    ("tests/dissect/test_dictionary.py::test_each_stream_has_its_own_element_and_its_places_show_the_class",
+     "fusionzoo/dissect/measures/dictionary.py", [
+        ("found.setdefault(place, ", "found.setdefault(i, "),
+        ("top, left = divmod(at, _STEPS)", "left, top = divmod(at, _STEPS)"),
+    ]),
 ]
 # fmt: on

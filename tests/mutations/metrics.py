@@ -118,7 +118,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/metrics/concepts/test_dictionary.py::test_planted_sources_are_found_again_and_told_apart",
      "fusionzoo/metrics/concepts/dictionary.py", [
-        ("- (1 - bent.square()).mean(0)[:, None] * turn", "- 0 * turn"),
+        ("- slope[:, None] * turn)", "+ slope[:, None] * turn)"),
         ("about = about / math.sqrt(total)", "about = about / 1.0"),
         ("found.append(one if ratio < ALIKE", "found.append(one if ratio < 0"),
     ]),

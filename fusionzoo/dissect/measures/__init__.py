@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusionzoo.dissect.measures import (
     concepts,
     contribution,
+    dictionary,
     exchange,
     health,
     images,
@@ -28,6 +29,7 @@ METRICS: list[Metric] = [
     concepts.METRIC,
     specificity.METRIC,
     information.METRIC,
+    dictionary.METRIC,
     health.METRIC,
     exchange.METRIC,
     planted.METRIC,

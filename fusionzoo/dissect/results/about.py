@@ -50,7 +50,8 @@ class Protocol:
             with `fusionzoo.data.WithGeometry(data, camera)` orientations too; "masks" that samples carry.
         metrics: some of `fusionzoo.dissect.dissection.names_asked`; None: all (of fewer than 4 images without
             "concepts", which need two halves to learn from and held-out images); fewer metrics, less work. Beside them
-            "concept_contribution": what each modality gives to the concepts at the fused points.
+            "concept_contribution": what each modality gives to the concepts at the fused points; "dictionary": what the
+            streams share and what each has alone, without labels.
         tau: share of activations above a channel's threshold; 0.005 is Net2Vec's, made for layers of hundreds of
             channels: C channels mark at most C tau of the positions. None takes raw activations (one pass less).
             The default was chosen on a trained MobileNet v1 0.25 hybrid (16 to 256 channels) and planted data: against

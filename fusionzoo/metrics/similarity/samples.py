@@ -220,6 +220,11 @@ class RowSample(Accumulator):
         if set(state) not in ({"keys", "seen"}, full):
             raise InputError(f"state of RowSample needs {sorted(full)}, got {sorted(state)}")
 
+    @property
+    def keys(self) -> Tensor:
+        """(n,) keys of the kept samples, in the order of their rows."""
+        return self._state["keys"]
+
     def compute(self) -> dict[str, Tensor]:
         """Point -> (n, C) float64 rows of the kept samples, in the order of their hashes."""
         return {name: self._state.get(f"rows.{name}", torch.zeros(0, 0).double()) for name in self.points}

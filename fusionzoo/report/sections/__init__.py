@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusionzoo.report.sections import (
     concepts,
     contribution,
+    dictionary,
     exchange,
     health,
     information,
@@ -24,14 +25,14 @@ __all__ = ["CARD", "PAGE", "PLOTS", "TERMINAL", "register"]
 
 TERMINAL: list[Section] = [
     scores.SECTION, saliency.SECTION, contribution.SECTION, stages.STAGES, modalities.SECTION, stages.SHARING,
-    information.SECTION, concepts.BEST, exchange.SECTION, planted.SECTION, trace.SECTION, robustness.SECTION,
-    robustness.FAILURES,
+    information.SECTION, concepts.BEST, dictionary.SECTION, exchange.SECTION, planted.SECTION, trace.SECTION,
+    robustness.SECTION, robustness.FAILURES,
 ]  # fmt: skip
 """Tables, in this order; the health of the probes follows them."""
 PAGE: list[Section] = [
     scores.SECTION, saliency.SECTION, contribution.SECTION, trace.SECTION, stages.SHARING, information.SECTION,
     similarity.SECTION, concepts.VARIANCE, concepts.BEST, specificity.SECTION, exchange.SECTION, planted.SECTION,
-    concepts.MAP, robustness.SECTION, modalities.SECTION,
+    concepts.MAP, dictionary.SECTION, robustness.SECTION, modalities.SECTION,
 ]  # fmt: skip
 """Boxes in columns; the health of the probes and the facts follow over the whole width."""
 CARD: list[Section] = [

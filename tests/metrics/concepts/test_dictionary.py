@@ -53,6 +53,17 @@ def test_planted_sources_are_found_again_and_told_apart(planted):
     assert found.shared[at[:SHARED]].min() > 0.9 and found.shared[at[SHARED:]].max() < 0.1
 
 
+@pytest.mark.parametrize("kind", ["there or not", "heavy tails"])
+def test_sources_that_are_only_skewed_or_only_heavy_are_found(kind):
+    g = torch.Generator().manual_seed(0)
+    u = torch.rand(1000, 3, generator=g, dtype=torch.float64)
+    laplace = (u - 0.5).sign() * torch.log1p(-2 * (u - 0.5).abs())
+    hidden = (u < 0.2).double() if kind == "there or not" else laplace
+    for seed in range(4):
+        found = shared_dictionary(hidden[:, [0, 1]], hidden[:, [0, 2]], seed=seed)
+        assert sorted(found.kinds) == ["rgb", "shared", "x"]
+
+
 def test_decoders_give_the_streams_back_from_one_code(planted):
     rgb, x, _ = planted
     found = shared_dictionary(rgb, x, 7)
