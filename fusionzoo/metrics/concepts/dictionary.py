@@ -227,10 +227,10 @@ def _r2(rows: Tensor, code: Tensor) -> Tensor:
     even = torch.arange(len(rows), device=rows.device) % 2 == 0
     for half in (even, ~even):
         seen, told = rows[half], code[half]
-        mean, level = seen.mean(0), told.mean(0)
+        mean, middle = seen.mean(0), told.mean(0)
         gram = (seen - mean).T @ (seen - mean)
         gram.diagonal().add_(RIDGE * gram.diagonal().mean())
-        weights = torch.linalg.solve(gram, (seen - mean).T @ (told - level))
-        rest[~half] = code[~half] - level - (rows[~half] - mean) @ weights
+        weights = torch.linalg.solve(gram, (seen - mean).T @ (told - middle))
+        rest[~half] = code[~half] - middle - (rows[~half] - mean) @ weights
     spread = (code - code.mean(0)).square().sum(0).clamp(min=1e-300)
     return (1 - rest.square().sum(0) / spread).clamp(0, 1)
