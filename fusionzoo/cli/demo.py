@@ -25,7 +25,8 @@ def command(checkpoints: tuple[str, ...], host: str, port: int, no_browser: bool
     from fusionzoo.hub import from_pretrained
 
     for name in checkpoints:  # what is wrong is said now, not to the first visitor
-        from_pretrained(name)
+        if len(names := from_pretrained(name).modalities) > 2:
+            raise InputError(f"{name} takes {', '.join(names)}; the page is for two (see: fusionzoo predict)")
     page = build(checkpoints)
     note(f"http://{host}:{port} (Ctrl-C ends it)")
     try:

@@ -84,7 +84,9 @@ def compare(
                 raise CheckFailed(
                     f"{name} has shape {tuple(b.shape)} instead of {tuple(a.shape)} at {case}; nothing was written"
                 )
-            if not bool(b.isfinite().all()) and bool(a.isfinite().all()):
+            if not bool(a.isfinite().all()):
+                raise CheckFailed(f"{name} is not finite in PyTorch at {case}: nothing to compare with or to write")
+            if not bool(b.isfinite().all()):
                 tail = ": float16 overflows" if kind == "float16" else ""
                 raise CheckFailed(f"{name} is not finite at {case}{tail}; nothing was written")
         largest = max(largest, float((wanted[0] - found[0]).abs().max()))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError, unknown
@@ -59,6 +60,16 @@ DECODERS: dict[str, _Kind] = {
 }  # fmt: skip
 
 
+class _GroupNorm(nn.GroupNorm):
+    """Group norm that takes groups of one value too: a narrow decoder's smallest map of an image of one stride.
+
+    PyTorch refuses them for one image and takes them for two, where each value becomes the bias.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class Decoder(nn.Module):
     """An smp decoder with a probe on its output.
 
@@ -84,6 +95,9 @@ class Decoder(nn.Module):
             self.net = cls(first, **given)
         except (ValueError, TypeError) as error:
             raise InputError(f"decoder {name!r} cannot be built with {options}: {error}") from error
+        for module in self.net.modules():
+            if type(module) is nn.GroupNorm:
+                module.__class__ = _GroupNorm
         self.skip_stage_1 = name == "segformer" and channels[1] > 0
         self.out_channels = kind.out(channels, given)
         self.head_kernel = kind.head_kernel

@@ -219,6 +219,15 @@ def test_another_result_than_the_models_is_refused(tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_that_gives_nan_is_not_written(tmp_path: Path) -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.get_parameter("head.bias")[0] = float("nan")
+    with pytest.raises(CheckFailed, match="logits is not finite in PyTorch"):
+        fusionzoo.export(model, tmp_path / "m.pt2", size=(8, 12))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m.pt2").write_bytes(b"before")
 

@@ -12,7 +12,7 @@ from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.hub.originals.checkpoints.emsaformer import ENCODER, constants, semantic
 from fusionzoo.hub.originals.keys import without_constants
 from fusionzoo.models import FusionModel, build, create_model
-from fusionzoo.models.published._swin_v2 import JointSwin
+from fusionzoo.models.published._swin_v2 import JointSwin, SwinV2Block
 from fusionzoo.probes import listen
 from tests.compare import SAME, distance
 from tests.declared import check_declaration
@@ -170,3 +170,12 @@ def test_constants_are_compared() -> None:
         assert words in str(error.value)
     with pytest.raises(CheckFailed, match=f"missing: {table}"):
         without_constants({k: v for k, v in fixed.items() if k != table}, fixed, "swin")
+
+
+@torch.inference_mode()
+def test_filled_up_windows_in_half_precision() -> None:
+    """Keys of filled-up positions are zero, and the least length that float32 divides by is zero in float16."""
+    torch.manual_seed(0)
+    block, tokens = SwinV2Block(32, 1, moved=False).eval(), torch.randn(1, 5, 6, 32)
+    wanted = block(tokens)
+    assert distance(wanted, block.half()(tokens.half()).float()) < 0.01

@@ -145,3 +145,12 @@ def test_an_x_encoder_from_rgb_weights_answers_grey_alike(channels: int) -> None
     torch.testing.assert_close(x(grey.expand(-1, channels, -1, -1)), rgb(grey.expand(-1, 3, -1, -1)))
     if channels == 3:
         assert torch.equal(x[0].weight, rgb[0].weight)
+
+
+@torch.inference_mode()
+def test_a_narrow_decoder_takes_one_small_image_as_it_takes_two() -> None:
+    """Groups of one value: PyTorch's group norm refuses them for one image."""
+    torch.manual_seed(0)
+    model = create_model("sum_mobilenetv1-025_fpn", decoder_args={"pyramid_channels": 32, "segmentation_channels": 32})
+    rgb, x = torch.randn(2, 3, 7, 13), torch.randn(2, 1, 7, 13)
+    torch.testing.assert_close(model.eval()(rgb[:1], x[:1]), model(rgb, x)[:1], rtol=1e-4, atol=1e-4)

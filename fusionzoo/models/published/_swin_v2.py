@@ -70,8 +70,9 @@ class CosineAttention(nn.Module):
         of_q, of_k, of_v = self.qkv.bias.chunk(3)
         qkv = F.linear(tokens.flatten(0, 1), self.qkv.weight, torch.cat([of_q, torch.zeros_like(of_k), of_v]))
         q, k, v = rearrange(qkv, "bm n (three heads d) -> three bm heads n d", three=3, heads=self.heads)
-        q = F.normalize(q, dim=3) * self.log_scale.clamp(max=math.log(100.0)).exp()
-        out = attention(q, F.normalize(k, dim=3), v, bias.to(q.dtype), scale=1.0)  # (B windows, h, w^2, d)
+        eps = max(1e-12, torch.finfo(k.dtype).tiny)  # k of a filled-up position is 0, and so is 1e-12 in float16
+        q = F.normalize(q, dim=3, eps=eps) * self.log_scale.clamp(max=math.log(100.0)).exp()
+        out = attention(q, F.normalize(k, dim=3, eps=eps), v, bias.to(q.dtype), scale=1.0)  # (B windows, h, w^2, d)
         return self.project(rearrange(out, "bm heads n d -> bm n (heads d)")).view_as(tokens)
 
 
