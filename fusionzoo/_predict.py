@@ -259,7 +259,7 @@ class Predictor:
     def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str] | None:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x); None: left out, since x has no valid value."""
         rgb, x, kind = self._as_given(pair)
-        if x is None or self.empty == "refuse" or not no_x(x, kind) or isinstance(pair.x, Mapping):
+        if x is None or self.empty == "refuse" or not all(no_x(own, part.kind) for part, own in split(x, kind)):
             return rgb, x, kind
         self._warn("empty", f"{pair.id}: no valid x in any pixel: " + (
             "left out" if self.empty == "skip" else "the model's substitute stands in"
