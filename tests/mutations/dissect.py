@@ -155,7 +155,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/dissect/test_dictionary.py::test_positions_whose_middle_is_padding_are_left_out",
      "fusionzoo/dissect/measures/dictionary.py", [
-        ("middle[middle < 1]", "middle"),
+        ("/ count * covered", "/ count"),
     ]),
     ("tests/dissect/test_dictionary.py::test_each_stream_has_its_own_element_and_its_places_show_the_class",
      "fusionzoo/dissect/measures/dictionary.py", [

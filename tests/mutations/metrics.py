@@ -128,7 +128,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/metrics/concepts/test_dictionary.py::test_decoders_give_the_streams_back_from_one_code",
      "fusionzoo/metrics/concepts/dictionary.py", [
-        ("torch.where(code.pow(3).mean(0) < 0, -1.0, 1.0)", "torch.ones(len(turn), dtype=turn.dtype)"),
+        ("torch.where(code.pow(3).mean(0) < 0, -1.0, 1.0)", "torch.where(code.pow(3).mean(0) < 0, 1.0, -1.0)"),
     ]),
 ]
 # fmt: on

@@ -2,7 +2,7 @@
 
 The features of a sample of positions (`fusionzoo.metrics.concepts.dictionary`), images alike and evenly spread over
 each. For two modalities. A second fit from another seed says which elements are found again. Measured only when asked
-for: a fit costs about half a second a stage, and twice that for its stability.
+for: with the second fit about a second of CPU time a stage, a fifth of a check of 64 small images.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _places(keys: Tensor, code: Tensor, setup: Setup) -> list[Place]:
             break
         place, at = divmod(int(keys[i]), _STEPS**2)
         top, left = divmod(at, _STEPS)
-        found.setdefault(place, Place(setup.images[place], top / _STEPS, left / _STEPS))
+        found.setdefault(place, Place(setup.images[place], round(top / _STEPS, 4), round(left / _STEPS, 4)))
     return list(found.values())
 
 
