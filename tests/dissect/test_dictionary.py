@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from fusionzoo.dissect import Dissection, dissect
-from fusionzoo.dissect.dissection import names_asked
+from fusionzoo.dissect.dissection import names_asked, plan
 from fusionzoo.dissect.exemplars import exemplars, worth_showing
+from fusionzoo.dissect.measures.base import PointInfo, Setup
 from fusionzoo.dissect.measures.dictionary import Element, Place, StageDictionary
+from fusionzoo.errors import InputError
 from fusionzoo.report import html, terminal
 from tests.dissect.toy import CELL, Toy, ToyData
 
@@ -60,6 +62,13 @@ def test_it_is_asked_for_and_needs_one_pass(found):
     assert "dictionary" not in names_asked(extra=False) and "dictionary" in names_asked(extra=True)
     assert found.protocol.passes == 1 and found.protocol.metrics == ["dictionary"]
     assert "dictionary" not in dissect(Toy(), ToyData(4), metrics=["segmentation"], progress=False).results
+
+
+def test_without_a_stage_of_two_streams_it_is_refused():
+    for stage in ({"rgb": "a", "fused": "b"}, {}):
+        setup = Setup(3, {"a": PointInfo(4), "b": PointInfo(4)}, {1: stage})
+        with pytest.raises(InputError, match="a dictionary needs a stage with maps of rgb and of x"):
+            plan(setup, ["segmentation", "dictionary"])
 
 
 class Lower(ToyData):

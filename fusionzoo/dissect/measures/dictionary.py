@@ -1,8 +1,9 @@
 """Concepts without labels: what the two streams of a stage share and what each has alone, by a dictionary of both.
 
 The features of a sample of positions (`fusionzoo.metrics.concepts.dictionary`), images alike and evenly spread over
-each. For two modalities. A second fit from another seed says which elements are found again. Measured only when asked
-for: with the second fit about a second of CPU time a stage, a fifth of a check of 64 small images.
+each. Of several modalities x is what they are merged to. A second fit from another seed says which elements are found
+again. Measured only when asked for: with the second fit about a second of CPU time a stage, a fifth of a check of 64
+small images.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number, thinned
+from fusionzoo.errors import InputError
 from fusionzoo.metrics import RowSample
 from fusionzoo.metrics.concepts import FEWEST_POSITIONS, match, shared_dictionary
 
@@ -67,7 +69,12 @@ def _cells(count: int, covered: float) -> Tensor:
 
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
-    return [Positions(pair) for pair in _pairs(setup).values()] if "dictionary" in wanted else []
+    if "dictionary" not in wanted:
+        return []
+    pairs = _pairs(setup)
+    if not pairs:
+        raise InputError("a dictionary needs a stage with maps of rgb and of x of one size, here is none; leave it out")
+    return [Positions(pair) for pair in pairs.values()]
 
 
 def _pairs(setup: Setup) -> dict[int, tuple[str, str]]:

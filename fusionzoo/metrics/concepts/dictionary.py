@@ -3,8 +3,8 @@
 Joint independent component analysis (Calhoun et al. 2006; FastICA, Hyvarinen 1999). Both streams' features at a
 position, each about its mean and scaled to unit total variance, are one vector; its leading principal components are
 turned until their values are as far from Gaussian as can be: few positions much above the rest (skewness), or heavy
-tails. Each element is a direction of that vector: one code says
-how much of it is at a position, and its two parts, the decoders, what it looks like in either stream.
+tails. Each element is a direction of that vector: one code says how much of it is at a position, and its two parts, the
+decoders, what it looks like in either stream.
 
 Whose it is, is read off the code: R2_rgb and R2_x, the shares of its variance that a linear map of rgb alone, of x
 alone tells at positions that the map was not fitted to. Their ratio, the smaller to the larger, is near 1 for what both
