@@ -55,8 +55,12 @@ def first_line(error: BaseException, most: int = 200) -> str:
 
 
 def closest(name: str, names: Iterable[str], n: int = 3) -> list[str]:
-    """The `n` names nearest to `name` by difflib's ratio, best first; possibly none."""
-    return difflib.get_close_matches(name, list(names), n, cutoff=0.5)
+    """The `n` names nearest to `name` by difflib's ratio, best first, each once; possibly none.
+
+    >>> closest("concta", ["concat", "concat", "sum"])
+    ['concat']
+    """
+    return difflib.get_close_matches(name, list(dict.fromkeys(names)), n, cutoff=0.5)
 
 
 def unknown(kind: str, name: str, names: Iterable[str], hint: str = "") -> UnknownNameError:
