@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 
+_LAST = tuple(
+    f"stage5.fusion.{part}" for part in ("block.scale?_e", "block.mlp_e.*", "block.attention.project_e.*", "expand.*")
+)
 UNTRAINED = {
     "cmx_*_fpn": ("stage1.fusion.fusion.*",),
     "cmnext_*_fpn": ("stage1.fusion.fusion.*",),
     "sigma_*_fpn": ("stage1.fusion.concat.*",),
     "hybrid_exchange_*_fpn": ("stage1.fusion.join.*", "stage1.fusion.norm.*"),
     "hybrid_trust_*_fpn": tuple(f"stage1.fusion.{part}.*" for part in ("trust_*", "factor_*", "join", "norm")),
-    "dformer_*_fpn": tuple(
-        f"stage5.fusion.{part}"
-        for part in ("block.scale?_e", "block.mlp_e.*", "block.attention.project_e.*", "expand.*")
-    ),
+    "dformer_*_fpn": _LAST,
+    "tuni_*_fpn": _LAST,
 }
 """Parameters without a gradient in a composed model. At level 1 the streams exchange, but FPN does not read what is
 made for the decoder; after level 5 nothing reads what is made for x's next stage."""

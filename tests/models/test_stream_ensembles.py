@@ -46,7 +46,7 @@ def test_window_attention_is_torchvisions(size: tuple[int, int], shift: int) -> 
             feature, attention.qkv.weight, attention.project.weight, bias.unsqueeze(0), [7, 7], 2, [shift, shift],
             qkv_bias=attention.qkv.bias, proj_bias=attention.project.bias,
         )  # fmt: skip
-        got = block.attend(feature, shift_mask(padded, 7, shift, feature) if shift else None)
+        got = block.attend(feature, shift_mask(padded, 7, (shift, shift), feature) if shift else None)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_patch_merging_is_torchvisions(size: tuple[int, int]) -> None:
 
 def test_windows_smaller_maps_keep_their_shift() -> None:
     """3 x 4 pixels in one moved 7 x 7 window, pixel by pixel: -100 between what the move brought together."""
-    mask = shift_mask((7, 7), 7, 3, torch.zeros(1))
+    mask = shift_mask((7, 7), 7, (3, 3), torch.zeros(1))
     assert mask.shape == (1, 1, 49, 49)
     strip = [0] * 4 + [1] * 3  # rows 0..3 of the moved window are rows 3..6; then come rows 0..2
     region = [(strip[y], strip[x]) for y in range(7) for x in range(7)]
@@ -84,7 +84,7 @@ def test_stacking_the_streams_is_running_each() -> None:
             attend.out_proj.weight.zero_()
             attend.out_proj.bias.zero_()
         first, second = torch.randn(1, 8, 8, 16), torch.randn(1, 8, 8, 16)
-        mask = shift_mask((8, 8), 4, 2, first)
+        mask = shift_mask((8, 8), 4, (2, 2), first)
         both = block(torch.cat([first, second]), mask)
         torch.testing.assert_close(both[:1], block(torch.cat([first, first]), mask)[:1])
         torch.testing.assert_close(both[1:], block(torch.cat([second, second]), mask)[1:])
