@@ -103,17 +103,22 @@ def interactions(values: Scores) -> dict[tuple[str, str], Tensor]:
 
 
 def _index(table: Mapping[frozenset[str], Tensor], names: Sequence[str], of: tuple[str, ...]) -> Tensor:
-    """Shapley interaction index: the difference that `of` make, averaged over the subsets of the n others; a weighted
-    sum of the scores, made in place, since they may be whole maps."""
-    n, players = len(names) - len(of), frozenset(of)
+    """Shapley interaction index: the difference that `of` make, averaged over the subsets of the n others. Each
+    difference is taken by itself, so that what changes nothing gets exactly 0; in place, since scores may be whole
+    maps."""
+    others = [name for name in names if name not in of]
     largest = max(table.values(), key=Tensor.dim)
     shape = torch.broadcast_shapes(*(score.shape for score in table.values()))
     total = torch.zeros(shape, dtype=torch.float64, device=largest.device)
-    for subset, score in table.items():
-        inside = len(subset & players)
-        others = len(subset) - inside
-        weight = math.factorial(others) * math.factorial(n - others) / math.factorial(n + 1)
-        total.add_(score, alpha=(-1) ** (len(of) - inside) * weight)
+    difference = torch.empty_like(total)
+    for subset in table:
+        if subset.isdisjoint(of):
+            weight = math.factorial(len(subset)) * math.factorial(len(others) - len(subset))
+            difference.copy_(table[subset | frozenset(of)])
+            for size in range(len(of)):
+                for part in itertools.combinations(of, size):
+                    difference.add_(table[subset | frozenset(part)], alpha=(-1) ** (len(of) - size))
+            total.add_(difference, alpha=weight / math.factorial(len(others) + 1))
     return total
 
 
