@@ -22,6 +22,8 @@ window 0 at stage 1, 7 above; layer scales start at 0.1, so that the block does 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -33,7 +35,10 @@ from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
-__all__ = ["ConvFeedForward", "DFormer", "DFormerAttention", "DFormerBlock", "depthwise", "pooled_attention"]
+__all__ = [
+    "ConvFeedForward", "DFormer", "DFormerAttention", "DFormerBlock", "PairAttention", "PairBlock", "PairStrategy",
+    "depthwise", "pooled_attention",
+]  # fmt: skip
 
 POOLED = 7
 """Side of the pooled grid of queries."""
@@ -68,7 +73,53 @@ def pooled_attention(
     return F.interpolate(seen, size, mode="bilinear", align_corners=False)
 
 
-class DFormerAttention(nn.Module):
+class PairAttention(nn.Module):
+    """What the attention of DFormer and of TUNI share: norms, the global path and both projections.
+
+    Args: as of `DFormerAttention`; `drop_x` is its `drop_depth`. A subclass makes its local paths between `__init__`
+    and `finish`, so that the layers stand in the order in which the originals have them.
+    """
+
+    def __init__(self, channels: int, heads: int, window: int, drop_x: bool) -> None:
+        super().__init__()
+        require_divisible(channels, 2, "halves")
+        if window not in (0, POOLED):
+            raise InputError(f"window is {window}; 0 (local only) and {POOLED} are defined")
+        self.heads, self.has_global, self.drop_x = heads, window != 0, drop_x
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm_e = nn.LayerNorm(channels // 2, eps=1e-6)
+
+    def finish(self, channels: int, aware: str) -> None:
+        """The layers and probes after the local paths; `aware` says what the global path is."""
+        half = channels // 2
+        joined = channels + half
+        if self.has_global:
+            require_divisible(half, self.heads, "heads")
+            joined += half
+            self.pooled_query = nn.Linear(channels + half, half)
+            self.key_value = nn.Linear(channels, channels)
+            gate_init_(self.pooled_query, self.key_value)
+            self.attention = Probe(
+                self.heads, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=3, axes="B C 49 HW",
+                meaning="where each cell of a 7x7 grid looks, sums to 1 over positions",
+            )  # fmt: skip
+            self.aware = Probe(half, role="global", modality="fused", meaning=aware)
+        self.project = nn.Linear(joined, channels)
+        self.project_e = None if self.drop_x else nn.Linear(joined, half)
+        self.local = Probe(channels, role="local", modality="rgb", meaning="convolutional modulation of RGB")
+
+    def seen(self, x: Tensor, e: Tensor, source: Tensor) -> Tensor:
+        """The global path, (B, C/2, H, W): queries of [x; e], keys and values of `source` (B, H, W, C)."""
+        both = torch.cat([x, e], dim=3)
+        return self.aware(pooled_attention(both, source, self.pooled_query, self.key_value, self.attention, self.heads))
+
+    def outputs(self, parts: list[Tensor], instead: Tensor) -> tuple[Tensor, Tensor]:
+        """x_out and e_out of the joined paths (B, ., H, W); `instead` of e_out where it is dropped."""
+        y = torch.cat(parts, dim=1).movedim(1, 3)
+        return self.project(y), instead if self.project_e is None else self.project_e(y)
+
+
+class DFormerAttention(PairAttention):
     """(x (B, H, W, C), e (B, H, W, C/2)) -> (x_out, e_out) of the same shapes.
 
     Args:
@@ -82,14 +133,8 @@ class DFormerAttention(nn.Module):
     """
 
     def __init__(self, channels: int, heads: int, window: int = 7, drop_depth: bool = False) -> None:
-        super().__init__()
-        require_divisible(channels, 2, "halves")
-        if window not in (0, POOLED):
-            raise InputError(f"window is {window}; 0 (local only) and {POOLED} are defined")
+        super().__init__(channels, heads, window, drop_depth)
         half = channels // 2
-        self.heads = heads
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.norm_e = nn.LayerNorm(half, eps=1e-6)
         self.query = nn.Linear(channels, channels)
         self.query_cut = nn.Linear(channels, half)
         self.lift = nn.Linear(channels, channels)
@@ -98,22 +143,7 @@ class DFormerAttention(nn.Module):
         self.before_e = nn.Linear(half, half)
         self.conv_e = nn.Conv2d(half, half, 7, padding=3, groups=half)
         self.after_e = nn.Linear(half, half)
-        joined = channels + half
-        self.has_global = window != 0
-        if self.has_global:
-            require_divisible(half, heads, "heads")
-            joined += half
-            self.pooled_query = nn.Linear(channels + half, half)
-            self.key_value = nn.Linear(channels, channels)
-            gate_init_(self.pooled_query, self.key_value)
-            self.attention = Probe(
-                heads, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=3, axes="B C 49 HW",
-                meaning="where each cell of a 7x7 grid looks, sums to 1 over positions",
-            )  # fmt: skip
-            self.aware = Probe(half, role="global", modality="fused", meaning="GAA: global path")
-        self.project = nn.Linear(joined, channels)
-        self.project_e = None if drop_depth else nn.Linear(joined, half)
-        self.local = Probe(channels, role="local", modality="rgb", meaning="convolutional modulation of RGB")
+        self.finish(channels, "GAA: global path")
         self.enhanced = Probe(half, role="enhanced", modality="fused", meaning="LEA: RGB times filtered depth")
 
     def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,12 +154,8 @@ class DFormerAttention(nn.Module):
         cut = self.query_cut(x) * filtered
         parts = [self.local(local.movedim(3, 1))]  # (B, C, H, W)
         if self.has_global:
-            both = torch.cat([x, e], dim=3)
-            seen = pooled_attention(both, g, self.pooled_query, self.key_value, self.attention, self.heads)
-            parts.append(self.aware(seen))
-        parts.append(self.enhanced(cut.movedim(3, 1)))
-        y = torch.cat(parts, dim=1).movedim(1, 3)
-        return self.project(y), filtered if self.project_e is None else self.project_e(y)
+            parts.append(self.seen(x, e, g))
+        return self.outputs([*parts, self.enhanced(cut.movedim(3, 1))], filtered)
 
 
 class ConvFeedForward(nn.Module):
@@ -147,7 +173,46 @@ class ConvFeedForward(nn.Module):
         return self.narrow(F.gelu(wide + depthwise(self.position, wide)))
 
 
-class DFormerBlock(nn.Module):
+class PairBlock(nn.Module):
+    """An attention of two streams, then a feed-forward part of each: (x (B, H, W, C), e (B, H, W, C/2)) -> the same.
+
+    Args:
+        attention: (x, e) -> (x_out, e_out).
+        channels, mlp_ratio, scale, drop: as of `DFormerBlock`.
+        updates_x: whether e is updated; where not, `passed` says what comes back in its place.
+    """
+
+    def __init__(
+        self, attention: nn.Module, channels: int, mlp_ratio: float, updates_x: bool, scale: float, drop: float
+    ) -> None:
+        super().__init__()
+        half = channels // 2
+        self.attention = attention
+        self.mlp = ConvFeedForward(channels, int(channels * mlp_ratio))
+        self.scale1 = nn.Parameter(torch.full((channels,), scale))
+        self.scale2 = nn.Parameter(torch.full((channels,), scale))
+        self.drop = drop_path(drop)
+        self.updates_x = updates_x
+        if updates_x:
+            self.mlp_e = ConvFeedForward(half, int(half * mlp_ratio))
+            self.scale1_e = nn.Parameter(torch.full((half,), scale))
+            self.scale2_e = nn.Parameter(torch.full((half,), scale))
+
+    def passed(self, e: Tensor, e_out: Tensor) -> Tensor:
+        """In place of an updated e: e itself."""
+        return e
+
+    def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+        x_out, e_out = self.attention(x, e)
+        x = x + self.drop(self.scale1 * x_out)
+        x = x + self.drop(self.scale2 * self.mlp(x))
+        if not self.updates_x:
+            return x, self.passed(e, e_out)
+        e = e + self.drop(self.scale1_e * e_out)
+        return x, e + self.drop(self.scale2_e * self.mlp_e(e))
+
+
+class DFormerBlock(PairBlock):
     """Attention and feed-forward of both streams: (x (B, H, W, C), e (B, H, W, C/2)) -> the same shapes.
 
     Args:
@@ -170,43 +235,22 @@ class DFormerBlock(nn.Module):
         scale: float = 1e-6,
         drop: float = 0.0,
     ) -> None:
-        super().__init__()
-        half = channels // 2
-        self.attention = DFormerAttention(channels, heads, window, drop_depth)
-        self.mlp = ConvFeedForward(channels, int(channels * mlp_ratio))
-        self.scale1 = nn.Parameter(torch.full((channels,), scale))
-        self.scale2 = nn.Parameter(torch.full((channels,), scale))
-        self.drop = drop_path(drop)
-        self.updates_depth = not drop_depth
-        if self.updates_depth:
-            self.mlp_e = ConvFeedForward(half, int(half * mlp_ratio))
-            self.scale1_e = nn.Parameter(torch.full((half,), scale))
-            self.scale2_e = nn.Parameter(torch.full((half,), scale))
-
-    def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-        x_out, e_out = self.attention(x, e)
-        x = x + self.drop(self.scale1 * x_out)
-        x = x + self.drop(self.scale2 * self.mlp(x))
-        if self.updates_depth:
-            e = e + self.drop(self.scale1_e * e_out)
-            e = e + self.drop(self.scale2_e * self.mlp_e(e))
-        return x, e
+        attention = DFormerAttention(channels, heads, window, drop_depth)
+        super().__init__(attention, channels, mlp_ratio, not drop_depth, scale, drop)
 
 
-@fusions.register("dformer")
-class DFormer(FusionBlock):
-    """One DFormer block between the two streams.
+class PairStrategy(FusionBlock):
+    """One block of two streams as a strategy: x is halved for it and widened again, as the modules say.
 
     Args:
         channels: C, even.
-        heads: None takes C // 32 where 32 divides C (1, 2, 4, 8 at the original's widths), else 1.
+        heads: None takes C // 32 where 32 divides C, else 1.
         mlp_ratio, scale: of the block.
     """
 
     interaction = "exchange"
     family = "hybrid"
-    paper = "Yin et al., DFormer (ICLR 2024), arXiv 2309.09668"
-    licence = "MIT (ours, from the equations); original: MIT file, README: non-commercial use only"
+    pair: ClassVar[type[nn.Module]]
 
     def __init__(
         self,
@@ -219,12 +263,22 @@ class DFormer(FusionBlock):
         scale: float = 0.1,
     ) -> None:
         super().__init__(channels, level=level, depth=depth)
+        require_divisible(channels, 2, "halves")
         heads = heads or (channels // 32 if channels >= 32 and channels % 32 == 0 else 1)
         self.reduce = nn.Conv2d(channels, channels // 2, 1)
-        self.block = DFormerBlock(channels, heads, mlp_ratio, window=0 if level == 1 else POOLED, scale=scale)
+        self.block = self.pair(channels, heads, mlp_ratio, window=0 if level == 1 else POOLED, scale=scale)
         self.expand = nn.Conv2d(channels // 2, channels, 1)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
         first, second = self.block(rgb.movedim(1, 3), self.reduce(x).movedim(1, 3))
         fused = first.movedim(3, 1)
         return Fused(fused, x + self.expand(second.movedim(3, 1)), fused)
+
+
+@fusions.register("dformer")
+class DFormer(PairStrategy):
+    """One DFormer block between the two streams; arguments as of `PairStrategy`."""
+
+    paper = "Yin et al., DFormer (ICLR 2024), arXiv 2309.09668"
+    licence = "MIT (ours, from the equations); original: MIT file, README: non-commercial use only"
+    pair = DFormerBlock

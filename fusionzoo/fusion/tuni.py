@@ -27,9 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.fusion._parts import Squeeze, drop_path, gate_init_, gate_probe, require_divisible
-from fusionzoo.fusion.base import Fused, FusionBlock
-from fusionzoo.fusion.dformer import POOLED, ConvFeedForward, depthwise, pooled_attention
+from fusionzoo.fusion._parts import Squeeze, gate_probe
+from fusionzoo.fusion.dformer import PairAttention, PairBlock, PairStrategy, depthwise
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import fusions
 
@@ -73,7 +72,7 @@ class Agreement(nn.Module):
         return self.after((self.weight(self.excite(cosine).sigmoid()) * z).movedim(1, 3))
 
 
-class TUNIAttention(nn.Module):
+class TUNIAttention(PairAttention):
     """(x (B, H, W, C), e (B, H, W, C/2)) -> (x_out, e_out) of the same shapes.
 
     Args:
@@ -88,38 +87,19 @@ class TUNIAttention(nn.Module):
     """
 
     def __init__(self, channels: int, heads: int, window: int = 7, drop_x: bool = False, version: int = 2) -> None:
-        super().__init__()
-        require_divisible(channels, 2, "halves")
-        if window not in (0, POOLED):
-            raise InputError(f"window is {window}; 0 (local only) and {POOLED} are defined")
+        super().__init__(channels, heads, window, drop_x)
         if version not in (1, 2):
             raise InputError(f"version is {version}; TUNI has 1 and 2")
-        half = channels // 2
-        self.heads, self.version = heads, version
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.norm_e = nn.LayerNorm(half, eps=1e-6)
+        self.version = version
         self.modulate = nn.Linear(channels, channels)
         self.lift = nn.Linear(channels, channels)
         self.conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.after_conv = nn.Linear(channels, channels)
         self.cross = Agreement(channels)
-        joined = channels + half
-        self.has_global = window != 0
-        if self.has_global:
-            require_divisible(half, heads, "heads")
-            joined += half
-            self.pooled_query = nn.Linear(channels + half, half)
-            self.key_value = nn.Linear(channels, channels)
-            gate_init_(self.pooled_query, self.key_value)
-            self.attention = Probe(
-                heads, role="attention", modality="fused", low=0.0, high=1.0, sums_to_one=3, axes="B C 49 HW",
-                meaning="where each cell of a 7x7 grid looks, sums to 1 over positions",
-            )  # fmt: skip
-            self.aware = Probe(half, role="global", modality="fused", meaning="global path")
-        self.project = nn.Linear(joined, channels)
-        self.project_e = None if drop_x else nn.Linear(joined, half)
-        self.local = Probe(channels, role="local", modality="rgb", meaning="convolutional modulation of RGB")
-        self.crossed = Probe(half, role="enhanced", modality="fused", meaning="both halves, weighed and joined")
+        self.finish(channels, "global path")
+        self.crossed = Probe(
+            channels // 2, role="enhanced", modality="fused", meaning="both halves, weighed and joined"
+        )
 
     def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         x, e = self.norm(x), self.norm_e(e)
@@ -127,16 +107,11 @@ class TUNIAttention(nn.Module):
         cross = self.cross(x, e)
         parts = [local, self.crossed(cross.movedim(3, 1))]  # (B, C, H, W) and (B, C/2, H, W)
         if self.has_global:
-            both = torch.cat([x, e], dim=3)
-            seen = pooled_attention(both, x, self.pooled_query, self.key_value, self.attention, self.heads)
-            parts.insert(2 if self.version == 1 else 1, self.aware(seen))
-        y = torch.cat(parts, dim=1).movedim(1, 3)
-        if self.project_e is not None:
-            return self.project(y), self.project_e(y)
-        return self.project(y), cross if self.version == 1 else e
+            parts.insert(2 if self.version == 1 else 1, self.seen(x, e, x))
+        return self.outputs(parts, cross if self.version == 1 else e)
 
 
-class TUNIBlock(nn.Module):
+class TUNIBlock(PairBlock):
     """Attention and feed-forward of both streams: (x (B, H, W, C), e (B, H, W, C/2)) -> the same shapes.
 
     Args:
@@ -160,62 +135,18 @@ class TUNIBlock(nn.Module):
         scale: float = 1e-6,
         drop: float = 0.0,
     ) -> None:
-        super().__init__()
-        half = channels // 2
-        self.attention = TUNIAttention(channels, heads, window, drop_x, version)
-        self.mlp = ConvFeedForward(channels, int(channels * mlp_ratio))
-        self.scale1 = nn.Parameter(torch.full((channels,), scale))
-        self.scale2 = nn.Parameter(torch.full((channels,), scale))
-        self.drop = drop_path(drop)
-        self.updates_x = not drop_x
-        if self.updates_x:
-            self.mlp_e = ConvFeedForward(half, int(half * mlp_ratio))
-            self.scale1_e = nn.Parameter(torch.full((half,), scale))
-            self.scale2_e = nn.Parameter(torch.full((half,), scale))
+        attention = TUNIAttention(channels, heads, window, drop_x, version)
+        super().__init__(attention, channels, mlp_ratio, not drop_x, scale, drop)
 
-    def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-        x_out, e_out = self.attention(x, e)
-        x = x + self.drop(self.scale1 * x_out)
-        x = x + self.drop(self.scale2 * self.mlp(x))
-        if not self.updates_x:
-            return x, e_out
-        e = e + self.drop(self.scale1_e * e_out)
-        return x, e + self.drop(self.scale2_e * self.mlp_e(e))
+    def passed(self, e: Tensor, e_out: Tensor) -> Tensor:
+        """In place of an updated e: what the attention gives, which depends on the version."""
+        return e_out
 
 
 @fusions.register("tuni")
-class TUNI(FusionBlock):
-    """One TUNI block between the two streams.
+class TUNI(PairStrategy):
+    """One TUNI block between the two streams; arguments as of `fusionzoo.fusion.dformer.PairStrategy`."""
 
-    Args:
-        channels: C, even.
-        heads: None takes C // 32 where 32 divides C, else 1.
-        mlp_ratio, scale: of the block.
-    """
-
-    interaction = "exchange"
-    family = "hybrid"
     paper = "Guo et al., TUNI (2025), arXiv 2509.10005"
     licence = "MIT (ours, from the equations); original: no licence stated"
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        level: int = 1,
-        depth: int = 5,
-        heads: int | None = None,
-        mlp_ratio: float = 4.0,
-        scale: float = 0.1,
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
-        require_divisible(channels, 2, "halves")
-        heads = heads or (channels // 32 if channels >= 32 and channels % 32 == 0 else 1)
-        self.reduce = nn.Conv2d(channels, channels // 2, 1)
-        self.block = TUNIBlock(channels, heads, mlp_ratio, window=0 if level == 1 else POOLED, scale=scale)
-        self.expand = nn.Conv2d(channels // 2, channels, 1)
-
-    def fuse(self, rgb: Tensor, x: Tensor) -> Fused:
-        first, second = self.block(rgb.movedim(1, 3), self.reduce(x).movedim(1, 3))
-        fused = first.movedim(3, 1)
-        return Fused(fused, x + self.expand(second.movedim(3, 1)), fused)
+    pair = TUNIBlock

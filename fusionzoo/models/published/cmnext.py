@@ -27,10 +27,9 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.cmnext import ParallelPoolingMixer, SelfQueryHub
 from fusionzoo.fusion.cmx import CMX as Exchange
-from fusionzoo.modalities import parts_of
 from fusionzoo.models.published._mit import HEADS, SIZES, ChannelNorm, MiT, drop_rates, patch_conv
 from fusionzoo.models.published._segformer_head import SegFormerHead
-from fusionzoo.models.published._several import SeveralAuxiliaries, counted
+from fusionzoo.models.published._several import SeveralAuxiliaries, sized
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -38,8 +37,6 @@ from fusionzoo.registry import architectures
 
 __all__ = ["CMNeXt"]
 
-PUBLISHED = ("hha", "event", "lidar")
-"""The auxiliary modalities of the published models, in their order; all are pictures of three channels."""
 EXPANSIONS = (8, 8, 4, 4)
 """Of the PPX blocks, by stage."""
 
@@ -118,27 +115,18 @@ class CMNeXt(SeveralAuxiliaries):
         scrambled: bool = False,
         original_init: bool = False,
     ) -> None:
-        if isinstance(preprocess, dict):
-            preprocess = Preprocess.from_dict(preprocess)
-        named = parts_of(preprocess.x_kind) if preprocess is not None and "+" in preprocess.x_kind else ()
-        auxiliaries = counted(auxiliaries, len(named))
-        parts = max(1, auxiliaries)
-        x_channels = x_channels or (named[-1].stop if named else 3 * parts)
-        if x_channels % parts and not named:
+        sizes = sized(auxiliaries, x_channels, preprocess)
+        auxiliaries, x_channels, parts = sizes.auxiliaries, sizes.x_channels, len(sizes.widths)
+        if x_channels % parts and not sizes.named:
             raise InputError(f"{x_channels} x channels are not {auxiliaries} images of equally many; give a multiple")
-        if preprocess is None and x_channels == 3 * parts:
-            zero, one = (0.0,) * x_channels, (1.0,) * x_channels
-            kind = "+".join(PUBLISHED[:parts]) if parts <= len(PUBLISHED) else "hha"
-            preprocess = Preprocess(x_kind=kind, x_scale=1 / 255, x_mean=zero, x_std=one)
-        super().__init__(num_classes, x_channels, preprocess)
+        super().__init__(num_classes, x_channels, sizes.preprocess)
         self.auxiliaries, self.scrambled = auxiliaries, scrambled
         width = width or (256 if size < 2 else 512)
         self.model_args |= {"auxiliaries": auxiliaries, "x_channels": x_channels, "width": width}
         self.rgb_encoder = MiT(size, eps=1e-5)
         self.channels = self.rgb_encoder.channels
         drops = drop_rates(self.rgb_encoder.depths, 0.1)
-        widths = [p.stop - p.start for p in named] or [x_channels // parts] * parts
-        self.widths, before = tuple(widths[:auxiliaries]), max(widths)
+        self.widths, before = sizes.widths[:auxiliaries], max(sizes.widths)
         for i, channels in enumerate(self.channels, 1):
             if auxiliaries == 0:
                 stage: nn.Module = nn.Module()

@@ -19,6 +19,7 @@ decoder's bases are a constant (`random_bases`, see `_ham`). x is one channel: d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -72,38 +73,25 @@ class StageBlocks(nn.Module):
     """The blocks of one stage: rgb (B, C, H, W), x (B, C/2, H, W) -> both, same shapes.
 
     Args:
-        channels, heads, mlp_ratio, scale: of the blocks.
-        rates: stochastic depth of each block; their number is the number of blocks.
-        first, last: the first stage has no global path; the last block of the last one does not update depth.
+        channels: C.
+        blocks: (B, H, W, C) and (B, H, W, C/2) -> the same.
+        x_meaning: of the probe of x's map after them; None: no probe.
     """
 
-    def __init__(
-        self, channels: int, heads: int, mlp_ratio: float, scale: float, rates: list[float], first: bool, last: bool
-    ) -> None:
+    def __init__(self, channels: int, blocks: Iterable[nn.Module], x_meaning: str | None) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            DFormerBlock(
-                channels,
-                heads,
-                mlp_ratio,
-                window=0 if first else POOLED,
-                drop_depth=last and j == len(rates) - 1,
-                scale=scale,
-                drop=rate,
-            )
-            for j, rate in enumerate(rates)
-        )
-        self.last = last
+        self.blocks = nn.ModuleList(blocks)
         self.fused = Probe(channels, role="fused", modality="fused", meaning="RGB's map after the blocks")
-        if not last:
-            self.x_out = Probe(channels // 2, role="output", modality="x", meaning="depth's map after the blocks")
+        if x_meaning is not None:
+            self.x_out = Probe(channels // 2, role="output", modality="x", meaning=x_meaning)
+        self.shows_x = x_meaning is not None
 
     def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         a, b = rgb.movedim(1, 3), x.movedim(1, 3)  # channels last
         for block in self.blocks:
             a, b = block(a, b)
         rgb, x = self.fused(a.movedim(3, 1)), b.movedim(3, 1)
-        return rgb, x if self.last else self.x_out(x)
+        return rgb, self.x_out(x) if self.shows_x else x
 
 
 class HalfWidth(FusionModel):
@@ -111,6 +99,34 @@ class HalfWidth(FusionModel):
 
     rgb_down: nn.ModuleList
     x_down: nn.ModuleList
+
+    def add_stages(
+        self,
+        channels: tuple[int, ...],
+        depths: tuple[int, ...],
+        drop: float,
+        block: Callable[..., nn.Module],
+        x_meanings: Sequence[str | None],
+    ) -> None:
+        """Both ways down and the stages.
+
+        Args:
+            channels, depths: widths of RGB's stream and numbers of blocks.
+            drop: stochastic depth of the last block, linear from 0.
+            block: (channels, heads, mlp_ratio, window, whether x is not updated, drop=...) -> a block. The first stage
+                has no global path (window 0); the last block of the last stage does not update x.
+            x_meanings: of each stage, as of `StageBlocks`.
+        """
+        self.rgb_down, self.x_down = nn.ModuleList(), nn.ModuleList()
+        for i, (width, rates) in enumerate(zip(channels, drop_rates(depths, drop), strict=True)):
+            before = channels[i - 1]
+            self.rgb_down.append(shrink(before, width) if i else enter(3, width))
+            self.x_down.append(shrink(before // 2, width // 2) if i else enter(self.x_channels, width // 2))
+            last = [i == len(channels) - 1 and j == len(rates) - 1 for j in range(len(rates))]
+            kind = (width, HEADS[i], MLP_RATIOS[i], POOLED if i else 0)
+            blocks = [block(*kind, ends, drop=rate) for ends, rate in zip(last, rates, strict=True)]
+            stage = StageBlocks(width, blocks, x_meanings[i])
+            setattr(self, f"stage{i + 2}", Stage(width, stage, x_channels=width // 2))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """RGB's maps after the four stages, strides 4, 8, 16, 32."""
@@ -153,13 +169,8 @@ class DFormer(HalfWidth):
         channels, depths, usual = SIZES[size]
         drop = usual if drop is None else drop
         self.model_args |= {"drop": drop}
-        self.rgb_down, self.x_down = nn.ModuleList(), nn.ModuleList()
-        for i, (width, rates) in enumerate(zip(channels, drop_rates(depths, drop), strict=True)):
-            before = channels[i - 1]
-            self.rgb_down.append(shrink(before, width) if i else enter(3, width))
-            self.x_down.append(shrink(before // 2, width // 2) if i else enter(x_channels, width // 2))
-            stage = StageBlocks(width, HEADS[i], MLP_RATIOS[i], scale, rates, first=i == 0, last=i == 3)
-            setattr(self, f"stage{i + 2}", Stage(width, stage, x_channels=width // 2))
+        told = "depth's map after the blocks"
+        self.add_stages(channels, depths, drop, partial(DFormerBlock, scale=scale), (told, told, told, None))
         self.decoder = HamDecoder(channels[1:], num_classes, decoder_channels, norm_eps, random_bases=random_bases)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 8")
 

@@ -28,19 +28,15 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError
 from fusionzoo.fusion._parts import to_map
 from fusionzoo.fusion.stitchfusion import Adapters, Mix
-from fusionzoo.modalities import parts_of
 from fusionzoo.models.published._mit import SIZES, MiT, MixBlock
 from fusionzoo.models.published._segformer_head import SegFormerHead
-from fusionzoo.models.published._several import SeveralAuxiliaries, counted
+from fusionzoo.models.published._several import SeveralAuxiliaries, sized
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
 
 __all__ = ["Stitch", "StitchFusion", "stitched"]
-
-PUBLISHED = ("hha", "event", "lidar")
-"""The auxiliary modalities of the published models, in their order; all are pictures of three channels."""
 
 
 class Stitch(nn.Module):
@@ -113,23 +109,15 @@ class StitchFusion(SeveralAuxiliaries):
         in_order: bool = False,
         original_init: bool = False,
     ) -> None:
-        if isinstance(preprocess, dict):
-            preprocess = Preprocess.from_dict(preprocess)
-        named = parts_of(preprocess.x_kind) if preprocess is not None and "+" in preprocess.x_kind else ()
-        auxiliaries = counted(auxiliaries, len(named))
-        parts = max(1, auxiliaries)
-        x_channels = x_channels or (named[-1].stop if named else 3 * parts)
-        if x_channels not in (parts, 3 * parts) and not named:
+        sizes = sized(auxiliaries, x_channels, preprocess)
+        auxiliaries, x_channels, parts = sizes.auxiliaries, sizes.x_channels, len(sizes.widths)
+        if x_channels not in (parts, 3 * parts) and not sizes.named:
             raise InputError(
                 f"{x_channels} x channels for {auxiliaries} images that share RGB's convolution; give 1 or 3 for each"
             )
-        if preprocess is None and x_channels == 3 * parts:
-            zero, one = (0.0,) * x_channels, (1.0,) * x_channels
-            kind = "+".join(PUBLISHED[:parts]) if parts <= len(PUBLISHED) else "hha"
-            preprocess = Preprocess(x_kind=kind, x_scale=1 / 255, x_mean=zero, x_std=one)
-        super().__init__(num_classes, x_channels, preprocess)
+        super().__init__(num_classes, x_channels, sizes.preprocess)
         self.auxiliaries = auxiliaries
-        self.widths = tuple([p.stop - p.start for p in named] or [x_channels // parts] * parts)
+        self.widths = sizes.widths
         width = width or (256 if size < 2 else 512)
         self.model_args |= {"auxiliaries": auxiliaries, "x_channels": x_channels, "width": width}
         self.encoder = MiT(size, eps=1e-5)

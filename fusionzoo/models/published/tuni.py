@@ -22,14 +22,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
-
-from fusionzoo.fusion.dformer import POOLED
 from fusionzoo.fusion.tuni import TUNIBlock
-from fusionzoo.models.published._mit import drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead
-from fusionzoo.models.published.dformer import HEADS, MLP_RATIOS, HalfWidth, enter, shrink
-from fusionzoo.models.stages import Stage
+from fusionzoo.models.published.dformer import HalfWidth
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -49,50 +44,6 @@ DROP = {(1, "s"): 0.1, (2, "b"): 0.1}
 def thermal(x_channels: int = 1) -> Preprocess:
     """ImageNet's statistics for RGB, and for thermal, 0 to 255, their means: (x / 255 - 0.449) / 0.226."""
     return Preprocess(x_kind="thermal", x_scale=1 / 255, x_mean=(0.449,) * x_channels, x_std=(0.226,) * x_channels)
-
-
-class StageBlocks(nn.Module):
-    """The blocks of one stage: rgb (B, C, H, W), x (B, C/2, H, W) -> both, same shapes.
-
-    Args:
-        channels, heads, mlp_ratio, version, scale: of the blocks.
-        rates: stochastic depth of each block; their number is the number of blocks.
-        first, last: the first stage has no global path; the last block of the last one does not update x.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        heads: int,
-        mlp_ratio: float,
-        version: int,
-        scale: float,
-        rates: list[float],
-        first: bool,
-        last: bool,
-    ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            TUNIBlock(
-                channels,
-                heads,
-                mlp_ratio,
-                window=0 if first else POOLED,
-                drop_x=last and j == len(rates) - 1,
-                version=version,
-                scale=scale,
-                drop=rate,
-            )
-            for j, rate in enumerate(rates)
-        )
-        self.fused = Probe(channels, role="fused", modality="fused", meaning="RGB's map after the blocks")
-        self.x_out = Probe(channels // 2, role="output", modality="x", meaning="what the blocks give for x")
-
-    def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = rgb.movedim(1, 3), x.movedim(1, 3)  # channels last
-        for block in self.blocks:
-            a, b = block(a, b)
-        return self.fused(a.movedim(3, 1)), self.x_out(b.movedim(3, 1))
 
 
 class TUNI(HalfWidth):
@@ -123,13 +74,8 @@ class TUNI(HalfWidth):
         channels, depths = SIZES[size]
         drop = DROP.get((version, size), 0.0) if drop is None else drop
         self.model_args |= {"drop": drop}
-        self.rgb_down, self.x_down = nn.ModuleList(), nn.ModuleList()
-        for i, (width, rates) in enumerate(zip(channels, drop_rates(depths, drop), strict=True)):
-            before = channels[i - 1]
-            self.rgb_down.append(shrink(before, width) if i else enter(3, width))
-            self.x_down.append(shrink(before // 2, width // 2) if i else enter(x_channels, width // 2))
-            stage = StageBlocks(width, HEADS[i], MLP_RATIOS[i], version, scale, rates, first=i == 0, last=i == 3)
-            setattr(self, f"stage{i + 2}", Stage(width, stage, x_channels=width // 2))
+        block = partial(TUNIBlock, version=version, scale=scale)
+        self.add_stages(channels, depths, drop, block, ("what the blocks give for x",) * 4)
         self.decoder = SegFormerHead(channels, num_classes, 256, bias=True)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
 
