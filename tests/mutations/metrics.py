@@ -24,7 +24,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/metrics/cooperation/test_shapley.py::test_three_modalities_equal_the_average_over_orders",
      "fusionzoo/metrics/cooperation/shapley.py", [
-        ("math.factorial(others) * math.factorial(n - others) / math.factorial(n + 1)", "1 / 2**n"),
+        ("math.factorial(k) * math.factorial(n - k) / math.factorial(n + 1)", "1 / 2**n"),
     ]),
     ("tests/metrics/segmentation/test_images.py::test_the_ignored_class_counts_neither_as_right_nor_as_labelled",
      "fusionzoo/metrics/segmentation/images.py", [

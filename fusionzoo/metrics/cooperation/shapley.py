@@ -106,19 +106,20 @@ def _index(table: Mapping[frozenset[str], Tensor], names: Sequence[str], of: tup
     """Shapley interaction index: the difference that `of` make, averaged over the subsets of the n others. Each
     difference is taken by itself, so that what changes nothing gets exactly 0; in place, since scores may be whole
     maps."""
-    others = [name for name in names if name not in of]
+    n = len(names) - len(of)
     largest = max(table.values(), key=Tensor.dim)
     shape = torch.broadcast_shapes(*(score.shape for score in table.values()))
     total = torch.zeros(shape, dtype=torch.float64, device=largest.device)
     difference = torch.empty_like(total)
     for subset in table:
         if subset.isdisjoint(of):
-            weight = math.factorial(len(subset)) * math.factorial(len(others) - len(subset))
+            k = len(subset)
+            weight = math.factorial(k) * math.factorial(n - k) / math.factorial(n + 1)
             difference.copy_(table[subset | frozenset(of)])
             for size in range(len(of)):
                 for part in itertools.combinations(of, size):
                     difference.add_(table[subset | frozenset(part)], alpha=(-1) ** (len(of) - size))
-            total.add_(difference, alpha=weight / math.factorial(len(others) + 1))
+            total.add_(difference, alpha=weight)
     return total
 
 
