@@ -52,10 +52,11 @@ def test_stages_name_the_modality_that_their_probe_shows(model: FusionModel) -> 
     with probe(model, *names.values()) as tape:
         model(rgb, *xs)
         before = {name: tape[point].clone() for name, point in names.items()}
-    with probe(model, *names.values()) as tape:
-        model(rgb, xs[0], xs[1].flip(0), xs[2])
-        moved = {name for name, point in names.items() if float((tape[point] - before[name]).abs().max()) > 1e-5}
-    assert moved == {"thermal", "x", "fused"}  # the probe of rgb in the first stage lies before the exchange
+    for j, modality in enumerate(("depth", "thermal", "event")):
+        with probe(model, *names.values()) as tape:
+            model(rgb, *xs[:j], xs[j].flip(0), *xs[j + 1 :])
+            moved = {name for name, point in names.items() if float((tape[point] - before[name]).abs().max()) > 1e-5}
+        assert moved == {modality, "x", "fused"}  # the probe of rgb in the first stage lies before the exchange
 
 
 @torch.no_grad()
