@@ -47,12 +47,13 @@ ALLOWED: dict[str, set[str]] = {
     "preprocess": set(),
     "schema": set(),
     "modalities": set(),
+    "packages": set(),
     "files": set(),
     "errors": set(),
 }
 """Room -> rooms it may import. Beside these, every room may import the ground floor and the version."""
 
-GROUND = {"errors", "files", "modalities", "schema"}
+GROUND = {"errors", "files", "modalities", "packages", "schema"}
 
 HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect", "bench": "fusionzoo.bench", "export": "fusionzoo.export"}
 

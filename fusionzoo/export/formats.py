@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,14 +31,6 @@ DIMENSIONS = ("batch", "channels", "height", "width")
 
 Runner = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 """(rgb, x) -> the graph's outputs."""
-
-
-class Exported(Protocol):
-    """A model in a file format."""
-
-    def runner(self) -> Runner: ...
-
-    def content(self, facts: dict[str, Any]) -> bytes: ...
 
 
 def needs(suffix: str) -> None:

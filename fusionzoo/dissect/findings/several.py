@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fusionzoo.dissect.conditions import Condition
-from fusionzoo.dissect.measures.scores import Drop
+from fusionzoo.dissect.findings.use import drops
 from fusionzoo.dissect.results import Dissection
-from fusionzoo.dissect.words import RECOGNISED, Finding, inputs, measured, points, real, words
+from fusionzoo.dissect.words import RECOGNISED, Finding, measured, points, real, words
 
 __all__ = ["answer", "classes", "contribution"]
 
@@ -16,26 +15,20 @@ KEEPS, LOSES = 0.9, 0.8
 """A class comes from one modality alone when it loses 80 % of its IoU without it and keeps 90 % without each other."""
 
 
-def _drops(d: Dissection) -> dict[str, Drop]:
-    """Modality -> what is lost without it, all others being there."""
-    parts = {name: d.segmentation.get(Condition.without(name)) for name in inputs(d.model.modalities)}
-    return {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
-
-
 def answer(d: Dissection) -> Iterator[Finding]:
     """Which modalities the prediction needs, and what is lost without each."""
-    drops, whole = _drops(d), d.segmentation.get("both")
-    if not drops or whole is None or whole.miou is None:
+    lost_without, whole = drops(d), d.segmentation.get("both")
+    if not lost_without or whole is None or whole.miou is None:
         return
-    used = [name for name, drop in drops.items() if real(abs(drop.miou or 0.0), drop.miou_error)]
-    idle = [name for name in drops if name not in used]
-    lost = ", ".join(f"{measured(drop.miou, drop.miou_error)} without {name}" for name, drop in drops.items())
+    used = [name for name, drop in lost_without.items() if real(abs(drop.miou or 0.0), drop.miou_error)]
+    idle = [name for name in lost_without if name not in used]
+    lost = ", ".join(f"{measured(drop.miou, drop.miou_error)} without {name}" for name, drop in lost_without.items())
     evidence = f"mIoU {points(whole.miou)} with all, it loses {lost}"
-    if all(drop.miou_error is None for drop in drops.values()):
+    if all(drop.miou_error is None for drop in lost_without.values()):
         text = "One group of images does not tell which modalities the model uses"
         yield Finding("warn", f"{text}: {evidence}, error unknown; give more images.", *_USE, first=True)
     elif not idle:
-        yield Finding("info", f"The model uses all {len(drops)} modalities: {evidence}.", *_USE, first=True)
+        yield Finding("info", f"The model uses all {len(lost_without)} modalities: {evidence}.", *_USE, first=True)
     elif used:
         yield Finding(
             "warn", f"The model uses {words(used)}, and not measurably {words(idle)}: {evidence}.", *_USE, first=True
@@ -67,17 +60,17 @@ def contribution(d: Dissection) -> Iterator[Finding]:
 
 def classes(d: Dissection) -> Iterator[Finding]:
     """Classes that come from one modality alone."""
-    whole, drops = d.segmentation.get("both"), _drops(d)
-    if whole is None or len(drops) < 3:
+    whole, lost_without = d.segmentation.get("both"), drops(d)
+    if whole is None or len(lost_without) < 3:
         return
-    alone: dict[str, list[str]] = {name: [] for name in drops}
+    alone: dict[str, list[str]] = {name: [] for name in lost_without}
     for k, name in enumerate(d.data.class_names):
         iou = whole.iou[k]
-        lost = {s: drop.iou[k] for s, drop in drops.items()}
+        lost = {s: drop.iou[k] for s, drop in lost_without.items()}
         if iou is None or iou < RECOGNISED or any(value is None for value in lost.values()):
             continue
         share = {s: (value or 0.0) / iou for s, value in lost.items()}
-        for s, drop in drops.items():
+        for s, drop in lost_without.items():
             others = [v for o, v in share.items() if o != s]
             if share[s] >= LOSES and real(lost[s], drop.iou_error[k]) and max(others) <= 1 - KEEPS:
                 alone[s].append(repr(name))

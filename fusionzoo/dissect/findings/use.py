@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.measures.scores import Drop
 from fusionzoo.dissect.results import Dissection
-from fusionzoo.dissect.words import ERRORS, Finding, apart, measured, modality, points, real, words
+from fusionzoo.dissect.words import ERRORS, Finding, apart, inputs, measured, modality, points, real, words
 
-__all__ = ["USED", "Use", "answer", "called", "contribution", "uses"]
+__all__ = ["USED", "Use", "answer", "called", "contribution", "drops", "uses"]
 
 ABSENT = {
     "mean": "its mean",
@@ -56,11 +56,15 @@ class Use:
         return f"{measured(abs(value), error)} {'less' if value >= 0 else 'more'} without {name or self.name}{unknown}"
 
 
+def drops(d: Dissection) -> dict[str, Drop]:
+    """What can be taken away -> what is lost without it, all others being there; of what was taken away."""
+    parts = {name: d.segmentation.get(Condition.without(name)) for name in inputs(d.model.modalities)}
+    return {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
+
+
 def uses(d: Dissection) -> dict[str, Use]:
-    """Stream -> what is lost without it, of the streams that were taken away."""
-    parts = {stream: d.segmentation.get(Condition.without(stream)) for stream in ("rgb", "x")}
-    drops = {s: p.drop for s, p in parts.items() if p is not None and p.drop is not None and p.drop.miou is not None}
-    return {s: Use(s, called(d, s), drop, _kind(d, drop, s)) for s, drop in drops.items()}
+    """Stream -> what is lost without it, of two modalities."""
+    return {s: Use(s, called(d, s), drop, _kind(d, drop, s)) for s, drop in drops(d).items() if s in ("rgb", "x")}
 
 
 def _kind(d: Dissection, drop: Drop, stream: str) -> str:
