@@ -69,7 +69,7 @@ class BenchProtocol:
     rule: float = 0.1
     dissect_images: int = 60
     drop_modality: float = 0.0
-    amp: bool = True
+    amp: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "").replace("_", "").isalnum():
@@ -101,6 +101,7 @@ PROTOCOLS = {
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
         train_images=1200,
         learning_rates=(1e-3, 3e-3),
+        amp=True,
     ),
     "planted-2": BenchProtocol(
         "planted-2",
@@ -117,7 +118,7 @@ PROTOCOLS = {
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
         num_classes=13,
         final_split="trainval",
-        learning_rates=(1e-3, 3e-3),
+        learning_rates=(1e-3, 3e-3, 6e-3, 1.2e-2),
         epochs=12,
         select_epochs=4,
         size=(120, 160),
