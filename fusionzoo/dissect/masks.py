@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from fusionzoo.metrics import concept_masks
 from fusionzoo.metrics.concepts.masks import grid_masks
 from fusionzoo.probes.point import bare
 
-__all__ = ["SOURCES", "Source", "concept_data", "extent_of", "plain_data"]
+__all__ = ["SOURCES", "Source", "concept_data", "extent_of", "inside", "plain_data"]
 
 SOURCES = ("labels", "geometry", "masks")
 """What concepts are: the classes of the labels; what geometry and colour show; masks that samples carry."""
@@ -69,6 +70,19 @@ def extent_of(model: nn.Module, size: Sequence[int]) -> tuple[float, float]:
     stride = int(getattr(bare(model), "stride", 1))
     height, width = ((n + -n % stride) / n for n in size)
     return height, width
+
+
+def inside(maps: Tensor, extent: tuple[float, float]) -> Tensor:
+    """Of maps (B, C, H, W) the rows and columns whose middles lie in the image, without those of the padding; rows (N, C)
+    as they are.
+
+    >>> inside(torch.zeros(1, 2, 8, 10), (128 / 120, 1.0)).shape  # an image of 120 rows, padded to 128
+    torch.Size([1, 2, 7, 10])
+    """
+    if maps.ndim < 4:
+        return maps
+    height, width = (max(1, math.ceil(n / more - 0.5 - 1e-6)) for n, more in zip(maps.shape[-2:], extent, strict=True))
+    return maps[..., :height, :width]
 
 
 def _below_and_right(value: Tensor, extent: tuple[float, float], fill: int) -> Tensor:

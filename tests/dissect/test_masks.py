@@ -86,6 +86,27 @@ def test_masks_lie_where_the_image_lies_in_padded_maps():
         assert all(padded[stream] == pytest.approx(plain[stream], abs=0.01) for stream in plain), concepts
 
 
+def test_similarity_health_and_information_leave_padding_out():
+    """The same figures as without padding: moments of channel means and positions, dead channels, ranks."""
+    plain, padded = (
+        dissect(model, ToyData(24), metrics=["similarity", "health", "concepts"], progress=False)
+        for model in (Toy(), Padded())
+    )
+    (a,), (b,) = plain.rows, padded.rows
+    for view in ("gap", "pix"):
+        one, other = (row.similarity.pairs["rgb_x"][view] for row in (a, b))
+        assert one.n == other.n == (24 if view == "gap" else 24 * 6 * 8)
+        assert other.cka.value == pytest.approx(one.cka.value, abs=1e-6) and 0 < one.cka.value < 1
+    for one, other in zip(plain.health, padded.health, strict=True):
+        assert (other.dead, other.channels) == (one.dead, one.channels)
+        for a, b in ((one.std, other.std), (one.effective_rank, other.effective_rank)):
+            assert (a is None) == (b is None) and (a is None or b == pytest.approx(a, rel=1e-5))
+    one, other = (d.results["information"].stages[0].concepts for d in (plain, padded))
+    assert one.n == other.n and one.information.value > 0.1
+    for kind in ("unique_rgb", "unique_x", "redundant", "synergistic"):
+        assert getattr(other.nats, kind).value == pytest.approx(getattr(one.nats, kind).value, abs=1e-4)
+
+
 class Counted(WithGeometry):
     made = 0
 

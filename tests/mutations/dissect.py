@@ -162,5 +162,17 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("found.setdefault(place, ", "found.setdefault(i, "),
         ("top, left = divmod(at, _STEPS)", "left, top = divmod(at, _STEPS)"),
     ]),
+    ("tests/dissect/test_masks.py::test_similarity_health_and_information_leave_padding_out",
+     "fusionzoo/dissect/measures/base.py", [
+        ("maps = self.inside(value)", "maps = value"),
+    ]),
+    ("tests/dissect/test_masks.py::test_similarity_health_and_information_leave_padding_out",
+     "fusionzoo/dissect/measures/health.py", [
+        ("batch.inside(value)", "value"),
+    ]),
+    ("tests/dissect/test_masks.py::test_similarity_health_and_information_leave_padding_out",
+     "fusionzoo/dissect/measures/information.py", [
+        ("thinned(batch.inside(v), positions)", "thinned(v, positions)"),
+    ]),
 ]
 # fmt: on

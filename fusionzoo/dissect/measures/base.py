@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.effects import Scores
-from fusionzoo.dissect.masks import Source
+from fusionzoo.dissect.masks import Source, inside
 from fusionzoo.dissect.measures.setup import PAIRS, STREAMS, Mixture, PointInfo, Setup
 from fusionzoo.dissect.split import ROLES, Split
 from fusionzoo.metrics.base import as_samples
@@ -158,8 +158,13 @@ class Batch:
     def keep(self, point: str, view: str, value: Tensor) -> None:
         """Keeps the samples of a point: channel means ("gap"), or evenly spaced positions ("pix")."""
         if (point, view) not in self.rows:
+            maps = self.inside(value)
             whole = view == "gap"
-            self.rows[point, view] = as_samples(value, "gap") if whole else thinned(value, self.done.setup.positions)
+            self.rows[point, view] = as_samples(maps, "gap") if whole else thinned(maps, self.done.setup.positions)
+
+    def inside(self, maps: Tensor) -> Tensor:
+        """Of maps (B, C, H, W) the positions that lie in the image, not in what the model pads it with."""
+        return inside(maps, self.source.extent)
 
 
 @dataclass(frozen=True)

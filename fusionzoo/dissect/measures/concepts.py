@@ -58,7 +58,7 @@ class Thresholds(Measure):
         return Quantiles(done.setup.points[self.points[0]].channels, done.setup.tau)
 
     def hear(self, sums: Quantiles, batch: Batch, point: str, value: Tensor) -> None:
-        sums.update(value)
+        sums.update(batch.inside(value))
 
 
 @dataclass(frozen=True)

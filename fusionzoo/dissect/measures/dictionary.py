@@ -48,11 +48,10 @@ class Positions(Measure):
         return RowSample(self.points, max(FEWEST_POSITIONS, min(POSITIONS, BYTES // wide)))
 
     def hear(self, sums: Any, batch: Batch, point: str, value: Tensor) -> None:
-        sides = [_cells(n, covered) for n, covered in zip(value.shape[2:], batch.source.extent, strict=True)]
-        (height, rows), (width, columns) = ((len(side), side) for side in sides)
-        where = rows[:, None] * _STEPS + columns  # (h, w)
-        batch.shared[self.key] = thinned(where[None, None], FROM_IMAGE).flatten()
-        batch.shared[self.key, point] = thinned(value[..., :height, :width], FROM_IMAGE)
+        rows, columns = (_middles(n, covered) for n, covered in zip(value.shape[2:], batch.source.extent, strict=True))
+        where = rows[:, None] * _STEPS + columns  # (H, W)
+        batch.shared[self.key] = thinned(batch.inside(where[None, None]), FROM_IMAGE).flatten()
+        batch.shared[self.key, point] = thinned(batch.inside(value), FROM_IMAGE)
 
     def finish(self, sums: RowSample, batch: Batch) -> None:
         rows = [batch.shared[self.key, p].permute(0, 2, 3, 1).flatten(0, 2) for p in self.points]  # (B P, C) each
@@ -61,11 +60,9 @@ class Positions(Measure):
         sums.update(keys.flatten().to(rows[0].device), *rows)
 
 
-def _cells(count: int, covered: float) -> Tensor:
-    """The middles, in steps of the image, of those of `count` cells along a side of a map that lie in the image; the
-    map covers so many images' sides, the rest being padding."""
-    middle = (torch.arange(count) + 0.5) / count * covered
-    return (middle[middle < 1] * _STEPS).long()
+def _middles(count: int, covered: float) -> Tensor:
+    """Of `count` cells along a side of a map, in steps of the image; the map covers so many images' sides."""
+    return ((torch.arange(count) + 0.5) / count * covered * _STEPS).long()
 
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:

@@ -25,7 +25,7 @@ class Channels(Measure):
         return ChannelHealth(info.channels, info.low, info.high)
 
     def hear(self, sums: ChannelHealth, batch: Batch, point: str, value: Tensor) -> None:
-        sums.update(value)
+        sums.update(batch.inside(value))
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ class ConceptMoments(Measure):
         if not min(kept.dims):
             return  # a stream that never varies
         masks, valid = batch.source.on("nearest", batch.shared[self.key])
-        masks, valid = thinned(masks, positions), thinned(valid[:, None], positions)[:, 0].bool()
+        masks, valid = (thinned(batch.inside(v), positions) for v in (masks, valid[:, None]))
+        valid = valid[:, 0].bool()
         sets = [batch.rows[p, self.variant].double().movedim(1, 3) @ basis.to(masks.device)
                 for p, basis in zip(self.points[:2], kept.bases, strict=True)]  # (B, h, w, k) each  # fmt: skip
         sets.append(masks.double().movedim(1, 3))
