@@ -73,8 +73,9 @@ def extent_of(model: nn.Module, size: Sequence[int]) -> tuple[float, float]:
 
 
 def inside(maps: Tensor, extent: tuple[float, float]) -> Tensor:
-    """Of maps (B, C, H, W) the rows and columns whose middles lie in the image, without those of the padding; rows (N, C)
-    as they are.
+    """Of maps (B, C, H, W) the rows and columns whose middles lie in the image, without those of the padding.
+
+    Rows (N, C) stay as they are.
 
     >>> inside(torch.zeros(1, 2, 8, 10), (128 / 120, 1.0)).shape  # an image of 120 rows, padded to 128
     torch.Size([1, 2, 7, 10])

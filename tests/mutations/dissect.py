@@ -164,15 +164,11 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/dissect/test_masks.py::test_similarity_health_and_information_leave_padding_out",
      "fusionzoo/dissect/measures/base.py", [
-        ("maps = self.inside(value)", "maps = value"),
+        ("return inside(maps, self.source.extent)", "return inside(maps, (1.0, 1.0))"),
     ]),
     ("tests/dissect/test_masks.py::test_similarity_health_and_information_leave_padding_out",
      "fusionzoo/dissect/measures/health.py", [
         ("batch.inside(value)", "value"),
-    ]),
-    ("tests/dissect/test_masks.py::test_similarity_health_and_information_leave_padding_out",
-     "fusionzoo/dissect/measures/information.py", [
-        ("thinned(batch.inside(v), positions)", "thinned(v, positions)"),
     ]),
 ]
 # fmt: on
