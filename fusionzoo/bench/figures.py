@@ -15,11 +15,13 @@ from fusionzoo.dissect import dissect
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.models import FusionModel
 
-__all__ = ["dissected", "figures"]
+__all__ = ["ATOMS", "dissected", "figures"]
 
 STAGED = ("cka gap", "cka pix", "angular pix", "unique_rgb", "unique_x", "redundant", "semantic variance", "consistent",
           "rgb-specific", "x-specific")  # fmt: skip
 """Numbers that a dissection has of each stage; the mean over the stages is kept, and each stage's own."""
+ATOMS = ("unique_rgb", "unique_x", "redundant", "synergistic")
+"""Parts of what the streams tell of the concepts (partial information decomposition), as shares: "pid NAME"."""
 
 
 def dissected(model: FusionModel, data: Any, limit: int, batch_size: int = 8) -> dict[str, float]:
@@ -37,7 +39,12 @@ def figures(found: Dissection) -> dict[str, float]:
         for name, value in stage.numbers().items():
             if name in STAGED and value.value is not None:
                 out[f"{name} stage {stage.stage}"] = value.value
-    for name in STAGED:
+    information = found.results.get("information")
+    for told in information.stages if information else []:
+        if told.concepts is not None:
+            shares = {name: getattr(told.concepts.shares, name).value for name in ATOMS}
+            out |= {f"pid {name} stage {told.stage}": v for name, v in shares.items() if v is not None}
+    for name in (*STAGED, *(f"pid {atom}" for atom in ATOMS)):
         values = [v for key, v in out.items() if key.startswith(f"{name} stage ")]
         if values:
             out[name] = sum(values) / len(values)

@@ -21,8 +21,8 @@ from fusionzoo.schema import encode
 __all__ = ["html"]
 
 FIGURES = ("cka gap", "semantic variance", "redundant", "unique_rgb", "unique_x", "consistent", "rgb-specific",
-           "x-specific", "shapley rgb", "shapley x", "interaction", "balance shares", "balance streams",
-           "balance concepts")  # fmt: skip
+           "x-specific", "pid unique_rgb", "pid unique_x", "pid redundant", "pid synergistic", "shapley rgb",
+           "shapley x", "interaction", "balance shares", "balance streams", "balance concepts")  # fmt: skip
 BEST = 10
 """So many of the best strategies are compared pair by pair."""
 _POINTS = ("semantic variance", "shapley rgb", "shapley x", "interaction")

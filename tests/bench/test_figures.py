@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from fusionzoo.bench.figures import dissected, figures
+from fusionzoo.bench.figures import ATOMS, dissected, figures
 from fusionzoo.data import Planted
 from fusionzoo.dissect import dissect
 from fusionzoo.models import create_model
@@ -39,3 +39,7 @@ def test_means_and_balances_are_what_their_names_say() -> None:
     assert found["balance shares"] == pytest.approx(1 - (2 * share - 1) ** 2)
     least, most = sorted(max(found[f"unique_{s}"], 0) for s in ("rgb", "x"))
     assert found["balance streams"] == pytest.approx(2 * least / (least + most))
+    told = [row.concepts.shares for row in d.results["information"].stages if row.concepts]
+    synergistic = [shares.synergistic.value for shares in told]
+    assert found["pid synergistic"] == pytest.approx(sum(synergistic) / len(synergistic))
+    assert sum(found[f"pid {atom}"] for atom in ATOMS) == pytest.approx(1)
