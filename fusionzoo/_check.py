@@ -25,8 +25,7 @@ from fusionzoo.dissect.exemplars import exemplars
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.insight import Insight, insight
 from fusionzoo.dissect.results import FEWEST
-from fusionzoo.dissect.results.examples import Example
-from fusionzoo.dissect.results.exemplars import Exemplars
+from fusionzoo.dissect.results.examples import Example, Exemplars
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.split import chosen_images
 from fusionzoo.dissect.trace import trace as trace_effects

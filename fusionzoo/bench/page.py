@@ -95,7 +95,7 @@ def _accuracy(rows: Sequence[Row], reference: str) -> Part:
     columns = ("strategy", "seeds", "mIoU", "spread", f"minus {reference}, points (95 %)", "rate")
     drawing = intervals("accuracy", "mIoU by strategy", "mIoU with the spread over seeds", drawn)
     caption = "Mean mIoU in percent; the line spans the seeds. Diamond: hybrid; square: one modality only."
-    return Part("Accuracy", Plot(drawing, caption), Table("Accuracy", columns, cells, "<>>>>>"))
+    return Part("Accuracy", Plot(drawing, caption), Table("Accuracy", columns, cells))
 
 
 def _heat(key: str, title: str, caption: str, rows: Sequence[Row], values: Mapping[str, Mapping[str, float]]) -> Part:
@@ -105,7 +105,7 @@ def _heat(key: str, title: str, caption: str, rows: Sequence[Row], values: Mappi
     grid = [[hundred(values[r.strategy].get(n)) for n in names] for r in rows]
     drawing = svg.heatmap(key, title, caption, [r.strategy for r in rows], [("", short, grid)], top=100)
     cells = tuple((r.strategy, *(points(values[r.strategy].get(n)) for n in names)) for r in rows)
-    table = Table(title, ("strategy", *short), cells, "<" + ">" * len(names))
+    table = Table(title, ("strategy", *short), cells)
     return Part(title, Plot(drawing, caption), table)
 
 
@@ -134,7 +134,7 @@ def _rule(rows: Sequence[Row]) -> Part | None:
     caption = "mIoU with the rule minus without, points, paired by seed, 95 % interval."
     drawing = intervals("rule", "What the rule changes", caption, drawn, zero=True)
     cells = tuple((r.strategy.removesuffix("+rule"), gap(gain)) for r, gain in ruled)
-    return Part("What the rule changes", Plot(drawing, caption), Table("Rule", ("strategy", "change"), cells, "<>"))
+    return Part("What the rule changes", Plot(drawing, caption), Table("Rule", ("strategy", "change"), cells))
 
 
 def _fronts(rows: Sequence[Row], final: Sequence[RunResult]) -> list[Part]:
@@ -182,7 +182,7 @@ def _cost(rows: Sequence[Row], final: Sequence[RunResult]) -> Part:
     )  # fmt: skip
     columns = ("strategy", "parameters", "GMACs", "peak MB", "ms", "time / concat's", "s a training")
     note = "Peak: weights and all that lives at once, one image, float32. Time: in turns with concat, call by call."
-    return Part("Cost", table=Table("Cost", columns, cells, "<>>>>>>"), note=note)
+    return Part("Cost", table=Table("Cost", columns, cells), note=note)
 
 
 def _figures(rows: Sequence[Row], final: Sequence[RunResult]) -> Part | None:
@@ -193,7 +193,7 @@ def _figures(rows: Sequence[Row], final: Sequence[RunResult]) -> Part | None:
     write = lambda n, v: points(v) if n in _POINTS else number(v, 2)  # noqa: E731
     cells = tuple((r.strategy, *(write(n, means[r.strategy].get(n)) for n in names)) for r in rows)
     note = "Means over stages and seeds; semantic variance, Shapley values and interaction in points of IoU."
-    return Part("Dissection", table=Table("Dissection", ("strategy", *names), cells, "<" + ">" * len(names)), note=note)
+    return Part("Dissection", table=Table("Dissection", ("strategy", *names), cells), note=note)
 
 
 def _pairs(rows: Sequence[Row], final: Sequence[RunResult]) -> Part | None:

@@ -7,17 +7,17 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fusionzoo.dissect.conditions import CONSTANT, Condition, Images, Reader, others, subsets
+from fusionzoo.dissect.conditions import CONSTANT, Condition, Images, Reader, normalised, others, subsets, unwrapped
 from fusionzoo.dissect.masks import Source, extent_of
 from fusionzoo.dissect.measures.base import Batch, Done, Measure, some
 from fusionzoo.dissect.split import ROLES, Split
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.models import predict_labels
-from fusionzoo.probes import listen
+from fusionzoo.probes import listen, probe_points
 
-__all__ = ["Capture", "lend"]
+__all__ = ["Capture", "lend", "shapes_passed"]
 
 
 class AllHeard(Exception):
@@ -27,6 +27,35 @@ class AllHeard(Exception):
 def lend(conditions: Sequence[Condition], absence: str) -> bool:
     """Whether images lend each other modalities: then a pass goes through them in the order of `Split.cycle`."""
     return any(c.lends for c in conditions) or (absence == "permute" and any(c != "both" for c in conditions))
+
+
+def shapes_passed(model: nn.Module, batch: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Probe -> shape of the floating tensor that passes it in a forward pass; probes that nothing passes are left out.
+
+    Raises:
+        InputError: logits of another number of classes than the model names.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, value: Tensor) -> None:
+        if value.is_floating_point():
+            shapes[name] = tuple(value.shape)
+
+    def run(names: Sequence[str]) -> None:
+        with listen(model, dict.fromkeys(names, note)):
+            logits = model(*normalised(model, batch))
+        count = len(unwrapped(model).class_names)
+        if logits.shape[1] != count:
+            raise InputError(f"the model names {count} classes, its logits have {logits.shape[1]}")
+
+    names = list(probe_points(model))
+    try:
+        run(names)
+    except InputError:  # some probes are out of this model's path; look at those that fired
+        if not shapes or len(shapes) == len(names):
+            raise
+        run(list(shapes))
+    return shapes
 
 
 class Capture:

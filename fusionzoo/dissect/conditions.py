@@ -37,7 +37,6 @@ from fusionzoo.probes.point import bare
 __all__ = [
     "CONSTANT",
     "MOST",
-    "OTHERS",
     "OF_ONE",
     "POLICIES",
     "SUBSETS",
@@ -116,7 +115,6 @@ def others(names: Sequence[str]) -> tuple[Condition, ...]:
 
 
 SUBSETS = subsets(("rgb", "x"))
-OTHERS = others(("rgb", "x"))
 
 POLICIES = ("mean", "zero", "permute", "noise", "blur")
 OF_ONE = tuple(name for name in POLICIES if name != "permute")

@@ -27,12 +27,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
-from fusionzoo.dissect.capture import Capture, lend
-from fusionzoo.dissect.conditions import Reader, check_policy, fitted, inputs_of, normalised, unwrapped
+from fusionzoo.dissect.capture import Capture, lend, shapes_passed
+from fusionzoo.dissect.conditions import Reader, check_policy, fitted, inputs_of, unwrapped
 from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.measures import METRICS
 from fusionzoo.dissect.measures.base import Done, Measure, Mixture, PointInfo, Setup
@@ -41,7 +41,7 @@ from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
-from fusionzoo.probes import listen, probe_points, select
+from fusionzoo.probes import probe_points, select
 
 __all__ = ["dissect", "names_asked", "plan"]
 
@@ -249,7 +249,7 @@ def _facts(
 ) -> tuple[dict[str, Any], tuple[int, int], list[int]]:
     """What one image's forward pass tells: points, stages and uneven stages; the concept grid; the image size."""
     batch = collate([checked(plain_data(data)[indices[0]], data)])
-    shapes = _shapes(model, *normalised(model, batch))
+    shapes = shapes_passed(model, batch)
     probes = probe_points(model)
     chosen = probes if points is None else select(model, [points] if isinstance(points, str) else points)
     every: Mapping[int, Mapping[str, str]] = unwrapped(model).levels
@@ -271,28 +271,3 @@ def _facts(
     grid = (max(1, size[0] // GRID_STRIDE), max(1, size[1] // GRID_STRIDE))
     mixtures = {p: found for p in probes if p in chosen and p in shapes and (found := Mixture.of(probes[p]))}
     return {"points": info, "stages": stages, "uneven": uneven, "mixtures": mixtures, "inputs": inputs}, grid, size
-
-
-def _shapes(model: nn.Module, rgb: Tensor, x: Tensor) -> dict[str, tuple[int, ...]]:
-    """Probe name -> shape of the floating tensor that passes; probes that nothing passes are left out."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def note(name: str, value: Tensor) -> None:
-        if value.is_floating_point():
-            shapes[name] = tuple(value.shape)
-
-    def run(names: Sequence[str]) -> None:
-        with listen(model, dict.fromkeys(names, note)):
-            logits = model(rgb, x)
-        count = len(unwrapped(model).class_names)
-        if logits.shape[1] != count:
-            raise InputError(f"the model names {count} classes, its logits have {logits.shape[1]}")
-
-    names = list(probe_points(model))
-    try:
-        run(names)
-    except InputError:  # some probes are out of this model's path; look at those that fired
-        if not shapes or len(shapes) == len(names):
-            raise
-        run(list(shapes))
-    return shapes

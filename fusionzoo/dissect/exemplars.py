@@ -12,7 +12,7 @@ from fusionzoo.dissect.conditions import fitted
 from fusionzoo.dissect.masks import plain_data
 from fusionzoo.dissect.measures.dictionary import FOUND_AGAIN, Dictionary, Place, StageDictionary
 from fusionzoo.dissect.results import Dissection
-from fusionzoo.dissect.results.exemplars import Exemplars
+from fusionzoo.dissect.results.examples import Exemplars
 from fusionzoo.preprocess import missing_x
 
 __all__ = ["exemplars", "worth_showing"]

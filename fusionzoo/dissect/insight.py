@@ -70,17 +70,13 @@ class Insight:
     detectors: dict[str, Detector] = field(default_factory=dict)
 
 
-def insight(done: Done, stages: Sequence[int] | None = None) -> Insight:
-    """What the complete sums of a dissection tell; what was not measured is left out.
-
-    Args:
-        stages: those whose features are to be coloured; `shown_stages` by default.
-    """
+def insight(done: Done) -> Insight:
+    """What the complete sums of a dissection tell; what was not measured is left out."""
     setup = done.setup
     found = Insight(
         {stage: dict(at) for stage, at in setup.stages.items()}, frozenset({*setup.points, *setup.mixtures})
     )
-    for stage in shown_stages(found.stages) if stages is None else stages:
+    for stage in shown_stages(found.stages):
         points = tuple(setup.stages[stage][s] for s in STREAMS if s in setup.stages[stage])
         sums = done.get(StageMoments(points, variant="pix"))
         if sums is not None:

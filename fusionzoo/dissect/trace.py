@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
-from fusionzoo.dissect.capture import lend
+from fusionzoo.dissect.capture import lend, shapes_passed
 from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, normalised
 from fusionzoo.dissect.effects import Trace
 from fusionzoo.dissect.intervention import EDITS, Edits, Intervention, interventions
@@ -54,7 +54,7 @@ from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, se
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import Accumulator
-from fusionzoo.probes import Reuse, intervene, listen, probe, probe_points
+from fusionzoo.probes import Reuse, intervene, listen, probe
 
 __all__ = ["DEFAULT", "EDITS", "trace"]
 
@@ -124,7 +124,7 @@ def trace(
     }  # fmt: skip
     with evaluating(model):
         first = collate([checked(data[indices[0]], data)])
-        channels = _channels(model, first)
+        channels = {p: (s[1], len(s)) for p, s in shapes_passed(model, first).items() if len(s) >= 2}
         plan = interventions(model, kinds, points, channels, channel_groups, wanted)
         split = Split.of(len(indices), block)
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "trace", options)
@@ -163,24 +163,6 @@ def _groups(plan: Sequence[Intervention]) -> dict[str, list[Intervention]]:
 
     of = {absent: [one for one in plan if one.absent == absent] for absent in dict.fromkeys(o.absent for o in plan)}
     return {absent: sorted(group, key=order) for absent, group in of.items()}
-
-
-def _channels(model: nn.Module, batch: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Probe -> (channels, dimensions) of what passes it in a forward pass; probes that do not fire are left out."""
-    seen: dict[str, tuple[int, int]] = {}
-
-    def note(name: str, value: Tensor) -> None:
-        if value.is_floating_point() and value.ndim >= 2:
-            seen[name] = (value.shape[1], value.ndim)
-
-    names = list(probe_points(model))
-    try:
-        with listen(model, dict.fromkeys(names, note)):
-            model(*normalised(model, batch))
-    except InputError:  # some probes are out of this model's path
-        if not seen or len(seen) == len(names):
-            raise
-    return seen
 
 
 # ------------------------------------------------------------------------------------------------------------- the run

@@ -13,27 +13,16 @@ from typing import Any
 
 __all__ = ["DOMAINS", "MODULES", "MovedModule", "domain_of", "moved"]
 
-MODULES = {
-    "cka": "similarity.cka",
-    "commonality": "cooperation.commonality",
-    "contribution": "cooperation.contribution",
-    "curve": "concepts.curve",
-    "gates": "health.gates",
-    "logistic": "concepts.logistic",
-    "masks": "concepts.masks",
-    "minibatch": "similarity.minibatch",
-    "moments": "similarity.moments",
-    "net2vec": "concepts.net2vec",
-    "null": "similarity.null",
-    "recipes": "concepts.recipes",
-    "resample": "stats.resample",
-    "rows": "similarity.samples",
-    "semantic_variance": "concepts.semantic_variance",
-    "sketch": "stats.sketch",
-    "specificity": "concepts.specificity",
-    "units": "concepts.units",
-    "vectors": "concepts.vectors",
+_KEPT = {
+    "concepts": "curve logistic masks net2vec recipes semantic_variance specificity units vectors",
+    "cooperation": "commonality contribution",
+    "health": "gates",
+    "similarity": "cka minibatch moments null",
+    "stats": "resample sketch",
 }
+"""Domain -> the modules that keep their names in it."""
+MODULES = {name: f"{domain}.{name}" for domain, names in _KEPT.items() for name in names.split()}
+MODULES["rows"] = "similarity.samples"
 """Module of `fusionzoo.metrics` then -> now."""
 
 DOMAINS = ("stats", "segmentation", "saliency", "similarity", "concepts", "cooperation", "health")

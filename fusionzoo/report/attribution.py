@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionzoo.dissect.results.examples import Example
-from fusionzoo.report.panels import Panel, panels, x_scale
-from fusionzoo.report.pictures import Picture, resized
+from fusionzoo.report.panels import GAP, LINE, Panel, laid_out, panels, sheet_width, x_scale
+from fusionzoo.report.pictures import Picture, pale
 from fusionzoo.report.table import clean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FOR, AGAINST = (27, 120, 55), (118, 42, 131)
 """Green and purple, which colour-blind readers tell apart; neither stands for a modality elsewhere."""
 BRIGHT = 0.99
 """The colours are full from this quantile of all maps' absolute values on: few pixels are far larger."""
-_COLUMNS, _GAP, _LINE, _LEAST_WIDTH, _LETTER = 3, 10, 20, 320, 7
+_BAR, _LETTER = 320, 7  # pixels across the scale, and of a letter
 
 
 def scale_of_maps(maps: Mapping[str, NDArray[np.floating[Any]]]) -> float:
@@ -42,10 +42,9 @@ def signed(rgb: Picture, values: NDArray[np.floating[Any]], scale: float) -> Pic
     >>> signed(np.full((1, 3, 3), 255, np.uint8), np.array([[-1.0, 0.0, 2.0]]), 1.0)[0].tolist()
     [[118, 42, 131], [252, 252, 252], [27, 120, 55]]
     """
-    grey = 150 + 0.4 * (rgb @ np.array([0.299, 0.587, 0.114]))[..., None]
     alpha = np.clip(np.abs(values) / scale, 0, 1)[..., None]
     colour = np.where(values[..., None] > 0, np.array(FOR, np.float64), np.array(AGAINST, np.float64))
-    drawn: Picture = np.rint(grey * (1 - alpha) + colour * alpha).astype(np.uint8)
+    drawn: Picture = np.rint(pale(rgb) * (1 - alpha) + colour * alpha).astype(np.uint8)
     return drawn
 
 
@@ -68,25 +67,15 @@ def attribution_sheet(
     shown += [
         Panel(title, f"attribution: {clean(title)}", "", signed(under, values, scale)) for title, values in maps.items()
     ]
-    height, width = e.rgb.shape[:2]
-    wide = max(_LEAST_WIDTH, width)
-    tall = max(1, round(height * wide / width))
-    whole = _COLUMNS * wide + (_COLUMNS + 1) * _GAP
-    told = [line for sentence in words for line in textwrap.wrap(clean(sentence), (whole - 2 * _GAP) // _LETTER)]
-    rows = -(-len(shown) // _COLUMNS)
-    top = rows * (tall + _LINE + _GAP) + _GAP
-    canvas = Make.new("RGB", (whole, top + _LINE * (2 + len(told)) + _GAP), "white")
+    letters = (sheet_width(e) - 2 * GAP) // _LETTER
+    told = [line for sentence in words for line in textwrap.wrap(clean(sentence), letters)]
+    canvas, top = laid_out(e, shown, LINE * (2 + len(told)) + GAP)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
-    for i, panel in enumerate(shown):
-        left, above = _GAP + i % _COLUMNS * (wide + _GAP), i // _COLUMNS * (tall + _LINE + _GAP)
-        draw.text((left, above + 3), panel.title, fill="black", font=font)
-        picture = Make.fromarray(resized(panel.picture, wide, panel.smooth)).resize((wide, tall))
-        canvas.paste(picture, (left, above + _LINE))
-    bar = np.tile(np.linspace(-scale, scale, _LEAST_WIDTH), (_LINE - 4, 1))
-    canvas.paste(Make.fromarray(signed(np.full((*bar.shape, 3), 128, np.uint8), bar, scale)), (_GAP, top))
-    draw.text((2 * _GAP + _LEAST_WIDTH, top), f"on one scale, -{scale:.2g} to {scale:.2g}", fill="black", font=font)
-    draw.text((_GAP, top + _LINE), "against", fill="black", font=font)
-    draw.text((_GAP + _LEAST_WIDTH, top + _LINE), f"for {clean(target)!r}", fill="black", font=font, anchor="ra")
+    bar = np.tile(np.linspace(-scale, scale, _BAR), (LINE - 4, 1))
+    canvas.paste(Make.fromarray(signed(np.full((*bar.shape, 3), 128, np.uint8), bar, scale)), (GAP, top))
+    draw.text((2 * GAP + _BAR, top), f"on one scale, -{scale:.2g} to {scale:.2g}", fill="black", font=font)
+    draw.text((GAP, top + LINE), "against", fill="black", font=font)
+    draw.text((GAP + _BAR, top + LINE), f"for {clean(target)!r}", fill="black", font=font, anchor="ra")
     for i, line in enumerate(told):
-        draw.text((_GAP, top + _LINE * (2 + i)), line, fill="black", font=font)
+        draw.text((GAP, top + LINE * (2 + i)), line, fill="black", font=font)
     return canvas

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fusionzoo.report.shapes import WIDTH, drawing, element, nice_ticks, rulers, text
+from fusionzoo.report.shapes import WIDTH, drawing, element, legend, nice_ticks, rulers, text
 from fusionzoo.report.svg import Series
 
 __all__ = ["POINTS", "curve", "thinned"]
@@ -51,7 +51,10 @@ def curve(
     ticks = nice_ticks(0.0, top if top > 0 else 1.0)
     base, span = TOP + TALL, WIDTH - LEFT - RIGHT
     at = lambda v: base - TALL * v / ticks[-1]  # noqa: E731
-    out = [_legend(series), *rulers(ticks, at, LEFT, WIDTH - RIGHT, "g")]
+    out = [
+        legend([(s.stream, s.name) for s in series], 10, draw_line=True, signs=False),
+        *rulers(ticks, at, LEFT, WIDTH - RIGHT, "g"),
+    ]
     for tick in (t for t in nice_ticks(0, length) if t <= length):
         out.append(text(LEFT + span * tick / length, base + 16, f"{tick:g}", "tick", "middle"))
     out.append(text(LEFT + span / 2, base + 31, x_label, "tick", "middle"))
@@ -63,12 +66,3 @@ def curve(
         if path:
             out.append(element("path", d=path, class_=f"stroke {s.stream}"))
     return drawing(key, title, description, base + 38, "".join(out))
-
-
-def _legend(series: Sequence[Series]) -> str:
-    out, x = [], 4.0
-    for s in series:
-        out.append(element("line", x1=x, y1=10, x2=x + 22, y2=10, class_=f"stroke {s.stream}"))
-        out.append(text(x + 27, 14, s.name))
-        x += 41 + 6.3 * len(s.name)
-    return "".join(out)

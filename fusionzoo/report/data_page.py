@@ -121,7 +121,7 @@ def _x(found: Any) -> Table:
     ]
     columns = ("split", "lowest", "1 %", "25 %", "50 %", "75 %", "99 %", "highest", "missing %", "in one image")
     note = "Quantiles of valid values; missing: mean share of pixels, and the largest of one image."
-    return Table(f"Range of x: {kind}{unit}", columns, tuple(rows), "<>>>>>>>>>", note)
+    return Table(f"Range of x: {kind}{unit}", columns, tuple(rows), note=note)
 
 
 def _classes(found: Any) -> Table:

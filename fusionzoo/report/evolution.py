@@ -61,7 +61,7 @@ def _table(e: Evolution, names: Sequence[str] | None = None) -> Table:
     places = _positions(e)
     listed = "; ".join(f"{p}: {name}" for p, name in zip(places, _names(e), strict=True))
     note = f"Points (± standard error), CKA and angles as they are, concepts as counts. {listed}."
-    return Table("Over the training", ("number", *places), tuple(map(tuple, rows)), "<" + ">" * len(places), note)
+    return Table("Over the training", ("number", *places), tuple(map(tuple, rows)), note=note)
 
 
 def text(found: Evolution | Mapping[str, Any], width: int = WIDTH) -> str:
@@ -142,7 +142,7 @@ def _lines(
     if not series:
         return None
     rows = tuple((label, *(_cell(name, *m) for m in curves[name])) for name, label, _ in chosen if name in curves)
-    table = Table(title, ("number", *places), rows, "<" + ">" * len(places), "Points (± standard error).")
+    table = Table(title, ("number", *places), rows, note="Points (± standard error).")
     said = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
     drawing = svg.lines(key, title, said, places, series, x_label="checkpoint")
     unit = "percent" if "Variance" in title else "points"
@@ -162,7 +162,7 @@ def _multiples(
             rows.append((f"stage {stage}", *(_cell(name, *m) for m in curves[name])))
     if not panels:
         return None
-    table = Table(title, ("stage", *places), tuple(rows), "<" + ">" * len(places))
+    table = Table(title, ("stage", *places), tuple(rows))
     said = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
     drawing = svg.multiples(key, title, said, panels, low=None)
     return Part(title, Plot(drawing, "Over the training; thin lines: two standard errors."), table)

@@ -12,8 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, Template
 
-from fusionzoo.dissect.results.examples import Example
-from fusionzoo.dissect.results.exemplars import Exemplars
+from fusionzoo.dissect.results.examples import Example, Exemplars
 from fusionzoo.report import style
 from fusionzoo.report.sections import HEALTH, PAGE
 from fusionzoo.report.sections.base import Part

@@ -33,7 +33,10 @@ from fusionzoo.report.table import clean
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Panel", "colours_of", "harm_words", "legend_words", "panels", "present", "sheet", "x_scale"]
+__all__ = [
+    "GAP", "LINE", "Panel", "colours_of", "harm_words", "laid_out", "legend_words", "panels", "present", "sheet",
+    "sheet_width", "x_scale",
+]  # fmt: skip
 
 _MOST = 4  # classes that words name
 
@@ -184,7 +187,32 @@ def _drives(e: Example, shares: Shares, classes: NDArray[np.int64]) -> str:
 
 # --------------------------------------------------------------------------------------------------------- on one sheet
 
-_COLUMNS, _GAP, _LINE, _LEAST_WIDTH = 3, 10, 20, 320
+COLUMNS, GAP, LINE, LEAST_WIDTH = 3, 10, 20, 320
+"""Pictures in a row; pixels between two, of a line of words, and across a picture at least."""
+
+
+def sheet_width(e: Example) -> int:
+    """Pixels across a sheet."""
+    return COLUMNS * max(LEAST_WIDTH, e.rgb.shape[1]) + (COLUMNS + 1) * GAP
+
+
+def laid_out(e: Example, shown: Sequence[Panel], foot: int) -> tuple[Image, int]:
+    """Pictures of an image in rows, each under its title, on white; and where the `foot` pixels below them begin."""
+    from PIL import Image as Make
+    from PIL import ImageDraw, ImageFont
+
+    height, width = e.rgb.shape[:2]
+    wide = max(LEAST_WIDTH, width)
+    tall = max(1, round(height * wide / width))
+    top = -(-len(shown) // COLUMNS) * (tall + LINE + GAP) + GAP
+    canvas = Make.new("RGB", (sheet_width(e), top + foot), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
+    for i, panel in enumerate(shown):
+        left, above = GAP + i % COLUMNS * (wide + GAP), i // COLUMNS * (tall + LINE + GAP)
+        draw.text((left, above + 3), panel.title, fill="black", font=font)
+        picture = Make.fromarray(resized(panel.picture, wide, panel.smooth)).resize((wide, tall))
+        canvas.paste(picture, (left, above + LINE))
+    return canvas, top
 
 
 def sheet(e: Example, scale: Sequence[float] | None = None) -> Image:
@@ -193,47 +221,34 @@ def sheet(e: Example, scale: Sequence[float] | None = None) -> Image:
     from PIL import ImageDraw, ImageFont
 
     shown = panels(e, x_scale([e]) if scale is None else scale)
-    height, width = e.rgb.shape[:2]
-    wide = max(_LEAST_WIDTH, width)
-    tall = max(1, round(height * wide / width))
-    whole = _COLUMNS * wide + (_COLUMNS + 1) * _GAP
-    rows = -(-len(shown) // _COLUMNS)
+    whole = sheet_width(e)
     font = ImageFont.load_default(size=13)
-    fits: Callable[[str], bool] = lambda words: font.getlength(words) <= whole - 2 * _GAP  # noqa: E731
+    fits: Callable[[str], bool] = lambda words: font.getlength(words) <= whole - 2 * GAP  # noqa: E731
     told = _wrapped(f"{legend_words(e)} {harm_words(e)}", fits)
     keys = _key_rows([clean(e.class_names[k]) for k in present(e)], [colours_of(e)[k] for k in present(e)],
-                     font.getlength, whole - 2 * _GAP)  # fmt: skip
+                     font.getlength, whole - 2 * GAP)  # fmt: skip
     legend = modality_legend()
-    foot = _GAP + legend.shape[0] + _LINE * (1 + len(told) + len(keys)) + _GAP
-    canvas = Make.new("RGB", (whole, rows * (tall + _LINE + _GAP) + foot), "white")
+    canvas, top = laid_out(e, shown, legend.shape[0] + LINE * (1 + len(told) + len(keys)) + GAP)
     draw = ImageDraw.Draw(canvas)
-    for i, panel in enumerate(shown):
-        left = _GAP + i % _COLUMNS * (wide + _GAP)
-        top = i // _COLUMNS * (tall + _LINE + _GAP)
-        draw.text((left, top + 3), panel.title, fill="black", font=font)
-        canvas.paste(
-            Make.fromarray(resized(panel.picture, wide, panel.smooth)).resize((wide, tall)), (left, top + _LINE)
-        )
-    top = rows * (tall + _LINE + _GAP) + _GAP
-    canvas.paste(Make.fromarray(legend), (_GAP, top))
+    canvas.paste(Make.fromarray(legend), (GAP, top))
     harm = harm_legend()
-    canvas.paste(Make.fromarray(harm), (whole - _GAP - harm.shape[1], top))
-    draw.text((whole - 2 * _GAP - harm.shape[1], top), "striped: does harm", fill="black", font=font, anchor="ra")
+    canvas.paste(Make.fromarray(harm), (whole - GAP - harm.shape[1], top))
+    draw.text((whole - 2 * GAP - harm.shape[1], top), "striped: does harm", fill="black", font=font, anchor="ra")
     x = clean(e.modalities[1])
-    end = _GAP + legend.shape[1]
-    draw.text((end + _GAP, top), "pale: matters little", fill="black", font=font)
-    draw.text((end + _GAP, top + _LINE), "strong: matters much", fill="black", font=font)
+    end = GAP + legend.shape[1]
+    draw.text((end + GAP, top), "pale: matters little", fill="black", font=font)
+    draw.text((end + GAP, top + LINE), "strong: matters much", fill="black", font=font)
     top += legend.shape[0] + 2
-    draw.text((_GAP, top), x, fill="black", font=font)
+    draw.text((GAP, top), x, fill="black", font=font)
     draw.text((end, top), "rgb", fill="black", font=font, anchor="ra")
     for line in told:
-        top += _LINE
-        draw.text((_GAP, top), line, fill="black", font=font)
+        top += LINE
+        draw.text((GAP, top), line, fill="black", font=font)
     for row in keys:
-        top += _LINE
+        top += LINE
         for left, name, colour in row:
-            draw.rectangle((_GAP + left, top + 2, _GAP + left + 12, top + 14), fill=colour, outline="black")
-            draw.text((_GAP + left + 18, top), name, fill="black", font=font)
+            draw.rectangle((GAP + left, top + 2, GAP + left + 12, top + 14), fill=colour, outline="black")
+            draw.text((GAP + left + 18, top), name, fill="black", font=font)
     return canvas
 
 

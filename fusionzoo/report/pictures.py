@@ -19,7 +19,7 @@ from fusionzoo.report.style import LIGHT
 
 __all__ = [
     "Picture", "encoded", "harm_legend", "image_tag", "key_entry", "mistakes", "modality_legend", "modality_picture",
-    "over", "painted", "resized", "scale_of", "seen", "striped", "tinted",
+    "over", "painted", "pale", "resized", "scale_of", "seen", "striped", "tinted",
 ]  # fmt: skip
 
 Picture = NDArray[np.uint8]
@@ -89,7 +89,7 @@ def over(rgb: Picture, classes: NDArray[np.integer[Any]], colours: Sequence[Any]
     return blended
 
 
-def _pale(rgb: Picture) -> NDArray[np.float64]:
+def pale(rgb: Picture) -> NDArray[np.float64]:
     """The image in light greys (h, w, 3), on which colours stand out."""
     grey = rgb @ np.array([0.299, 0.587, 0.114])
     return np.repeat((150 + 0.4 * grey)[..., None], 3, axis=2)
@@ -97,8 +97,8 @@ def _pale(rgb: Picture) -> NDArray[np.float64]:
 
 def mistakes(rgb: Picture, wrong: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> Picture:
     """Wrong pixels red over the pale image; pixels without a label, of which nobody knows, hatched."""
-    pale = _pale(rgb) * np.where(unknown & (_stripes(wrong.shape) % 2 == 0), 0.75, 1)[..., None]
-    return np.rint(np.where(wrong[..., None], _colour(LIGHT["bad"]), pale)).astype(np.uint8)
+    bare = pale(rgb) * np.where(unknown & (_stripes(wrong.shape) % 2 == 0), 0.75, 1)[..., None]
+    return np.rint(np.where(wrong[..., None], _colour(LIGHT["bad"]), bare)).astype(np.uint8)
 
 
 def modality_picture(
@@ -119,7 +119,7 @@ def modality_picture(
     rgb_end, middle, x_end = (_colour(LIGHT[name]) for name in ("rgb", "both", "x"))
     colour = middle + np.where(lean > 0, rgb_end - middle, x_end - middle) * np.abs(lean)
     alpha = np.where(known, np.clip(strength, 0, 1), 0)[..., None]
-    made = _pale(rgb) * (1 - alpha) + colour * alpha
+    made = pale(rgb) * (1 - alpha) + colour * alpha
     drawn: Picture = np.rint(made).astype(np.uint8)
     return drawn if harmed is None else striped(drawn, harmed)
 
@@ -145,7 +145,7 @@ def tinted(
     [[252, 252, 252], [0, 102, 170]]
     """
     alpha = np.clip(share, 0, 1)[..., None]
-    made: Picture = np.rint(_pale(rgb) * (1 - alpha) + _colour(colour) * alpha).astype(np.uint8)
+    made: Picture = np.rint(pale(rgb) * (1 - alpha) + _colour(colour) * alpha).astype(np.uint8)
     if outline is not None:
         made[_border(outline, max(1, round(outline.shape[1] / 320)))] = 0
     return made

@@ -92,13 +92,13 @@ def mark(stream: str, x: float, y: float, r: float = 4.5, hint: str = "") -> str
     return element("path", tip, d=shape, class_=f"mark {stream}")
 
 
-def legend(entries: Iterable[tuple[str, str]], y: float, draw_line: bool = False) -> str:
+def legend(entries: Iterable[tuple[str, str]], y: float, draw_line: bool = False, signs: bool = True) -> str:
     """Signs with names in one row; wraps nothing, so keep names short."""
     out, x = [], 4.0
     for stream, name in entries:
         if draw_line:
             out.append(element("line", x1=x, y1=y, x2=x + 22, y2=y, class_=f"stroke {stream}"))
-            out.append(mark(stream, x + 11, y, 4))
+            out += [mark(stream, x + 11, y, 4)] if signs else []
             x += 27
         else:
             out.append(mark(stream, x + 5, y))

@@ -114,11 +114,10 @@ def dumbbell(
     description: str,
     rows: Sequence[tuple[str, Mapping[str, float | None]]],
     names: Mapping[str, str],
-    top: float | None = None,
 ) -> str:
     """One row a concept: the streams' values as signs on a line from the lowest to the highest."""
     shown = [v for _, row in rows for v in row.values() if v is not None]
-    ticks = nice_ticks(0, max(shown, default=1.0) if top is None else top, 4)
+    ticks = nice_ticks(0, max(shown, default=1.0))
     left, right, step, head = 108.0, 16.0, 22, 42
     span = WIDTH - left - right
     at = lambda v: left + span * v / ticks[-1]  # noqa: E731
@@ -166,12 +165,9 @@ def heatmap(
                     "title", escape(f"{label}, {name}, {column}: {'absent' if value is None else f'{value:.1f}'}")
                 )
                 shape = {"x": x + wide * j + 0.5, "y": y + 0.5, "width": wide - 1, "height": tall - 1}
-                if value is None:
-                    out.append(element("rect", tip, **shape, class_="void"))
-                else:
-                    out.append(
-                        element("rect", tip, **shape, class_="heat", fill_opacity=0.04 + 0.96 * min(value / most, 1))
-                    )
+                shade = None if value is None else 0.04 + 0.96 * min(value / most, 1)
+                class_ = "void" if shade is None else "heat"
+                out.append(element("rect", tip, **shape, class_=class_, fill_opacity=shade))
         x += wide * len(columns) + space
     for i, label in enumerate(rows):
         out.append(text(left - 8, head + tall * i + 13, fit(label, left - 8), anchor="end"))
@@ -223,11 +219,10 @@ def stacked(
     description: str,
     positions: Sequence[str],
     parts: Sequence[Series],
-    x_label: str = "stage",
 ) -> str:
     """One column a position, from 0 to 100, filled from below by the parts' values; values below zero are not drawn."""
     left, right, top, tall = 38.0, 14.0, 30.0, 150.0
-    base, step = top + tall, (WIDTH - 38.0 - 14.0) / max(len(positions), 1)
+    base, step = top + tall, (WIDTH - left - right) / max(len(positions), 1)
     at = lambda v: base - tall * v / 100  # noqa: E731
     out = [legend([(s.stream, s.name) for s in parts], 10)]
     out += rulers((0, 25, 50, 75, 100), at, left, WIDTH - right, "d")
@@ -244,7 +239,7 @@ def stacked(
             if value >= 9:
                 out.append(text(x, y + (at(low) - y) / 2 + 4, f"{value:.0f}", "inside", "middle"))
             low += value
-    out.append(text((left + WIDTH - right) / 2, base + 31, x_label, "tick", "middle"))
+    out.append(text((left + WIDTH - right) / 2, base + 31, "stage", "tick", "middle"))
     return drawing(key, title, description, base + 38, "".join(out))
 
 

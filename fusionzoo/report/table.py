@@ -34,15 +34,18 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Table:
-    """Strings in columns. `align` has one `<` (text) or `>` (number) per column."""
+    """Strings in columns. `align` has one `<` (text) or `>` (number) per column; by default all but the first are
+    numbers."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    align: str
+    align: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
+        if not self.align:
+            object.__setattr__(self, "align", "<" + ">" * (len(self.columns) - 1))
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
         if wrong or len(self.align) != len(self.columns):
             raise ValueError(

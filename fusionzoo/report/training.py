@@ -157,7 +157,7 @@ def _classes(out: Path, best: dict[str, Any] | None) -> list[Part]:
     names = [clean(name) for name in read_json(out / "config.json")["class_names"]]
     rows = [(name, None if v is None else 100 * v) for name, v in zip(names, best["iou"], strict=True)]
     title = f"IoU of each class after epoch {best['epoch']}"
-    table = Table(title, ("class", "IoU"), tuple((name, number(v, 1)) for name, v in rows), "<>")
+    table = Table(title, ("class", "IoU"), tuple((name, number(v, 1)) for name, v in rows))
     words = ", ".join(f"{name} {number(v, 1)}" for name, v in rows)
     drawn = bars("classes", title, words, [(name, v, "fused") for name, v in rows])
     return [Part(title, Plot(drawn, "x 100; - where a class is neither labelled nor predicted."), table)]

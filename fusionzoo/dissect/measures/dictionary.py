@@ -68,16 +68,9 @@ def _middles(count: int, covered: float) -> Tensor:
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     if "dictionary" not in wanted:
         return []
-    pairs = _pairs(setup)
-    if not pairs:
+    if not setup.compared():
         raise InputError("a dictionary needs a stage with maps of rgb and of x of one size, here is none; leave it out")
-    return [Positions(pair) for pair in pairs.values()]
-
-
-def _pairs(setup: Setup) -> dict[int, tuple[str, str]]:
-    """Stage -> the points of rgb and x, of stages whose maps have one size."""
-    even = {stage: at for stage, at in setup.stages.items() if stage not in setup.uneven}
-    return {stage: (at["rgb"], at["x"]) for stage, at in even.items() if "rgb" in at and "x" in at}
+    return [Positions(points[:2]) for points in setup.compared().values()]
 
 
 # ------------------------------------------------------------------------------------------------------ what it becomes
@@ -140,8 +133,8 @@ class Dictionary:
 
 def compute(done: Done, results: Mapping[str, Any]) -> Dictionary | None:
     found = []
-    for stage, pair in sorted(_pairs(done.setup).items()):
-        sums = done.get(Positions(pair))
+    for stage, points in sorted(done.setup.compared().items()):
+        sums = done.get(Positions(points[:2]))
         if sums is not None and len(sums.keys) >= FEWEST_POSITIONS:
             found.append(_stage(stage, sums, done.setup))
     return Dictionary(found) if found else None

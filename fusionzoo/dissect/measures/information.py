@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fusionzoo.dissect.measures.base import STREAMS, Batch, Done, Measure, Measured, Metric, Setup, number, thinned
+from fusionzoo.dissect.measures.base import Batch, Done, Measure, Measured, Metric, Setup, number, thinned
 from fusionzoo.dissect.measures.concepts import FULL, Curve
 from fusionzoo.dissect.measures.similarity import StageMoments
 from fusionzoo.metrics import Grouped, Moments, jackknife
@@ -84,18 +84,12 @@ class ConceptMoments(Measure):
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     if not {"similarity", "concepts"} <= set(wanted):
         return []  # of the fused features it is read off the moments of similarity
-    return [ConceptMoments(p, variant="pix", after=_solved(setup, p[0])) for p in _compared(setup).values()]
+    return [ConceptMoments(p, variant="pix", after=_solved(setup, p[0])) for p in setup.compared().values()]
 
 
 def _solved(setup: Setup, point: str) -> tuple[Measure, ...]:
     """What the pass that scores concepts needs: it reads all images and their masks anyway."""
     return Curve((point,), variant=FULL, binary=setup.tau is not None).needs
-
-
-def _compared(setup: Setup) -> dict[int, tuple[str, ...]]:
-    """Stage -> the points of its streams, of stages with maps of one size in rgb and x."""
-    even = {stage: at for stage, at in setup.stages.items() if stage not in setup.uneven and "rgb" in at and "x" in at}
-    return {stage: tuple(at[s] for s in STREAMS if s in at) for stage, at in even.items()}
 
 
 # ------------------------------------------------------------------------------------------------------ what it becomes
@@ -150,7 +144,7 @@ class Information:
 
 def compute(done: Done, results: Mapping[str, Any]) -> Information | None:
     found = []
-    for stage, points in sorted(_compared(done.setup).items()):
+    for stage, points in sorted(done.setup.compared().items()):
         sums = done.get(StageMoments(points, variant="pix"))
         of_fused = _decomposed(sums) if sums is not None and len(points) == 3 else None
         about = done.get(ConceptMoments(points, variant="pix"))

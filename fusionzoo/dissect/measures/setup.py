@@ -127,6 +127,11 @@ class Setup:
     def concept_names(self) -> list[str]:
         return list(self.names) or list(map(str, range(self.num_concepts)))
 
+    def compared(self) -> dict[int, tuple[str, ...]]:
+        """Stage -> the points of its streams, rgb and x first, of stages with maps of one size in both."""
+        even = {k: at for k, at in self.stages.items() if k not in self.uneven and "rgb" in at and "x" in at}
+        return {stage: tuple(at[s] for s in STREAMS if s in at) for stage, at in even.items()}
+
     def stage_points(self) -> dict[str, str]:
         """Probe point -> what it is ("stage 2 rgb"), stages rising, each point once.
 

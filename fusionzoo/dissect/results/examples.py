@@ -1,4 +1,4 @@
-"""What a model makes of one image under every subset of modalities, small enough for a page."""
+"""What a model makes of one image under every subset of modalities, small enough for a page; pieces of images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionzoo.dissect.measures.dictionary import Element
 from fusionzoo.dissect.measures.images import Chosen
 
-__all__ = ["LEAST", "Example", "Inside", "Shares", "StageView", "Sight", "Weight"]
+__all__ = ["LEAST", "Example", "Exemplars", "Inside", "Shares", "StageView", "Sight", "Weight"]
 
 LEAST = 0.1
 """Below this, 0..1, a change of a class's probability counts as none where pixels are counted or marked."""
@@ -136,3 +137,23 @@ class Example:
     palette: list[Any] = field(default_factory=list)
     chosen: Chosen | None = None
     inside: Inside | None = None
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """One element at the places where its code is largest, P pieces of s x s pixels.
+
+    Attributes:
+        stage, number: of the element. element: what is known of it.
+        rgb: uint8 (P, s, s, 3). x: float32 (P, Cx, s, s), raw, of kind `x_kind`. missing: bool (P, s, s).
+        modalities: names of the two.
+    """
+
+    stage: int
+    number: int
+    element: Element
+    rgb: NDArray[np.uint8]
+    x: NDArray[np.float32]
+    missing: NDArray[np.bool_]
+    modalities: tuple[str, str]
+    x_kind: str

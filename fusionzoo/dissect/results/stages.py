@@ -77,8 +77,7 @@ class Measures:
     @property
     def segmentation(self) -> dict[str, Segmentation]:
         """Condition -> scores."""
-        found: dict[str, Segmentation] = self.results.get("segmentation", {})
-        return found
+        return self.results.get("segmentation") or {}
 
     @property
     def contribution(self) -> Contribution | None:
@@ -87,8 +86,7 @@ class Measures:
     @property
     def images(self) -> list[Chosen]:
         """The images to look at, in the order of the gallery."""
-        found: list[Chosen] = self.results.get("images", [])
-        return found
+        return self.results.get("images") or []
 
     @property
     def similarity(self) -> Similarity | None:
@@ -105,8 +103,7 @@ class Measures:
     @property
     def health(self) -> list[ProbeHealth]:
         """One row for each probe point."""
-        found: list[ProbeHealth] = self.results.get("health", [])
-        return found
+        return self.results.get("health") or []
 
     @property
     def planted(self) -> Planted | None:

@@ -141,8 +141,8 @@ def _map_table(d: Dissection) -> Table | None:
         rows.append((clean(name), *(points(None if v is None else v / 100) for v in values)))
     columns = ["concept", *(f"{name} {c}" for name, cs, _ in panels for c in cs)]
     return Table(
-        "Concept set IoU by stream and stage", tuple(columns), tuple(rows), "<" + ">" * (len(columns) - 1),
-        "Points; column names give stream and stage.",
+        "Concept set IoU by stream and stage", tuple(columns), tuple(rows),
+        note="Points; column names give stream and stage.",
     )  # fmt: skip
 
 

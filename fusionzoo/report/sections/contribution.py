@@ -60,10 +60,10 @@ def contribution(d: Dissection) -> Table | None:
         "Contribution",
         ("of the mIoU", *_named(d).values(), "all" if several else "both"),
         tuple(rows),
-        "<" + ">" * (len(names) + 1),
-        f"Points (± standard error). {'None' if several else 'Neither'}: {_whole(made.values.get(Condition.NEITHER))}."
-        f" Interaction above 0: the{' two' if several else ''} modalities help each other, below 0: they give the same."
-        " Perceptual score: percent lost with that modality of another image.",
+        note=f"Points (± standard error). {'None' if several else 'Neither'}:"
+        f" {_whole(made.values.get(Condition.NEITHER))}. Interaction above 0: the{' two' if several else ''} modalities"
+        " help each other, below 0: they give the same. Perceptual score: percent lost with that modality of another"
+        " image.",
     )
 
 
@@ -110,8 +110,7 @@ def _classes(d: Dissection) -> Sequence[Fold]:
         "Contribution to each class",
         ("class", *parts),
         tuple(rows),
-        "<" + ">" * len(parts),
-        "Points of the class's IoU.",
+        note="Points of the class's IoU.",
     )
     return (Fold("Classes", table),)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusionzoo.dissect.measures.dictionary import FOUND_AGAIN, Dictionary
 from fusionzoo.dissect.results import Dissection
-from fusionzoo.dissect.results.exemplars import Exemplars
+from fusionzoo.dissect.results.examples import Exemplars
 from fusionzoo.report import svg
 from fusionzoo.report.pictures import Picture, image_tag, resized, scale_of, seen
 from fusionzoo.report.sections.base import Part, Plot, Section, said
@@ -45,11 +45,10 @@ def dictionary(d: Dissection) -> Table | None:
         TITLE,
         ("stage", "n", "elements", *_kinds(x).values(), "again", "dead", "of rgb %", f"of {x} %"),
         tuple(rows),
-        "<" + ">" * 10,
-        f"Joint independent components of rgb and {x} at n positions, one code for both. Shared: both streams tell much"
-        " of the code and some of the same, by linear maps; alone: one tells more than twice as much; mixed: each tells"
-        f" another part. Again: found by a second fit (correlation {FOUND_AGAIN:g}); dead: never above 1 standard"
-        " deviation. Of: share of the stream's variance that they hold.",
+        note=f"Joint independent components of rgb and {x} at n positions, one code for both. Shared: both streams tell"
+        " much of the code and some of the same, by linear maps; alone: one tells more than twice as much; mixed: each"
+        f" tells another part. Again: found by a second fit (correlation {FOUND_AGAIN:g}); dead: never above 1"
+        " standard deviation. Of: share of the stream's variance that they hold.",
     )
 
 

@@ -37,8 +37,7 @@ def probes(d: Dissection, only_flagged: bool = False) -> Table:
         "Probe points",
         ("probe", "channels", "dead", "eff. rank", "mean", "std", "saturated %"),
         rows,
-        "<>>>>>>",
-        f"{len(d.health)} probe points: {dead} with dead channels (no variance), {full} saturated"
+        note=f"{len(d.health)} probe points: {dead} with dead channels (no variance), {full} saturated"
         f" (at least {SATURATED:.0%} of the values at an end of the range).",
     )
 

@@ -55,7 +55,7 @@ def brief(d: Dissection) -> Table | None:
         return None
     columns = ("stage", "nats", "rgb alone %", "either %", f"{x_name(d)} alone %", "only both %")
     note = "Gaussian partial information, in percent of what both streams together tell, ± standard error."
-    return Table(_title(d), columns, rows, "<>>>>>", note + _few(rows, 1))
+    return Table(_title(d), columns, rows, note=note + _few(rows, 1))
 
 
 def _cells(made: Decomposition) -> tuple[str, ...]:

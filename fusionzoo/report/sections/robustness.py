@@ -57,7 +57,7 @@ def failures(d: Dissection) -> Table | None:
 def _failures_table(title: str, found: Sequence[Failures], x: str, note: str) -> Table:
     chances = found[0].probability if found else []
     columns = ("protocol", "rgb", x, "both", "average", *(f"p={p:g}" for p in chances))
-    return Table(title, columns, tuple(map(_row, found)), "<" + ">" * (len(columns) - 1), note)
+    return Table(title, columns, tuple(map(_row, found)), note=note)
 
 
 def _row(f: Failures) -> tuple[str, ...]:

@@ -27,9 +27,8 @@ def saliency(d: Dissection) -> Table | None:
         "Saliency",
         ("modalities", "S", "E adaptive", "E mean", "E max", "F adaptive", "F mean", "F max", "MAE"),
         tuple(rows),
-        "<>>>>>>>>",
-        "S-, E- and F-measure and mean absolute error of the probability of the salient class, each image's map brought"
-        " to 0..1 first, as the field's evaluation code does.",
+        note="S-, E- and F-measure and mean absolute error of the probability of the salient class, each image's map"
+        " brought to 0..1 first, as the field's evaluation code does.",
     )
 
 

@@ -54,8 +54,7 @@ def scores(d: Dissection) -> Table:
         "Segmentation",
         ("modalities", "mIoU", "change", "pixel accuracy"),
         tuple(rows),
-        "<>>>",
-        f"Points (± standard error). A modality that is taken away is replaced by: {clean(d.protocol.absence)}."
+        note=f"Points (± standard error). A modality that is taken away is replaced by: {clean(d.protocol.absence)}."
         + (" Pictures of images and modality maps are for two modalities." if len(d.model.modalities) > 2 else ""),
     )
 

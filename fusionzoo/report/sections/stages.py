@@ -53,8 +53,7 @@ def stages(d: Dissection) -> Table:
         ("stage", "CKA gap", "CKA pix", "SV rgb-x", "floor", "SV rgb-fus", f"SV {x[:3]}-fus", "IoU rgb", f"IoU {x}",
          "IoU fused"),
         tuple(rows),
-        "<>>>>>>>>>",
-        f"CKA: unbiased linear, rgb against {x} (gap: pooled, pix: pixels). SV: semantic variance in points"
+        note=f"CKA: unbiased linear, rgb against {x} (gap: pooled, pix: pixels). SV: semantic variance in points"
         + (f" ({clean(reducer)})" if reducer else "")
         + "; ~ marks a value that is not above its noise floor. IoU: mean concept set IoU in points.",
     )  # fmt: skip
@@ -93,9 +92,8 @@ def sharing(d: Dissection) -> Table | None:
         "Shared and specific",
         ("stage", "rgb alone %", "shared %", f"{x} alone %", "consistent", "only rgb", f"only {x}", "gained", "lost"),
         tuple(rows),
-        "<>>>>>>>>",
-        "Percent of the fused features' variance that one modality alone explains, or either (shared; below 0: only"
-        " both together). Concepts that both streams encode alike, that one encodes; that fusion gains or loses.",
+        note="Percent of the fused features' variance that one modality alone explains, or either (shared; below 0:"
+        " only both together). Concepts that both streams encode alike, that one encodes; that fusion gains or loses.",
     )
 
 
@@ -171,7 +169,6 @@ def contributions(dissections: Sequence[Dissection]) -> Table:
         "What each modality gives",
         ("checkpoint", "rgb", x, "interact.", "at", "alike", f"only rgb/{x}"),
         tuple(rows),
-        "<>>>>>>",
-        "Shapley values of the mIoU and their interaction (above 0: the modalities help each other), points ± standard"
-        " error. At the stage named: concepts that both streams encode alike, and that only one does.",
+        note="Shapley values of the mIoU and their interaction (above 0: the modalities help each other), points ±"
+        " standard error. At the stage named: concepts that both streams encode alike, and that only one does.",
     )

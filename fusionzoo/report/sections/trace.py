@@ -58,9 +58,9 @@ def trace(d: Dissection) -> Table | None:
         "Causal tracing",
         tuple(head),
         tuple(body),
-        "<" + ">" * (len(head) - 1),
-        "mIoU lost, in points, when the stage is replaced by its mean: for its fusion block alone, or for the stream"
-        " from there on. Back: share of what is lost without the modality that the stage's clean value brings back.",
+        note="mIoU lost, in points, when the stage is replaced by its mean: for its fusion block alone, or for the"
+        " stream from there on. Back: share of what is lost without the modality that the stage's clean value brings"
+        " back.",
     )
 
 
@@ -113,8 +113,8 @@ def _classes(d: Dissection) -> Sequence[Fold]:
             cells[k] += [with_error(r.class_effect[k], r.class_effect_error[k]) for r in chosen]
     head = ["class", *(f"{name} {c}" for name, columns, _ in panels for c in columns)]
     table = Table(
-        "Classes over stages", tuple(head), tuple(map(tuple, cells)), "<" + ">" * (len(head) - 1),
-        f"IoU of the class lost, in points, when that stage is ablated ({REACH[reach]}).",
+        "Classes over stages", tuple(head), tuple(map(tuple, cells)),
+        note=f"IoU of the class lost, in points, when that stage is ablated ({REACH[reach]}).",
     )  # fmt: skip
     drawing = svg.heatmap("classes", table.title, "The table below holds every value.", names, panels)
     return (Fold("Classes over stages", table, Plot(drawing, "")),)
@@ -182,7 +182,7 @@ def _restored_table(found: Trace) -> Table:
     at, x = _rows(found, "restore"), _called(found.setting, "x")
     rows = tuple((str(stage), *_cells(at, stage, _back)) for stage in sorted({k[0] for k in at}))
     note = "Share of the mIoU lost without the modality that comes back when this stage gets its clean value."
-    return Table("Restoration", ("stage", "rgb alone", f"{x} alone", "rgb onward", f"{x} onward"), rows, "<>>>>", note)
+    return Table("Restoration", ("stage", "rgb alone", f"{x} alone", "rgb onward", f"{x} onward"), rows, note=note)
 
 
 def _classes_table(found: Trace) -> Table:
