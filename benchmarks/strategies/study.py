@@ -9,20 +9,84 @@ and OUT.md (tables). Nothing is left out because it did not come out well.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fusionzoo.bench import RunResult, final_results, rank, read_results
 from fusionzoo.bench.plan import variant
 from fusionzoo.bench.rank import Row, paired
-from fusionzoo.bench.study import FEWEST, TARGETS, agreement, correlations, partial, row_means
+from fusionzoo.bench.study import (
+    DRAWS,
+    FEWEST,
+    TARGETS,
+    centred_ranks,
+    correlation,
+    correlations,
+    middle,
+    row_means,
+    spearman,
+)
 from fusionzoo.bench.table import gap, ranked
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.markdown import grid
 from fusionzoo.registry import fusions
 from fusionzoo.schema import encode
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether two benchmarks rank the `n` strategies that both hold alike: Spearman's rho of mean mIoU, 95 %."""
+
+    one: str
+    two: str
+    rho: float
+    low: float
+    high: float
+    n: int
+
+
+def agreement(benchmarks: Mapping[str, Sequence[RunResult]]) -> list[Agreement]:
+    """Every pair of benchmarks that share FEWEST strategies or more.
+
+    Args:
+        benchmarks: name -> results; of one protocol each.
+    """
+    means = {name: {s: row["mIoU"] for s, row in row_means(runs).items()} for name, runs in benchmarks.items()}
+    out = []
+    for one, two in itertools.combinations(means, 2):
+        common = [s for s in means[one] if s in means[two]]
+        if len(common) >= FEWEST:
+            rho, low, high = spearman([means[one][s] for s in common], [means[two][s] for s in common])
+            out.append(Agreement(one, two, rho, low, high, len(common)))
+    return out
+
+
+def partial(one: Sequence[float], two: Sequence[float], given: Sequence[float]) -> tuple[float, float, float]:
+    """(rho, low, high): rank correlation of two lists with a third held equal, percentile bootstrap over the triples.
+
+    The correlation of what is left of both lists' ranks after a straight line in the third's ranks.
+
+    >>> round(partial([1, 2, 3, 4, 6, 5], [2, 1, 4, 3, 6, 5], [1, 2, 3, 4, 5, 6])[0], 2)
+    0.56
+    """
+    a, b, c = (np.asarray(v, np.float64) for v in (one, two, given))
+    drawn = np.random.default_rng(0).integers(0, len(a), (DRAWS, len(a)))
+    return float(_partial(a, b, c)), *middle(_partial(a[drawn], b[drawn], c[drawn]))
+
+
+def _partial(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
+    u, v, w = map(centred_ranks, (a, b, c))
+    square = (w * w).sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u, v = (r - (r * w).sum(-1, keepdims=True) / square * w for r in (u, v))
+    return correlation(u, v)
 
 
 def interaction(row: str) -> str:

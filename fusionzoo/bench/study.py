@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
+from fusionzoo.metrics.stats.ranks import ranks
 
-__all__ = ["TARGETS", "Agreement", "Correlation", "agreement", "correlations", "partial", "row_means", "spearman"]
+__all__ = [
+    "DRAWS",
+    "FEWEST",
+    "TARGETS",
+    "Correlation",
+    "centred_ranks",
+    "correlation",
+    "correlations",
+    "middle",
+    "row_means",
+    "spearman",
+]
 
 ABSENT = ("without_rgb", "without_x")
 TARGETS = ("mIoU", "a modality missing", "inputs damaged")
@@ -36,18 +48,6 @@ class Correlation:
     n: int
 
 
-def ranks(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1 along the last axis, equal values share their mean rank.
-
-    >>> ranks([0.2, 0.1, 0.2]).tolist()
-    [2.5, 1.0, 2.5]
-    """
-    v = np.asarray(values, np.float64)[..., None, :]
-    below, upto = (v.swapaxes(-1, -2) > v).sum(-1), (v.swapaxes(-1, -2) >= v).sum(-1)
-    out: NDArray[np.float64] = (below + upto + 1) / 2
-    return out
-
-
 def spearman(one: Sequence[float], two: Sequence[float], draws: int = DRAWS) -> tuple[float, float, float]:
     """(rho, low, high): Spearman's correlation and its percentile interval over `draws` bootstrap samples of the pairs.
 
@@ -63,23 +63,24 @@ def spearman(one: Sequence[float], two: Sequence[float], draws: int = DRAWS) -> 
     if len(a) != len(b) or len(a) < 3:
         raise InputError(f"a rank correlation needs 3 pairs or more, got {len(a)} and {len(b)} values")
     drawn = np.random.default_rng(0).integers(0, len(a), (draws, len(a)))
-    low, high = _ends(_rho(a[drawn], b[drawn]))
-    return float(_rho(a, b)), low, high
+    low, high = middle(correlation(centred_ranks(a[drawn]), centred_ranks(b[drawn])))
+    return float(correlation(centred_ranks(a), centred_ranks(b))), low, high
 
 
-def _rho(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spearman's correlation along the last axis; NaN where a list is constant."""
-    return _correlation(ranks(a), ranks(b))
+def centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks along the last axis about their mean; equal values share their mean rank."""
+    found: NDArray[np.float64] = ranks(torch.from_numpy(values)).numpy()
+    return found - found.mean(-1, keepdims=True)
 
 
-def _correlation(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
-    u, v = (r - r.mean(-1, keepdims=True) for r in (u, v))
+def correlation(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pearson's correlation along the last axis of values about their means; NaN where they are constant."""
     scale = np.sqrt((u * u).sum(-1) * (v * v).sum(-1))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(scale > 1e-9, np.round((u * v).sum(-1) / scale, 12), np.nan)
 
 
-def _ends(found: NDArray[np.float64]) -> tuple[float, float]:
+def middle(found: NDArray[np.float64]) -> tuple[float, float]:
     """Ends of the middle 95 % of the values that are numbers; NaN where none is."""
     kept = found[~np.isnan(found)]
     return (float(np.quantile(kept, 0.025)), float(np.quantile(kept, 0.975))) if len(kept) else (np.nan, np.nan)
@@ -119,52 +120,3 @@ def correlations(results: Sequence[RunResult]) -> list[Correlation]:
                 if rho == rho:
                     out.append(Correlation(figure, target, rho, low, high, len(pairs)))
     return out
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Whether two benchmarks rank the `n` strategies that both hold alike: Spearman's rho of mean mIoU, 95 %."""
-
-    one: str
-    two: str
-    rho: float
-    low: float
-    high: float
-    n: int
-
-
-def agreement(benchmarks: Mapping[str, Sequence[RunResult]]) -> list[Agreement]:
-    """Every pair of benchmarks that share FEWEST strategies or more.
-
-    Args:
-        benchmarks: name -> results; of one protocol each.
-    """
-    means = {name: {s: row["mIoU"] for s, row in row_means(runs).items()} for name, runs in benchmarks.items()}
-    out = []
-    for one, two in itertools.combinations(means, 2):
-        common = [s for s in means[one] if s in means[two]]
-        if len(common) >= FEWEST:
-            rho, low, high = spearman([means[one][s] for s in common], [means[two][s] for s in common])
-            out.append(Agreement(one, two, rho, low, high, len(common)))
-    return out
-
-
-def partial(one: Sequence[float], two: Sequence[float], given: Sequence[float]) -> tuple[float, float, float]:
-    """(rho, low, high): rank correlation of two lists with a third held equal, percentile bootstrap over the triples.
-
-    The correlation of what is left of both lists' ranks after a straight line in the third's ranks.
-
-    >>> round(partial([1, 2, 3, 4, 6, 5], [2, 1, 4, 3, 6, 5], [1, 2, 3, 4, 5, 6])[0], 2)
-    0.56
-    """
-    a, b, c = (np.asarray(v, np.float64) for v in (one, two, given))
-    drawn = np.random.default_rng(0).integers(0, len(a), (DRAWS, len(a)))
-    return float(_partial(a, b, c)), *_ends(_partial(a[drawn], b[drawn], c[drawn]))
-
-
-def _partial(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
-    u, v, w = (r - r.mean(-1, keepdims=True) for r in (ranks(a), ranks(b), ranks(c)))
-    square = (w * w).sum(-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        u, v = (r - (r * w).sum(-1, keepdims=True) / square * w for r in (u, v))
-    return _correlation(u, v)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from fusionzoo.dissect.conditions import Condition
+from fusionzoo.dissect.measures.base import Measured
 from fusionzoo.dissect.results import Evolution
-from fusionzoo.dissect.words import ERRORS
+from fusionzoo.dissect.words import apart
 from fusionzoo.report import svg
 from fusionzoo.report.page import render
 from fusionzoo.report.sections.base import Fold, Part, Plot
 from fusionzoo.report.svg import Panel, Series
-from fusionzoo.report.table import WIDTH, Table, clean, number, text_table, with_error
+from fusionzoo.report.table import WIDTH, Table, clean, hundred, number, text_table, with_error
 from fusionzoo.report.verdict import x_name
 
 __all__ = ["html", "text"]
 
-Curve = list[tuple[float | None, float | None]]
+Curves = Mapping[str, Sequence[Measured]]
 _STAGES = {
     "cka gap": "CKA of the streams (gap)",
     "semantic variance": "Semantic variance, points",
@@ -27,11 +28,6 @@ _STAGES = {
 }
 """Numbers of a stage that get small charts of their own -> title."""
 _COUNTS = ("consistent", "specific")
-
-
-def _curves(e: Evolution) -> dict[str, Curve]:
-    """Name -> (value, standard error) of each checkpoint; see `Evolution.curves`."""
-    return {name: [(m.value, m.error) for m in curve] for name, curve in e.curves().items()}
 
 
 def _positions(e: Evolution) -> list[str]:
@@ -47,27 +43,34 @@ def _plain(name: str) -> bool:
     return name.endswith(_COUNTS) or "cka" in name or "angular" in name
 
 
-def _cell(name: str, value: float | None, error: float | None) -> str:
+def _cell(name: str, m: Measured) -> str:
     if not _plain(name):
-        return with_error(value, error)
+        return with_error(m.value, m.error)
     digits = 0 if name.endswith(_COUNTS) else 2
-    spread = "" if error is None or value is None else f" ±{number(error, digits)}"
-    return number(value, digits) + spread
+    spread = "" if m.error is None or m.value is None else f" ±{number(m.error, digits)}"
+    return number(m.value, digits) + spread
 
 
-def _table(e: Evolution, names: Sequence[str] | None = None) -> Table:
-    curves = _curves(e)
-    rows = [(n, *(_cell(n, *m) for m in curves[n])) for n in curves if names is None or n in names]
-    places = _positions(e)
+def _numbers(
+    title: str, head: str, curves: Curves, places: Sequence[str], named: Mapping[str, str], note: str = ""
+) -> Table:
+    """One row a curve; `named`: curve -> how its row is called."""
+    rows = tuple((label, *(_cell(name, m) for m in curves[name])) for name, label in named.items())
+    return Table(title, (head, *places), rows, note=note)
+
+
+def _table(e: Evolution, stages: bool = True) -> Table:
+    """All curves, or those that are of no stage."""
+    curves, places = e.curves(), _positions(e)
+    named = {name: name for name in curves if stages or not name.startswith("stage ")}
     listed = "; ".join(f"{p}: {name}" for p, name in zip(places, _names(e), strict=True))
     note = f"Points (± standard error), CKA and angles as they are, concepts as counts. {listed}."
-    return Table("Over the training", ("number", *places), tuple(map(tuple, rows)), note=note)
+    return _numbers("Over the training", "number", curves, places, named, note)
 
 
 def text(found: Evolution | Mapping[str, Any], width: int = WIDTH) -> str:
     """The curves of the scores and the contribution as a table for a terminal."""
-    e = _evolution(found)
-    table = _table(e, [n for n in _curves(e) if not n.startswith("stage ")])
+    table = _table(_evolution(found), stages=False)
     note = textwrap.wrap(table.note, width, initial_indent="  ", subsequent_indent="  ")
     return "\n".join([table.title, *text_table(table, width), *note]) + "\n"
 
@@ -75,7 +78,7 @@ def text(found: Evolution | Mapping[str, Any], width: int = WIDTH) -> str:
 def html(found: Evolution | Mapping[str, Any]) -> str:
     """The page: scores, contribution, then what changes at each stage; every number behind a fold."""
     e = _evolution(found)
-    curves, places, x = _curves(e), _positions(e), x_name(e)
+    curves, places, x = e.curves(), _positions(e), x_name(e)
     title = clean(f"{e.model.name}: {len(places)} checkpoints of its training")
     data = clean(f"{e.data.name}, {e.data.split} split, {e.data.n} images")
     without = {s: f"miou {Condition.without(s)}" for s in ("rgb", "x")}
@@ -113,56 +116,53 @@ def _names(e: Evolution) -> list[str]:
     return [clean(c.name) for c in e.checkpoints]
 
 
-def _said(curves: Mapping[str, Curve], places: Sequence[str], x: str) -> list[str]:
+def _said(curves: Curves, places: Sequence[str], x: str) -> list[str]:
     """What changed from the first to the last checkpoint by more than three times both errors."""
     found = []
     for name, words in (("shapley rgb", "rgb gives"), ("shapley x", f"{x} gives"), ("interaction", "interaction is")):
-        (a, first), (b, last) = (curves.get(name) or [(None, None)])[0], (curves.get(name) or [(None, None)])[-1]
-        if a is None or b is None or first is None or last is None:
+        ends = [astuple(curves[name][i]) for i in (0, -1)] if name in curves else []
+        if not ends or None in (*ends[0], *ends[1]):
             continue
-        change = f"{with_error(a, first)} points at {places[0]}, {with_error(b, last)} at {places[-1]}"
-        real = abs(b - a) > ERRORS * (first + last)
-        found.append(f"{words} {change}" + ("." if real else ": no change beyond the error."))
+        change = f"{with_error(*ends[0])} points at {places[0]}, {with_error(*ends[1])} at {places[-1]}"
+        found.append(f"{words} {change}" + ("." if apart(*ends) else ": no change beyond the error."))
     return found
 
 
-def _values(name: str, curve: Curve) -> list[float | None]:
-    scale = 1.0 if _plain(name) else 100.0
-    return [None if v is None or math.isnan(v) else scale * v for v, _ in curve]
+def _shown(name: str, value: float | None) -> float | None:
+    return value if _plain(name) else hundred(value)
+
+
+def _spoken(table: Table) -> str:
+    """The rows of a table for a reader who does not see the drawing."""
+    return "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in table.rows)
 
 
 def _lines(
-    key: str,
-    title: str,
-    curves: Mapping[str, Curve],
-    places: Sequence[str],
-    chosen: Sequence[tuple[str, str, str]],
+    key: str, title: str, curves: Curves, places: Sequence[str], chosen: Sequence[tuple[str, str, str]]
 ) -> Part | None:
-    series = [Series(label, stream, _values(name, curves[name])) for name, label, stream in chosen if name in curves]
-    if not series:
+    """Curves in one chart: (name, how it is called, class of the line)."""
+    there = [row for row in chosen if row[0] in curves]
+    if not there:
         return None
-    rows = tuple((label, *(_cell(name, *m) for m in curves[name])) for name, label, _ in chosen if name in curves)
-    table = Table(title, ("number", *places), rows, note="Points (± standard error).")
-    said = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
-    drawing = svg.lines(key, title, said, places, series, x_label="checkpoint")
+    series = [Series(label, stream, [_shown(name, m.value) for m in curves[name]]) for name, label, stream in there]
+    named = {name: label for name, label, _ in there}
+    table = _numbers(title, "number", curves, places, named, "Points (± standard error).")
+    drawing = svg.lines(key, title, _spoken(table), places, series, x_label="checkpoint")
     unit = "percent" if "Variance" in title else "points"
     return Part(title, Plot(drawing, f"In {unit}, over the training."), table)
 
 
 def _multiples(
-    key: str, title: str, name_of: str, curves: Mapping[str, Curve], places: Sequence[str], stages: Sequence[int]
+    key: str, title: str, name_of: str, curves: Curves, places: Sequence[str], stages: Sequence[int]
 ) -> Part | None:
-    panels, rows = [], []
-    for stage in stages:
-        name = f"stage {stage} {name_of}"
-        if name in curves:
-            scale = 1.0 if _plain(name) else 100.0
-            errors = [None if e is None else scale * e for _, e in curves[name]]
-            panels.append(Panel(f"stage {stage}", places, _values(name, curves[name]), errors, "both"))
-            rows.append((f"stage {stage}", *(_cell(name, *m) for m in curves[name])))
-    if not panels:
+    """A small chart for each stage."""
+    named = {name: f"stage {stage}" for stage in stages if (name := f"stage {stage} {name_of}") in curves}
+    if not named:
         return None
-    table = Table(title, ("stage", *places), tuple(rows))
-    said = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
-    drawing = svg.multiples(key, title, said, panels, low=None)
+    panels = []
+    for name, label in named.items():
+        values, errors = ([_shown(name, v) for v in column] for column in zip(*map(astuple, curves[name]), strict=True))
+        panels.append(Panel(label, places, values, errors, "both"))
+    table = _numbers(title, "stage", curves, places, named)
+    drawing = svg.multiples(key, title, _spoken(table), panels, low=None)
     return Part(title, Plot(drawing, "Over the training; thin lines: two standard errors."), table)

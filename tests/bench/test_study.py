@@ -16,10 +16,12 @@ from scipy import stats
 from fusionzoo.bench import BenchProtocol, RunResult, Score
 from fusionzoo.bench.page import html
 from fusionzoo.bench.plots import pareto, scatter
-from fusionzoo.bench.study import agreement, correlations, partial, row_means, spearman
+from fusionzoo.bench.study import correlations, row_means, spearman
 from fusionzoo.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks/strategies/study.py"))
+agreement, partial = SCRIPT["agreement"], SCRIPT["partial"]
 
 
 def made(count: int = 12, seeds: int = 3) -> list[RunResult]:

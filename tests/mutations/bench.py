@@ -2,8 +2,10 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/bench/test_study.py::test_spearman_equals_scipy_ties_included", "fusionzoo/metrics/stats/ranks.py", [
+        ("(below + upto - 1).double() / 2", "below.double()"),
+    ]),
     ("tests/bench/test_study.py::test_spearman_equals_scipy_ties_included", "fusionzoo/bench/study.py", [
-        ("(below + upto + 1) / 2", "below + 1.0"),
         ("float(np.quantile(kept, 0.025))", "float(np.quantile(kept, 0.25))"),
     ]),
     ("tests/bench/test_study.py::test_the_front_is_what_no_other_beats", "fusionzoo/bench/plots.py", [

@@ -9,16 +9,15 @@ __all__ = ["spearman"]
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Ranks from 0 of a vector (n,), ties averaged, float64.
+    """Ranks from 0 along the last axis (..., n), ties averaged, float64.
 
     >>> ranks(torch.tensor([5.0, 1.0, 5.0])).tolist()
     [1.5, 0.0, 1.5]
     """
-    ordered, place = values.sort()
-    _, inverse, counts = ordered.unique_consecutive(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    mean = last - (counts.double() + 1) / 2
-    return torch.empty_like(last[inverse]).scatter_(0, place, mean[inverse])
+    values = values.contiguous()
+    ordered = values.sort().values
+    below, upto = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    return (below + upto - 1).double() / 2
 
 
 def pearson(a: Tensor, b: Tensor) -> float:

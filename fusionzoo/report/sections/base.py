@@ -1,4 +1,4 @@
-"""What a section of the report is: the table, the plot and the sentence of one measure, for terminal, page and card."""
+"""What a section of the report is: the table and the plot of one measure, for terminal, page and card."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _nothing(d: Dissection) -> None:
 
 @dataclass(frozen=True)
 class Section:
-    """One measure in the report. Each function gives None (or "") where the measure was not taken.
+    """One measure in the report. Each function gives None where the measure was not taken.
 
     Args:
         name: for the list of sections.
@@ -57,7 +57,6 @@ class Section:
         title: of the page's box, by default the table's.
         detail: the table behind the plot, where it is another one than `table`.
         folds: more of the page, behind clicks.
-        sentence: for the card.
         part: the page's box, where it is not made of the above.
     """
 
@@ -67,7 +66,6 @@ class Section:
     title: Callable[[Dissection], str] | None = None
     detail: Callable[[Dissection], Table | None] | None = None
     folds: Callable[[Dissection], Sequence[Fold]] = lambda d: ()
-    sentence: Callable[[Dissection], str] = lambda d: ""
     part: Callable[[Dissection], Part | None] | None = None
 
     def box(self, d: Dissection) -> Part | None:

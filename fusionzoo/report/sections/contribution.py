@@ -121,5 +121,4 @@ SECTION = Section(
     _plot,
     lambda d: "Contribution of each modality",
     folds=_classes,
-    sentence=sentence,
 )
