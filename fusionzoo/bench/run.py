@@ -148,7 +148,7 @@ def train_and_score(
     split = protocol.test_split if final else protocol.select_on
     size = protocol.test_size or protocol.base
     tested = _tested(data, split, size, protocol.num_classes)
-    found = score(model, tested, CONDITIONS if final else {"both": None}, protocol.batch_size)
+    found = score(model, tested, CONDITIONS if final else {"both": CONDITIONS["both"]}, protocol.batch_size)
     like = {"num_classes": model.num_classes, "x_channels": model.x_channels}
     ours = functools.partial(build, run.strategy, protocol, **like)
     theirs = functools.partial(build, REFERENCE, protocol, **like)

@@ -39,11 +39,11 @@ from fusionzoo.dissect.measures.scores import count, difference, matrix, score
 from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, setting_of
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.metrics import Accumulator, jackknife
+from fusionzoo.metrics import ConfusionMatrix, jackknife
 from fusionzoo.metrics.cooperation import expected_score, retention
 from fusionzoo.metrics.segmentation import iou_from_confusion
 
-__all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Failure", "robustness", "ways"]
+__all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Failure", "counted", "robustness", "ways"]
 
 MISSING = {"missing_rgb": "rgb", "missing_x": "x"}
 """Curves over the probability that a modality is missing."""
@@ -134,12 +134,7 @@ def robustness(
         first = collate([checked(data[indices[0]], data)])
         split = Split.of(len(indices), block)
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "robustness", options)
-        sums: dict[str, Accumulator] = {one.key: matrix(data) for one in plan}
-        lent = lend([one.condition for one in plan], absence)
-        places = split.cycle(drawn) if lent else range(len(indices))
-        reader = Reader(model, data, absence, drawn, lent)
-        opened = partial(_running, reader, plan, sums, work)
-        run([Pass("conditions", lambda: sums, opened, batches(places, batch_size, lent), data)], work)
+        sums = counted(work, plan)
     counts = {key: own.state_dict()["counts"] for key, own in sums.items()}
     return Robustness(
         setting=setting_of(work, name, first["rgb"].shape[-2:], seed, time.monotonic() - started),
@@ -224,8 +219,25 @@ def ways(wanted: Mapping[str, Sequence[float]], protocols: Mapping[str, Mapping[
 # ------------------------------------------------------------------------------------------------------------- the run
 
 
+def counted(work: Work, plan: Sequence[Failure]) -> dict[str, ConfusionMatrix]:
+    """Key of each way to run the model (in eval mode) -> confusion counts in image groups, in one pass over the images.
+
+    Args:
+        work: with the options "seed" of the corruptions, "absence" and "absence_seed".
+    """
+    sums = {one.key: matrix(work.data) for one in plan}
+    absence, drawn = work.options["absence"], work.options["absence_seed"]
+    lent = lend([one.condition for one in plan], absence)
+    places = work.split.cycle(drawn) if lent else range(len(work.indices))
+    opened = partial(_running, Reader(work.model, work.data, absence, drawn, lent), plan, sums, work)
+    run([Pass("conditions", lambda: sums, opened, batches(places, work.batch_size, lent), work.data)], work)
+    return sums
+
+
 @contextmanager
-def _running(reader: Reader, plan: Sequence[Failure], sums: Mapping[str, Accumulator], work: Work) -> Iterator[Feed]:
+def _running(
+    reader: Reader, plan: Sequence[Failure], sums: Mapping[str, ConfusionMatrix], work: Work
+) -> Iterator[Feed]:
     """Every way to run the model on every image."""
 
     def feed(samples: Sequence[dict[str, Any]], places: Sequence[int]) -> None:
