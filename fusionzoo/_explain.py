@@ -21,7 +21,7 @@ from fusionzoo.dissect.attribution import Occlusion, attribute, occlude
 from fusionzoo.dissect.conditions import OF_ONE, Reader, fitted
 from fusionzoo.dissect.examples import look
 from fusionzoo.dissect.results.examples import Example
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.files import atomic_write
 from fusionzoo.models import FusionModel
 from fusionzoo.report.attribution import attribution_sheet
@@ -179,8 +179,7 @@ def _facts(method: str, name: str, numbers: dict[str, Any]) -> dict[str, Any]:
 def check_method(method: str, absence: str, target: int | str | None = None) -> None:
     """InputError or UnknownNameError for a method or a policy that there is not, a policy that needs other images, and
     a class for a method that has none."""
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
+    check_known("method", method, METHODS)
     if method == "modality" and target is not None:
         raise InputError(f"target (--class) belongs to {', '.join(METHODS[1:])}; method (--method) is 'modality'")
     if absence not in OF_ONE:

@@ -7,10 +7,10 @@ This module imports nothing and may be imported by every room, the ground ones i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-__all__ = ["CheckFailed", "FusionZooError", "FusionZooWarning", "InputError", "UnknownNameError", "closest",
-           "first_line", "unknown"]  # fmt: skip
+__all__ = ["CheckFailed", "FusionZooError", "FusionZooWarning", "InputError", "UnknownNameError", "check_known",
+           "closest", "first_line", "unknown"]  # fmt: skip
 
 
 class FusionZooError(Exception):
@@ -79,3 +79,9 @@ def unknown(kind: str, name: str, names: Iterable[str], hint: str = "") -> Unkno
     if hint:
         text += f" (see: {hint})"
     return UnknownNameError(text)
+
+
+def check_known(kind: str, name: str, names: Collection[str], hint: str = "") -> None:
+    """Raises the error of `unknown` for a name that is none of `names`."""
+    if name not in names:
+        raise unknown(kind, name, names, hint)

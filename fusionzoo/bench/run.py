@@ -30,7 +30,7 @@ from fusionzoo.bench.results import RunResult, read_results
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.data import parse_spec
 from fusionzoo.data.spec import GENERATED
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
@@ -115,8 +115,7 @@ def bench(
 
 def _with_rule(patterns: str | Sequence[str], rule: str) -> list[str]:
     """The rows' patterns without the rule, with it, or both."""
-    if rule not in RULES:
-        raise unknown("choice for the rule", rule, RULES)
+    check_known("choice for the rule", rule, RULES)
     asked = [p.strip() for p in patterns.split(",")] if isinstance(patterns, str) else list(patterns)
     ruled = [p if variant(p).rule else f"{p}+{RULE}" for p in asked]
     return {"off": asked, "on": ruled, "both": [*asked, *ruled]}[rule]

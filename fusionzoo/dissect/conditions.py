@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from fusionzoo.data import adapt, collate
 from fusionzoo.data.validate import checked
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.modalities import inputs_of, split
 from fusionzoo.probes.point import bare
 
@@ -136,8 +136,7 @@ class Normaliser(Protocol):
 
 def check_policy(name: str) -> None:
     """Raises UnknownNameError for a policy that does not exist."""
-    if name not in POLICIES:
-        raise unknown("absence policy", name, POLICIES)
+    check_known("absence policy", name, POLICIES)
 
 
 def substitute(

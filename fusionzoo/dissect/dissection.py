@@ -39,7 +39,7 @@ from fusionzoo.dissect.measures.base import Done, Measure, Mixture, PointInfo, S
 from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, ModelInfo, Protocol, RunInfo, StagePoints
 from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
 from fusionzoo.dissect.split import Split, chosen_images
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
 from fusionzoo.probes import probe_points, select
 
@@ -169,14 +169,13 @@ def _chosen(protocol: Protocol, choices: Mapping[str, Any]) -> Protocol:
     """The protocol with other choices, checked."""
     known = [f.name for f in dataclasses.fields(Protocol)]
     for name in choices:
-        if name not in known:
-            raise unknown("option of dissect", name, known)
+        check_known("option of dissect", name, known)
     p = dataclasses.replace(protocol, **choices)
     if p.metrics is not None:
         p = dataclasses.replace(p, metrics=(p.metrics,) if isinstance(p.metrics, str) else tuple(p.metrics))
     check_policy(p.absence)
-    if isinstance(p.reducer, str) and p.reducer not in REDUCERS:
-        raise unknown("semantic variance reducer", p.reducer, REDUCERS)
+    if isinstance(p.reducer, str):
+        check_known("semantic variance reducer", p.reducer, REDUCERS)
     return p
 
 
@@ -208,8 +207,7 @@ def plan(setup: Setup, metrics: Sequence[str] | None = None) -> list[list[Measur
     """
     wanted = names_asked(extra=False) if metrics is None else tuple(metrics)
     for name in wanted:
-        if name not in names_asked(extra=True):
-            raise unknown("metric", name, names_asked(extra=True))
+        check_known("metric", name, names_asked(extra=True))
     number: dict[str, int] = {}
     found: list[Measure] = []
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fusionzoo.data import WithGeometry
 from fusionzoo.data.geometry import GEOMETRY
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics import concept_masks
 from fusionzoo.metrics.concepts.masks import grid_masks
 from fusionzoo.probes.point import bare
@@ -36,8 +36,7 @@ def concept_data(data: Any, concepts: str) -> tuple[Any, list[str]]:
     Raises:
         UnknownNameError: another source. InputError: "masks" of data whose samples carry none.
     """
-    if concepts not in SOURCES:
-        raise unknown("source of concepts", concepts, SOURCES)
+    check_known("source of concepts", concepts, SOURCES)
     if concepts == "labels":
         return data, list(data.class_names)
     if concepts == "geometry" and not _shows_geometry(data):

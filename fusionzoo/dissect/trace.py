@@ -52,7 +52,7 @@ from fusionzoo.dissect.measures.scores import count, matrix
 from fusionzoo.dissect.results.trace import tables
 from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, setting_of
 from fusionzoo.dissect.split import Split, chosen_images
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics import Accumulator
 from fusionzoo.probes import Reuse, intervene, listen, probe
 
@@ -136,8 +136,7 @@ def trace(
 
 def _kinds(edits: Sequence[str]) -> list[str]:
     for edit in [edits] if isinstance(edits, str) else edits:
-        if edit not in EDITS:
-            raise unknown("edit", edit, EDITS)
+        check_known("edit", edit, EDITS)
     chosen = [e for e in EDITS if e in ([edits] if isinstance(edits, str) else edits)]
     if not chosen:
         raise InputError(f"no edit to trace with; give some of {', '.join(EDITS)}")
@@ -146,8 +145,7 @@ def _kinds(edits: Sequence[str]) -> list[str]:
 
 def _concepts(data: Any, names: Sequence[str] | None) -> list[str]:
     for name in names or ():
-        if name not in data.class_names:
-            raise unknown("class", name, data.class_names)
+        check_known("class", name, data.class_names)
     return list(data.class_names if names is None else names)
 
 

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionzoo.errors import unknown
+from fusionzoo.errors import check_known
 from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion._parts import Squeeze, reduced
 from fusionzoo.fusion.base import Fused, FusionBlock
@@ -82,8 +82,7 @@ class Adapters(nn.Module):
         self, channels: int, streams: int, variant: str = "pair", in_order: bool = False, original_init: bool = False
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            raise unknown("variant of adapters", variant, VARIANTS)
+        check_known("variant of adapters", variant, VARIANTS)
         self.in_order = in_order
         self.names: dict[tuple[int, int], str] = {}
         """(from, to) -> the adapter's name; streams are counted from 1, as in the names of the original."""

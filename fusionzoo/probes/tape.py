@@ -24,7 +24,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known, unknown
 from fusionzoo.probes.point import Probe, select
 
 __all__ = ["Hook", "Listener", "Tape", "attached", "eager", "exporting", "listen", "probe"]
@@ -179,8 +179,7 @@ class Tape(Mapping[str, Tensor]):
         self._slots = dict(slots)
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self._slots:
-            raise unknown("probe on this tape", name, self._slots)
+        check_known("probe on this tape", name, self._slots)
         value = self._slots[name].value
         if value is None:
             raise unknown("fired probe", name, (), "call the model inside the context")

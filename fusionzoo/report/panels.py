@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionzoo.dissect.conditions import Condition
+from fusionzoo.dissect.measures.base import some
 from fusionzoo.dissect.results.examples import LEAST, Example, Shares
 from fusionzoo.report.overlay import palette
 from fusionzoo.report.pictures import (
@@ -134,11 +135,7 @@ def _classes(e: Example, classes: NDArray[np.int64]) -> str:
     """The largest classes of a map and their shares of its known pixels."""
     counts = Counter(_known(classes, e).ravel().tolist())
     total = max(1, sum(counts.values()))
-    return _some([f"{clean(e.class_names[k])} {100 * n / total:.0f} %" for k, n in counts.most_common()])
-
-
-def _some(parts: Sequence[str]) -> str:
-    return ", ".join(parts[:_MOST]) + (f" and {len(parts) - _MOST} more" if len(parts) > _MOST else "")
+    return some([f"{clean(e.class_names[k])} {100 * n / total:.0f} %" for k, n in counts.most_common()], _MOST)
 
 
 def _right(e: Example, classes: NDArray[np.int64]) -> float:

@@ -27,21 +27,10 @@ def scores(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     metrics = record.get("metrics", [])
     main = next((m for m in metrics if not m["protocol"].endswith((WITHOUT_RGB, WITHOUT_X))), None)
-    if main is None:
-        return {"data": "", "split": "", "protocol": "", "both": None, "no_rgb": None, "no_x": None}
-
-    def miou(ending: str) -> float | None:
-        wanted = (main["data"], main["split"], main["protocol"] + ending)
-        return next((m["miou"] for m in metrics if (m["data"], m["split"], m["protocol"]) == wanted), None)
-
-    return {
-        "data": main["data"],
-        "split": main["split"],
-        "protocol": main["protocol"],
-        "both": main["miou"],
-        "no_rgb": miou(WITHOUT_RGB),
-        "no_x": miou(WITHOUT_X),
-    }
+    data, split, protocol = ("" if main is None else main[key] for key in ("data", "split", "protocol"))
+    miou = {m["protocol"]: m["miou"] for m in reversed(metrics) if (m["data"], m["split"]) == (data, split)}
+    without = {"no_rgb": miou.get(protocol + WITHOUT_RGB), "no_x": miou.get(protocol + WITHOUT_X)}
+    return {"data": data, "split": split, "protocol": protocol, "both": miou.get(protocol), **without}
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fusionzoo.dissect.conditions import OF_ONE, check_policy, substitute, unwrapped
 from fusionzoo.dissect.run import evaluating
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 
 __all__ = ["METHODS", "Attribution", "Score", "attribute", "baselines", "class_number", "class_score", "one_image"]
 
@@ -46,8 +46,7 @@ class Attribution:
 
     def map(self, stream: str) -> Tensor:
         """(H, W), of "rgb" or "x"."""
-        if stream not in ("rgb", "x"):
-            raise unknown("input", stream, ("rgb", "x"))
+        check_known("input", stream, ("rgb", "x"))
         return (self.rgb if stream == "rgb" else self.x).sum(0)
 
     @property
@@ -92,8 +91,7 @@ def attribute(
     >>> found.map("x").shape, abs(found.residual) < 0.05 * abs(found.score - found.baseline) + 1e-3
     (torch.Size([64, 64]), True)
     """
-    if method not in METHODS:
-        raise unknown("attribution", method, METHODS)
+    check_known("attribution", method, METHODS)
     if steps < 1 or batch_size < 1:
         raise InputError(f"steps and batch_size start at 1, got {steps} and {batch_size}")
     end = one_image(rgb, x)
@@ -146,8 +144,7 @@ def class_number(model: nn.Module, target: int | str) -> int:
     """Number of a class given by number or name."""
     names = list(unwrapped(model).class_names)
     if isinstance(target, str):
-        if target not in names:
-            raise unknown("class", target, names)
+        check_known("class", target, names)
         return names.index(target)
     if not 0 <= target < len(names):
         raise InputError(f"class {target} does not exist: the model has 0 to {len(names) - 1}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fusionzoo.dissect.attribution.gradients import baselines, class_score, one_image
 from fusionzoo.dissect.run import evaluating
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 
 __all__ = ["Occlusion", "occlude"]
 
@@ -46,8 +46,7 @@ class Occlusion:
 
     def map(self, kind: str) -> Tensor:
         """(H, W): at each pixel the mean over the windows that cover it, of "rgb", "x", "both" or "interaction"."""
-        if kind not in KINDS:
-            raise unknown("map", kind, KINDS)
+        check_known("map", kind, KINDS)
         values: Tensor = getattr(self, kind)
         total, count = torch.zeros(self.size), torch.zeros(self.size)
         for i, top in enumerate(self.tops):

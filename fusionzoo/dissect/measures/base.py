@@ -232,13 +232,13 @@ def thinned(maps: Tensor, positions: int) -> Tensor:
     return maps[..., top::step, left::step].contiguous() if step > 1 else maps.clone()
 
 
-def some(ids: Sequence[str]) -> str:
-    """The images of a batch for a message.
+def some(ids: Sequence[str], most: int = 3) -> str:
+    """The first of a list for a message, such as the images of a batch.
 
     >>> some(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
-    return ", ".join(map(str, ids[:3])) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+    return ", ".join(map(str, ids[:most])) + (f" and {len(ids) - most} more" if len(ids) > most else "")
 
 
 def number(value: float | Tensor) -> float | None:

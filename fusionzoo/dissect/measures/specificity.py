@@ -18,6 +18,9 @@ from fusionzoo.schema import optional
 
 __all__ = ["METRIC", "Specificity", "StageSpecificity"]
 
+LISTED = ("consistent", "rgb", "x", "undecided", "unencoded", "gained", "lost")
+"""Roles whose concepts `StageSpecificity` lists."""
+
 
 @dataclass
 class StageSpecificity:
@@ -77,26 +80,13 @@ def _pair(done: Done, stage: int, fits: Mapping[str, Mapping[str, ConceptCurve]]
     iou = {s: [curves[half].compute().iou for half in HALVES] for s, curves in fits.items()}
     full, floors = {s: curves[FULL] for s, curves in fits.items()}, {s: one - two for s, (one, two) in iou.items()}
     made = concept_roles(full["rgb"], full["x"], [floors["rgb"], floors["x"]])
-    roles = [*zip(done.setup.concept_names, made.roles, strict=True)]
+    roles = [*zip(made.roles, done.setup.concept_names, strict=True)]
     if "fused" in full:
         changes = fused_roles(full["rgb"], full["x"], full["fused"], [floors[s] for s in STREAMS])
-        roles += zip(done.setup.concept_names, changes, strict=True)
-
-    def those(wanted: str) -> list[str]:
-        return [name for name, role in roles if role == wanted]
-
-    return StageSpecificity(
-        stage,
-        consistent=those("consistent"),
-        rgb=those("rgb"),
-        x=those("x"),
-        undecided=those("undecided"),
-        unencoded=those("unencoded"),
-        gained=those("gained"),
-        lost=those("lost"),
-        difference=[Measured(number(v), number(e)) for v, e in zip(made.difference, made.error, strict=True)],
-        chance=numbers(made.chance),
-    )
+        roles += zip(changes, done.setup.concept_names, strict=True)
+    lists: dict[str, Any] = {role: [name for own, name in roles if own == role] for role in LISTED}
+    difference = [Measured(number(v), number(e)) for v, e in zip(made.difference, made.error, strict=True)]
+    return StageSpecificity(stage, **lists, difference=difference, chance=numbers(made.chance))
 
 
 METRIC = Metric("specificity", (), Specificity, plan, compute)

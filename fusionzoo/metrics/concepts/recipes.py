@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.concepts.curve import ConceptCurve
 from fusionzoo.metrics.concepts.logistic import LogisticStep, fit_logistic
 from fusionzoo.metrics.concepts.masks import grid_masks
@@ -73,8 +73,7 @@ def fit_concepts(
     >>> int(fit.weights.weight.abs().argmax()), bool(fit.iou[0] > 0.8)
     (1, True)
     """
-    if recipe not in RECIPES:
-        raise unknown("concept recipe", recipe, RECIPES)
+    check_known("concept recipe", recipe, RECIPES)
     if maps.ndim != 4 or masks.ndim != 4 or len(maps) != len(masks) or train.shape != (len(maps),):
         shapes = ", ".join(str(tuple(t.shape)) for t in (maps, masks, train))
         raise InputError(f"need maps (N, C, h, w), masks (N, K, H, W), train (N,): got {shapes}")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.concepts.curve import ConceptCurve
 from fusionzoo.metrics.stats.resample import jackknife
@@ -78,8 +78,7 @@ def semantic_variance(
     if bool((w < 0).any()):
         raise InputError("weights must not be negative")
     if isinstance(reducer, str):
-        if reducer not in REDUCERS:
-            raise unknown("semantic variance reducer", reducer, REDUCERS)
+        check_known("semantic variance reducer", reducer, REDUCERS)
         reducer = REDUCERS[reducer]
     keep = ~(u.isnan() | v.isnan()) & (w > 0)
     if not bool(keep.any()):

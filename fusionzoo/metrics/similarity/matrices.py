@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.base import MetricInfo
 from fusionzoo.metrics.similarity.cka import cka_from_hsic, constant, hsic
 from fusionzoo.metrics.similarity.moments import CentredMoments
@@ -240,8 +240,7 @@ def similarity_matrices(
     """
     wanted = list(INFO) if measures is None else list(measures)
     for name in wanted:
-        if name not in INFO:
-            raise unknown("similarity from moments", name, INFO)
+        check_known("similarity from moments", name, INFO)
     made: dict[str, Tensor] = {}
     if {"cka", "cka_biased"} & set(wanted):
         made["cka"], made["cka_biased"] = cka_matrices(moments)

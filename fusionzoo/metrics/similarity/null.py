@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.similarity import matrices, samples
 from fusionzoo.metrics.similarity.minibatch import rbf_kernel, u_centred
 from fusionzoo.metrics.similarity.moments import CentredMoments, Moments
@@ -86,8 +86,7 @@ def row_similarity(measure: str, rows: Sequence[Tensor], **options: float) -> Te
     >>> [round(float(row_similarity(m, [x, 2 * x])[0, 1]), 4) for m in ("cka", "rsa", "procrustes", "mutual_knn")]
     [1.0, 1.0, 0.0, 1.0]
     """
-    if measure not in MEASURES:
-        raise unknown("similarity", measure, MEASURES)
+    check_known("similarity", measure, MEASURES)
     if measure == "rsa":
         return samples.rsa_matrix(rows)
     if measure == "mutual_knn":

@@ -125,11 +125,15 @@ SHARING = Section("sharing", sharing, _shares_plot, lambda d: TITLE, _shares_tab
 # ------------------------------------------------------------------------------------------------ several checkpoints
 
 
+def _common_x(dissections: Sequence[Dissection]) -> str:
+    names = {x_name(d) for d in dissections}
+    return names.pop() if len(names) == 1 else "x"
+
+
 def comparison(dissections: Sequence[Dissection]) -> Table:
     """One row a checkpoint: mIoU with both and without either, CKA and semantic variance at its best stage."""
     rows = []
-    names = {x_name(d) for d in dissections}
-    x = names.pop() if len(names) == 1 else "x"
+    x = _common_x(dissections)
     for d in dissections:
         parts = [d.segmentation.get(c) for c in ("both", "without_rgb", "without_x")]
         miou = [points(None if part is None else part.miou) for part in parts]
@@ -163,8 +167,7 @@ def contributions(dissections: Sequence[Dissection]) -> Table:
         alike = ABSENT if kinds is None else str(len(kinds.consistent))
         only = ABSENT if kinds is None else f"{len(kinds.rgb)}/{len(kinds.x)}"
         rows.append((clean(d.model.name), *cells, integer(None if best is None else best.stage), alike, only))
-    names = {x_name(d) for d in dissections}
-    x = names.pop() if len(names) == 1 else "x"
+    x = _common_x(dissections)
     return Table(
         "What each modality gives",
         ("checkpoint", "rgb", x, "interact.", "at", "alike", f"only rgb/{x}"),
