@@ -25,7 +25,7 @@ def official(model: FusionModel) -> dict[str, Tensor]:
     family = FAMILY[model.architecture.partition("_")[0]]
     state = {theirs: ours[key] for theirs, key in expand_table(family.table(model), model).items()}
     if "swin" in model.architecture:
-        state |= {key: torch.zeros(49, 49, dtype=torch.int64) for key in gemini.index_keys(model)}
+        state |= {key: torch.zeros(49, 49, dtype=torch.int64) for key in gemini.constants(model)}
     return state
 
 
@@ -95,7 +95,7 @@ def test_index_buffers_of_swin() -> None:
     with pytest.raises(CheckFailed, match="1 unmapped: encoder.body.layers.9.x"):
         originals.model("gemini_swin_tiny", {**state, "encoder.body.layers.9.x": torch.zeros(1)}, ctor)
     port = originals.model("gemini_swin_tiny", state, ctor)
-    assert set(port.keys) == set(state)
+    assert set(port.keys) == set(state) and port.keys[first] == "stage2.fusion.blocks.0.attention"
     with torch.no_grad():
         rgb, x = torch.randn(2, 1, 3, 36, 50)  # a size that no window divides
         got = port(rgb, x)

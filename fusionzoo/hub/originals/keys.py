@@ -8,6 +8,7 @@ over on either side is an error that lists it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.models import FusionModel, create_model
 
-__all__ = ["Arguments", "Loaded", "State", "blank", "expand_table", "load_mapped", "load_model", "squeezed",
-           "without_aliases", "without_constants"]  # fmt: skip
+__all__ = ["Arguments", "Constants", "Loaded", "State", "blank", "expand_table", "listed", "load_mapped", "load_model",
+           "squeezed", "without_aliases", "without_constants"]  # fmt: skip
 
 
 State = Mapping[str, Tensor]
 """Key -> tensor, as in a state dict."""
+Constants = Mapping[str, tuple[Tensor, str]]
+"""Official key of a buffer that ours computes -> the value that it must have (on the meta device: its shape alone), and
+our module that computes it."""
 
 
 class Loaded(NamedTuple):
@@ -55,6 +59,12 @@ def expand_table(table: Mapping[str, str], module: nn.Module) -> dict[str, str]:
             raise ValueError(f"the key table uses {official!r} twice")
         full[official] = key
     return full
+
+
+def listed(model: nn.Module, theirs: str, ours: str, parts: Mapping[str, str]) -> dict[str, str]:
+    """Official keys of a list of blocks, `theirs.0.PART` and so on, to those of our list `ours`; `parts` of each."""
+    count = len(list(model.get_submodule(ours).children()))
+    return {f"{theirs}.{j}.{a}": f"{ours}.{j}.{b}" for j in range(count) for a, b in parts.items()}
 
 
 def load_mapped(
@@ -136,22 +146,19 @@ def without_aliases(state: State, first_name: Callable[[str], str]) -> dict[str,
     return out
 
 
-def without_constants(state: State, constants: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+def without_constants(state: State, constants: Constants, what: str) -> dict[str, Tensor]:
     """`state` without buffers that follow from sizes, which ours computes.
-
-    Args:
-        constants: official key -> the value that it must have.
 
     Raises:
         CheckFailed: one is missing or has another value; all listed.
     """
     trouble = []
-    for key, value in constants.items():
+    for key, (value, _) in constants.items():
         if key not in state:
             trouble.append(f"missing: {key}")
         elif state[key].shape != value.shape:
             trouble.append(f"{key} is {tuple(state[key].shape)}, wanted {tuple(value.shape)}")
-        elif not torch.allclose(state[key].double(), value.double(), rtol=0, atol=1e-5):
+        elif not value.is_meta and not torch.allclose(state[key].double(), value.double(), rtol=0, atol=1e-5):
             trouble.append(f"{key} has other values than follow from its size")
     if trouble:
         raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {'; '.join(trouble)}")
@@ -178,6 +185,14 @@ class Arguments(dict[str, Any]):
             raise InputError(f"the constructor arguments lack {name!r}; given: {dict(self)}")
         return self.get(name, default)
 
+    def size(self, family: str, form: str, usual: int, sizes: range) -> int:
+        """The number within `backbone`, which has the `form` "mit_b{}" in any case; `usual` where it is not given."""
+        named, numbers = str(self("backbone", form.format(usual))), {form.format(n).lower(): n for n in sizes}
+        if named.lower() not in numbers:
+            known = f"{form.format(sizes[0])} to {form.format(sizes[-1])}"
+            raise InputError(f"{family}: backbone {named!r} is not one of {known}")
+        return numbers[named.lower()]
+
     def only(self, **supported: Any) -> None:
         """InputError for an argument that is there with another value than the one `supported`."""
         for name, value in supported.items():
@@ -190,13 +205,16 @@ def load_model(
     state: State,
     table: Mapping[str, str] | Callable[[FusionModel], Mapping[str, str]],
     *,
+    constants: Constants | Callable[[FusionModel], Constants] = MappingProxyType({}),
     reshape: bool = False,
     **args: Any,
 ) -> Loaded:
     """The published architecture `name`, made with `args`, with the official `state`, loaded as `load_mapped` does.
 
-    `table` may be a function that makes it for the model's sizes.
+    `table` and `constants` may be functions that make them for the model's sizes.
     """
     model = blank(name, **args)
-    keys = load_mapped(model, state, table(model) if callable(table) else table, what=name, reshape=reshape)
-    return Loaded(model, keys)
+    fixed = constants(model) if callable(constants) else constants
+    own = without_constants(state, fixed, name)
+    keys = load_mapped(model, own, table(model) if callable(table) else table, what=name, reshape=reshape)
+    return Loaded(model, keys | {key: module for key, (_, module) in fixed.items()})

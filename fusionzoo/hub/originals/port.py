@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.keys import Arguments
+from fusionzoo.hub.originals.keys import Arguments, Constants
 from fusionzoo.probes import Probe, probe
 
-__all__ = ["Block", "Layout", "Make", "Port", "Sized", "View", "as_tokens", "channels_last", "direct", "inferred_size"]
+__all__ = ["Block", "Layout", "Make", "MapSize", "Port", "Sized", "View", "as_tokens", "channels_last", "direct",
+           "inferred_size"]  # fmt: skip
 
 Layout = Callable[[Tensor], Tensor]
 
@@ -56,7 +57,7 @@ class Block(NamedTuple):
     call: Callable[..., Any] = direct
     views: Mapping[str, View] = MappingProxyType({})
     reshape: bool = False
-    constants: Mapping[str, Tensor] = MappingProxyType({})
+    constants: Constants = MappingProxyType({})
 
 
 Make = Callable[[Arguments], Block]
@@ -80,15 +81,23 @@ def inferred_size(tokens: int, multiple: int = 1) -> tuple[int, int]:
     raise InputError(f"{tokens} tokens are no H x W with both sides multiples of {multiple}; name 'H' and 'W'")
 
 
-class Sized:
-    """Calls a module of (rgb, x, size, ...) with tokens alone: the size is the constructor's H and W, else inferred."""
+class MapSize:
+    """The size of the map that tokens are of: the constructor's H and W, else inferred."""
 
     def __init__(self, ctor: Mapping[str, Any]) -> None:
         self.size = (int(ctor["H"]), int(ctor["W"])) if "H" in ctor and "W" in ctor else None
         self.multiple = int(ctor.get("sr_ratio", 1))
 
+    def of(self, tokens: Tensor) -> tuple[int, int]:
+        """(H, W) of tokens (B, N, C)."""
+        return self.size or inferred_size(tokens.shape[1], self.multiple)
+
+
+class Sized(MapSize):
+    """Calls a module of (rgb, x, size, ...) with tokens alone."""
+
     def __call__(self, module: nn.Module, x0: Tensor, x1: Tensor, *extra: Tensor) -> Any:
-        return module(x0, x1, self.size or inferred_size(x0.shape[1], self.multiple), *extra)
+        return module(x0, x1, self.of(x0), *extra)
 
 
 class Port(nn.Module):

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -89,17 +91,11 @@ def _attention(c: Arguments) -> Block:
     names = sorted(widths)  # the original concatenates by name
     block = VectorAttention([widths[n] for n in names], c("encoding_projection_dim", None))
     table = {"attention.0": "score"} | {f"encoding_projection.{n}": f"project.{i}" for i, n in enumerate(names)}
-    return Block(block, table, _Ordered(tuple(list(widths).index(n) for n in names)))
+    return Block(block, table, partial(_ordered, tuple(list(widths).index(n) for n in names)))
 
 
-class _Ordered:
-    """Calls the block with its inputs in another order."""
-
-    def __init__(self, order: tuple[int, ...]) -> None:
-        self.order = order
-
-    def __call__(self, block: VectorAttention, *inputs: Tensor) -> Tensor:
-        return block(*(inputs[i] for i in self.order))
+def _ordered(order: tuple[int, ...], block: VectorAttention, *inputs: Tensor) -> Tensor:
+    return block(*(inputs[i] for i in order))
 
 
 BLOCKS: dict[str, Make] = {

@@ -8,7 +8,7 @@ from fusionzoo.fusion.prompt import Prompt, TokenPrompt
 from fusionzoo.hub.originals.checkpoints import cmx
 from fusionzoo.hub.originals.checkpoints.dplnet import ADA, TOKENS
 from fusionzoo.hub.originals.keys import Arguments
-from fusionzoo.hub.originals.port import Block, Make, View, as_tokens, inferred_size
+from fusionzoo.hub.originals.port import Block, Make, MapSize, View, as_tokens
 from fusionzoo.models.published._mit import MixBlock
 from fusionzoo.models.published.dplnet import prompted
 
@@ -24,17 +24,13 @@ def _ada(block: Prompt, depth: Tensor, rgb: Tensor) -> Tensor:
     return as_tokens(block(_as_map(rgb), _as_map(depth)).x)
 
 
-class _Prompted:
+class _Prompted(MapSize):
     """Calls a block of a Mix Transformer and its token attention with the tokens of a batch."""
-
-    def __init__(self, ctor: Arguments) -> None:
-        self.size = (int(ctor["H"]), int(ctor["W"])) if "H" in ctor and "W" in ctor else None
-        self.multiple = int(ctor("sr_ratio", 1))
 
     def __call__(self, both: nn.ModuleDict, x: Tensor, tokens: Tensor) -> Tensor:
         block, prompt = both["block"], both["prompt"]
         assert isinstance(block, MixBlock) and isinstance(prompt, TokenPrompt)
-        return prompted(block, prompt, x, self.size or inferred_size(x.shape[1], self.multiple), tokens)
+        return prompted(block, prompt, x, self.of(x), tokens)
 
 
 def _block(c: Arguments) -> Block:

@@ -8,7 +8,7 @@ from fusionzoo.fusion.stitchfusion import Adapter, Mix
 from fusionzoo.hub.originals.checkpoints import cmx
 from fusionzoo.hub.originals.checkpoints.stitchfusion import ADAPTER, MIX, stitch_table
 from fusionzoo.hub.originals.keys import Arguments
-from fusionzoo.hub.originals.port import Block, Make, View, inferred_size
+from fusionzoo.hub.originals.port import Block, Make, MapSize, View
 from fusionzoo.models.published._mit import MixBlock
 from fusionzoo.models.published.stitchfusion import Stitch, stitched
 
@@ -16,18 +16,13 @@ ADAPTERS = {"pair": "pair", "one": "shared", "directed": "directed"}
 """What the constructor calls the variants -> our names."""
 
 
-class _Stitched:
+class _Stitched(MapSize):
     """Calls a block of a Mix Transformer and its adapters with the tokens of all modalities."""
-
-    def __init__(self, ctor: Arguments) -> None:
-        self.size = (int(ctor["H"]), int(ctor["W"])) if "H" in ctor and "W" in ctor else None
-        self.multiple = int(ctor("sr_ratio", 1))
 
     def __call__(self, both: nn.ModuleDict, *streams: Tensor) -> tuple[Tensor, ...]:
         block, stitch = both["block"], both["stitch"]
         assert isinstance(block, MixBlock) and isinstance(stitch, Stitch)
-        size = self.size or inferred_size(streams[0].shape[1], self.multiple)
-        return tuple(stitched(block, stitch, list(streams), size))
+        return tuple(stitched(block, stitch, list(streams), self.of(streams[0])))
 
 
 def _block(variant: str, c: Arguments) -> Block:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from fusionzoo.fusion._mit import Tokens
@@ -25,12 +27,8 @@ def _block(c: Arguments) -> Block:
     return Block(block, BLOCK, Sized(c))
 
 
-class _Exchange:
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-
-    def __call__(self, block: nn.Module, x0: Tensor, x1: Tensor, m0: Tensor, m1: Tensor) -> Tokens:
-        return exchange_tokens(x0, x1, m0, m1, self.threshold)
+def _exchange(threshold: float, block: nn.Module, x0: Tensor, x1: Tensor, m0: Tensor, m1: Tensor) -> Tokens:
+    return exchange_tokens(x0, x1, m0, m1, threshold)
 
 
 def _scores(block: nn.ModuleList, x0: Tensor, x1: Tensor) -> Tokens:
@@ -40,7 +38,9 @@ def _scores(block: nn.ModuleList, x0: Tensor, x1: Tensor) -> Tokens:
 BLOCKS: dict[str, Make] = {
     "tokenfusion_block": _block,
     # (x0, x1, m0, m1) -> (x0, x1); no parameters
-    "tokenfusion_exchange": lambda c: Block(nn.Module(), {}, _Exchange(c("mask_threshold", c("threshold", 0.02)))),
+    "tokenfusion_exchange": lambda c: Block(
+        nn.Module(), {}, partial(_exchange, c("mask_threshold", c("threshold", 0.02)))
+    ),
     # (x0, x1), tokens -> (logp0, logp1), each (B, N, 2)
     "tokenfusion_predictor": lambda c: Block(
         nn.ModuleList([ScoreNet(c("embed_dim")), ScoreNet(c("embed_dim"))]), SCORES, _scores

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fusionzoo.hub.originals.checkpoints.cmx import BLOCK, REDUCED
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 
 LAFS = {
@@ -49,8 +49,7 @@ def table(model: FusionModel) -> dict[str, str]:
             (f"{at}.rgb_layer", f"rgb_encoder.stages.{i - 1}", _NEXT),
             (f"{at}.depth_layer", f"x_encoder.blocks{i}", BLOCK | REDUCED),
         ):
-            for j, _ in enumerate(model.get_submodule(ours).children()):
-                out |= {f"{official}.{j}.{a}": f"{ours}.{j}.{b}" for a, b in parts.items()}
+            out |= listed(model, official, ours, parts)
         if i > 1:
             out |= {f"{at}.SCC.{a}": f"stage{i + 1}.fusion.scc.{b}" for a, b in SCC.items()}
     return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.cmx import exchange_table, head_table, mit_table
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 from fusionzoo.preprocess import Preprocess
 
@@ -45,8 +44,7 @@ def table(model: FusionModel, count: int) -> dict[str, str]:
         if count > 1:
             scores = f"backbone.extra_score_predictor.{i - 1}.score_nets"
             out |= {f"{scores}.{j}.{k}": f"branch{i}.hub.score.{j}.{k}" for j in range(count) for k in (0, 1)}
-        for j, _ in enumerate(model.get_submodule(f"branch{i}.mixers").children()):
-            out |= {f"backbone.extra_block{i}.{j}.{a}": f"branch{i}.mixers.{j}.{b}" for a, b in PPX.items()}
+        out |= listed(model, f"backbone.extra_block{i}", f"branch{i}.mixers", PPX)
         out[f"backbone.extra_norm{i}"] = f"branch{i}.norm"
     return out
 
@@ -74,14 +72,11 @@ def cmnext_model(size: int, count: int, state: State, ctor: Arguments) -> Loaded
 
     `backbone` names the size ("CMNeXt-B2"); without it and without `modals`, `size` and `count` are taken.
     """
-    backbone = str(ctor("backbone", f"CMNeXt-B{size}"))
-    found = re.fullmatch(r"CMNeXt-B([0-5])", backbone)
-    if found is None:
-        raise InputError(f"cmnext: backbone {backbone!r} is not one of CMNeXt-B0 to CMNeXt-B5")
+    size = ctor.size("cmnext", "CMNeXt-B{}", size, range(6))
     names = modalities(ctor, count)[1:]
     others = len(names)
     return load_model(
-        f"cmnext_mit_b{found[1]}",
+        f"cmnext_mit_b{size}",
         state,
         partial(table, count=others),
         num_classes=ctor("num_classes", 25),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
-from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 
 FRM = {f"{part}_weights.mlp.{i}": f"{part}.{i}" for part in ("channel", "spatial") for i in (0, 2)}
@@ -37,8 +35,7 @@ def mit_table(model: FusionModel, encoder: str, prefix: str = "") -> dict[str, s
         out[f"backbone.{prefix}patch_embed{i}.norm"] = f"{encoder}.embed{i}.norm"
         out[f"backbone.{prefix}norm{i}"] = f"{encoder}.norm{i}"
         parts = BLOCK | (REDUCED if i < 4 else {})
-        for j, _ in enumerate(model.get_submodule(f"{encoder}.blocks{i}").children()):
-            out |= {f"backbone.{prefix}block{i}.{j}.{a}": f"{encoder}.blocks{i}.{j}.{b}" for a, b in parts.items()}
+        out |= listed(model, f"backbone.{prefix}block{i}", f"{encoder}.blocks{i}", parts)
     return out
 
 
@@ -66,13 +63,10 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def cmx_model(size: int, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the Mix Transformer, else `size` is taken."""
-    named = str(ctor("backbone", f"mit_b{size}"))
-    found = re.fullmatch(r"mit_b([0-5])", named)
-    if found is None:
-        raise InputError(f"cmx: backbone {named!r} is not one of mit_b0 to mit_b5")
+    size = ctor.size("cmx", "mit_b{}", size, range(6))
     ctor.only(decoder="MLPDecoder")
     return load_model(
-        f"cmx_mit_b{found[1]}",
+        f"cmx_mit_b{size}",
         state,
         table,
         num_classes=ctor("num_classes"),

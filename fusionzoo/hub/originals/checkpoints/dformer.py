@@ -7,7 +7,7 @@ from typing import Any
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 
 ATTENTION = {
@@ -49,9 +49,7 @@ def table(model: FusionModel) -> dict[str, str]:
     out = {f"decode_head.{a}": f"decoder.{b}" for a, b in HEAD.items()}
     out |= {"backbone.downsample_layers": "rgb_down", "backbone.downsample_layers_e": "x_down"}
     for i in range(4):
-        for j, _ in enumerate(model.get_submodule(f"stage{i + 2}.fusion.blocks").children()):
-            ours = f"stage{i + 2}.fusion.blocks.{j}"
-            out |= {f"backbone.stages.{i}.{j}.{a}": f"{ours}.{b}" for a, b in BLOCK.items()}
+        out |= listed(model, f"backbone.stages.{i}", f"stage{i + 2}.fusion.blocks", BLOCK)
     return out
 
 

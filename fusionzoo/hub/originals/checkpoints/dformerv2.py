@@ -7,7 +7,7 @@ from functools import partial
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.dformer import BGR, HEAD, LICENCE_NOTE, NOTES, arguments
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 
 BLOCK = {
@@ -35,9 +35,7 @@ def table(model: FusionModel) -> dict[str, str]:
     out = {f"decode_head.{a}": f"decoder.{b}" for a, b in HEAD.items()}
     out["backbone.patch_embed.proj"] = "down.0"
     for i in range(4):
-        for j, _ in enumerate(model.get_submodule(f"stage{i + 2}.fusion.blocks").children()):
-            ours = f"stage{i + 2}.fusion.blocks.{j}"
-            out |= {f"backbone.layers.{i}.blocks.{j}.{a}": f"{ours}.{b}" for a, b in BLOCK.items()}
+        out |= listed(model, f"backbone.layers.{i}.blocks", f"stage{i + 2}.fusion.blocks", BLOCK)
     for i in range(3):
         out[f"backbone.layers.{i}.downsample.reduction"] = f"down.{i + 1}.0"
         out[f"backbone.layers.{i}.downsample.norm"] = f"down.{i + 1}.1"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
-from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.cmx import head_table, mit_table
 from fusionzoo.hub.originals.checkpoints.source import NO_LICENCE, Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 
 ADA = {"conv0_0": "reduce_x", "conv0_1": "reduce_rgb", "conv": "expand"}
@@ -29,19 +27,15 @@ def table(model: FusionModel) -> dict[str, str]:
         stage = f"stage{i + 1}"
         out |= {f"patch_embed{i}.proj": f"{stage}.embed.conv", f"patch_embed{i}.norm": f"{stage}.embed.norm"}
         out |= {f"ada{i}.{a}": f"{stage}.fusion.{b}" for a, b in ADA.items()}
-        for j, _ in enumerate(model.get_submodule(f"{stage}.prompts").children()):
-            out |= {f"rgb.block{i}.{j}.{a}": f"{stage}.prompts.{j}.{b}" for a, b in TOKENS.items()}
+        out |= listed(model, f"rgb.block{i}", f"{stage}.prompts", TOKENS)
     return out | {"learnable_prompt": "tokens", "conv1": "head"}
 
 
 def dplnet(size: int, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the Mix Transformer, else `size` is taken."""
-    named = str(ctor("backbone", f"mit_b{size}"))
-    found = re.fullmatch(r"mit_b([1-5])", named)
-    if found is None:
-        raise InputError(f"dplnet: backbone {named!r} is not one of mit_b1 to mit_b5")
+    size = ctor.size("dplnet", "mit_b{}", size, range(1, 6))
     return load_model(
-        f"dplnet_mit_b{found[1]}",
+        f"dplnet_mit_b{size}",
         {key: value for key, value in state.items() if not key.startswith(UNUSED)},
         table,
         reshape=True,

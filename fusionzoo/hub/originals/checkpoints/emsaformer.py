@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, blank, load_mapped, without_constants
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models.published._swin import offset_index
 from fusionzoo.models.published._swin_v2 import DEPTHS, WINDOW, coordinates
 
@@ -72,12 +73,16 @@ def encoder_table(prefix: str = "") -> dict[str, str]:
     return out
 
 
-def constants(prefix: str = "") -> dict[str, Tensor]:
+def constants(prefix: str = "") -> dict[str, tuple[Tensor, str]]:
     """Buffers of the attention, which ours computes."""
     table, index = coordinates(WINDOW)[None], offset_index(WINDOW, torch.device("cpu")).flatten()
-    paths = [f"{prefix}{blocks}.{j}.attn" for (_, blocks), n in zip(PLACES, DEPTHS, strict=True) for j in range(n)]
-    coords = {f"{path}.relative_coords_table": table for path in paths}
-    return coords | {f"{path}.relative_position_index": index for path in paths}
+    out = {}
+    for i, ((_, blocks), depth) in enumerate(zip(PLACES, DEPTHS, strict=True), 2):
+        for j in range(depth):
+            theirs, ours = f"{prefix}{blocks}.{j}.attn", f"stage{i}.fusion.blocks.{j}.attention"
+            out[f"{theirs}.relative_coords_table"] = (table, ours)
+            out[f"{theirs}.relative_position_index"] = (index, ours)
+    return out
 
 
 def joint_table(decoder: dict[str, str], place: str) -> dict[str, str]:
@@ -90,21 +95,10 @@ def joint_table(decoder: dict[str, str], place: str) -> dict[str, str]:
 
 
 def load_joint(
-    name: str, state: State, decoder: dict[str, str], place: str, extra: dict[str, str], **args: object
+    name: str, state: State, decoder: dict[str, str], place: str, extra: dict[str, str], **args: Any
 ) -> Loaded:
     """The architecture `name` with an official state; `extra`: keys beyond encoder, context and decoder."""
-    model = blank(name, **args)
-    fixed = constants(ENCODER)
-    own = without_constants(state, fixed, name)
-    keys = load_mapped(model, own, joint_table(decoder, place) | extra, what=name)
-    return Loaded(model, keys | {key: _attention(key) for key in fixed})
-
-
-def _attention(key: str) -> str:
-    """Our path of the attention that a constant of the original belongs to."""
-    block = key.removeprefix(ENCODER).partition(".attn.")[0]
-    stage = next(i for i, (_, blocks) in enumerate(PLACES, 2) if block.startswith(blocks))
-    return f"stage{stage}.fusion.blocks.{block.rpartition('.')[2]}.attention"
+    return load_model(name, state, joint_table(decoder, place) | extra, constants=constants(ENCODER), **args)
 
 
 HELPER = "decoders.panoptic_helper."

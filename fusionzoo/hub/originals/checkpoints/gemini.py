@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from fusionzoo.errors import CheckFailed, unknown
+from fusionzoo.errors import unknown
 from fusionzoo.hub.originals.checkpoints.source import REPEATED, Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, blank, load_mapped
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
+from fusionzoo.models.published._swin import SwinStage
 from fusionzoo.models.published.gemini import GeminiSwin
 
 ATTENTION = {
@@ -48,22 +50,20 @@ ENSEMBLE = {"alpha": "alpha"} | {f"decoder.{a}": f"decoder.{b}" for a, b in HEAD
 """What follows the encoder; TokenFusion's has the same names."""
 
 
-def mit_table(stages: Sequence[nn.Module], block: Mapping[str, str], blocks: str) -> dict[str, str]:
+def mit_table(model: FusionModel, block: Mapping[str, str], blocks: str) -> dict[str, str]:
     """Official keys of a Mix Transformer for two streams, and of what follows it.
 
     Args:
-        stages: the blocks of each stage.
         block: official keys of a block to ours.
         blocks: path from a stage of ours to its blocks.
     """
     out = dict(ENSEMBLE)
-    for i, stage in enumerate(stages, 1):
+    for i in range(1, 5):
         ours = f"stage{i + 1}"
         out[f"encoder.patch_embed{i}.proj.module"] = f"embed{i + 1}.conv"
         out |= {f"encoder.patch_embed{i}.norm.{a}": f"embed{i + 1}.norm.{b}" for a, b in PAIR.items()}
         out |= {f"encoder.norm{i}.{a}": f"{ours}.norm.{b}" for a, b in PAIR.items()}
-        for j, _ in enumerate(stage.children()):
-            out |= {f"encoder.block{i}.{j}.{a}": f"{ours}.{blocks}.{j}.{b}" for a, b in block.items()}
+        out |= listed(model, f"encoder.block{i}", f"{ours}.{blocks}", block)
     return out
 
 
@@ -77,31 +77,43 @@ SWIN_BLOCK = FUSION | {
     "mlp.fc1.module": "widen",
     "mlp.fc2.module": "narrow",
 }
-INDEX = "attn.module.relative_position_index"
-"""A buffer of every Swin block: which row of the bias table belongs to which pair of positions."""
 
 
-def swin_table(stages: Sequence[nn.Module]) -> dict[str, str]:
+def swin_table(model: FusionModel) -> dict[str, str]:
     """Official keys of the Swin Transformer for two streams, and of what follows it."""
     out = ENSEMBLE | {"encoder.body.patch_embed.proj.module": "embed2.conv"}
     out |= {f"encoder.body.patch_embed.norm.{a}": f"embed2.norm.{b}" for a, b in PAIR.items()}
-    for i, stage in enumerate(stages):
+    for i in range(4):
         theirs, ours = f"encoder.body.layers.{i}", f"stage{i + 2}"
         out |= {f"encoder.body.norm{i}.{a}": f"{ours}.norm.{b}" for a, b in PAIR.items()}
         out |= {
             f"{theirs}.downsample.module.{a}": f"merge{i + 2}.{b}"
             for a, b in (("norm", "norm"), ("reduction", "reduce"))
         }
-        for j, _ in enumerate(stage.children()):
-            out |= {f"{theirs}.blocks.{j}.{a}": f"{ours}.fusion.blocks.{j}.{b}" for a, b in SWIN_BLOCK.items()}
+        out |= listed(model, f"{theirs}.blocks", f"{ours}.fusion.blocks", SWIN_BLOCK)
     return out
 
 
 def table(model: FusionModel) -> dict[str, str]:
     """Official keys of the model of these sizes."""
     if isinstance(model, GeminiSwin):
-        return swin_table([model.get_submodule(f"stage{i}.fusion.blocks") for i in range(2, 6)])
-    return mit_table([model.get_submodule(f"stage{i}.fusion") for i in range(2, 6)], BLOCK, "fusion")
+        return swin_table(model)
+    return mit_table(model, BLOCK, "fusion")
+
+
+def constants(model: FusionModel) -> dict[str, tuple[Tensor, str]]:
+    """The buffer of every Swin block that says which row of the bias table belongs to which pair of positions: its
+    shape, since its values follow from that."""
+    first = model.get_submodule("stage2.fusion")
+    if not isinstance(first, SwinStage):
+        return {}
+    index = torch.empty(first.window**2, first.window**2, device="meta")
+    part = {"attn.module.relative_position_index": "attention"}
+    out: dict[str, tuple[Tensor, str]] = {}
+    for i in range(4):
+        places = listed(model, f"encoder.body.layers.{i}.blocks", f"stage{i + 2}.fusion.blocks", part)
+        out |= {theirs: (index, ours) for theirs, ours in places.items()}
+    return out
 
 
 BACKBONES = {f"mit_b{size}": f"gemini_mit_b{size}" for size in range(6)}
@@ -115,49 +127,16 @@ def gemini(state: State, ctor: Arguments) -> Loaded:
     backbone = str(ctor("backbone"))
     if backbone not in BACKBONES:
         raise unknown("backbone", backbone, BACKBONES)
-    model = blank(
+    return load_model(
         BACKBONES[backbone],
+        state,
+        table,
+        constants=constants,
         num_classes=ctor("num_classes"),
         embedding_dim=ctor("embedding_dim", 256),
         fusion_heads=ctor("n_heads", 8),
         detach_ensemble=True,
     )
-    index = index_keys(model)
-    own = without_index(state, index, what=BACKBONES[backbone])
-    keys = load_mapped(model, own, table(model), what=BACKBONES[backbone])
-    return Loaded(model, keys | {key: f"{ours}.bias_table" for key, ours in index.items()})
-
-
-def index_keys(model: FusionModel) -> dict[str, str]:
-    """Official key of each index -> path of our attention, which computes it: it follows from the window's size."""
-    if not isinstance(model, GeminiSwin):
-        return {}
-    blocks = {
-        (i, j): f"stage{i + 2}.fusion.blocks.{j}"
-        for i in range(4)
-        for j, _ in enumerate(model.get_submodule(f"stage{i + 2}.fusion.blocks").children())
-    }
-    return {f"encoder.body.layers.{i}.blocks.{j}.{INDEX}": f"{path}.attention" for (i, j), path in blocks.items()}
-
-
-def without_index(state: State, index: Mapping[str, str], what: str) -> dict[str, Tensor]:
-    """`state` without the index buffers.
-
-    Raises:
-        CheckFailed: one is missing, or not w^2 x w^2 for a table of (2w - 1)^2 rows; all listed.
-    """
-    trouble = []
-    for key in index:
-        table_key = key.replace("_index", "_bias_table")
-        if key not in state:
-            trouble.append(f"missing: {key}")
-        elif table_key in state:
-            side = (int(state[table_key].shape[0] ** 0.5) + 1) // 2
-            if tuple(state[key].shape) != (side**2, side**2):
-                trouble.append(f"{key} is {tuple(state[key].shape)}, wanted {(side**2, side**2)}")
-    if trouble:
-        raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {'; '.join(trouble)}")
-    return {key: value for key, value in state.items() if key not in index}
 
 
 MODELS = {f"gemini_{backbone}": gemini for backbone in BACKBONES}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, blank, load_mapped, without_constants
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
 from fusionzoo.models.published._swin import offset_index
 from fusionzoo.models.published.hdbformer import DEPTHS, WINDOW
 
@@ -73,11 +73,10 @@ def hdbformer(state: State, ctor: Arguments) -> Loaded:
     if ctor("backbone", "swin_b") != "swin_b":
         raise InputError(f"hdbformer: backbone {ctor['backbone']!r} is not supported; only 'swin_b'")
     index = offset_index(WINDOW, torch.device("cpu"))
-    fixed = {f"{path}.attn.w_msa.relative_position_index": index for path in PATHS}
-    own = without_constants(state, fixed, "hdbformer")
-    model = blank("hdbformer_swin_base", num_classes=ctor("num_classes", 40))
-    keys = load_mapped(model, {k: reordered(k, v) for k, v in own.items()}, table(), what="hdbformer")
-    return Loaded(model, keys | {f"{a}.attn.w_msa.relative_position_index": f"{b}.attention" for a, b in PATHS.items()})
+    fixed = {f"{a}.attn.w_msa.relative_position_index": (index, f"{b}.attention") for a, b in PATHS.items()}
+    own = {key: reordered(key, value) for key, value in state.items()}
+    classes = ctor("num_classes", 40)
+    return load_model("hdbformer_swin_base", own, table(), constants=fixed, num_classes=classes)
 
 
 MODELS = {"hdbformer_swin_b": hdbformer}

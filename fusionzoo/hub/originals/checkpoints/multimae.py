@@ -9,7 +9,7 @@ from typing import Any
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.source import Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 
 _FIXED = {
@@ -34,12 +34,8 @@ _HEAD_BLOCK = {"dwconv": "conv", "norm": "norm", "pwconv1": "widen", "pwconv2": 
 
 def table(model: FusionModel) -> dict[str, str]:
     """Official keys of the model of these sizes."""
-    out = dict(_FIXED)
-    for i, _ in enumerate(model.get_submodule("blocks").children()):
-        out |= {f"encoder.{i}.{a}": f"blocks.{i}.{b}" for a, b in _BLOCK.items()}
-    for i, _ in enumerate(model.get_submodule("decoder.blocks").children()):
-        out |= {f"output_adapters.semseg.blocks.{i}.{a}": f"decoder.blocks.{i}.{b}" for a, b in _HEAD_BLOCK.items()}
-    return out
+    head = listed(model, "output_adapters.semseg.blocks", "decoder.blocks", _HEAD_BLOCK)
+    return _FIXED | listed(model, "encoder", "blocks", _BLOCK) | head
 
 
 def head(ctor: Mapping[str, Any]) -> dict[str, Any]:

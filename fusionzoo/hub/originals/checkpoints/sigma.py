@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from fusionzoo.hub.originals.checkpoints.source import MIT, Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
 from fusionzoo.models.published.sigma import single_channel
 
@@ -38,18 +38,18 @@ CONMB = {
     "op.fc2.2": "excite_from_x.expand",
 }
 
-SCAN = {
-    "x_proj_weight": "select",
-    "dt_projs_weight": "step_weight",
-    "dt_projs_bias": "step_bias",
-    "A_logs": "log_a",
-    "Ds": "skip",
-    "in_proj": "enter",
-    "conv2d": "conv",
-    "out_norm": "norm",
-    "out_proj": "leave",
+_SCAN = {
+    "op.x_proj_weight": "scan.select",
+    "op.dt_projs_weight": "scan.step_weight",
+    "op.dt_projs_bias": "scan.step_bias",
+    "op.A_logs": "scan.log_a",
+    "op.Ds": "scan.skip",
+    "op.in_proj": "scan.enter",
+    "op.conv2d": "scan.conv",
+    "op.out_norm": "scan.norm",
+    "op.out_proj": "scan.leave",
 }
-"""One block's scans of a map, under `op.` in the original."""
+"""One block's scans of a map."""
 
 _FIXED = {
     "backbone.vssm.patch_embed.0": "patches",
@@ -78,9 +78,7 @@ def table(model: FusionModel) -> dict[str, str]:
     out = dict(_FIXED)
     for i in range(4):
         layer = f"backbone.vssm.layers.{i}"
-        for j, _ in enumerate(model.get_submodule(f"layer{i + 1}").children()):
-            out[f"{layer}.blocks.{j}.norm"] = f"layer{i + 1}.{j}.norm"
-            out |= {f"{layer}.blocks.{j}.op.{a}": f"layer{i + 1}.{j}.scan.{b}" for a, b in SCAN.items()}
+        out |= listed(model, f"{layer}.blocks", f"layer{i + 1}", _SCAN | {"norm": "norm"})
         out[f"backbone.vssm.outnorm{i}"] = f"norm{i + 1}"
         if i < 3:
             out[f"{layer}.downsample.reduction"] = f"merge{i + 1}.reduce"
@@ -89,10 +87,7 @@ def table(model: FusionModel) -> dict[str, str]:
         out |= {f"backbone.channel_attn_mamba.{i}.{a}": f"stage{i + 2}.fusion.concat.{b}" for a, b in CONMB.items()}
     for i in (1, 2, 3):  # the decoder starts at the coarsest
         layer = f"decode_head.layers_up.{i}"
-        for j, _ in enumerate(model.get_submodule(f"decoder.blocks{4 - i}").children()):
-            ours = f"decoder.blocks{4 - i}.{j}"
-            out |= {f"{layer}.blocks.{j}.op.{a}": f"{ours}.scan.{b}" for a, b in SCAN.items()}
-            out |= {f"{layer}.blocks.{j}.{a}": f"{ours}.{b}" for a, b in _DECODER_BLOCK.items()}
+        out |= listed(model, f"{layer}.blocks", f"decoder.blocks{4 - i}", _SCAN | _DECODER_BLOCK)
         if i < 3:
             out[f"{layer}.upsample.linear"] = f"decoder.up{4 - i}.reduce"
             out[f"{layer}.upsample.norm"] = f"decoder.up{4 - i}.norm"

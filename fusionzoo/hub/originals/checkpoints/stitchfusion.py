@@ -85,13 +85,10 @@ def table(model: FusionModel) -> dict[str, str]:
 
 def stitchfusion(size: int, count: int, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the size ("stitchfusion-B2"); the variant and the number of modalities are the weights'."""
-    named = str(ctor("backbone", f"stitchfusion-B{size}"))
-    found = re.fullmatch(r"(?:stitchfusion|StitchFusion)-B([0-5])", named)
-    if found is None:
-        raise InputError(f"stitchfusion: backbone {named!r} is not one of stitchfusion-B0 to stitchfusion-B5")
+    size = ctor.size("stitchfusion", "stitchfusion-B{}", size, range(6))
     others = modalities(state, ctor, count)[1:]
     return load_model(
-        f"stitchfusion_mit_b{found[1]}",
+        f"stitchfusion_mit_b{size}",
         state,
         table,
         reshape=True,

@@ -15,7 +15,7 @@ BLOCK = BODY | {f"attn.{official}": f"attention.{ours}" for official, ours in AT
 
 def table(model: FusionModel) -> dict[str, str]:
     """Official keys of the model of these sizes."""
-    out = mit_table([model.get_submodule(f"stage{i}.fusion.blocks") for i in range(2, 6)], BLOCK, "fusion.blocks")
+    out = mit_table(model, BLOCK, "fusion.blocks")
     for i in range(4):
         for m, ours in enumerate(("rgb", "x")):
             nets = f"encoder.score_predictor.{i}.score_nets.{m}"

@@ -14,7 +14,7 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.hub.originals.checkpoints.dformer import REST
 from fusionzoo.hub.originals.checkpoints.source import NO_LICENCE, Source
-from fusionzoo.hub.originals.keys import Arguments, Loaded, State, expand_table, load_model
+from fusionzoo.hub.originals.keys import Arguments, Loaded, State, expand_table, listed, load_model
 from fusionzoo.models import FusionModel, create_model
 
 ATTENTION = {
@@ -57,9 +57,7 @@ def table(model: FusionModel, version: int) -> dict[str, str]:
     """Official keys of the model of these sizes."""
     out = HEADS[version] | {"encoder.enc.downsample_layers": "rgb_down", "encoder.enc.downsample_layers_e": "x_down"}
     for i in range(4):
-        for j, _ in enumerate(model.get_submodule(f"stage{i + 2}.fusion.blocks").children()):
-            ours = f"stage{i + 2}.fusion.blocks.{j}"
-            out |= {f"encoder.enc.stages.{i}.{j}.{a}": f"{ours}.{b}" for a, b in BLOCK.items()}
+        out |= listed(model, f"encoder.enc.stages.{i}", f"stage{i + 2}.fusion.blocks", BLOCK)
     return out
 
 
