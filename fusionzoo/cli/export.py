@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,20 +37,12 @@ __all__ = ["command"]
 def command(
     name: str,
     output: str,
-    size: tuple[int, int] | None,
-    preprocess: str,
-    probes: tuple[str, ...],
-    dtype: str,
-    int8: bool,
-    opset: int,
     data: str | None,
     split: str | None,
     limit: int | None,
-    batch_size: int,
-    revision: str | None,
-    index: str | None,
     quiet: bool,
     as_json_: bool,
+    **options: Any,
 ) -> None:
     """Write a model as ONNX or torch.export, after a comparison with PyTorch.
 
@@ -62,12 +54,7 @@ def command(
         raise click.UsageError("--split and --limit belong to --data")
     from fusionzoo.export import export
 
-    if not quiet:
-        note(f"exporting {name}: a minute or more for a large model")
-    done = export(
-        name, output, size=size, preprocess=preprocess, probes=probes, dtype=dtype, int8=int8, opset=opset, data=data,
-        split=split, limit=limit, batch_size=batch_size, revision=revision, index=index,
-    )  # fmt: skip
+    done = export(name, output, data=data, split=split, limit=limit, note=None if quiet else note, **options)
     if done.source == "random weights" and not quiet:
         note(f"{name} is an architecture: its weights are random")
     if as_json_:

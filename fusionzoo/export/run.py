@@ -96,6 +96,7 @@ def export(
     revision: str | None = None,
     token: str | bool | None = None,
     index: str | os.PathLike[str] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Export:
     """Writes a model as ONNX or as a program of torch.export, after a comparison with PyTorch.
 
@@ -115,6 +116,7 @@ def export(
         data, split, limit: images with labels on which both are scored; see `fusionzoo.check`.
         batch_size: of these.
         revision, token, index: as for `fusionzoo.from_pretrained`.
+        note: is told what is being exported, once all of the above is checked and before the work.
 
     Raises:
         UnknownNameError: no such model, data or probe; the closest are named.
@@ -134,6 +136,8 @@ def export(
         images = open_data(data, plain, record, split=split, size=size, limit=limit)
         labelled(images)
     kind = "int8" if int8 else dtype
+    if note is not None:
+        note(f"exporting {name}: a minute or more for a large model")
     graph = Graph(plain, preprocess == "inside", patterns, half=dtype == "float16")
     default = plain.input_size or DEFAULT_SIZE
     make = partial(OnnxFile, graph, opset=opset, int8=int8) if target.suffix == ".onnx" else TorchFile
@@ -153,7 +157,7 @@ def export(
     inner = {key: value for key, value in facts.to_dict().items() if key not in ("path", "size_bytes")}
     content = written.content(inner)
     done = Export(**{**vars(facts), "size_bytes": len(content)})
-    atomic_files(target.parent, {f"{target.name}.json": dump_json(done.to_dict()), target.name: content})
+    atomic_files(target.parent, {target.name: content, f"{target.name}.json": dump_json(done.to_dict())})
     return done
 
 

@@ -25,6 +25,7 @@ def test_an_architecture_gets_random_weights_and_says_so(tmp_path: Path, monkeyp
     facts = json.loads(result.stdout)
     assert facts == json.loads((tmp_path / "m.pt2.json").read_text())
     assert facts["source"] == "random weights" and "its weights are random" in result.stderr
+    assert result.stderr.startswith(f"exporting {NAME}: ")
     assert facts["shapes"] == {"batch": None, "height": 32, "width": 48, "least": 5}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.pt2", "m.pt2.json"]
 
@@ -41,6 +42,7 @@ def test_an_architecture_gets_random_weights_and_says_so(tmp_path: Path, monkeyp
         ((NAME, "-o", "{}/m.onnx"), "ONNX needs onnxruntime: pip install 'fusionzoo[export]'"),
         (("concta_mobilenetv1-025_fpn.planted", "-o", "{}/m.pt2"), "did you mean 'concat_mobilenetv1-025_fpn.planted'"),
         ((NAME, "-o", "{}/m.pt2", "--limit", "3"), "--split and --limit belong to --data"),
+        ((NAME, "-o", "{}/m.pt2", "--data", "plantd"), "unknown data 'plantd'; did you mean 'planted'"),
     ],
 )
 def test_wrong_use_is_one_line(
@@ -49,7 +51,7 @@ def test_wrong_use_is_one_line(
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # not installed
-    result = call(*(arg.format(tmp_path) for arg in args), "--quiet")
+    result = call(*(arg.format(tmp_path) for arg in args))
     assert result.exit_code == 2 and result.stdout == ""
     assert result.stderr.count("\n") == 1 and said.format(tmp_path) in result.stderr, result.stderr
     assert not list(tmp_path.iterdir())

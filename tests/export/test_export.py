@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -238,6 +239,24 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match="No space left on device; what was there before is whole"):
         fusionzoo.export(tiny(), tmp_path / "m.pt2", size=(8, 12))
     assert [p.name for p in tmp_path.iterdir()] == ["m.pt2"] and (tmp_path / "m.pt2").read_bytes() == b"before"
+
+
+def test_a_kill_between_both_files_leaves_no_description_without_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[str] = []
+    replace = os.replace
+
+    def killed(here: Path, there: Path) -> None:
+        if put:
+            raise KeyboardInterrupt
+        put.append(there.name)
+        replace(here, there)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fusionzoo.export(tiny(), tmp_path / "m.pt2", size=(8, 12))
+    assert put == ["m.pt2"] == [p.name for p in tmp_path.iterdir()]
 
 
 @pytest.mark.slow

@@ -15,5 +15,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/export/test_export.py::test_a_full_disk_leaves_what_was_there", "fusionzoo/export/run.py", [
         ("    atomic_files(target.parent, {", "    target.unlink(missing_ok=True)\n    atomic_files(target.parent, {"),
     ]),
+    ("tests/export/test_export.py::test_a_kill_between_both_files_leaves_no_description_without_its_model",
+     "fusionzoo/export/run.py", [
+        ('{target.name: content, f"{target.name}.json": dump_json(done.to_dict())}',
+         '{f"{target.name}.json": dump_json(done.to_dict()), target.name: content}'),
+    ]),
 ]
 # fmt: on
