@@ -90,10 +90,8 @@ class TraceRow:
         stream: "rgb", "x", "fused", or "" for a point of none.
         stage: None where `point` is none of a stage's.
         edit: "absent", "mean", "zero", "swap", "channels", "concept" or "restore".
-        reach: what the edit can change: "input" (everything), "stream" (every stage of the stream), "onward" (this
-            stage's fusion and the later stages of the stream), "fusion" (this stage's fusion block, and what it hands
-            back to the streams in models where they interact), "decoder" (what comes after the fusion), "after"
-            (whatever follows the point).
+        reach: what the edit can change: "input", "stream", "onward", "fusion" or "decoder", see
+            `fusionzoo.dissect.trace`; "after": whatever follows the point.
         part: the channels "first:end" of "channels", the class of "concept", else "".
         absent: "rgb" or "x", the modality that is missing in a "restore", else "".
         miou: under the intervention.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.dissect.results.examples import Example
 from fusionzoo.report.page import PICTURES, POLICY, render
-from fusionzoo.report.panels import panels, x_scale
+from fusionzoo.report.panels import Panel, panels, x_scale
 from fusionzoo.report.sections.base import Part, Plot
-from fusionzoo.report.sections.gallery import cell, class_key, fitting, legend, reasons, right, told
+from fusionzoo.report.sections.gallery import cells, class_key, fitting, legend, reasons, right, told
 from fusionzoo.report.sections.stages import comparison, contributions
 from fusionzoo.report.shapes import element, escape
 from fusionzoo.report.table import clean
@@ -68,14 +68,13 @@ def _row(row: Sequence[tuple[Compared, Example]], scale: Sequence[float], widest
     why = "" if shown.chosen is None else reasons(shown.chosen, clean(shown.modalities[1]))
     lines = [
         element("p", element("b", escape(why)) + escape(f": {clean(shown.id)}")),
-        _cells(shown, INPUTS, scale, widest),
+        cells(_named(shown, INPUTS, scale), widest, "three"),
     ]
     for checkpoint, e in row:
         name = element("b", escape(clean(checkpoint.name)))
-        lines += [element("p", f"{name}. {escape(right(e))}"), _cells(e, OUTPUTS, scale, widest)]
+        lines += [element("p", f"{name}. {escape(right(e))}"), cells(_named(e, OUTPUTS, scale), widest, "three")]
     return element("div", "".join(lines), class_="panels")
 
 
-def _cells(e: Example, names: Sequence[str], scale: Sequence[float], widest: int) -> str:
-    made = "".join(cell(panel, widest) for panel in panels(e, scale) if panel.name in names)
-    return element("div", made, class_="cells three")
+def _named(e: Example, names: Sequence[str], scale: Sequence[float]) -> list[Panel]:
+    return [panel for panel in panels(e, scale) if panel.name in names]

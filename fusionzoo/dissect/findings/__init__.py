@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fusionzoo.dissect.findings import checks, classes, information, several, stages, use
+from fusionzoo.dissect.findings import checks, classes, several, stages, use
 from fusionzoo.dissect.findings.effects import effect_findings
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.dissect.words import Finding, once
@@ -32,7 +32,7 @@ def findings(d: Dissection) -> list[Finding]:
         use.contribution(d),
         effect_findings(d.effects, use.called(d, "x")),
         stages.streams(d),
-        information.together(d),
+        stages.together(d),
         stages.agreement(d),
         stages.encoded(d),
         stages.fused(d),

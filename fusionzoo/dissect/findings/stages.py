@@ -1,4 +1,5 @@
-"""What the streams encode at which stage, how alike they are there, and what the fused features take from each."""
+"""What the streams encode at which stage, how alike they are there, what they tell together, and what the
+fused features take from each."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from fusionzoo.dissect.findings.use import called, uses
+from fusionzoo.dissect.measures.information import Information
 from fusionzoo.dissect.results import Dissection, Stage
 from fusionzoo.dissect.words import ERRORS, Finding, apart, at_stages, points, real, words
 
-__all__ = ["agreement", "encoded", "fused", "streams", "where"]
+__all__ = ["agreement", "encoded", "fused", "streams", "together", "where"]
 
 LEARNT = 0.1
 """Concepts with a lower IoU are not worth a word."""
@@ -17,6 +19,8 @@ CLEARLY = 2.0
 """Streams clearly differ when their semantic variance is twice its noise floor; up to the floor nothing is said."""
 EVEN = 0.05
 """Stages at which a modality shapes shares of the fused features that differ less are alike."""
+TOGETHER = 0.05
+"""Share of the information that only both together tell, from which it is worth a word."""
 _SHARING = ("consistent and specific concepts", "concepts")
 ONLY = 3.0
 """Only one stream encodes a concept when its IoU there is three times that of the other stream."""
@@ -79,6 +83,24 @@ def where(d: Dissection) -> Iterator[Finding]:
         text = f"Where: {'; '.join(parts)}"
         text += f"; yet the prediction does not measurably use {words(silent)}" if silent else ""
         yield Finding("info", f"{text}.", "where", "commonality", "distribution", first=True)
+
+
+def together(d: Dissection) -> list[Finding]:
+    """Who tells what of the concepts at the stage that tells most, where a part of it is told by both together only."""
+    found: Information | None = d.results.get("information")
+    known = [(row.stage, row.concepts) for row in found.stages if row.concepts is not None] if found else []
+    rows = [(stage, made, made.information.value) for stage, made in known if made.information.value is not None]
+    if not rows:
+        return []
+    stage, made, nats = max(rows, key=lambda row: row[2])
+    parts = made.shares
+    if made.few or not real(parts.synergistic.value, parts.synergistic.error, TOGETHER):
+        return []
+    named = (("rgb alone", parts.unique_rgb), (f"{called(d, 'x')} alone", parts.unique_x), ("either", parts.redundant),
+             ("only both together", parts.synergistic))  # fmt: skip
+    shares = ", ".join(f"{name} {points(share.value or 0.0)} %" for name, share in named)
+    text = f"what the streams tell of the concepts, most at stage {stage} ({nats:.1f} nats): {shares}"
+    return [Finding("info", text, "told", "partial information of the concepts", "distribution")]
 
 
 def agreement(d: Dissection) -> Iterator[Finding]:

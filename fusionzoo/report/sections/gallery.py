@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fusionzoo.dissect.measures.images import Chosen
 from fusionzoo.dissect.results.examples import Example
@@ -13,7 +13,7 @@ from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import element, escape
 from fusionzoo.report.table import clean, points
 
-__all__ = ["BUDGET", "cell", "class_key", "fitting", "gallery", "legend", "reasons", "right", "told"]
+__all__ = ["BUDGET", "cells", "class_key", "fitting", "gallery", "legend", "reasons", "right", "told"]
 
 BUDGET = 2_200_000
 """Bytes of pictures in a page, which has to stay below 3 MB."""
@@ -92,23 +92,27 @@ def _row(e: Example, made: Sequence[Panel], widest: int, opened: bool) -> str:
     if e.chosen is not None:
         why = element("b", escape(reasons(e.chosen, clean(e.modalities[1]))))
         head = element("p", f"{why}: {escape(clean(e.id))}. {escape(right(e))}")
-    cells = element("div", "".join(cell(panel, widest) for panel in made), class_="cells")
-    return element("div", head + cells, class_="panels") + _inside(e, widest // 2, opened)
+    return element("div", head + cells(made, widest), class_="panels") + _inside(e, widest // 2, opened)
 
 
 def _inside(e: Example, widest: int, opened: bool) -> str:
     """The streams of one image, behind a click but for the first."""
     rows = "".join(
-        element("p", escape(group.title))
-        + element("div", "".join(cell(panel, widest, TINY) for panel in group.panels), class_=f"cells {group.kind}")
-        for group in inside(e)
+        element("p", escape(group.title)) + cells(group.panels, widest, group.kind, TINY) for group in inside(e)
     )
     words = element("summary", f"Inside the streams: {escape(clean(e.id))}")
     return element("details", words + rows, open="" if opened else None, class_="inside") if rows else ""
 
 
-def cell(panel: Panel, widest: int, tiny: int = 0) -> str:
-    """A picture and its title; at most `widest` pixels across, and lossless up to `tiny`."""
+def cells(shown: Iterable[Panel], widest: int, kind: str = "", tiny: int = 0) -> str:
+    """Pictures side by side, each with its title; at most `widest` pixels across, and lossless up to `tiny`.
+
+    `kind`: how they are laid out, see `Group`.
+    """
+    return element("div", "".join(_cell(panel, widest, tiny) for panel in shown), class_=f"cells {kind}".rstrip())
+
+
+def _cell(panel: Panel, widest: int, tiny: int) -> str:
     width = panel.picture.shape[1]
     picture = panel.picture if width <= widest else resized(panel.picture, widest, panel.smooth)
     drawn = image_tag(picture, panel.words, raw=width <= tiny)
