@@ -220,7 +220,7 @@ def plan(setup: Setup, metrics: Sequence[str] | None = None) -> list[list[Measur
         return number[measure.key]
 
     for metric in METRICS:
-        for measure in metric.plan(setup, wanted):
+        for measure in metric.plan(setup, wanted) if metric.plan else ():
             add(measure)
     if not found:
         raise InputError(f"nothing to dissect: the model has no probe points for {', '.join(wanted) or 'no metric'}")

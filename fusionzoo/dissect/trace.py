@@ -112,7 +112,9 @@ def trace(
         raise InputError(f"batch_size ({batch_size}) and channel_groups ({channel_groups}) start at 1")
     check_policy(absence)
     data = fitted(model, data)
-    wanted = _concepts(data, concepts)
+    wanted = list(data.class_names if concepts is None else concepts)
+    for concept in wanted:
+        check_known("class", concept, data.class_names)
     indices = chosen_images(data, limit)
     if edits is None and len(indices) < 2:
         kinds.remove("swap")
@@ -141,12 +143,6 @@ def _kinds(edits: Sequence[str]) -> list[str]:
     if not chosen:
         raise InputError(f"no edit to trace with; give some of {', '.join(EDITS)}")
     return chosen
-
-
-def _concepts(data: Any, names: Sequence[str] | None) -> list[str]:
-    for name in names or ():
-        check_known("class", name, data.class_names)
-    return list(data.class_names if names is None else names)
 
 
 def _groups(plan: Sequence[Intervention]) -> dict[str, list[Intervention]]:

@@ -175,14 +175,14 @@ class Metric:
         name: under which the result stands in a Dissection.
         asked: names by which it is asked for; a name that ends with "?" is measured only when asked for.
         result: type of the result.
-        plan: (setup, names asked for) -> measures; those that others need first.
+        plan: (setup, names asked for) -> measures; those that others need first. None: it is read off other results.
         compute: complete sums -> the result; None where they were not measured.
     """
 
     name: str
     asked: tuple[str, ...]
     result: Any
-    plan: Callable[[Setup, Collection[str]], Sequence[Measure]]
+    plan: Callable[[Setup, Collection[str]], Sequence[Measure]] | None
     compute: Callable[[Done, Mapping[str, Any]], Any]
 
 

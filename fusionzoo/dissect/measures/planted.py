@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Metric, Setup
+from fusionzoo.dissect.measures.base import STREAMS, Done, Metric
 from fusionzoo.dissect.measures.concepts import Concepts, StageConcepts
 from fusionzoo.schema import optional
 
@@ -36,10 +36,6 @@ class Planted:
 
     rows: list[PlantedRow]
     found: bool
-
-
-def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
-    return []  # it is read off the concepts
 
 
 def compute(done: Done, results: Mapping[str, Any]) -> Planted | None:
@@ -137,4 +133,4 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-METRIC = Metric("planted", (), Planted, plan, compute)
+METRIC = Metric("planted", (), Planted, None, compute)  # it is read off the concepts

@@ -5,11 +5,11 @@ The rule is that of `fusionzoo.metrics.concepts.specificity`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusionzoo.dissect.measures.base import STREAMS, Done, Measure, Measured, Metric, Setup, number, numbers
+from fusionzoo.dissect.measures.base import STREAMS, Done, Measured, Metric, number, numbers
 from fusionzoo.dissect.measures.concepts import FULL, stage_curves
 from fusionzoo.dissect.split import HALVES
 from fusionzoo.metrics import ConceptCurve
@@ -53,10 +53,6 @@ class Specificity:
     stages: list[StageSpecificity]
 
 
-def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
-    return []  # it is read off the concept curves
-
-
 def compute(done: Done, results: Mapping[str, Any]) -> Specificity | None:
     found = [_stage(done, stage) for stage in sorted(done.setup.stages)]
     measured = [stage for stage in found if stage is not None]
@@ -89,4 +85,4 @@ def _pair(done: Done, stage: int, fits: Mapping[str, Mapping[str, ConceptCurve]]
     return StageSpecificity(stage, **lists, difference=difference, chance=numbers(made.chance))
 
 
-METRIC = Metric("specificity", (), Specificity, plan, compute)
+METRIC = Metric("specificity", (), Specificity, None, compute)  # it is read off the concept curves
