@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
@@ -18,6 +18,10 @@ __all__ = ["Row", "interval", "paired", "rank"]
 
 _T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """97.5 % quantile of Student's t by degrees of freedom; from 10 on 1.96 (1 + 1.25 / df), within 1.1 %."""
+
+
+Paired = tuple[float, float, float]
+"""A mean difference, and the ends of its interval."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,12 @@ class Row:
     miou: dict[str, float]
     spread: dict[str, float]
     kinds: dict[str, float]
-    difference: tuple[float, float, float] | None
-    rule_gain: tuple[float, float, float] | None = None
+    difference: Paired | None
+    rule_gain: Paired | None = None
     least: float = 0.0
 
 
-def interval(differences: Sequence[float]) -> tuple[float, float, float]:
+def interval(differences: Sequence[float]) -> Paired:
     """(mean, low, high): Student's 95 % interval of the mean of paired differences, n >= 2.
 
     >>> [round(v, 3) for v in interval([0.01, 0.02, 0.03])]
@@ -76,25 +80,20 @@ def rank(results: Sequence[RunResult], reference: str = "concat") -> list[Row]:
     rows = []
     for name, found in by_strategy.items():
         plain = name.removesuffix("+rule")
-        row = _row(name, found)
-        rows.append(replace(
-            row,
-            difference=paired(found, by_strategy.get(reference, [])) if name != reference else None,
-            rule_gain=paired(found, by_strategy.get(plain, [])) if plain != name else None,
-        ))  # fmt: skip
+        difference = paired(found, by_strategy.get(reference, [])) if name != reference else None
+        gain = paired(found, by_strategy.get(plain, [])) if plain != name else None
+        rows.append(_row(name, found, difference, gain))
     return sorted(rows, key=lambda row: -row.miou["both"])
 
 
-def paired(
-    found: Sequence[RunResult], base: Sequence[RunResult], condition: str = "both"
-) -> tuple[float, float, float] | None:
+def paired(found: Sequence[RunResult], base: Sequence[RunResult], condition: str = "both") -> Paired | None:
     """(mean, low, high) of `found` minus `base` in mIoU over the seeds of both; None with fewer than two."""
     other = {r.seed: r.scores[condition].miou for r in base if condition in r.scores}
     pairs = [r.scores[condition].miou - other[r.seed] for r in found if r.seed in other and condition in r.scores]
     return interval(pairs) if len(pairs) > 1 else None
 
 
-def _row(strategy: str, found: list[RunResult]) -> Row:
+def _row(strategy: str, found: list[RunResult], difference: Paired | None, rule_gain: Paired | None) -> Row:
     conditions = list(found[0].scores)
     values = {c: [r.scores[c].miou for r in found] for c in conditions}
     return Row(
@@ -107,8 +106,9 @@ def _row(strategy: str, found: list[RunResult]) -> Row:
         {c: statistics.fmean(v) for c, v in values.items()},
         {c: max(v) - min(v) for c, v in values.items()},
         _by_kind(found),
-        None,
-        least=min(values["both"]),
+        difference,
+        rule_gain,
+        min(values["both"]),
     )
 
 

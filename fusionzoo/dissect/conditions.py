@@ -20,9 +20,9 @@ permuted one is real but wrong and can mislead the model.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ from fusionzoo.data import adapt, collate
 from fusionzoo.data.validate import checked
 from fusionzoo.errors import InputError, check_known
 from fusionzoo.modalities import inputs_of, split
+from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import bare
 
 __all__ = [
@@ -127,13 +128,6 @@ Pair = tuple[Tensor, Tensor]
 Sample = dict[str, Any]
 
 
-class Normaliser(Protocol):
-    """The part of a model's preprocessing that "zero" needs: raw to normalised, of each modality."""
-
-    rgb: Callable[[Tensor], Tensor]
-    x: Callable[[Tensor], Tensor]
-
-
 def check_policy(name: str) -> None:
     """Raises UnknownNameError for a policy that does not exist."""
     check_known("absence policy", name, POLICIES)
@@ -144,7 +138,7 @@ def substitute(
     stream: str,
     value: Tensor,
     places: Sequence[int],
-    preprocess: Normaliser,
+    preprocess: Preprocess,
     other: Tensor | None = None,
     seed: int = 0,
     number: int = 1,
