@@ -31,7 +31,7 @@ from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.images import read_rgb
 from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset, colours
 from fusionzoo.data.pair import joined
-from fusionzoo.errors import unknown
+from fusionzoo.errors import check_known, unknown
 from fusionzoo.modalities import check_kind
 
 __all__ = ["DELIVER", "carla_depth"]
@@ -82,8 +82,7 @@ class DELIVER(OfficialDataset):
 
     def __init__(self, root: str | Path, *others: Any, x: str = "hha", case: str | None = None, **options: Any) -> None:
         for kind in x.split("+"):
-            if kind not in _X:
-                raise unknown("x of DELIVER", kind, _X)
+            check_known("x of DELIVER", kind, _X)
         if len(names := x.split("+")) > 1:
             check_kind(x)
             self.x_parts = tuple(names)

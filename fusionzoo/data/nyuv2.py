@@ -18,7 +18,7 @@ from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
 from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.hha import NYU_CAMERA
 from fusionzoo.data.images import read_label, read_rgb
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 
 __all__ = ["CLASSES_13", "CLASSES_4", "CLASSES_40", "MAP_40_TO_13", "MAP_40_TO_4", "NYUv2", "SPLITS", "validation_ids"]
 
@@ -122,8 +122,7 @@ class NYUv2(SegmentationDataset):
         splits: str | Path | None = None,
     ) -> None:
         root = Path(root).expanduser()
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
+        check_known("split", split, SPLITS)
         if num_classes not in _CLASSES:
             raise InputError(f"NYUv2 has 40, 13 or 4 classes, not {num_classes!r}")
         if not root.exists():

@@ -16,7 +16,7 @@ from torch import Tensor
 from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.base import IGNORE, Sample, SegmentationDataset, spread
 from fusionzoo.data.images import read_label, read_rgb
-from fusionzoo.errors import FusionZooWarning, InputError, unknown
+from fusionzoo.errors import FusionZooWarning, InputError, check_known
 from fusionzoo.modalities import parts_of
 
 __all__ = ["Classes", "Facts", "Files", "OfficialDataset", "colours", "folder_ids", "lines_of"]
@@ -127,8 +127,7 @@ class OfficialDataset(SegmentationDataset):
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise InputError(f"{self.root} is no folder; {facts.title} needs {facts.layout}")
-        if split not in facts.splits:
-            raise unknown(f"split of {facts.title}", split, facts.splits)
+        check_known(f"split of {facts.title}", split, facts.splits)
         if labels and split in facts.unlabelled:
             raise InputError(
                 f"the labels of {facts.title}'s split {split!r} are not published; use"

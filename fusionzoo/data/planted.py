@@ -21,7 +21,7 @@ from fusionzoo.data import planted_layout as lay
 from fusionzoo.data.planted_draw import draw_scene, hsv, place_slots
 from fusionzoo.data.planted_layout import CLASSES, Ball, Box, Camera, Layout, Place, Room, Slot
 from fusionzoo.data.planted_render import Rendered, render
-from fusionzoo.errors import unknown
+from fusionzoo.errors import check_known
 from fusionzoo.schema import encode, need
 
 __all__ = ["SPLITS", "Planted", "assign"]
@@ -65,8 +65,7 @@ class Planted(Dataset[dict[str, Any]]):
     def __init__(
         self, split: str = "test", n: int | None = None, size: tuple[int, int] = (120, 160), seed: int = 0
     ) -> None:
-        if split not in SPLITS:
-            raise unknown(f"split of {self.name}", split, SPLITS)
+        check_known(f"split of {self.name}", split, SPLITS)
         need(n is None or n >= 1, f"{self.name}: n is {n}; give the number of scenes, at least 1")
         fits = len(size) == 2 and min(size) >= 32
         need(fits, f"{self.name}: size {tuple(size)} is not (height, width) with at least 32 each")

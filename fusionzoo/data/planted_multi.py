@@ -22,7 +22,7 @@ from fusionzoo.data import planted_layout as lay
 from fusionzoo.data.planted import SPLITS, Planted, assign
 from fusionzoo.data.planted_draw import draw_scene, place_slots
 from fusionzoo.data.planted_layout import Ball, Box, Camera, Layout, Room, Slot
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.modalities import parts_of
 
 __all__ = ["SENSORS", "PlantedMulti"]
@@ -74,8 +74,7 @@ class PlantedMulti(Planted):
         super().__init__(split, n, size, seed)
         sensors = x.split("+")
         for sensor in sensors:
-            if sensor not in SENSORS:
-                raise unknown(f"sensor of {self.name}", sensor, SENSORS)
+            check_known(f"sensor of {self.name}", sensor, SENSORS)
         if len(set(sensors)) != len(sensors):
             raise InputError(f"{self.name}: {x!r} names a sensor twice; give each once")
         self.x_kind, self.x_channels = x, parts_of(x)[-1].stop

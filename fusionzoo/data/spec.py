@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionzoo.data.base import Cached, WithTransform
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known, unknown
 
 if TYPE_CHECKING:
     from fusionzoo.data.official import OfficialDataset
@@ -146,8 +146,7 @@ def open_path(spec: str) -> tuple[Path, dict[str, Any]]:
         rest, _, words = rest.rpartition("#")
         known = {**official(kind).words, **_PARTIAL}
         for word in filter(None, words.split(",")):
-            if word not in known:
-                raise unknown(f"word of {kind} data", word, known)
+            check_known(f"word of {kind} data", word, known)
             if "x" in chosen and "x" in known[word]:
                 chosen["x"] += f"+{known[word]['x']}"
                 continue

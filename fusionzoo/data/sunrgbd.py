@@ -33,7 +33,7 @@ from fusionzoo.data.matlab import Hdf5, old_variables, one_line
 from fusionzoo.data.nyuv2 import CLASSES_40
 from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset
 from fusionzoo.data.scannet import COLOURS_40
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 
 __all__ = ["FARTHEST", "SUNRGBD", "unpacked"]
 
@@ -70,8 +70,7 @@ class SUNRGBD(OfficialDataset):
     )
 
     def __init__(self, root: str | Path, *others: Any, depth: str = "filled", **options: Any) -> None:
-        if depth not in _DEPTH:
-            raise unknown("depth of SUN RGB-D", depth, _DEPTH)
+        check_known("depth of SUN RGB-D", depth, _DEPTH)
         self._depth = depth
         self._mats = None if not (Path(root).expanduser() / _TOOLBOX).is_dir() else _Toolbox(Path(root).expanduser())
         super().__init__(root, *others, **options)

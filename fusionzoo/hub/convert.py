@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.files import atomic_files, dump_json, read_json
 from fusionzoo.hub.kinds import identify
 from fusionzoo.hub.layout import CONFIG, WEIGHTS, read_header
@@ -63,8 +63,7 @@ def run(
         UnknownNameError: no such method, or an option that it does not have.
         InputError: `source` is not of the form that the method reads, or `out` cannot be written.
     """
-    if method not in METHODS:
-        raise unknown("conversion", method, METHODS, "fusionzoo convert --help")
+    check_known("conversion", method, METHODS, "fusionzoo convert --help")
     source = Path(source)
     if not source.exists():
         raise InputError(f"{source} does not exist; give the downloaded file or folder to convert")
@@ -88,8 +87,7 @@ def image_encoder(
     """
     statistics = rgb_statistics(encoder)
     for name, value in (options or {}).items():
-        if name not in statistics:
-            raise unknown("option of the conversion encoder", name, statistics, "fusionzoo convert --help")
+        check_known("option of the conversion encoder", name, statistics, "fusionzoo convert --help")
         if not isinstance(value, list) or len(value) != 3 or not all(isinstance(v, int | float) for v in value):
             raise InputError(f"{name} is {value!r}; give three numbers, such as {name}=[0.5,0.5,0.5]")
         statistics[name] = [float(v) for v in value]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known, unknown
 from fusionzoo.files import atomic_write, dump_json, inside, read_json, sha256_file
 from fusionzoo.hub.layout import RECORD
 from fusionzoo.registry import natural_key
@@ -252,8 +252,7 @@ def find(name: str, index: str | os.PathLike[str] | None = None) -> Record:
     fusionzoo.errors.UnknownNameError: unknown checkpoint 'concta_mobilenetv1-025_fpn.nowhere'...
     """
     known = {**bundled(), **(load_index(index) if index is not None else {})}
-    if name not in known:
-        raise unknown("checkpoint", name, known, "fusionzoo list")
+    check_known("checkpoint", name, known, "fusionzoo list")
     return known[name]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.errors import unknown
+from fusionzoo.errors import check_known
 from fusionzoo.models.base import FusionModel, head
 from fusionzoo.models.decoders import build_decoder
 from fusionzoo.models.stages import build_encoder, out_channels
@@ -74,8 +74,7 @@ class Baseline(FusionModel):
         preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_classes, x_channels, preprocess)
-        if fusion not in BASELINES:
-            raise unknown("baseline", fusion, BASELINES)
+        check_known("baseline", fusion, BASELINES)
         self.model_args |= {"decoder_args": dict(decoder_args or {})}
         self.kind = fusion
         if fusion in ("rgb_only", "x_only"):

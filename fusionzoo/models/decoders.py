@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.probes.point import Probe
 from fusionzoo.schema import refuse_unknown
 
@@ -111,8 +111,7 @@ class Decoder(nn.Module):
 
 
 def _kind(name: str) -> _Kind:
-    if name not in DECODERS:
-        raise unknown("decoder", name, DECODERS, "fusionzoo.models.DECODERS")
+    check_known("decoder", name, DECODERS, "fusionzoo.models.DECODERS")
     return DECODERS[name]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fusionzoo.errors import unknown
+from fusionzoo.errors import check_known
 from fusionzoo.hub.originals import blocks, checkpoints
 
 __all__ = ["block", "model", "original_kinds"]
@@ -46,8 +46,7 @@ def block(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) 
         InputError: `ctor` lacks an argument or holds one that is not supported.
         CheckFailed: keys without a place, places without a key, or other shapes; all listed.
     """
-    if kind not in blocks.kinds():
-        raise unknown("original block", kind, blocks.kinds(), "fusionzoo.hub.originals.original_kinds()")
+    check_known("original block", kind, blocks.kinds(), "fusionzoo.hub.originals.original_kinds()")
     return blocks.build(kind, state_dict, ctor)
 
 
@@ -57,6 +56,5 @@ def model(kind: str, state_dict: Mapping[str, Tensor], ctor: Mapping[str, Any]) 
     Arguments, what is returned and errors are as of `block`; the model itself, with our inputs `(rgb, x)`, is the
     `.module` of what is returned.
     """
-    if kind not in checkpoints.kinds():
-        raise unknown("original model", kind, checkpoints.kinds(), "fusionzoo.hub.originals.original_kinds()")
+    check_known("original model", kind, checkpoints.kinds(), "fusionzoo.hub.originals.original_kinds()")
     return blocks.whole(kind, state_dict, ctor)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import unknown
+from fusionzoo.errors import check_known
 from fusionzoo.hub.originals.checkpoints.source import REPEATED, Source
 from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
@@ -125,8 +125,7 @@ BACKBONES |= {"swin_large_window12": "gemini_swin_large_384"}
 def gemini(state: State, ctor: Arguments) -> Loaded:
     """`backbone`: "mit_b3", "swin_tiny", ..."""
     backbone = str(ctor("backbone"))
-    if backbone not in BACKBONES:
-        raise unknown("backbone", backbone, BACKBONES)
+    check_known("backbone", backbone, BACKBONES)
     return load_model(
         BACKBONES[backbone],
         state,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, check_known, closest
 from fusionzoo.hub.foreign import read_weights
 from fusionzoo.hub.originals.checkpoints import build
 from fusionzoo.hub.originals.keys import State
@@ -78,8 +78,7 @@ def convert_model(
         CheckFailed: keys without a place, places without a key, other shapes; all listed.
     """
     for name in options or {}:
-        if name not in source.ctor:
-            raise unknown(f"option of the conversion {source.kind}", name, source.ctor, "fusionzoo convert --help")
+        check_known(f"option of the conversion {source.kind}", name, source.ctor, "fusionzoo convert --help")
     arguments = {**source.sizes, source.classes[0]: source.classes[1]}
 
     def fits(state: State) -> bool:
