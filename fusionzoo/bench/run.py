@@ -105,7 +105,7 @@ def bench(
             runs = select_runs(names, protocol) if phase == "select" else []
             if phase == "final":
                 runs = final_runs(chosen_rates(names, protocol, results), seeds)
-            done = {_run_of(r).name for r in results}
+            done = {Run(r.strategy, r.phase, r.seed, r.learning_rate).name for r in results}
             for result in _carry_out([run for run in runs if run.name not in done], jobs, common):
                 results.append(result)
                 if report is not None:
@@ -143,7 +143,7 @@ def train_and_score(
     if not (folder / "model.safetensors").is_file() or (folder / "state.pt").is_file():
         finetune(settings, folder, resume=(folder / "state.pt").is_file(), device=device)
         (folder / "finished.pt").unlink(missing_ok=True)  # these runs are never extended
-    model = from_pretrained(folder)
+    model, recipe = from_pretrained(folder), read_record(folder).recipe
     split = protocol.test_split if final else protocol.select_on
     size = protocol.test_size or protocol.base
     tested = _tested(data, split, size, protocol.num_classes)
@@ -163,7 +163,7 @@ def train_and_score(
         scores=found,
         **asdict(needs),
         figures=dissected(model, tested, images) if images else {},
-        seconds=_seconds(folder),
+        seconds=float((recipe.seconds if recipe is not None else None) or 0.0),
         options={**variant(run.strategy).options, **({RULE: protocol.rule} if variant(run.strategy).rule else {})},
         data=tested.name,
         images=len(tested),
@@ -219,16 +219,6 @@ def _carry_out(runs: Sequence[Run], jobs: int, common: dict[str, Any]) -> Iterat
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _run_of(result: RunResult) -> Run:
-    return Run(result.strategy, result.phase, result.seed, result.learning_rate)
-
-
-def _seconds(folder: Path) -> float:
-    """Training time, from the checkpoint's own record."""
-    recipe = read_record(folder).recipe
-    return float(recipe.seconds or 0.0) if recipe is not None else 0.0
 
 
 @contextmanager

@@ -73,8 +73,8 @@ class Look:
         value = self._cut(value.detach())
         if name in self.weights:
             self._seen[self.weights[name]].weights.extend(_weights(name, self.probes[name], value))
-        if name in self.found.palettes:
-            for stage, stream in self._where(name):
+        for stage in self.stages if name in self.found.palettes else ():
+            for stream in (s for s, at in self.found.stages[stage].items() if at == name):
                 self._colour(self._seen[stage], stream, name, value[0])
 
     def _cut(self, value: Tensor) -> Tensor:
@@ -83,12 +83,6 @@ class Look:
             return value
         height, width = (math.ceil(n / more - 1e-6) for n, more in zip(value.shape[-2:], self._extent, strict=True))
         return value[..., :height, :width]
-
-    def _where(self, point: str) -> Iterator[tuple[int, str]]:
-        for stage in self.stages:
-            for stream, at in self.found.stages[stage].items():
-                if at == point:
-                    yield stage, stream
 
     def _colour(self, view: StageView, stream: str, point: str, maps: Tensor) -> None:
         palette, at = self.found.palettes[point], self.found.stages[view.stage]

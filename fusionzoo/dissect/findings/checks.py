@@ -29,25 +29,19 @@ def planted(d: Dissection) -> list[Finding]:
     if d.truth_found is None:
         few = f"{d.data.n} image{'' if d.data.n == 1 else 's'}"
         return [Finding("info", f"The planted truth cannot be judged on {few}: {JUDGED_FROM} are needed.")]
-    if len(d.model.modalities) > 2:
-        rows = [r for r in d.planted.rows if r.kind in d.model.modalities]
-        wrong = [repr(r.concept) for r in rows if not r.found]
-        text = f"{len(rows) - len(wrong)} of {len(rows)} one-modality concepts are encoded best by the right stream"
-        if d.planted.found:
-            return [Finding("info", f"The planted truth is found: {text}.", *_TRUTH)]
-        return [Finding("fail", f"The planted truth is NOT found: {text}; not {words(wrong or ['judged'])}.", *_TRUTH)]
-    judged = {kind: [r for r in d.planted.rows if r.kind == kind] for kind in ("rgb", "x", "both")}
-    right = sum(r.found for kind in ("rgb", "x") for r in judged[kind])
-    total = sum(len(judged[kind]) for kind in ("rgb", "x"))
-    seen = {k: [r for r in rows if r.rgb is not None and r.x is not None] for k, rows in judged.items()}
-    mean = {k: sum(abs((r.rgb or 0) - (r.x or 0)) for r in rows) / len(rows) for k, rows in seen.items() if rows}
-    shared = ", ".join(f"{points(mean[k])} ({t})" for k, t in _KINDS.items() if k in mean)
-    text = f"{right} of {total} one-modality concepts are encoded better by the right stream;"
-    text += f" mean difference between the streams: {shared}"
+    several = len(d.model.modalities) > 2
+    rows = [r for r in d.planted.rows if r.kind in (d.model.modalities if several else ("rgb", "x"))]
+    wrong = [repr(r.concept) for r in (rows if several else sorted(rows, key=lambda r: r.kind)) if not r.found]
+    how = "best" if several else "better"
+    text = f"{len(rows) - len(wrong)} of {len(rows)} one-modality concepts are encoded {how} by the right stream"
+    if not several:
+        known = [(r.kind, abs(r.rgb - r.x)) for r in d.planted.rows if r.rgb is not None and r.x is not None]
+        gaps = {name: [gap for kind, gap in known if kind == k] for k, name in _KINDS.items()}
+        shared = ", ".join(f"{points(sum(v) / len(v))} ({name})" for name, v in gaps.items() if v)
+        text += f"; mean difference between the streams: {shared}"
     if d.planted.found:
         return [Finding("info", f"The planted truth is found: {text}.", *_TRUTH)]
-    wrong = [repr(r.concept) for kind in ("rgb", "x") for r in judged[kind] if not r.found]
-    tail = f"; not {words(wrong)}" if wrong else ""
+    tail = f"; not {words(wrong)}" if wrong else "; not judged" if several else ""
     return [Finding("fail", f"The planted truth is NOT found: {text}{tail}.", *_TRUTH)]
 
 

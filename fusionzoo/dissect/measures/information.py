@@ -84,12 +84,9 @@ class ConceptMoments(Measure):
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     if not {"similarity", "concepts"} <= set(wanted):
         return []  # of the fused features it is read off the moments of similarity
-    return [ConceptMoments(p, variant="pix", after=_solved(setup, p[0])) for p in setup.compared().values()]
-
-
-def _solved(setup: Setup, point: str) -> tuple[Measure, ...]:
-    """What the pass that scores concepts needs: it reads all images and their masks anyway."""
-    return Curve((point,), variant=FULL, binary=setup.tau is not None).needs
+    scored = {p: Curve(p[:1], variant=FULL, binary=setup.tau is not None) for p in setup.compared().values()}
+    # in the pass that scores concepts, which reads all images and their masks anyway
+    return [ConceptMoments(p, variant="pix", after=curve.needs) for p, curve in scored.items()]
 
 
 # ------------------------------------------------------------------------------------------------------ what it becomes

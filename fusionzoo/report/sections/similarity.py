@@ -7,7 +7,6 @@ from fusionzoo.report import svg
 from fusionzoo.report.sections.base import Plot, Section, positions, said
 from fusionzoo.report.sections.stages import stages
 from fusionzoo.report.svg import Series
-from fusionzoo.report.table import Table
 from fusionzoo.report.verdict import x_name
 
 __all__ = ["SECTION"]
@@ -37,8 +36,4 @@ def _plot(d: Dissection) -> Plot | None:
     return Plot(drawing, "Unbiased linear CKA per stage: 1 is the same up to rotation and scale, 0 is unrelated.")
 
 
-def _detail(d: Dissection) -> Table | None:
-    return stages(d) if _series(d) else None
-
-
-SECTION = Section("similarity", plot=_plot, title=_title, detail=_detail)
+SECTION = Section("similarity", plot=_plot, title=_title, detail=lambda d: stages(d) if _series(d) else None)
