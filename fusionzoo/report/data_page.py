@@ -42,10 +42,10 @@ def tables(found: Any) -> list[Table]:
         rows = [(clean(u.split), clean(u.id), clean(u.error)) for u in found.unreadable]
         made.append(_list("Images that cannot be used", ("split", "image", "why"), rows))
     if found.equal:
-        pairs = [
-            ("/".join(e.first), "/".join(e.second), f"{e.bits} of 256 bits" if e.bits else "") for e in found.equal
+        rows = [
+            (clean("/".join(e.first)), clean("/".join(e.second)), f"{e.bits} of 256 bits" if e.bits else "nothing")
+            for e in found.equal
         ]
-        rows = [(clean(a), clean(b), differ or "nothing") for a, b, differ in pairs]
         made.append(_list("Equal images", ("image", "image", "differ in"), rows))
     return made
 
@@ -54,9 +54,7 @@ def text(found: Any, width: int = WIDTH) -> str:
     """The tables and remarks for a terminal."""
     lines = []
     for table in tables(found):
-        lines += [table.title, *text_table(table, width), ""]
-        if table.note:
-            lines[-1:] = [f"  {table.note}", ""]
+        lines += [table.title, *text_table(table, width), *([f"  {table.note}"] if table.note else []), ""]
     lines += [f"look at this: {clean(remark)}" for remark in found.remarks]
     return "\n".join(lines).rstrip() + "\n"
 

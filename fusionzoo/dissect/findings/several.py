@@ -24,17 +24,15 @@ def answer(d: Dissection) -> Iterator[Finding]:
     idle = [name for name in lost_without if name not in used]
     lost = ", ".join(f"{measured(drop.miou, drop.miou_error)} without {name}" for name, drop in lost_without.items())
     evidence = f"mIoU {points(whole.miou)} with all, it loses {lost}"
+    text = "The model does not measurably use any modality"
     if all(drop.miou_error is None for drop in lost_without.values()):
         text = "One group of images does not tell which modalities the model uses"
-        yield Finding("warn", f"{text}: {evidence}, error unknown; give more images.", *_USE, first=True)
+        evidence += ", error unknown; give more images"
     elif not idle:
-        yield Finding("info", f"The model uses all {len(lost_without)} modalities: {evidence}.", *_USE, first=True)
+        text = f"The model uses all {len(lost_without)} modalities"
     elif used:
-        yield Finding(
-            "warn", f"The model uses {words(used)}, and not measurably {words(idle)}: {evidence}.", *_USE, first=True
-        )
-    else:
-        yield Finding("warn", f"The model does not measurably use any modality: {evidence}.", *_USE, first=True)
+        text = f"The model uses {words(used)}, and not measurably {words(idle)}"
+    yield Finding("warn" if idle else "info", f"{text}: {evidence}.", *_USE, first=True)
 
 
 def contribution(d: Dissection) -> Iterator[Finding]:

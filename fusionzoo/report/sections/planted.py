@@ -21,30 +21,16 @@ def planted(d: Dissection) -> Table | None:
     if d.planted is None:
         return None
     x = x_name(d)
-    own = list(dict.fromkeys(name for r in d.planted.rows for name in r.streams))
+    own = dict.fromkeys(name for r in d.planted.rows for name in r.streams)
+    streams = {"rgb": "rgb", **({name: clean(name) for name in own} or {"x": x}), "fused": "fused"}
     rows = []
-    for r in d.planted.rows if own else ():
-        best = [points(v) for v in (r.rgb, *(r.streams.get(name) for name in own), r.fused)]
-        rows.append((clean(r.concept), "yes" if r.found else "NO", clean(r.kind), *best, integer(r.stage)))
-    if own:
-        return Table(
-            "Planted truth",
-            ("concept", "found", "visible in", "rgb", *map(clean, own), "fused", "stage"),
-            tuple(rows),
-            "<<<" + ">" * (len(own) + 3),
-            _NOTE,
-        )
     for r in d.planted.rows:
+        best = {"rgb": r.rgb, "x": r.x, "fused": r.fused, **r.streams}
         gap = points(r.rgb - r.x, signed=True) if r.rgb is not None and r.x is not None else ABSENT
-        fields = (points(r.rgb), points(r.x), points(r.fused), gap, integer(r.stage))
+        fields = (*(points(best.get(s)) for s in streams), *([] if own else [gap]), integer(r.stage))
         rows.append((clean(r.concept), "yes" if r.found else "NO", clean(r.kind), *fields))
-    return Table(
-        "Planted truth",
-        ("concept", "found", "visible in", "rgb", x, "fused", f"rgb-{x}", "stage"),
-        tuple(rows),
-        "<<<>>>>>",
-        _NOTE,
-    )
+    columns = ("concept", "found", "visible in", *streams.values(), *([] if own else [f"rgb-{x}"]), "stage")
+    return Table("Planted truth", columns, tuple(rows), "<<<" + ">" * (len(columns) - 3), _NOTE)
 
 
 def _part(d: Dissection) -> Part | None:
