@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from fusionzoo._predict import Pair, Predictor, Ready
 from fusionzoo.data.inputs import name_of
-from fusionzoo.dissect.attribution import Occlusion, attribute, occlude
+from fusionzoo.dissect.attribution import Attribution, Occlusion, attribute, occlude
+from fusionzoo.dissect.attribution.gradients import class_number
 from fusionzoo.dissect.conditions import OF_ONE, Reader, fitted
 from fusionzoo.dissect.examples import look
 from fusionzoo.dissect.results.examples import Example
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 __all__ = ["METHODS", "Explanation", "check_method", "explain", "explained"]
+
+Told = tuple[list[str], dict[str, Any], dict[str, torch.Tensor]]
+"""Words, facts and maps of an `Explanation`."""
 
 METHODS = ("modality", "gradient", "integrated", "occlusion")
 WINDOWS = 4
@@ -128,52 +132,45 @@ def explained(
     example = look(Reader(predictor.model, data, absence), [data[0]])
     if method == "modality":
         return Explanation(example)
-    k = int(np.bincount(example.predicted["both"].ravel()).argmax()) if target is None else target
+    most = int(np.bincount(example.predicted["both"].ravel()).argmax())
+    k = most if target is None else class_number(predictor.model, target)
+    name, x = predictor.class_names[k], predictor.modalities[1]
     made = predictor.normalised(ready.fed)
     if method == "occlusion":
         window = max(1, min(made["rgb"].shape[-2:]) // WINDOWS)
         lost = occlude(predictor.model, made["rgb"], made["x"], k, window=window, absence=absence)
-        return _occluded(example, predictor, k, lost)
-    way = {"gradient": "gradient_x_input", "integrated": "integrated"}[method]
-    found = attribute(predictor.model, made["rgb"], made["x"], k, method=way, absence=absence)
-    name, x, (of_rgb, of_x) = _called(predictor, k), predictor.modalities[1], found.totals
-    change = found.score - found.baseline
+        words, facts, maps = _occluded(lost, name, x, absence)
+    else:
+        way = {"gradient": "gradient_x_input", "integrated": "integrated"}[method]
+        found = attribute(predictor.model, made["rgb"], made["x"], k, method=way, absence=absence)
+        words, facts, maps = _attributed(found, method == "integrated", name, x, absence)
+    arrays = {title: value.float().cpu().numpy() for title, value in maps.items()}
+    return Explanation(example, method, name, arrays, words, {"method": method, "class": name, **facts})
+
+
+def _attributed(found: Attribution, integrated: bool, name: str, x: str, absence: str) -> Told:
+    (of_rgb, of_x), change = found.totals, found.score - found.baseline
     words = [
-        f"{'Integrated gradients' if method == 'integrated' else 'Gradient x input'}: what each pixel gives to the mean"
+        f"{'Integrated gradients' if integrated else 'Gradient x input'}: what each pixel gives to the mean"
         f" logit of {name!r} over the pixels predicted as it, which is {found.score:.2f}, and {found.baseline:.2f} with"
         f" neither modality (absence: {absence}).",
         f"In all rgb gives {of_rgb:+.2f} and {x} {of_x:+.2f} of {change:+.2f}; they miss it by {found.residual:+.2f}"
-        + ("." if method == "integrated" else ", since this method need not add up."),
+        + ("." if integrated else ", since this method need not add up."),
     ]
     facts = {"score": found.score, "baseline": found.baseline, "rgb": of_rgb, "x": of_x, "residual": found.residual}
-    maps = {"rgb": found.map("rgb"), x: found.map("x")}
-    return Explanation(example, method, name, _arrays(maps), words, _facts(method, name, facts))
+    return words, facts, {"rgb": found.map("rgb"), x: found.map("x")}
 
 
-def _occluded(example: Example, predictor: Predictor, k: int | str, lost: Occlusion) -> Explanation:
-    name, x = _called(predictor, k), predictor.modalities[1]
+def _occluded(lost: Occlusion, name: str, x: str, absence: str) -> Told:
     kinds = {"rgb": "rgb", x: "x", "both": "both", "interaction": "interaction"}
     words = [
         f"Occlusion: what the mean logit of {name!r} over the pixels predicted as it, {lost.score:.2f}, loses without a"
         f" window of {lost.window[0]} x {lost.window[1]} pixels of rgb, of {x}, or of both (absence:"
-        f" {example.absence}).",
+        f" {absence}).",
         "Interaction: above 0 where both together give more than the sum of what each gives.",
     ]
     facts = {"score": lost.score, "window": list(lost.window)}
-    maps = _arrays({title: lost.map(kind) for title, kind in kinds.items()})
-    return Explanation(example, "occlusion", name, maps, words, _facts("occlusion", name, facts))
-
-
-def _called(predictor: Predictor, k: int | str) -> str:
-    return k if isinstance(k, str) else predictor.class_names[k]
-
-
-def _arrays(maps: dict[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
-    return {title: value.float().cpu().numpy() for title, value in maps.items()}
-
-
-def _facts(method: str, name: str, numbers: dict[str, Any]) -> dict[str, Any]:
-    return {"method": method, "class": name, **numbers}
+    return words, facts, {title: lost.map(kind) for title, kind in kinds.items()}
 
 
 def check_method(method: str, absence: str, target: int | str | None = None) -> None:

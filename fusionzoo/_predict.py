@@ -35,6 +35,7 @@ from fusionzoo.hub import from_pretrained
 from fusionzoo.modalities import split
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.models.device import usable_device
+from fusionzoo.models.labels import evaluating
 from fusionzoo.report.overlay import areas, overlay
 from fusionzoo.report.pictures import encoded
 
@@ -359,12 +360,8 @@ class Predictor:
         """
         given = self.normalised({name: fed[name] for name in share})
         ready = {name: value * share[name] for name, value in given.items()}
-        training = self.model.training
-        self.model.eval()
-        try:
+        with evaluating(self.model):
             logits: Tensor = self.model(ready.get("rgb"), ready.get("x"))
-        finally:
-            self.model.train(training)
         return logits
 
     def _warn(self, kind: str, text: str) -> None:

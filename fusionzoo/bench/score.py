@@ -14,9 +14,10 @@ from fusionzoo.data.corrupt import severities
 from fusionzoo.dissect.conditions import Condition
 from fusionzoo.dissect.measures.base import numbers
 from fusionzoo.dissect.robustness import Failure, counted
-from fusionzoo.dissect.run import Work, evaluating
+from fusionzoo.dissect.run import Work
 from fusionzoo.dissect.split import Split
 from fusionzoo.models import FusionModel
+from fusionzoo.models.labels import evaluating
 
 __all__ = ["CONDITIONS", "score"]
 

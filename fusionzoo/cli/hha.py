@@ -72,7 +72,7 @@ def convert(
     from fusionzoo.data.hha import NYU_CAMERA, Intrinsics, hha, surface_normals
     from fusionzoo.data.hha import gravity as estimate
     from fusionzoo.data.pair import read_depth
-    from fusionzoo.errors import FusionZooWarning, InputError, unknown
+    from fusionzoo.errors import FusionZooWarning, InputError, check_known
     from fusionzoo.files import atomic_write
 
     cameras = {"nyuv2": NYU_CAMERA}
@@ -80,8 +80,8 @@ def convert(
         raise InputError(f"{output}: the picture is written as PNG; give a name that ends in .png")
     if (intrinsics is None) == (camera is None):
         raise InputError("give the camera once: --intrinsics FX FY CX CY, or --camera nyuv2")
-    if camera is not None and camera not in cameras:
-        raise unknown("camera", camera, cameras, "fusionzoo hha --help, or --intrinsics")
+    if camera is not None:
+        check_known("camera", camera, cameras, "fusionzoo hha --help, or --intrinsics")
     if gravity is not None and not 0 < math.hypot(*gravity) < math.inf:
         raise InputError(f"--gravity is {gravity}; give a direction, for example 0 1 0 for a level camera")
     if x_scale is not None and not 0 < x_scale < math.inf:

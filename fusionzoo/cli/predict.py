@@ -14,9 +14,11 @@ from fusionzoo.cli.output import (
     align_option,
     device_option,
     empty_option,
+    index_option,
     json_option,
     note,
     print_json,
+    quiet_option,
     say,
     size_option,
 )
@@ -70,13 +72,13 @@ __all__ = ["command"]
 @click.option("--intrinsics", type=float, nargs=4, metavar="FX FY CX CY", help="Of the camera, to make HHA of depth.")
 @click.option("--camera", type=click.Choice(["nyuv2"]), help="A known camera instead.")
 @click.option("--revision", help="Branch, tag or commit of a Hub repository.")
-@click.option("--index", metavar="FILE|REPO", help="Look for NAME in this index file or hf-hub:org/name as well.")
+@index_option
 @device_option
 @click.option("--skip-existing", is_flag=True, help="Of a folder: leave out images whose picture is there already.")
 @click.option(
     "--alpha", type=click.FloatRange(0, 1), default=0.55, show_default=True, help="Weight of the class colours."
 )
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@quiet_option
 @json_option
 def command(
     rgb: str | None,
@@ -94,21 +96,16 @@ def command(
     limit: int | None,
     no_x: bool,
     no_rgb: bool,
-    align: bool,
     empty: str,
-    size: tuple[int, int] | None,
-    x_scale: float | None,
-    x_encoding: str | None,
-    x_kind: str | None,
     intrinsics: tuple[float, float, float, float] | None,
     camera: str | None,
     revision: str | None,
     index: str | None,
-    device: str | None,
     skip_existing: bool,
     alpha: float,
     quiet: bool,
     as_json_: bool,
+    **reading: Any,
 ) -> None:
     """Segment images and draw the classes over them.
 
@@ -146,11 +143,9 @@ def command(
     from fusionzoo.hub import from_pretrained
 
     check_method(method, absence, target)
-    predictor = Predictor(
-        from_pretrained(name, revision, index=index), size=size, align=align, x_scale=x_scale, x_kind=x_kind,
-        x_encoding=x_encoding, camera=intrinsics or (NYU_CAMERA if camera else None), device=device,
-        empty=empty, without="x" if no_x else "rgb" if no_rgb else None,
-    )  # fmt: skip
+    reading |= {"empty": empty, "camera": intrinsics or (NYU_CAMERA if camera else None)}
+    without = "x" if no_x else "rgb" if no_rgb else None
+    predictor = Predictor(from_pretrained(name, revision, index=index), without=without, **reading)
     if target is not None:
         class_number(predictor.model, target)  # rather now than after the work
     pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(

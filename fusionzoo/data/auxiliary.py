@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.data.decode import Pixels, read_pixels
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.modalities import METRIC as DEPTH_KINDS
 from fusionzoo.modalities import X_CHANNELS, X_KINDS
 from fusionzoo.schema import need
@@ -61,8 +61,8 @@ class XFormat:
         need(self.kind in X_KINDS, f"x_kind {self.kind!r} is not one of {', '.join(X_KINDS)}")
         need(self.scale is None or 0 < self.scale < math.inf, f"x_scale is {self.scale}; give a positive number")
         need(math.isfinite(self.offset), f"x_offset is {self.offset}; give a number")
-        if self.encoding is not None and self.encoding not in ENCODINGS:
-            raise unknown("x_encoding", self.encoding, ENCODINGS)
+        if self.encoding is not None:
+            check_known("x_encoding", self.encoding, ENCODINGS)
         given = self.disparity is None or 0 < self.disparity < math.inf
         need(given, f"x_disparity is {self.disparity}; give focal length in pixels times baseline in metres")
         only = {"x_encoding": self.encoding, "x_disparity": self.disparity, "missing": self.missing}

@@ -31,7 +31,7 @@ from fusionzoo.data.decode import read_pixels
 from fusionzoo.data.images import read_rgb
 from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset, colours
 from fusionzoo.data.pair import joined
-from fusionzoo.errors import check_known, unknown
+from fusionzoo.errors import check_known
 from fusionzoo.modalities import check_kind
 
 __all__ = ["DELIVER", "carla_depth"]
@@ -86,8 +86,8 @@ class DELIVER(OfficialDataset):
         if len(names := x.split("+")) > 1:
             check_kind(x)
             self.x_parts = tuple(names)
-        if case is not None and case not in (*_WEATHERS, *_FAILURES):
-            raise unknown("case of DELIVER", case, (*_WEATHERS, *_FAILURES))
+        if case is not None:
+            check_known("case of DELIVER", case, (*_WEATHERS, *_FAILURES))
         self.x_kind, self.case = x, case
         super().__init__(root, *others, **options)
 

@@ -55,7 +55,7 @@ from fusionzoo.data.images import read_colour_label, read_label, read_rgb
 from fusionzoo.data.layout import Files, Layout
 from fusionzoo.data.pair import joined, turned_alone
 from fusionzoo.data.settings import read_settings
-from fusionzoo.errors import FusionZooWarning, InputError, unknown
+from fusionzoo.errors import FusionZooWarning, InputError, check_known
 from fusionzoo.modalities import parts_of
 
 __all__ = ["Folder"]
@@ -125,8 +125,7 @@ class Folder(SegmentationDataset):
             if shown and "test" not in shown:
                 raise InputError(f"{self.root} has no split 'test'; name one of its splits: {', '.join(splits)}")
             split = "test" if "test" in splits else "all"
-        if split not in splits:
-            raise unknown("split", split, splits, str(toml if settings.splits else self.root))
+        check_known("split", split, splits, str(toml if settings.splits else self.root))
         self.split = split
         self._files = layout.images(split, splits[split])
         firsts = {stem.partition("/")[0] for stem in self._files if "/" in stem}

@@ -21,7 +21,7 @@ from fusionzoo.data.decode import Pixels, planes
 from fusionzoo.data.images import read_rgb
 from fusionzoo.data.names import ENDINGS, normal, pair
 from fusionzoo.data.pair import joined
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, check_known, closest
 
 __all__ = ["Pair", "folder_pairs", "kind_given", "name_of", "named_x", "rgb_tensor", "several_x", "x_tensor"]
 
@@ -94,8 +94,7 @@ def named_x(x: Any, names: Sequence[str], where: str) -> Any:
     """
     if isinstance(x, Mapping):
         for name in x:
-            if name not in names:
-                raise unknown("modality", str(name), names, f"{where}: the model takes {', '.join(names)}")
+            check_known("modality", str(name), names, f"{where}: the model takes {', '.join(names)}")
         x = {name: x.get(name) for name in names}
     elif isinstance(x, list | tuple):
         if len(x) != len(names):

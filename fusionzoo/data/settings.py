@@ -12,7 +12,7 @@ from fusionzoo.data.auxiliary import XFormat
 from fusionzoo.data.base import IGNORE
 from fusionzoo.data.names import PARTS
 from fusionzoo.data.split_files import read_text
-from fusionzoo.errors import InputError, closest, unknown
+from fusionzoo.errors import InputError, check_known, closest
 from fusionzoo.modalities import X_KINDS, check_kind
 
 __all__ = ["KEYS", "Settings", "read_settings"]
@@ -75,8 +75,8 @@ def read_settings(path: Path, labels: bool = True) -> Settings:
     table = _Table(path, raw)
     colours = table.colours()
     x_kind = table.take("x_kind", str, None, "one of " + ", ".join(X_KINDS))
-    if x_kind is not None and x_kind not in X_KINDS:
-        raise unknown("x_kind", x_kind, X_KINDS, str(path))
+    if x_kind is not None:
+        check_known("x_kind", x_kind, X_KINDS, str(path))
     missing = table.listed("missing", (int, float), "a stored value or a list of them")
     folders = table.take("folders", dict, {}, "a table of rgb, x, label = folder")
     for part, name in folders.items():
@@ -150,13 +150,11 @@ class _Table:
         found: dict[str, XFormat] = {}
         for kind, own in given.items():
             where = f"{self.path}: x.{kind}"
-            if kind not in X_KINDS:
-                raise unknown("modality", kind, X_KINDS, f"{self.path}: [x.KIND]")
+            check_known("modality", kind, X_KINDS, f"{self.path}: [x.KIND]")
             if not isinstance(own, dict):
                 raise InputError(f"{where} is {own!r}; give a table, [x.{kind}]")
             for key in own:
-                if key not in _OF_X:
-                    raise unknown(f"key of [x.{kind}]", key, _OF_X, str(self.path))
+                check_known(f"key of [x.{kind}]", key, _OF_X, str(self.path))
             inner = _Table(self.path, {f"x.{kind}.{key}": value for key, value in own.items()})
             folder = inner.take(f"x.{kind}.folder", str, "", "the name of a folder")
             if folder:

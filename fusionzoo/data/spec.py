@@ -225,6 +225,5 @@ def _guess(path: Path) -> str:
 def _build(kind: str, cls: Any, given: dict[str, Any]) -> Any:
     known = {name for c in cls.__mro__ if "__init__" in vars(c) for name in signature(c).parameters}
     for name in given:
-        if name not in known:
-            raise unknown(f"option of {kind} data", name, known - {"self", "args", "kwargs", "options"})
+        check_known(f"option of {kind} data", name, known - {"self", "args", "kwargs", "options"})
     return cls(**given)

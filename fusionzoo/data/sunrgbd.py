@@ -35,7 +35,7 @@ from fusionzoo.data.official import Classes, Facts, Files, OfficialDataset
 from fusionzoo.data.scannet import COLOURS_40
 from fusionzoo.errors import InputError, check_known
 
-__all__ = ["FARTHEST", "SUNRGBD", "unpacked"]
+__all__ = ["FARTHEST", "SUNRGBD"]
 
 FARTHEST = 8000
 """Millimetres; depth beyond it counts as that."""
@@ -99,16 +99,6 @@ class SUNRGBD(OfficialDataset):
 
     def read_label(self, files: Files) -> np.ndarray:
         return super().read_label(files) if self._mats is None else self._mats.label(files["rgb"])
-
-
-def unpacked(stored: np.ndarray) -> np.ndarray:
-    """Millimetres, uint16, of depth as SUN RGB-D stores it: the bits turned right by 3, at most 8 m.
-
-    >>> unpacked(np.array([0, 8, 16000, 1, 65535], np.uint16)).tolist()
-    [0, 1, 2000, 8000, 8000]
-    """
-    turned: np.ndarray = stored >> 3 | stored << 13
-    return np.minimum(turned, np.uint16(FARTHEST))
 
 
 def _is_rotated(path: Path) -> bool:

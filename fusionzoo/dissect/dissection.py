@@ -37,10 +37,11 @@ from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.measures import METRICS
 from fusionzoo.dissect.measures.base import Done, Measure, Mixture, PointInfo, Setup
 from fusionzoo.dissect.results import FEWEST, DataInfo, Dissection, ModelInfo, Protocol, RunInfo, StagePoints
-from fusionzoo.dissect.run import Pass, Work, batches, evaluating, run
+from fusionzoo.dissect.run import Pass, Work, batches, run
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
+from fusionzoo.models.labels import evaluating
 from fusionzoo.probes import probe_points, select
 
 __all__ = ["dissect", "names_asked", "plan"]

@@ -25,11 +25,11 @@ from fusionzoo.dissect.measures.contribution import PRESENT
 from fusionzoo.dissect.measures.images import CONDITIONS, Chosen
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.dissect.results.examples import Example, Shares
-from fusionzoo.dissect.run import evaluating
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import CheckFailed
 from fusionzoo.metrics import modality_map
 from fusionzoo.models import predict_labels
+from fusionzoo.models.labels import evaluating
 from fusionzoo.preprocess import missing_x
 
 __all__ = ["SIDE", "chosen_examples", "look"]

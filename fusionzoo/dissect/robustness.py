@@ -36,12 +36,13 @@ from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy
 from fusionzoo.dissect.effects import Curve, Failures, Robustness
 from fusionzoo.dissect.measures.base import number
 from fusionzoo.dissect.measures.scores import count, difference, matrix, score
-from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, setting_of
+from fusionzoo.dissect.run import Feed, Pass, Work, batches, run, setting_of
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import ConfusionMatrix, jackknife
 from fusionzoo.metrics.cooperation import expected_score, retention
 from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.models.labels import evaluating
 
 __all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Failure", "counted", "robustness", "ways"]
 

@@ -12,8 +12,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from fusionzoo.dissect.split import Split
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write
 
-__all__ = ["Pass", "Work", "batches", "evaluating", "joined", "run", "setting_of"]
+__all__ = ["Pass", "Work", "batches", "joined", "run", "setting_of"]
 
 SAVE_EVERY = 20  # batches
 
@@ -78,19 +78,6 @@ class Work:
     state: str | os.PathLike[str] | None = None
     title: str = "run"
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients; afterwards every module is in the mode it was in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def batches(places: Sequence[int], size: int, follower: bool = False) -> Batches:

@@ -50,10 +50,11 @@ from fusionzoo.dissect.intervention import EDITS, Edits, Intervention, intervent
 from fusionzoo.dissect.masks import Source, extent_of
 from fusionzoo.dissect.measures.scores import count, matrix
 from fusionzoo.dissect.results.trace import tables
-from fusionzoo.dissect.run import Feed, Pass, Work, batches, evaluating, run, setting_of
+from fusionzoo.dissect.run import Feed, Pass, Work, batches, run, setting_of
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics import Accumulator
+from fusionzoo.models.labels import evaluating
 from fusionzoo.probes import Reuse, intervene, listen, probe
 
 __all__ = ["DEFAULT", "EDITS", "trace"]

@@ -22,6 +22,7 @@ from fusionzoo.errors import CheckFailed, first_line
 from fusionzoo.hub.records import Fingerprint
 from fusionzoo.modalities import METRIC, parts_of
 from fusionzoo.models import FusionModel
+from fusionzoo.models.labels import evaluating
 from fusionzoo.preprocess import Preprocess
 
 __all__ = ["compare", "fingerprint", "integers", "raw_input"]
@@ -72,7 +73,6 @@ def raw_input(preprocess: Preprocess, size: tuple[int, int] = SIZE, seed: int = 
     return rgb, x
 
 
-@torch.no_grad()
 def fingerprint(
     model: FusionModel, seed: int = 0, size: tuple[int, int] | None = None, tolerance: float = 1e-4
 ) -> Fingerprint:
@@ -85,13 +85,8 @@ def fingerprint(
         CheckFailed: the model does not run on its own kind of input, or its logits are not finite.
     """
     sizes = [size] if size is not None else [SIZE, *([model.input_size] if model.input_size is not None else [])]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with evaluating(model):
         logits, size = _first_that_runs(model, seed, sizes)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     if not bool(torch.isfinite(logits).all()):
         raise CheckFailed("the model's logits are not finite on the seeded input")
     flat = logits.flatten()

@@ -1,17 +1,31 @@
-"""Class scores to a label map in bounded memory, or to one class's probability, for all that predicts or validates."""
+"""For all that predicts or validates: eval mode, and class scores to a label map in bounded memory or a probability."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["class_probability", "predict_labels"]
+__all__ = ["class_probability", "evaluating", "predict_labels"]
 
 MOST = 1 << 26
 """Upsampled scores held at once, 256 MB of float32; a larger label map is made in horizontal stripes."""
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients; afterwards every module is in the mode it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def predict_labels(

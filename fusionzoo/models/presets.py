@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import fusionzoo.fusion  # noqa: F401  registers the strategies
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known, unknown
 from fusionzoo.models.base import FORMAT_VERSION, FusionModel
 from fusionzoo.models.baselines import BASELINES, Baseline
 from fusionzoo.models.decoders import DECODERS
@@ -105,10 +105,8 @@ def _parse(name: str) -> dict[str, Any]:
 def _compose(args: dict[str, Any]) -> FusionModel:
     args = args | {"fusion": fusions.current(args.get("fusion", ""))}
     fusion = args["fusion"]
-    if fusion not in fusions and fusion not in BASELINES:
-        raise unknown("fusion strategy", fusion, [*fusions, *BASELINES], "fusionzoo list --fusions")
-    if args.get("decoder") not in DECODERS:
-        raise unknown("decoder", str(args.get("decoder")), DECODERS)
+    check_known("fusion strategy", fusion, [*fusions, *BASELINES], "fusionzoo list --fusions")
+    check_known("decoder", str(args.get("decoder")), DECODERS)
     cls = Baseline if fusion in BASELINES else TwoStream
     refuse_unknown(args, inspect.signature(cls).parameters, fusion, ": unknown key")
     model = cls(**args)

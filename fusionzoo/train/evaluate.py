@@ -16,7 +16,7 @@ from fusionzoo.errors import CheckFailed
 from fusionzoo.metrics.saliency import SaliencyMeasures, SaliencyScores
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
 from fusionzoo.models import FusionModel, predict_labels
-from fusionzoo.models.labels import class_probability
+from fusionzoo.models.labels import class_probability, evaluating
 from fusionzoo.train.data import loader
 from fusionzoo.train.processes import Processes
 
@@ -30,7 +30,6 @@ class Validation(SegmentationScores):
     saliency: SaliencyScores | None = None
 
 
-@torch.no_grad()
 def evaluate(
     model: FusionModel,
     data: Any,
@@ -56,12 +55,10 @@ def evaluate(
     device = next(model.parameters()).device
     matrix, maps = ConfusionMatrix(model.num_classes, data.ignore_index), SaliencyMeasures()
     salient = getattr(data, "task", "segmentation") == "saliency"
-    training = model.training
-    model.eval()
     mine = data
     if processes is not None and processes.count > 1:
         mine = Selected(data, range(processes.rank, len(data), processes.count))
-    try:
+    with evaluating(model):
         for samples in loader(mine, batch_size, workers=workers):
             if stop is not None:
                 stop()
@@ -76,8 +73,6 @@ def evaluate(
                 matrix.update(predict_labels(logits.float(), label.shape[-2:]), label)
                 if salient:
                     maps.update(class_probability(logits, label.shape[-2:], 1), label)
-    finally:
-        model.train(training)
     if processes is not None and processes.count > 1:
         found = processes.gather((matrix, maps))
         matrix, maps = ConfusionMatrix(model.num_classes, data.ignore_index), SaliencyMeasures()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.schema import decode, encode
 
 __all__ = ["AUXILIARY", "Settings"]
@@ -126,8 +126,8 @@ class Settings:
             raise InputError(f"temperature {self.temperature} is not above 0")
         for part, known in (("auxiliary", None), ("corrupt", None), ("loss", _LOSSES), ("distill", DISTILL)):
             for name, factor in getattr(self, part).items():
-                if known is not None and name not in known:
-                    raise unknown(f"part of the {part}", name, known, f"--{part} NAME=FACTOR")
+                if known is not None:
+                    check_known(f"part of the {part}", name, known, f"--{part} NAME=FACTOR")
                 if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < float("inf"):
                     raise InputError(f"{part} {name}={factor} is no factor; give a number from 0, such as {name}=0.1")
         if not any(self.loss.values()):

@@ -15,7 +15,6 @@ from PIL import Image
 from scipy.io import savemat
 
 from fusionzoo.data import parse_spec
-from fusionzoo.data.sunrgbd import unpacked
 from fusionzoo.errors import FusionZooWarning, InputError
 
 H, W = 5, 7
@@ -71,10 +70,6 @@ def published(root: Path) -> Path:
 def opened(root: Path, words: str = "", **options: Any) -> Any:
     with pytest.warns(FusionZooWarning, match="of SUN RGB-D has 2 images, not 5"):
         return parse_spec(f"sunrgbd:{root}#partial{words}", **options)
-
-
-def test_rotated_bits() -> None:
-    assert unpacked(packed(MILLIMETRES)).tolist() == np.minimum(MILLIMETRES, 8000).tolist()
 
 
 def test_as_published(tmp_path: Path) -> None:

@@ -93,9 +93,11 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/data/planted_render.py", [
         ("risk[window][mask] += np.float32(slot.speckle)", "albedo[window][mask] *= np.float32(1 - slot.speckle)"),
     ]),
-    ("tests/data/test_sunrgbd.py::test_rotated_bits", "fusionzoo/data/sunrgbd.py", [
-        ("turned: np.ndarray = stored >> 3 | stored << 13", "turned: np.ndarray = stored >> 3"),
-        ("return np.minimum(turned, np.uint16(FARTHEST))", "return turned"),
+    ("tests/data/test_auxiliary.py::test_packed_bits_are_named_and_read", "fusionzoo/data/auxiliary.py", [
+        ("raw = raw >> 3 | raw << 13 if", "raw = raw >> 3 if"),
+    ]),
+    ("tests/data/test_sunrgbd.py::test_prepared_by_others", "fusionzoo/data/sunrgbd.py", [
+        ("return np.minimum(raw, FARTHEST), factor", "return raw, factor"),
     ]),
     ("tests/data/test_sunrgbd.py::test_as_published", "fusionzoo/data/sunrgbd.py", [
         ("self._at[rgb] = self._order[name]", "self._at[rgb] = len(self._at)"),

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from fusionzoo.dissect.attribution.extent import Extent, extents
 from fusionzoo.dissect.conditions import unwrapped
-from fusionzoo.dissect.run import evaluating
 from fusionzoo.errors import InputError
+from fusionzoo.models.labels import evaluating
 from fusionzoo.probes import listen, select
 
 __all__ = ["HELD", "ReceptiveField", "receptive_field"]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.dissect.conditions import OF_ONE, check_policy, substitute, unwrapped
-from fusionzoo.dissect.run import evaluating
 from fusionzoo.errors import InputError, check_known
+from fusionzoo.models.labels import evaluating
 
 __all__ = ["METHODS", "Attribution", "Score", "attribute", "baselines", "class_number", "class_score", "one_image"]
 

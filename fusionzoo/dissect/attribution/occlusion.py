@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.dissect.attribution.gradients import baselines, class_score, one_image
-from fusionzoo.dissect.run import evaluating
 from fusionzoo.errors import InputError, check_known
+from fusionzoo.models.labels import evaluating
 
 __all__ = ["Occlusion", "occlude"]
 
