@@ -34,8 +34,8 @@ class ACNet(FusionBlock):
     paper = "Hu et al., ACNet (ICIP 2019), arXiv 1905.10089"
     licence = "MIT (ours, from the equations); original: no licence stated"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         self.excite_rgb = nn.Conv2d(channels, channels, 1)
         self.excite_x = nn.Conv2d(channels, channels, 1)
         gate_init_(self.excite_rgb, self.excite_x)

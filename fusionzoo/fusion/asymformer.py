@@ -140,8 +140,8 @@ class AsymFormer(FusionBlock):
     paper = "Du et al., AsymFormer (CVPRW 2024), arXiv 2309.14065"
     licence = "MIT (ours, from the equations); original: Apache-2.0"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, dropout: float = 0.2) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, dropout: float = 0.2, **place: int) -> None:
+        super().__init__(channels, **place)
         self.scc = SelectAndAttend(channels, channels, dropout)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

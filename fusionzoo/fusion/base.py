@@ -1,8 +1,8 @@
 """The contract of a fusion strategy: two feature maps in, `Fused(rgb, x, fused)` out, probes at the seams.
 
 To add a strategy: one file in this folder, a subclass of FusionBlock with `fuse`, registered under a name, and a line
-in `fusionzoo/fusion/__init__.py`. The base class puts the standard probes round `fuse`; declare your own in
-`__init__`.
+in `fusionzoo/fusion/__init__.py`. The base class puts the standard probes round `fuse`; declare your own in `__init__`,
+which names the strategy's own options and hands those of the base class on, its place in the model (`**place`).
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class CDDFuse(FusionBlock):
     rectified = ("fused",)
     loss_probes = ("base_rgb", "base_x", "detail_rgb", "detail_x")
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, window: int = 7) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, window: int = 7, **place: int) -> None:
+        super().__init__(channels, **place)
         if window < 1 or window % 2 == 0:
             raise InputError(f"window is {window}, wanted an odd number of pixels")
         self.window = window

@@ -131,16 +131,8 @@ class ChannelExchange(FusionBlock):
     paper = "Wang et al., CEN (NeurIPS 2020), arXiv 2011.05005"
     licence = "MIT (ours, from the equations); original: MIT, model.py with a 'non-commercial' BSD title"
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        level: int = 1,
-        depth: int = 5,
-        threshold: float = 0.02,
-        start_exchanged: float = 0.125,
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, threshold: float = 0.02, start_exchanged: float = 0.125, **place: int) -> None:
+        super().__init__(channels, **place)
         self.exchange = ExchangeNorm(channels, threshold, start_exchanged)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -135,16 +135,15 @@ class CMNeXt(FusionBlock):
         self,
         channels: int,
         *,
-        level: int = 1,
-        depth: int = 5,
         expansion: int | None = None,
         heads: int | None = None,
         original_init: bool = False,
+        **place: int,
     ) -> None:
-        super().__init__(channels, level=level, depth=depth)
-        self.mixer = ParallelPoolingMixer(channels, expansion or (8 if 2 * level <= depth + 1 else 4))
+        super().__init__(channels, **place)
+        self.mixer = ParallelPoolingMixer(channels, expansion or (8 if 2 * self.level <= self.depth + 1 else 4))
         self.rectify = FeatureRectify(channels)
-        self.fusion = FeatureFusion(channels, heads or default_heads(channels), pixels=pixels_at(level))
+        self.fusion = FeatureFusion(channels, heads or default_heads(channels), pixels=pixels_at(self.level))
         if original_init:
             mit_init_(self, by_group=False)
 

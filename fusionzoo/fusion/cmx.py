@@ -184,18 +184,10 @@ class CMX(FusionBlock):
     paper = "Zhang et al., CMX (T-ITS 2023), arXiv 2203.04838"
     licence = "MIT (ours, from the equations); original: MIT"
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        level: int = 1,
-        depth: int = 5,
-        heads: int | None = None,
-        original_init: bool = False,
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, heads: int | None = None, original_init: bool = False, **place: int) -> None:
+        super().__init__(channels, **place)
         self.rectify = FeatureRectify(channels)
-        self.fusion = FeatureFusion(channels, heads or default_heads(channels), pixels=pixels_at(level))
+        self.fusion = FeatureFusion(channels, heads or default_heads(channels), pixels=pixels_at(self.level))
         if original_init:
             mit_init_(self)
 

@@ -26,8 +26,8 @@ class Concat(FusionBlock):
     family = "concat"
     rectified = ("fused",)
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         self.project = nn.Sequential(nn.Conv2d(2 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.projected = Probe(channels, role="projection", modality="fused", meaning="projection before the ReLU")
 

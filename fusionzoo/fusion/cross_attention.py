@@ -67,8 +67,8 @@ class CrossAttention(FusionBlock):
     paper = "Shen et al., Efficient Attention (WACV 2021), for the attention"
     rectified = ("fused",)
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, heads: int = 4) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, heads: int = 4, **place: int) -> None:
+        super().__init__(channels, **place)
         width = max(heads * 4, channels // 2 // heads * heads)
         self.norm_rgb = nn.BatchNorm2d(channels)
         self.norm_x = nn.BatchNorm2d(channels)

@@ -253,20 +253,13 @@ class PairStrategy(FusionBlock):
     pair: ClassVar[type[nn.Module]]
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        level: int = 1,
-        depth: int = 5,
-        heads: int | None = None,
-        mlp_ratio: float = 4.0,
-        scale: float = 0.1,
+        self, channels: int, *, heads: int | None = None, mlp_ratio: float = 4.0, scale: float = 0.1, **place: int
     ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+        super().__init__(channels, **place)
         require_divisible(channels, 2, "halves")
         heads = heads or (channels // 32 if channels >= 32 and channels % 32 == 0 else 1)
         self.reduce = nn.Conv2d(channels, channels // 2, 1)
-        self.block = self.pair(channels, heads, mlp_ratio, window=0 if level == 1 else POOLED, scale=scale)
+        self.block = self.pair(channels, heads, mlp_ratio, window=0 if self.level == 1 else POOLED, scale=scale)
         self.expand = nn.Conv2d(channels // 2, channels, 1)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -215,16 +215,8 @@ class DFormerV2(FusionBlock):
     paper = "Yin et al., DFormerv2 (CVPR 2025), arXiv 2504.04701"
     licence = "MIT (ours, from the equations); original: MIT file, README: non-commercial use only"
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        level: int = 1,
-        depth: int = 5,
-        heads: int | None = None,
-        mlp_ratio: float = 4.0,
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, heads: int | None = None, mlp_ratio: float = 4.0, **place: int) -> None:
+        super().__init__(channels, **place)
         self.read = nn.Conv2d(channels, 1, 1)
         gate_init_(self.read)
         told = "the depth-like map that the prior is made from"

@@ -53,16 +53,9 @@ class EAEF(FusionBlock):
     licence = "MIT (ours, from the equations); original: README badge says MIT, no licence file"
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        level: int = 1,
-        depth: int = 5,
-        reduction: int = 16,
-        min_hidden: int = 4,
-        official_diagonal: bool = False,
+        self, channels: int, *, reduction: int = 16, min_hidden: int = 4, official_diagonal: bool = False, **place: int
     ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+        super().__init__(channels, **place)
         self.official_diagonal = official_diagonal
         self.temperature = nn.Parameter(torch.tensor(float(channels)))
         self.embed = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))

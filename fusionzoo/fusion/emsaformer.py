@@ -70,8 +70,8 @@ class EMSAFormer(FusionBlock):
     paper = "Fischedick et al., EMSAFormer (IJCNN 2023), arXiv 2306.05242"
     licence = "MIT (ours, from the equations); original: Apache-2.0"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         require_divisible(channels, 4, "quarters")
         self.embed = JointPatchEmbed(3 * channels // 4, channels // 4, (1, 1), channels, channels)
 

@@ -34,8 +34,8 @@ class FiLM(FusionBlock):
     paper = "Perez et al., FiLM (AAAI 2018), arXiv 1709.07871"
     licence = "MIT (ours, from the equation)"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, pooled: bool = False) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, pooled: bool = False, **place: int) -> None:
+        super().__init__(channels, **place)
         self.pooled = pooled
         self.condition = nn.Conv2d(channels, 2 * channels, 1)
         gate_init_(self.condition, gain=0.5)

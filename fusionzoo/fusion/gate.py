@@ -25,8 +25,8 @@ class Gate(FusionBlock):
 
     family = "attention"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, reduction: int = 16) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, reduction: int = 16, **place: int) -> None:
+        super().__init__(channels, **place)
         hidden = max(8, channels // reduction)
         self.excite_rgb = _excitation(channels, hidden)
         self.excite_x = _excitation(channels, hidden)

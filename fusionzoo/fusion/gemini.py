@@ -145,8 +145,8 @@ class Gemini(FusionBlock):
     paper = "Jia et al., GeminiFusion (ICML 2024), arXiv 2406.01210"
     licence = "MIT (ours, from the equations); original: MIT file, NVIDIA non-commercial header on mix_transformer.py"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, heads: int | None = None) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, heads: int | None = None, **place: int) -> None:
+        super().__init__(channels, **place)
         self.fusion = GeminiFusion(channels, heads or math.gcd(channels, 8))
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -117,8 +117,8 @@ class HDBFormer(FusionBlock):
     paper = "Wei et al., HDBFormer (SPL 2025), arXiv 2504.13579"
     licence = "MIT (ours, from the equations); original: CC BY-NC-SA 4.0"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, heads: int | None = None) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, heads: int | None = None, **place: int) -> None:
+        super().__init__(channels, **place)
         self.miim = MIIM(channels, heads or (8 if channels % 16 == 0 else 1), passes=2)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -51,10 +51,8 @@ class Hybrid(FusionBlock):
     rectified = ("fused",)
     loss_probes = ("shared_rgb", "shared_x", "specific_rgb", "specific_x", "confidence_rgb", "confidence_x")
 
-    def __init__(
-        self, channels: int, *, level: int = 1, depth: int = 5, shared: int | None = None, groups: int = 4
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, shared: int | None = None, groups: int = 4, **place: int) -> None:
+        super().__init__(channels, **place)
         width = shared or max(groups, min(channels // 2, 160) // groups * groups)
         self.groups = groups
         self.norm_rgb = nn.BatchNorm2d(channels)

@@ -62,15 +62,15 @@ class HybridExchange(FusionBlock):
     family = "hybrid"
     rectified = ("fused",)
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, rank: int = 0) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, rank: int = 0, **place: int) -> None:
+        super().__init__(channels, **place)
         self.join = nn.Conv2d(2 * channels + rank, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.give_rgb = ResidualExchange(channels, channels) if level < depth else None
-        self.give_x = ResidualExchange(channels, channels) if level < depth else None
+        self.give_rgb = ResidualExchange(channels, channels) if self.level < self.depth else None
+        self.give_x = ResidualExchange(channels, channels) if self.level < self.depth else None
         self.factor_rgb = nn.Conv2d(channels, rank, 1, bias=False) if rank else None
         self.factor_x = nn.Conv2d(channels, rank, 1, bias=False) if rank else None
-        if level < depth:
+        if self.level < self.depth:
             told = "what RGB gives to the x stream", "what x gives to the RGB stream"
             self.given_rgb, self.given_x = probe_pair(channels, "residual", *told)
         if rank:

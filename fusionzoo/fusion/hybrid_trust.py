@@ -61,15 +61,14 @@ class HybridTrust(FusionBlock):
         self,
         channels: int,
         *,
-        level: int = 1,
-        depth: int = 5,
         trust: bool = True,
         agreement: bool = True,
         product: bool = True,
         exchange: bool = True,
         supervise: bool = True,
+        **place: int,
     ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+        super().__init__(channels, **place)
         width, rank = max(4, channels // 2), max(4, channels // 4)
         self.supervise, self.agrees = supervise, agreement
         self.norm_rgb = nn.BatchNorm2d(channels)
@@ -83,8 +82,8 @@ class HybridTrust(FusionBlock):
         self.factor_x = nn.Conv2d(width, rank, 1, bias=False) if product else None
         self.join = nn.Conv2d(3 * width + (rank if product else 0), channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.give_rgb = ResidualExchange(width, channels) if exchange and level < depth else None
-        self.give_x = ResidualExchange(width, channels) if exchange and level < depth else None
+        self.give_rgb = ResidualExchange(width, channels) if exchange and self.level < self.depth else None
+        self.give_x = ResidualExchange(width, channels) if exchange and self.level < self.depth else None
 
         both = "candidate in the space both modalities share"
         self.shared_rgb, self.shared_x = probe_pair(width, "shared", both)

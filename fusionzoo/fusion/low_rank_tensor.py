@@ -38,8 +38,8 @@ class LowRankTensor(FusionBlock):
     paper = "Liu et al., LMF (ACL 2018), arXiv 1806.00064"
     licence = "MIT (ours, from the equation)"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, rank: int = 4) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, rank: int = 4, **place: int) -> None:
+        super().__init__(channels, **place)
         self.rank = rank
         self.factor_rgb = nn.Conv2d(channels, rank * channels, 1)
         self.factor_x = nn.Conv2d(channels, rank * channels, 1)

@@ -35,8 +35,8 @@ class MFNet(FusionBlock):
     paper = "Ha et al., MFNet (IROS 2017)"
     licence = "MIT (ours, from the equation); PyTorch port: no licence stated"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         self.join = nn.Conv2d(2 * channels, channels, 3, padding=1)
         self.norm = nn.BatchNorm2d(channels)
         self.joined = Probe(

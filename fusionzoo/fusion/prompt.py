@@ -69,10 +69,8 @@ class Prompt(FusionBlock):
     licence = "MIT (ours, from the equations); original: no licence stated, NVIDIA header in parts"
     x_embed = Embed
 
-    def __init__(
-        self, channels: int, *, level: int = 1, depth: int = 5, reduction: int = 4, original_init: bool = False
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, reduction: int = 4, original_init: bool = False, **place: int) -> None:
+        super().__init__(channels, **place)
         hidden = max(1, channels // reduction)
         self.reduce_x = nn.Conv2d(channels, hidden, 1)
         self.reduce_rgb = nn.Conv2d(channels, hidden, 1)

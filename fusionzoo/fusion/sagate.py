@@ -62,10 +62,8 @@ class SAGate(FusionBlock):
     licence = "MIT (ours, from the equations); original: MIT"
     rectified = ("rgb_out", "x_out")
 
-    def __init__(
-        self, channels: int, *, level: int = 1, depth: int = 5, reduction: int = 16, min_hidden: int = 4
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, reduction: int = 16, min_hidden: int = 4, **place: int) -> None:
+        super().__init__(channels, **place)
         self.separate_rgb = FeatureSeparation(channels, reduction, "rgb", min_hidden)
         self.separate_x = FeatureSeparation(channels, reduction, "x", min_hidden)
         self.score_rgb = nn.Conv2d(2 * channels, 1, 1)

@@ -37,10 +37,8 @@ class SEAdd(FusionBlock):
     paper = "Seichter et al., ESANet (ICRA 2021), arXiv 2011.06961"
     licence = "MIT (ours, from the equations); original: Apache-2.0"
 
-    def __init__(
-        self, channels: int, *, level: int = 1, depth: int = 5, reduction: int = 16, min_hidden: int = 4
-    ) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, reduction: int = 16, min_hidden: int = 4, **place: int) -> None:
+        super().__init__(channels, **place)
         hidden = reduced(channels, reduction, min_hidden)
         self.excite_rgb = Squeeze(channels, hidden, channels)
         self.excite_x = Squeeze(channels, hidden, channels)

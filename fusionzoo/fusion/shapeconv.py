@@ -89,8 +89,8 @@ class ShapeConv(FusionBlock):
     licence = "MIT (ours, from the equations); original: Apache-2.0"
     rectified = ("fused",)
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         self.join = ShapeConv2d(2 * channels, channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.joined = Probe(channels, role="joined", modality="fused", meaning="normalised output before the ReLU")

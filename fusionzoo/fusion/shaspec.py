@@ -46,8 +46,8 @@ class ShaSpec(FusionBlock):
     licence = "MIT (ours, from the equations); original: no licence found"
     loss_probes = ("shared_rgb", "shared_x", "specific_rgb", "specific_x")
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         self.share = _encoder(channels)
         self.specify_rgb = _encoder(channels)
         self.specify_x = _encoder(channels)

@@ -168,8 +168,8 @@ class Sigma(FusionBlock):
     paper = "Wan et al., Sigma (WACV 2025), arXiv 2404.04256"
     licence = "MIT (ours, from the equations); original: MIT"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, states: int = 4) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, states: int = 4, **place: int) -> None:
+        super().__init__(channels, **place)
         self.cross = CrossScan(channels, states)
         self.concat = ConcatScan(channels, states)
 

@@ -118,8 +118,8 @@ class SPNet(FusionBlock):
     licence = "MIT (ours, from the equations); original: no licence stated"
     rectified = ("fused",)
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, refine: bool = False) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, refine: bool = False, **place: int) -> None:
+        super().__init__(channels, **place)
         self.integrate = CrossIntegration(channels)
         self.aggregate = Aggregation(channels) if refine else None
 

@@ -173,8 +173,8 @@ class MMSFormer(FusionBlock):
     paper = "Reza et al., MMSFormer (IEEE OJSP 2024), arXiv 2309.04001"
     licence = "MIT (ours, from the equations); in StitchFusion: Apache-2.0, README: commercial use, contact the authors"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, min_hidden: int = 4) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, min_hidden: int = 4, **place: int) -> None:
+        super().__init__(channels, **place)
         self.mix = Mix(channels, 2, min_hidden)
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

@@ -139,8 +139,8 @@ class TokenExchange(FusionBlock):
     licence = "MIT (ours, from the equations); original: MIT file, NVIDIA non-commercial header on mix_transformer.py"
     loss_probes = ("mask_rgb", "mask_x")
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5, threshold: float = 0.02) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, *, threshold: float = 0.02, **place: int) -> None:
+        super().__init__(channels, **place)
         self.threshold = threshold
         self.score_rgb = ScoreNet(channels)
         self.score_x = ScoreNet(channels)

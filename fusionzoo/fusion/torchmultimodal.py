@@ -65,8 +65,8 @@ class AttentionFusion(FusionBlock):
     paper = "TorchMultimodal AttentionFusionModule (github.com/facebookresearch/multimodal)"
     licence = "MIT (ours, from the equations); original: BSD-3-Clause"
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         self.fusion = VectorAttention([channels, channels])
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

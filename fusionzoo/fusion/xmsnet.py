@@ -54,8 +54,8 @@ class XMSNet(FusionBlock):
     licence = "MIT (ours)"
     rectified = ("fused",)
 
-    def __init__(self, channels: int, *, level: int = 1, depth: int = 5) -> None:
-        super().__init__(channels, level=level, depth=depth)
+    def __init__(self, channels: int, **place: int) -> None:
+        super().__init__(channels, **place)
         self.common = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
         self.weigh = nn.Linear(2 * channels, 1, bias=False)  # a bias would cancel in the softmax
         gate_init_(self.weigh)

@@ -80,7 +80,8 @@ class TwoStream(FusionModel):
                 " interaction 'none'"
             )
         options = dict(fusion_args or {})
-        known = [key for key in inspect.signature(strategy).parameters if key not in ("channels", "level", "depth")]
+        given = ("channels", "level", "depth", "place")
+        known = [key for key in inspect.signature(strategy).parameters if key not in given]
         refuse_unknown(options, known, f"fusion strategy {fusion!r}", " has no option")
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
