@@ -67,7 +67,6 @@ class Cityscapes(OfficialDataset):
         get="www.cityscapes-dataset.com (leftImg8bit, gtFine, disparity and camera packages)",
         layout="leftImg8bit/ gtFine/ disparity/ camera/, each with train/ val/ test/ and cities in them",
         splits={split: sum(cities.values()) for split, cities in _CITIES.items()},
-        parts=("train", "val", "test"),
         classes={19: Classes(_NAMES, _IDS, tuple(v for v in (*range(34), 255) if v not in _IDS), _COLOURS)},
         unlabelled=("test",),
     )

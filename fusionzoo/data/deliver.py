@@ -76,7 +76,6 @@ class DELIVER(OfficialDataset):
         get="github.com/jamycheung/DELIVER",
         layout="img/ hha/ (or depth/ event/ lidar/) semantic/, each with WEATHER/SPLIT/MAP_*/",
         splits={"train": 3983, "val": 2005, "test": 1897},
-        parts=("train", "val", "test"),
         classes={25: Classes(_NAMES, tuple(range(1, 26)), (0, 255), _COLOURS)},
     )
 

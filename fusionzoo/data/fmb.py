@@ -32,11 +32,9 @@ class FMB(OfficialDataset):
         title="FMB",
         paper="Liu et al., Multi-interactive Feature Learning and a Full-time Multi-modality Benchmark for Image Fusion"
         " and Segmentation, ICCV 2023",
-        licence="none stated that we know of: research use",
         get="github.com/JinyuanLiu-CV/SegMiF (FMB)",
         layout="train/ and test/, each with Visible/ Infrared/ Label/",
         splits={"train": 1220, "test": 280},
-        parts=("train", "test"),
         classes={
             14: Classes(_NAMES, tuple(range(1, 15)), (0, 255), _COLOURS),
             15: Classes(("unlabelled", *_NAMES), tuple(range(15)), (255,), ((0, 0, 0), *_COLOURS)),

@@ -23,10 +23,8 @@ class NJU2K(SaliencyDataset):
     facts = Facts(
         title="NJU2K",
         paper="Ju et al., Depth saliency based on anisotropic center-surround difference, ICIP 2014",
-        licence="none stated that we know of: research use",
         get="github.com/DengPingFan/D3NetBenchmark (NJU2K_TRAIN, NJU2K_TEST)",
         layout="NJU2K_TRAIN/ and NJU2K_TEST/, each with RGB/ depth/ GT/",
         splits={"train": 1485, "test": 500},
-        parts=("train", "test"),
         classes=CLASSES,
     )

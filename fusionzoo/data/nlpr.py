@@ -23,10 +23,8 @@ class NLPR(SaliencyDataset):
     facts = Facts(
         title="NLPR",
         paper="Peng et al., RGBD Salient Object Detection: A Benchmark and Algorithms, ECCV 2014",
-        licence="none stated that we know of: research use",
         get="github.com/DengPingFan/D3NetBenchmark (NLPR_TRAIN, NLPR_TEST)",
         layout="NLPR_TRAIN/ and NLPR_TEST/, each with RGB/ depth/ GT/",
         splits={"train": 700, "test": 300},
-        parts=("train", "test"),
         classes=CLASSES,
     )

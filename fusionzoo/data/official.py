@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,23 +57,27 @@ class Facts:
 
     Attributes:
         title: as papers call it.
-        paper, licence, get: one line each: what to cite, its terms, where to get it.
+        paper, get: one line each: what to cite, where to get it.
         layout: the folders that are looked for, in one line.
         splits: split -> the official number of images; None: not known.
-        parts: the splits that do not overlap (others are unions or parts of them).
         classes: number of classes -> those classes; the first is the default.
+        licence: its terms, in one line.
+        parts: the splits that do not overlap (others are unions or parts of them); all where none is named.
         unlabelled: splits whose labels are not published.
     """
 
     title: str
     paper: str
-    licence: str
     get: str
     layout: str
     splits: Mapping[str, int | None]
-    parts: tuple[str, ...]
     classes: Mapping[int, Classes]
-    unlabelled: tuple[str, ...] = field(default=())
+    licence: str = "none stated that we know of: research use"
+    parts: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", self.parts or tuple(self.splits))
 
 
 class OfficialDataset(SegmentationDataset):

@@ -32,7 +32,6 @@ class PST900(OfficialDataset):
         get="github.com/ShreyasSkandanS/pst900_thermal_rgb (PST900_RGBT_Dataset)",
         layout="train/ and test/, each with rgb/ thermal/ labels/",
         splits={"train": 597, "test": 297},
-        parts=("train", "test"),
         classes={
             5: Classes(_NAMES, tuple(range(5)), (), _COLOURS),
             4: Classes(_NAMES[1:], tuple(range(1, 5)), (0,), _COLOURS[1:]),

@@ -48,7 +48,6 @@ class ScanNet(OfficialDataset):
         get="www.scan-net.org (scannet_frames_25k, scannet_frames_test)",
         layout="scannet_frames_25k/scene*/{color,depth,label}/ and scannetv2_train.txt, scannetv2_val.txt",
         splits={"train": 19466, "val": 5436, "test": 2135},
-        parts=("train", "val", "test"),
         classes={
             20: Classes(
                 tuple(CLASSES_40[v - 1] for v in _VALUES_20),

@@ -26,11 +26,9 @@ class SIP(SaliencyDataset):
         title="SIP",
         paper="Fan et al., Rethinking RGB-D Salient Object Detection: Models, Data Sets, and Large-Scale Benchmarks,"
         " TNNLS 2021",
-        licence="none stated that we know of: research use",
         get="github.com/DengPingFan/D3NetBenchmark (SIP)",
         layout="RGB/ depth/ GT/",
         splits={"test": 929},
-        parts=("test",),
         classes=CLASSES,
     )
 

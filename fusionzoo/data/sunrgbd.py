@@ -61,11 +61,9 @@ class SUNRGBD(OfficialDataset):
     facts = Facts(
         title="SUN RGB-D",
         paper="Song et al., SUN RGB-D: A RGB-D Scene Understanding Benchmark Suite, CVPR 2015",
-        licence="none stated that we know of: research use",
         get="rgbd.cs.princeton.edu (SUNRGBD, SUNRGBDtoolbox)",
         layout="SUNRGBD/ and SUNRGBDtoolbox/, or rgb/ depth/ label/ with splits train and test",
         splits={"train": 5285, "test": 5050},
-        parts=("train", "test"),
         classes={37: Classes(CLASSES_40[:37], tuple(range(1, 38)), (0,), COLOURS_40[:37])},
     )
 

@@ -109,9 +109,7 @@ def load_inert(path: Path) -> Any:
     try:
         names = sorted(_names(path))
     except _ERRORS as error:
-        raise InputError(
-            f"{path} is refused: damaged or cut off ({first_line(error, 120)}); download it again"
-        ) from error
+        raise InputError(f"{path} is refused: {_damaged(error)}") from error
     stands: dict[str, _Foreign] = {name: _stand_in(name) for name in names}
     for _ in range(_RETRIES):
         try:

@@ -28,7 +28,9 @@ def _stages(model: Any, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
     return tuple(features)
 
 
-BLOCKS: dict[str, Make] = {f"backbone_dformer_{size}": partial(backbone, partial(named, size), table) for size in SIZES}
+BLOCKS: dict[str, Make] = {
+    f"backbone_dformer_{size}": partial(backbone, partial(named, "DFormer-", SIZES, size), table) for size in SIZES
+}
 BLOCKS |= {  # (x, x_e), channels last -> (x, x_e)
     "dformer_attn": lambda c: Block(
         DFormerAttention(c("dim"), c("num_head", 8), c("window", 7), c("drop_depth", False)), ATTENTION

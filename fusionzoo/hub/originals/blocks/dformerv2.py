@@ -6,7 +6,8 @@ from functools import partial
 
 from fusionzoo.fusion.dformerv2 import DFormerV2Block
 from fusionzoo.hub.originals.blocks.dformer import backbone
-from fusionzoo.hub.originals.checkpoints.dformerv2 import BLOCK, SIZES, named, table
+from fusionzoo.hub.originals.checkpoints.dformer import named
+from fusionzoo.hub.originals.checkpoints.dformerv2 import BLOCK, SIZES, table
 from fusionzoo.hub.originals.keys import Arguments
 from fusionzoo.hub.originals.port import Block, Make, View, channels_last
 
@@ -26,6 +27,6 @@ def _block(c: Arguments) -> Block:
 
 
 BLOCKS: dict[str, Make] = {
-    f"backbone_dformerv2_{size}": partial(backbone, partial(named, size), table) for size in SIZES
+    f"backbone_dformerv2_{size}": partial(backbone, partial(named, "DFormerv2_", SIZES, size), table) for size in SIZES
 }
 BLOCKS |= {"dformerv2_block": _block}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.sagate import SAGate
 from fusionzoo.hub.originals.checkpoints.sagate import GATE
@@ -27,12 +25,7 @@ def _sagate(c: Arguments) -> Block:
     if c("out_planes", channels) != channels:
         raise InputError(f"sagate: in_planes {channels} and out_planes {c['out_planes']} differ; only equal is defined")
     block = SAGate(channels, reduction=c("reduction", 16), min_hidden=1)
-    return Block(block, GATE, _call, VIEWS, reshape=True)
-
-
-def _call(block: SAGate, rgb: Tensor, hha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    out = block(rgb, hha)
-    return out.rgb, out.x, out.fused
+    return Block(block, GATE, views=VIEWS, reshape=True)
 
 
 BLOCKS: dict[str, Make] = {

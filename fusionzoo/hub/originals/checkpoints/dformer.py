@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -74,19 +75,21 @@ def arguments(ctor: Arguments) -> dict[str, Any]:
     }
 
 
-def named(size: str, ctor: Arguments) -> str:
-    """Our architecture for the original's "DFormer-Tiny"; the kind's where the arguments name none."""
-    backbone = str(ctor("backbone", size))
-    size = backbone.removeprefix("DFormer-").lower()
-    if size not in SIZES:
-        raise InputError(f"backbone {backbone!r} is not a DFormer; known: DFormer-{', DFormer-'.join(SIZES.values())}")
-    return f"dformer_{size}"
+def named(prefix: str, sizes: Mapping[str, str], size: str, ctor: Arguments) -> str:
+    """Our architecture for the original's "DFormer-Tiny" (`prefix`, one of `sizes`); that of `size` where the arguments
+    name none."""
+    backbone, family = str(ctor("backbone", size)), prefix[:-1]
+    size = backbone.removeprefix(prefix).lower()
+    if size not in sizes:
+        known = ", ".join(prefix + official for official in sizes.values())
+        raise InputError(f"backbone {backbone!r} is not a {family}; known: {known}")
+    return f"{family.lower()}_{size}"
 
 
 def dformer(size: str, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the size ("DFormer-Tiny"), else `size` is taken."""
     used = {key: value for key, value in state.items() if key not in DEAD}
-    return load_model(named(size, ctor), used, table, **arguments(ctor))
+    return load_model(named("DFormer-", SIZES, size, ctor), used, table, **arguments(ctor))
 
 
 SIZES = {"tiny": "Tiny", "small": "Small", "base": "Base", "large": "Large"}

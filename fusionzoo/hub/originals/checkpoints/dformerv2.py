@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from fusionzoo.errors import InputError
-from fusionzoo.hub.originals.checkpoints.dformer import BGR, HEAD, LICENCE_NOTE, NOTES, arguments
+from fusionzoo.hub.originals.checkpoints.dformer import BGR, HEAD, LICENCE_NOTE, NOTES, arguments, named
 from fusionzoo.hub.originals.checkpoints.source import Source
 from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
 from fusionzoo.models import FusionModel
@@ -43,26 +42,18 @@ def table(model: FusionModel) -> dict[str, str]:
     return out
 
 
-def named(size: str, ctor: Arguments) -> str:
-    """Our architecture for the original's "DFormerv2_S"; the kind's where the arguments name none."""
-    official = str(ctor("backbone", size))
-    size = official.removeprefix("DFormerv2_").lower()
-    if size not in SIZES:
-        raise InputError(f"backbone {official!r} is not a DFormerv2; known: DFormerv2_S, DFormerv2_B, DFormerv2_L")
-    return f"dformerv2_{size}"
-
-
 def dformerv2(size: str, state: State, ctor: Arguments) -> Loaded:
     """`backbone` names the size ("DFormerv2_S"), else `size` is taken."""
-    return load_model(named(size, ctor), state, table, **arguments(ctor))
+    return load_model(named("DFormerv2_", SIZES, size, ctor), state, table, **arguments(ctor))
 
 
-SIZES = ("s", "b", "l")
+SIZES = {"s": "S", "b": "B", "l": "L"}
+"""Our size -> the original's."""
 MODELS = {f"dformerv2_{size}": partial(dformerv2, size) for size in SIZES}
 SOURCES = {
     f"dformerv2_{size}": Source(
         kind=f"dformerv2_{size}",
-        ctor={"backbone": f"DFormerv2_{size.upper()}"},
+        ctor={"backbone": f"DFormerv2_{official}"},
         classes=("num_classes", "decode_head.conv_seg.weight"),
         sizes={"decoder_embed_dim": "decode_head.align.conv.weight"},
         licence_note=LICENCE_NOTE,
@@ -70,5 +61,5 @@ SOURCES = {
         citation="Yin et al., DFormerv2, CVPR 2025, arXiv 2504.04701",
         notes=NOTES + BGR + " SUN RGB-D it gives as RGB.",
     )
-    for size in SIZES
+    for size, official in SIZES.items()
 }
