@@ -11,6 +11,8 @@ their own: `detach_ensemble`, which only the converter sets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,8 @@ from fusionzoo.errors import InputError
 from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion._parts import PairNorm, to_map, to_tokens
 from fusionzoo.models.base import FusionModel
-from fusionzoo.models.published._mit import patch_conv
+from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates, mit_init_, patch_conv
+from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -35,11 +38,6 @@ class PairedPatchEmbed(nn.Module):
         super().__init__()
         self.conv = conv
         self.norm = PairNorm(conv.out_channels, eps)
-
-    @classmethod
-    def mit(cls, inp: int, out: int, stage: int) -> PairedPatchEmbed:
-        """The overlapping one of a Mix Transformer's stage (1 to 4)."""
-        return cls(patch_conv(inp, out, stage))
 
     def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tokens, tuple[int, int]]:
         a, b = self.conv(rgb), self.conv(x)
@@ -96,6 +94,19 @@ class StreamEnsemble(FusionModel):
             meaning="weight of RGB's and of x's scores in the sum",
         )  # fmt: skip
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="weighted sum of both class scores")
+
+    def add_mit(self, size: int, embedding_dim: int, drop_path: float, blocks: Callable[..., nn.Module]) -> None:
+        """SegFormer's head of width `embedding_dim`, and the four stages of the Mix Transformer B0 to B5.
+
+        `blocks`: (channels, heads, reduction, probability of stochastic depth of each block) -> a stage's `fusion`.
+        """
+        channels, depths = SIZES[size]
+        self.add_decoder(SegFormerHead(channels, self.num_classes, embedding_dim, modality=""))
+        for i, (width, drops) in enumerate(zip(channels, drop_rates(depths, drop_path), strict=True)):
+            embed = PairedPatchEmbed(patch_conv(channels[i - 1] if i else 3, width, i + 1))
+            mit_init_(embed)
+            setattr(self, f"embed{STAGES[i]}", embed)
+            setattr(self, f"stage{STAGES[i]}", StreamStage(width, blocks(width, HEADS[i], REDUCTIONS[i], drops)))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Images of three channels -> the four stages' maps of both streams, strides 4, 8, 16, 32, rounded up."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from fusionzoo.fusion._mit import mit_init_
 from fusionzoo.fusion.gemini import GeminiBlock, GeminiFusion
 from fusionzoo.models.published._ensemble import STAGES, PairedPatchEmbed, StreamEnsemble, StreamStage
-from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates
+from fusionzoo.models.published._mit import SIZES, drop_rates
 from fusionzoo.models.published._segformer_head import SegFormerHead
 from fusionzoo.models.published._swin import SWINS, PatchMerge, SwinStage, trunc_init_
 from fusionzoo.preprocess import Preprocess
@@ -57,20 +57,8 @@ class GeminiMiT(StreamEnsemble):
         fusion_heads: int = 8,
         drop_path: float = 0.1,
     ) -> None:
-        channels, depths = SIZES[size]
         super().__init__(num_classes, x_channels, preprocess, detach_ensemble)
-        self.add_decoder(SegFormerHead(channels, num_classes, embedding_dim, modality=""))
-        rates = drop_rates(depths, drop_path)
-        for i, width in enumerate(channels):
-            embed = PairedPatchEmbed.mit(channels[i - 1] if i else 3, width, i + 1)
-            mit_init_(embed)
-            setattr(self, f"embed{STAGES[i]}", embed)
-            blocks = nn.ModuleList(
-                GeminiBlock(width, HEADS[i], REDUCTIONS[i], fusion_heads=fusion_heads, drop=r) for r in rates[i]
-            )
-            for block in blocks:
-                _init_around_fusion(block)
-            setattr(self, f"stage{STAGES[i]}", StreamStage(width, blocks))
+        self.add_mit(size, embedding_dim, drop_path, partial(_blocks, fusion_heads))
 
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         out = []
@@ -82,6 +70,14 @@ class GeminiMiT(StreamEnsemble):
             rgb, x = stage(*tokens, size)
             out.append((rgb, x))
         return out
+
+
+def _blocks(fusion_heads: int, channels: int, heads: int, reduction: int, drops: list[float]) -> nn.ModuleList:
+    """The blocks of one stage, the Mix Transformer's initialisation round their fusion."""
+    blocks = nn.ModuleList(GeminiBlock(channels, heads, reduction, fusion_heads=fusion_heads, drop=d) for d in drops)
+    for block in blocks:
+        _init_around_fusion(block)
+    return blocks
 
 
 def _init_around_fusion(block: nn.Module) -> None:

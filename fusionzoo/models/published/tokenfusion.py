@@ -27,9 +27,8 @@ from torch import Tensor, nn
 from fusionzoo.fusion._mit import Tokens
 from fusionzoo.fusion._parts import to_map, to_tokens
 from fusionzoo.fusion.token_exchange import ScoreNet, TokenFusionBlock
-from fusionzoo.models.published._ensemble import STAGES, PairedPatchEmbed, StreamEnsemble, StreamStage
-from fusionzoo.models.published._mit import HEADS, REDUCTIONS, SIZES, drop_rates, mit_init_
-from fusionzoo.models.published._segformer_head import SegFormerHead
+from fusionzoo.models.published._ensemble import STAGES, StreamEnsemble, StreamStage
+from fusionzoo.models.published._mit import SIZES, mit_init_
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.probes.tape import probe
@@ -103,16 +102,8 @@ class TokenFusion(StreamEnsemble):
         threshold: float = 0.02,
         drop_path: float = 0.1,
     ) -> None:
-        channels, depths = SIZES[size]
         super().__init__(num_classes, x_channels, preprocess, detach_ensemble)
-        self.add_decoder(SegFormerHead(channels, num_classes, embedding_dim, modality=""))
-        rates = drop_rates(depths, drop_path)
-        for i, width in enumerate(channels):
-            embed = PairedPatchEmbed.mit(channels[i - 1] if i else 3, width, i + 1)
-            mit_init_(embed)
-            setattr(self, f"embed{STAGES[i]}", embed)
-            stage = ExchangeStage(width, HEADS[i], REDUCTIONS[i], rates[i], threshold)
-            setattr(self, f"stage{STAGES[i]}", StreamStage(width, stage))
+        self.add_mit(size, embedding_dim, drop_path, partial(ExchangeStage, threshold=threshold))
 
     def features_and_masks(self, rgb: Tensor, x: Tensor) -> tuple[list[tuple[Tensor, Tensor]], list[Tokens]]:
         """(see `features`; the masks (B, N) of both streams in every block, first to last)."""
