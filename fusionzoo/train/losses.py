@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss, LovaszLoss
 from torch import Tensor
 
-__all__ = ["Criterion", "class_weights", "on_grid", "segmentation_loss", "total"]
+__all__ = ["Criterion", "class_weights", "on_grid", "total"]
 
 LOG_OFFSET = 1.02
 """c of the weights 1 / ln(c + frequency): they lie between 1.4 and 50.5."""
@@ -96,31 +96,13 @@ class Criterion:
 def on_grid(label: Tensor, size: tuple[int, int]) -> Tensor:
     """Labels (B, H, W) at the centres of a coarser grid's cells: (B, h, w), or up to a row and a column less.
 
+    Training at half the input's resolution costs a quarter and moves no class boundary by more than a pixel.
+
     >>> on_grid(torch.arange(16).view(1, 4, 4), (2, 2)).tolist()
     [[[5, 7], [13, 15]]]
     """
     step_h, step_w = -(-label.shape[-2] // size[0]), -(-label.shape[-1] // size[1])
     return label[..., step_h // 2 :: step_h, step_w // 2 :: step_w]
-
-
-def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = 255) -> Tensor:
-    """Cross-entropy on the grid of `logits`; labels of a larger grid are sampled at the centres of its cells.
-
-    Training at half the input's resolution costs a quarter and moves no class boundary by more than a pixel.
-
-    Args:
-        logits: (B, K, h, w).
-        label: (B, H, W) int64, H and W multiples of h and w or (odd sizes) up to a row and a column less.
-        weight: (K,) class weights, or None.
-
-    Returns:
-        Scalar; 0 where a batch has no labelled pixel.
-
-    >>> float(segmentation_loss(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 2, dtype=torch.long)))
-    0.6931471824645996
-    """
-    label = on_grid(label, (logits.shape[-2], logits.shape[-1]))
-    return Criterion(weight=weight, ignore_index=ignore_index)(logits[..., : label.shape[-2], : label.shape[-1]], label)
 
 
 def class_weights(pixels: Tensor, power: float, by: str = "median") -> Tensor:

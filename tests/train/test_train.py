@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.train import Settings, evaluate, finetune
-from fusionzoo.train.losses import class_weights, segmentation_loss, total
+from fusionzoo.train.losses import Criterion, class_weights, on_grid, total
 
 
 def tiny(**changes: Any) -> Settings:
@@ -34,7 +34,8 @@ def test_loss_is_the_weighted_mean_over_labelled_pixels() -> None:
     weight = torch.tensor([1.0, 2.0, 0.5])
     small = label[:, 1::2, 1::2]
     torch.testing.assert_close(
-        segmentation_loss(logits, label, weight), F.cross_entropy(logits, small, weight, ignore_index=255)
+        Criterion(weight=weight)(logits, on_grid(label, (4, 4))),
+        F.cross_entropy(logits, small, weight, ignore_index=255),
     )
     total_loss, count = 0.0, 0
     for b in range(2):
@@ -43,12 +44,12 @@ def test_loss_is_the_weighted_mean_over_labelled_pixels() -> None:
                 if (k := int(small[b, i, j])) != 255:
                     total_loss -= math.log(float(logits[b, :, i, j].softmax(0)[k]))
                     count += 1
-    assert abs(float(segmentation_loss(logits, label)) - total_loss / count) < 1e-5
+    assert abs(float(Criterion()(logits, on_grid(label, (4, 4)))) - total_loss / count) < 1e-5
 
 
 def test_loss_without_labels_is_zero_and_finite() -> None:
     logits = torch.zeros(1, 2, 2, 2, requires_grad=True)
-    loss = segmentation_loss(logits, torch.full((1, 4, 4), 255))
+    loss = Criterion()(logits, on_grid(torch.full((1, 4, 4), 255), (2, 2)))
     loss.backward()
     assert float(loss.detach()) == 0 and bool(torch.isfinite(logits.grad).all())
 
