@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "registry": set(),
     "preprocess": set(),
     "schema": set(),
+    "tasks": set(),
     "modalities": set(),
     "packages": set(),
     "files": set(),
@@ -53,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Room -> rooms it may import. Beside these, every room may import the ground floor and the version."""
 
-GROUND = {"errors", "files", "modalities", "packages", "schema"}
+GROUND = {"errors", "files", "modalities", "packages", "schema", "tasks"}
 
 HOMES = {**fusionzoo._HOMES, "dissect": "fusionzoo.dissect", "bench": "fusionzoo.bench", "export": "fusionzoo.export"}
 

@@ -115,6 +115,10 @@ def _data_sets(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
         "planted-2": ("planted-2", "depth", {"train": 2000, "val": 200, "test": 200}, "18", "generated here: MIT"),
         "planted-multi": ("planted-multi", "depth+thermal+event", {"train": 2000, "val": 200, "test": 200}, "14",
                           "generated here: MIT"),
+        "planted-scenes": ("planted-scenes", "depth", {"train": 2000, "val": 200, "test": 200}, "8 scene types",
+                           "generated here: MIT"),
+        "nyuv2-scenes": ("nyuv2-scenes:PATH", "depth", {"train": 681, "val": 114, "test": 654}, "10 scene types",
+                         "none stated"),
         "nyuv2": ("nyuv2:PATH", "depth", {"train": 681, "val": 114, "test": 654}, "40, 13, 4", "none stated"),
         "folder": ("folder:PATH", "any", {}, "any", "yours"),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 
 from fusionzoo.data.base import IGNORE, Sample
 from fusionzoo.errors import InputError
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION, is_whole
 
 __all__ = ["Adapted", "adapt"]
 
@@ -88,7 +89,9 @@ class Adapted(Dataset[Sample]):
         kinds = _stated(dataset, "concepts")
         self.concepts: dict[str, str] = dict(kinds[0]) if kinds and all(k == kinds[0] for k in kinds) else {}
         tasks = _stated(dataset, "task", lambda v: isinstance(v, str))
-        self.task = tasks[0] if tasks and len(set(tasks)) == 1 else "segmentation"
+        self.task = tasks[0] if tasks and len(set(tasks)) == 1 else SEGMENTATION
+        if not tasks and len(dataset) and self._of_whole_images():
+            self.task = CLASSIFICATION
         seeds = _stated(dataset, "seed", lambda v: isinstance(v, int))
         self.seed = seeds[0] if seeds and len(set(seeds)) == 1 else 0
         masks = _stated(dataset, "mask_names", _names)
@@ -119,6 +122,14 @@ class Adapted(Dataset[Sample]):
         found["label"] = label.long()
         found["id"] = str(sample.get("id", index))
         return found | {key: sample[key] for key in OPTIONAL if key in sample}
+
+    def _of_whole_images(self) -> bool:
+        """Whether the label of the first sample is one class of a whole image."""
+        first = self.dataset[0]
+        try:
+            return is_whole(tuple(first["label"].shape), tuple(first["rgb"].shape[-2:]))
+        except (AttributeError, KeyError, TypeError):
+            return False  # no sample: said when it is read
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values that tell this data from other: name, split, n, ... and what it wraps."""

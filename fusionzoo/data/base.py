@@ -1,7 +1,8 @@
 """What every dataset shares: the sample, resizing, the cache, collation.
 
 A sample is a dict: `rgb` uint8 (3, H, W); `x` float32 (Cx, H, W) raw, in the unit of `x_kind` (metres for depth, 0 =
-missing); `label` int64 (Hl, Wl), classes 0..K-1 and 255 = ignore; `id` str.
+missing); `label` int64 (Hl, Wl), classes 0..K-1 and 255 = ignore, and (1, 1) where it is one class of the whole image;
+`id` str.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fusionzoo.data.images import resize_rgb
 from fusionzoo.data.pair import check_pair, fitted, nearest
 from fusionzoo.errors import InputError
 from fusionzoo.schema import encode
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
 __all__ = ["IGNORE", "Cached", "Sample", "SegmentationDataset", "WithTransform", "collate", "spread"]
 
@@ -76,7 +78,8 @@ class SegmentationDataset(Dataset[Sample]):
 
     Attributes:
         name, split: what is read. class_names: K names. concepts: name -> where it shows, empty unless planted.
-        task: "segmentation", or "saliency": class 1 of two is the salient object, and the field's measures are taken.
+        task: "segmentation"; "saliency": class 1 of two is the salient object, and the field's measures are taken; or
+            "classification": a label is (1, 1), the class of the whole image, and is never resized.
         x_kind, x_channels, ignore_index: see the module.
         ids: the sample ids, in order.
         size: (H, W) that rgb and x are resized to (bilinear with antialias; nearest), None = as stored.
@@ -88,7 +91,7 @@ class SegmentationDataset(Dataset[Sample]):
 
     name: str = ""
     split: str = ""
-    task: str = "segmentation"
+    task: str = SEGMENTATION
     class_names: list[str]
     concepts: dict[str, str]
     ignore_index: int = IGNORE
@@ -171,14 +174,15 @@ class SegmentationDataset(Dataset[Sample]):
         """`load`, checked and resized."""
         rgb, raw, label, factor = self.load(index)
         size = (rgb.shape[-2], rgb.shape[-1])
-        label = fitted(label, size, self.align, self.where(index, "label"), "label")
+        whole = self.task == CLASSIFICATION
+        label = label if whole else fitted(label, size, self.align, self.where(index, "label"), "label")
         raw = fitted(raw, size, self.align, self.where(index, "x"))
         x = torch.from_numpy(raw.astype(np.float32) * np.float32(factor))
         check_pair(rgb, x, self.x_kind, self.where(index, "x"), self.empty_depth == "keep")
         if self.size is not None:
             rgb = resize_rgb(rgb, self.size)
             raw = nearest(raw, self.size)
-            if self.label_size == "input":
+            if self.label_size == "input" and not whole:
                 label = nearest(label, self.size)
         return rgb, raw, label, factor
 

@@ -30,12 +30,14 @@ OFFICIAL = {
 }
 """Kind, which is the name of its module too -> class: published data sets in their official layouts."""
 
-GENERATED = ("planted", "planted-2", "planted-multi")
+GENERATED = ("planted", "planted-2", "planted-multi", "planted-scenes")
 """Data that is drawn, not read."""
-KINDS = (*GENERATED, "nyuv2", "folder", *OFFICIAL)
+_NYU = ("nyuv2", "nyuv2-scenes")
+KINDS = (*GENERATED, *_NYU, "folder", *OFFICIAL)
 _OF_FOLDERS = ("align", "empty_depth", "labels")
 _NEEDS = {
     "nyuv2": "the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat",
+    "nyuv2-scenes": "the folder of nyuv2 with scenes.csv in it",
     "folder": "the folder with rgb/ x/ label/ and dataset.toml",
 }
 _PARTIAL = {"partial": {"partial": True}}
@@ -54,8 +56,9 @@ def parse_spec(
 
     Args:
         spec: "planted", "planted-2", "planted-multi" ("planted-multi:depth,thermal" with some of its sensors),
-            "nyuv2:PATH", "folder:PATH", or a published data set (`OFFICIAL`): "mfnet:PATH". Words behind `#` choose
-            what such a data set offers: "deliver:PATH#event", "mfnet:PATH#partial" (where images are missing),
+            "nyuv2:PATH", "folder:PATH", with a scene type for each image "planted-scenes" or "nyuv2-scenes:PATH", or a
+            published data set (`OFFICIAL`): "mfnet:PATH". Words behind `#` choose what such a data set offers:
+            "deliver:PATH#event", "mfnet:PATH#partial" (where images are missing),
             several with commas; several modalities make x of all of them, "deliver:PATH#depth,event".
         split: None: "test", or where the labels of that are not published, "val"; for a folder without splits "all".
         size: (H, W) of rgb and x; None: the dataset's own.
@@ -78,7 +81,7 @@ def parse_spec(
         )
     given = {"split": split, "size": size, "num_classes": num_classes, "limit": limit, **options}
     given = {k: v for k, v in given.items() if v is not None}
-    if kind in (*GENERATED, "nyuv2"):
+    if kind in (*GENERATED, *_NYU):
         given = {name: value for name, value in given.items() if name not in _OF_FOLDERS}
     if kind in GENERATED:
         if kind == "planted-multi" and rest:
@@ -88,8 +91,10 @@ def parse_spec(
         from fusionzoo.data.planted import Planted
         from fusionzoo.data.planted_graded import PlantedGraded
         from fusionzoo.data.planted_multi import PlantedMulti
+        from fusionzoo.data.planted_scenes import PlantedScenes
 
-        cls: Any = {"planted-2": PlantedGraded, "planted-multi": PlantedMulti}.get(kind, Planted)
+        classes: Any = (PlantedGraded, PlantedMulti, PlantedScenes)
+        cls: Any = next((c for c in classes if c.name == kind), Planted)
         given.setdefault("split", "test")
         wanted, most = given.pop("num_classes", None), given.pop("limit", None)
         label_size, cache, transform = (given.pop(k, None) for k in ("label_size", "cache", "transform"))
@@ -108,6 +113,11 @@ def parse_spec(
 
         given.setdefault("split", "test")
         return _build(kind, NYUv2, {"root": path, **given})
+    if kind == "nyuv2-scenes":
+        from fusionzoo.data.nyuv2_scenes import NYUv2Scenes
+
+        given.setdefault("split", "test")
+        return _build(kind, NYUv2Scenes, {"root": path, **given})
     if kind == "folder":
         from fusionzoo.data.folder import Folder
 

@@ -19,6 +19,7 @@ from fusionzoo.data.base import IGNORE, Sample
 from fusionzoo.data.images import resize_nearest, resize_rgb
 from fusionzoo.errors import InputError
 from fusionzoo.schema import need
+from fusionzoo.tasks import is_whole
 
 __all__ = ["EvalTransform", "TrainTransform", "as_plain", "as_tv", "colour_jitter", "eval_transform", "train_transform"]
 
@@ -51,7 +52,8 @@ def as_plain(sample: Sample) -> Sample:
 
 @dataclass
 class TrainTransform:
-    """Random zoom, random crop, horizontal flip, colour jitter; a callable on samples whose label is as large as rgb.
+    """Random zoom, random crop, horizontal flip, colour jitter; a callable on samples whose label is as large as rgb, or
+    (1, 1), one class of the whole image, which stays.
 
     Args:
         size: (H, W) of the result.
@@ -94,6 +96,9 @@ class TrainTransform:
     def __call__(self, sample: Sample, draw: Sequence[float] | None = None) -> Sample:
         """The sample transformed. `draw`: `DRAWS` numbers in [0, 1) that decide all of it; None: drawn here."""
         rgb, x, label = sample["rgb"], sample["x"], sample["label"]
+        if is_whole(label.shape[-2:], rgb.shape[-2:]):  # the class of the whole image, of whatever is left of it
+            moved = self({**sample, "label": label.new_zeros(rgb.shape[-2:])}, draw)
+            return {**moved, "label": label}
         if rgb.shape[-2:] != x.shape[-2:] or rgb.shape[-2:] != label.shape[-2:]:
             raise InputError(
                 f"{sample.get('id', 'sample')}: rgb {tuple(rgb.shape)}, x {tuple(x.shape)} and label"
@@ -209,7 +214,7 @@ class EvalTransform:
 
     def __call__(self, sample: Sample) -> Sample:
         out = {**sample, "rgb": resize_rgb(sample["rgb"], self.size), "x": resize_nearest(sample["x"], self.size)}
-        if self.label == "input":
+        if self.label == "input" and not is_whole(sample["label"].shape[-2:], sample["rgb"].shape[-2:]):
             out["label"] = resize_nearest(sample["label"], self.size)
         return out
 

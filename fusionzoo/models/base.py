@@ -21,6 +21,7 @@ from fusionzoo.modalities import names_of, parts_of
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe, probe_points
 from fusionzoo.registry import architectures
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
 __all__ = ["FORMAT_VERSION", "FusionModel"]
 
@@ -45,7 +46,8 @@ class _Reached(torch.autograd.Function):
 
 
 class FusionModel(nn.Module):
-    """Base of all models: `model(rgb, x) -> logits (B, K, H, W)` at the input size, for any H and W.
+    """Base of all models: `model(rgb, x) -> logits (B, K, H, W)` at the input size, for any H and W; of a model whose
+    `task` is "classification" (B, K, 1, 1).
 
     With several auxiliary modalities (`modalities` names them, by the kinds in `preprocess.x_kind`) they may be given
     one by one, `model(rgb, x1, x2, ...)`, or as one x with all their channels.
@@ -68,6 +70,8 @@ class FusionModel(nn.Module):
     needs: tuple[str, ...] = ("rgb", "x")
     """Which inputs the model reads; a baseline that reads only one ignores the other."""
 
+    task: str = SEGMENTATION
+    """What it says of an image, see `fusionzoo.tasks`."""
     architecture: str = ""
     """The registered name from which the model is built again; a class that is not registered may give its own."""
     model_args: dict[str, Any]
@@ -178,6 +182,8 @@ class FusionModel(nn.Module):
         if down or right:
             rgb, x = (F.pad(v, (0, right, 0, down), mode="replicate") for v in (rgb, x))
         out = self.scores(rgb, x)
+        if self.task == CLASSIFICATION:
+            return out
         size = (rgb.shape[-2] // step, rgb.shape[-1] // step)
         if tuple(out.shape[-2:]) != size:
             out = F.interpolate(out, size=size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""smp's decoders behind one interface: a feature list in, one map out, and which stages they use.
+"""smp's decoders, and `pool`, behind one interface: a feature list in, one map out, and which stages they use.
 
 Constructor facts from segmentation-models-pytorch 0.6. Stages are 1..5 (strides 2..32); a stage that a decoder does not
 use is not fused either, unless a stream needs it for its next stage.
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError, check_known
 from fusionzoo.probes.point import Probe
 from fusionzoo.schema import refuse_unknown
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
-__all__ = ["DECODERS", "Decoder", "build_decoder"]
+__all__ = ["DECODERS", "Decoder", "Pool", "build_decoder", "task_of"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ DECODERS: dict[str, _Kind] = {
                        {"out_channels": 256, "atrous_rates": (12, 24, 36), "aspp_separable": False,
                         "aspp_dropout": 0.5},
                        lambda c, o: o["out_channels"], 1, channels_only=True, depth=False),
+    "pool": _Kind("Pool", (2, 3, 4, 5), {"dropout": 0.2}, lambda c, o: sum(c[2:]), 1, depth=False),
 }  # fmt: skip
 
 
@@ -70,8 +72,30 @@ class _GroupNorm(nn.GroupNorm):
         return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
+class Pool(nn.Module):
+    """Classification of whole images: the mean over the positions of each stage's map, side by side, with dropout.
+
+    Args:
+        channels: of the feature list, the image first.
+        dropout: probability of each value in training.
+
+    >>> Pool([3, 8, 16])([torch.zeros(2, 3, 32, 32), torch.zeros(2, 8, 16, 16), torch.ones(2, 16, 8, 8)]).shape
+    torch.Size([2, 16, 1, 1])
+    """
+
+    def __init__(self, channels: Sequence[int], dropout: float = 0.2) -> None:
+        super().__init__()
+        self.stages = [i for i, count in enumerate(channels) if i > 1 and count > 0]
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """(B, C_i, h_i, w_i) of each stage -> (B, the sum of all C_i from stage 2 on, 1, 1)."""
+        pooled: Tensor = self.dropout(torch.cat([features[i].mean((2, 3), keepdim=True) for i in self.stages], 1))
+        return pooled
+
+
 class Decoder(nn.Module):
-    """An smp decoder with a probe on its output.
+    """An smp decoder, or `Pool`, with a probe on its output.
 
     Args:
         name: one of DECODERS.
@@ -84,7 +108,8 @@ class Decoder(nn.Module):
         kind = _kind(name)
         refuse_unknown(options, kind.options, f"decoder {name!r}", " has no option")
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in (kind.options | options).items()}
-        cls = getattr(importlib.import_module(f"segmentation_models_pytorch.decoders.{name}.decoder"), kind.cls)
+        home = __name__ if name == "pool" else f"segmentation_models_pytorch.decoders.{name}.decoder"
+        cls = getattr(importlib.import_module(home), kind.cls)
         channels = list(encoder_channels)
         first: Any = channels[-1] if kind.channels_only else channels
         if kind.depth:
@@ -113,6 +138,15 @@ class Decoder(nn.Module):
 def _kind(name: str) -> _Kind:
     check_known("decoder", name, DECODERS, "fusionzoo.models.DECODERS")
     return DECODERS[name]
+
+
+def task_of(name: str) -> str:
+    """What a model with this decoder says of an image: a class of each pixel, or with `pool` one of the whole.
+
+    >>> task_of("pool"), task_of("fpn")
+    ('classification', 'segmentation')
+    """
+    return CLASSIFICATION if name == "pool" else SEGMENTATION
 
 
 def used_stages(name: str, encoder_channels: Sequence[int]) -> tuple[int, ...]:

@@ -92,6 +92,7 @@ class MissingX(FusionModel):
         config = {"format_version": FORMAT_VERSION, "architecture": of, "model_args": model_args}
         self.model = build({**config, "preprocess": preprocess.to_dict()}).requires_grad_(False)
         self.stride = self.model.stride  # type: ignore[misc]
+        self.task = self.model.task
         self.guess = Guess(preprocess.x_channels, width)
         told = "what stands for x where an image has none"
         self.substitute = Probe(preprocess.x_channels, role="substitute", modality="x", meaning=told)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from fusionzoo.metrics.segmentation.confusion import ConfusionMatrix, SegmentationScores, iou_from_confusion
+from fusionzoo.metrics.segmentation.confusion import (
+    ConfusionMatrix,
+    SegmentationScores,
+    iou_from_confusion,
+    recall_from_confusion,
+)
 from fusionzoo.metrics.segmentation.images import ImageAccuracy
 
 __all__ = [
@@ -10,4 +15,5 @@ __all__ = [
     "ImageAccuracy",
     "SegmentationScores",
     "iou_from_confusion",
+    "recall_from_confusion",
 ]

@@ -16,7 +16,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics.base import Accumulator, MetricInfo, accumulates, at_least_one, int_state
 from fusionzoo.metrics.stats.resample import jackknife
 
-__all__ = ["ConfusionMatrix", "SegmentationScores", "iou_from_confusion"]
+__all__ = ["ConfusionMatrix", "SegmentationScores", "iou_from_confusion", "recall_from_confusion"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,18 @@ def iou_from_confusion(confusion: Tensor) -> Tensor:
     counts = confusion.double()
     hit = counts.diagonal(dim1=-2, dim2=-1)
     return hit / (counts.sum(-1) + counts.sum(-2) - hit)
+
+
+def recall_from_confusion(confusion: Tensor) -> Tensor:
+    """Per-class recall (..., K) float64 of confusion matrices (..., K, K), NaN for classes without labels.
+
+    Its mean over the classes that have one is the balanced accuracy.
+
+    >>> recall_from_confusion(torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    tensor([0.7500, 1.0000,    nan], dtype=torch.float64)
+    """
+    counts = confusion.double()
+    return counts.diagonal(dim1=-2, dim2=-1) / counts.sum(-1)
 
 
 class ConfusionMatrix(Accumulator):
@@ -134,7 +146,7 @@ class ConfusionMatrix(Accumulator):
         iou = iou_from_confusion(total)
         counts = total.double()
         labelled, hit, n = counts.sum(1), counts.diagonal(), counts.sum()
-        accuracy = hit / labelled
+        accuracy = recall_from_confusion(total)
         return SegmentationScores(
             miou=float(iou.nanmean()),
             iou=iou,
