@@ -36,6 +36,7 @@ from fusionzoo.hub.load import Checkpoint, resolve
 from fusionzoo.hub.records import Record, read_record
 from fusionzoo.hub.verification import Verification
 from fusionzoo.models.device import usable_device
+from fusionzoo.tasks import CLASSIFICATION, check_task, spoken
 
 __all__ = ["CheckResult", "Finding", "check", "labelled", "measured", "open_data", "record_of", "report_path", "unlike"]
 
@@ -164,7 +165,8 @@ def check(
             asked = [part for part, on in (("trace", trace), ("robustness", robustness)) if on]
             source = checkpoint.source
             learned: list[Insight] = []
-            pictures = pictures and len(model.modalities) < 3  # they show rgb beside one other
+            # they show the classes of pixels, and rgb beside one other
+            pictures = pictures and len(model.modalities) < 3 and model.task != CLASSIFICATION
             keep = (lambda done: learned.append(insight(done))) if pictures else None
             metrics = _with_dictionary(dataset, limit) if dictionary else None
             result.dissection = dissect(
@@ -174,7 +176,7 @@ def check(
             if pictures:
                 result.examples = chosen_examples(model, dataset, result.dissection, learned[0])
                 result.exemplars = exemplars(model, dataset, result.dissection)
-            if beside is not None and len(model.modalities) < 3 and _alike(beside.dissection, result.dissection):
+            if beside is not None and pictures and _alike(beside.dissection, result.dissection):
                 others = [replace(e.chosen, accuracy={}) for e in beside.examples if e.chosen is not None]
                 result.beside = chosen_examples(model, dataset, result.dissection, images=others)
         except CheckFailed as error:
@@ -194,7 +196,7 @@ def check(
 
 def _with_dictionary(data: Any, limit: int | None) -> tuple[str, ...]:
     """What is measured by default of so many images, and the dictionary."""
-    few = len(chosen_images(data, limit)) < FEWEST
+    few = len(chosen_images(data, limit)) < FEWEST or getattr(data, "task", "") == CLASSIFICATION
     return (*(name for name in names_asked(extra=False) if not (few and name == "concepts")), "dictionary")
 
 
@@ -283,6 +285,7 @@ def open_data(
     if note:
         warnings.warn(note, FusionZooWarning, stacklevel=3)
     dataset = as_kind(dataset, model.preprocess.x_kind) if named else dataset
+    check_task(model, dataset)
     _same_classes(model, dataset, record)
     return dataset
 
@@ -340,7 +343,7 @@ def _against_record(d: Dissection, record: Record | None, whole: bool) -> list[F
         return []
     exact = [m for m in same if m.protocol == now["protocol"] and (m.n == now["n"] or (m.n is None and whole))]
     stated = (exact or same)[0]
-    text = f"mIoU {100 * now['miou']:.2f}, the record says {100 * stated.miou:.2f}"
+    text = spoken(f"mIoU {100 * now['miou']:.2f}, the record says {100 * stated.miou:.2f}", d.data.task)
     if not exact:
         images = "" if stated.n is None else f", {stated.n} images"
         here = f"{now['protocol']}, {now['n']} images"

@@ -28,6 +28,7 @@ from fusionzoo.models import FusionModel
 from fusionzoo.report.attribution import attribution_sheet
 from fusionzoo.report.panels import sheet
 from fusionzoo.report.pictures import encoded
+from fusionzoo.tasks import CLASSIFICATION
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -125,6 +126,9 @@ def explained(
     check_method(method, absence, target)
     if len(predictor.modalities) > 2:
         raise InputError(f"explanations are for two modalities, and the model takes {', '.join(predictor.modalities)}")
+    if predictor.task == CLASSIFICATION:
+        name = predictor.model.architecture
+        raise InputError(f"explanations are of pixels, and {name} says one class of a whole image")
     if "x" not in ready.fed:
         raise InputError(f"{ready.id}: no x, or none with a valid value; to explain a prediction takes both modalities")
     label = torch.full(ready.fed["rgb"].shape[-2:], 255)

@@ -1,4 +1,5 @@
-"""Segmentation of pictures: files, arrays, tensors or whole folders in, label maps out.
+"""Segmentation of pictures: files, arrays, tensors or whole folders in, label maps out; of a model that says one class
+of a whole image, that class and the probability of each.
 
 Each image goes the way that `check` takes: read, checked, resized to the model's input size (rgb bilinear, x nearest),
 x turned into the kind that the model takes (HHA or a grey picture of depth), normalised by the model's own
@@ -38,6 +39,7 @@ from fusionzoo.models.device import usable_device
 from fusionzoo.models.labels import evaluating
 from fusionzoo.report.overlay import areas, overlay
 from fusionzoo.report.pictures import encoded
+from fusionzoo.tasks import CLASSIFICATION
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -57,27 +59,44 @@ class Prediction:
         labels: (H, W) class numbers, uint8 (uint16 above 256 classes), at the size of the rgb image, upright.
         class_names: name of each class number.
         rgb: uint8 (3, H, W), the image as it was read.
+        probabilities: (K,) of a model that says one class of the whole image, and `labels` is (1, 1); else empty.
     """
 
     id: str
     labels: NDArray[np.unsignedinteger[Any]]
     class_names: tuple[str, ...]
     rgb: Tensor = field(repr=False)
+    probabilities: tuple[float, ...] = ()
 
     def shares(self) -> list[tuple[int, str, float]]:
-        """(class number, name, fraction of the pixels) of the classes that occur, largest first."""
+        """(class number, name, fraction of the pixels) of the classes that occur, largest first; of one class of
+        the whole image (class number, name, probability) of all classes."""
+        if self.probabilities:
+            order = sorted(range(len(self.probabilities)), key=lambda k: -self.probabilities[k])
+            return [(k, self.class_names[k], self.probabilities[k]) for k in order]
         return areas(self.labels, self.class_names)
 
     def picture(self, alpha: float = 0.55) -> Picture:
-        """The image with the classes' colours over it (`alpha`: their weight, 0..1) and a legend, as a PIL image."""
+        """The image with the classes' colours over it (`alpha`: their weight, 0..1) and a legend, as a PIL image.
+
+        Raises:
+            InputError: the model says one class of the whole image.
+        """
+        self._of_pixels()
         return overlay(self.rgb.permute(1, 2, 0).numpy(), self.labels, self.class_names, alpha=alpha)
 
     def save(self, path: str | os.PathLike[str], alpha: float = 0.55) -> None:
         """Writes the picture as PNG, all or nothing; InputError where that is not possible."""
         atomic_write(path, encoded(self.picture(alpha), "PNG"))
 
+    def _of_pixels(self) -> None:
+        if self.probabilities:
+            raise InputError(f"{self.id}: the model says one class of the whole image, so there is no map to draw")
+
     def save_labels(self, path: str | os.PathLike[str]) -> None:
-        """Writes the class numbers as a grey PNG, 8 bit (16 bit above 256 classes), all or nothing."""
+        """Writes the class numbers as a grey PNG, 8 bit (16 bit above 256 classes), all or nothing. InputError as of
+        `picture`."""
+        self._of_pixels()
         atomic_write(path, encoded(self.labels, "PNG"))
 
 
@@ -198,7 +217,7 @@ class Predictor:
         if not isinstance(plain, FusionModel):
             raise InputError(f"{type(plain).__name__} is no model of fusionzoo; give one, or the name of a checkpoint")
         self.preprocess, self.class_names = plain.preprocess, tuple(plain.class_names)
-        self.needs, self.modalities = plain.needs, plain.modalities
+        self.needs, self.modalities, self.task = plain.needs, plain.modalities, plain.task
         names = ["rgb", "x", *(self.modalities[1:] if len(self.modalities) > 2 else ())]
         if without is not None and without not in names:
             raise InputError(f"without is {without!r}; give {' or '.join(map(repr, names))}")
@@ -252,10 +271,13 @@ class Predictor:
         rgb, logits = ready.rgb, self._logits(ready.fed, share)
         if not bool(torch.isfinite(logits).all()):
             raise CheckFailed(f"{ready.id}: the model's output is not finite")
-        whole = (rgb.shape[-2], rgb.shape[-1])
         few = len(self.class_names) <= 256
+        of_image = self.task == CLASSIFICATION
+        whole = (1, 1) if of_image else (rgb.shape[-2], rgb.shape[-1])
+        chances = tuple(logits.float().softmax(1)[0, :, 0, 0].tolist()) if of_image else ()
         labels = predict_labels(logits, whole, dtype=torch.uint8 if few else torch.int32)[0].cpu().numpy()
-        return Prediction(ready.id, labels if few else labels.astype(np.uint16), self.class_names, rgb_bytes(rgb))
+        labels = labels if few else labels.astype(np.uint16)
+        return Prediction(ready.id, labels, self.class_names, rgb_bytes(rgb), chances)
 
     def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str] | None:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x); None: left out, since x has no valid value."""

@@ -17,14 +17,16 @@ from typing import Any, TypeVar
 
 from fusionzoo.errors import InputError
 
-__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "is_whole", "spoken", "stored", "unstored"]
+__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "is_whole", "spoken", "stored", "task_of",
+           "unstored"]  # fmt: skip
 
 SEGMENTATION, SALIENCY, CLASSIFICATION = "segmentation", "saliency", "classification"
 
 T = TypeVar("T")
 
 _WORDS = {"mIoU": "balanced accuracy", "IoU": "recall", "pixel accuracy": "accuracy", "Segmentation": "Classification"}
-_SAID = re.compile(rf"\b(?<!set )({'|'.join(_WORDS)})\b")
+# but for "set IoU" and the columns "IoU rgb" of a stage, which are of concepts
+_SAID = re.compile(rf"(?!^IoU \w+$)\b(?<!set )({'|'.join(_WORDS)})\b(?!: mean concept)")
 _KEYS = {"miou": "balanced_accuracy", "best_miou": "best_balanced_accuracy", "miou_error": "balanced_accuracy_error",
          "pixel_accuracy": "accuracy", "iou": "recall", "iou_error": "recall_error"}  # fmt: skip
 _PLAIN = {new: old for old, new in _KEYS.items()}
@@ -74,7 +76,7 @@ def spoken(value: T, task: str) -> T:
 def _spoken(value: Any) -> Any:
     if isinstance(value, str):
         return _SAID.sub(lambda found: _WORDS[found[0]], value)
-    if isinstance(value, list | tuple):
+    if type(value) in (list, tuple):
         return type(value)(map(_spoken, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (f.name for f in dataclasses.fields(value) if f.init)
@@ -91,9 +93,22 @@ def stored(values: Any, task: str) -> Any:
     return _renamed(values, _KEYS, "miou") if task == CLASSIFICATION else values
 
 
-def unstored(values: Any, task: str) -> Any:
-    """Inverse of `stored`."""
-    return _renamed(values, _PLAIN, "balanced_accuracy") if task == CLASSIFICATION else values
+def unstored(values: Any) -> Any:
+    """Inverse of `stored`, whatever the task.
+
+    >>> unstored([{"balanced_accuracy": 0.5, "recall": [0.5]}, {"recall": 1}])
+    [{'miou': 0.5, 'iou': [0.5]}, {'recall': 1}]
+    """
+    return _renamed(values, _PLAIN, "balanced_accuracy")
+
+
+def task_of(values: Mapping[str, Any]) -> str:
+    """The task of one object that `stored` gave: a line of training, a metric.
+
+    >>> task_of({"balanced_accuracy": 0.5}), task_of({"miou": 0.5})
+    ('classification', 'segmentation')
+    """
+    return CLASSIFICATION if "balanced_accuracy" in values else SEGMENTATION
 
 
 def _renamed(values: Any, names: Mapping[str, str], mark: str) -> Any:

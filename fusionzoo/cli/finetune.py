@@ -18,6 +18,7 @@ import click
 
 from fusionzoo.cli.output import Pair, json_option, print_json, say
 from fusionzoo.errors import FusionZooError
+from fusionzoo.tasks import spoken, task_of, unstored
 from fusionzoo.train.settings import Settings
 
 __all__ = ["command"]
@@ -93,10 +94,10 @@ def command(
     """Train a model, or continue from a checkpoint, on your data.
 
     MODEL is an architecture (new weights) or a checkpoint (bundled name, folder, Hub name), which is fitted to the
-    classes of the data. The best checkpoint by validation mIoU is kept, loadable at any time. After Ctrl-C, SIGTERM or
-    a kill, --resume goes on from the step where the run stopped, or from the last state (see --state-steps); with more
-    --epochs it extends a finished run. While it trains, OUT/training.html shows curves and pictures. On several GPUs:
-    torchrun --nproc-per-node N --no-python fusionzoo finetune ...
+    classes of the data. The best checkpoint by validation mIoU (of scene types: balanced accuracy) is kept, loadable at
+    any time. After Ctrl-C, SIGTERM or a kill, --resume goes on from the step where the run stopped, or from the last
+    state (see --state-steps); with more --epochs it extends a finished run. While it trains, OUT/training.html shows
+    curves and pictures. On several GPUs: torchrun --nproc-per-node N --no-python fusionzoo finetune ...
     """
     from fusionzoo.cli.watch import Watch
     from fusionzoo.train import finetune
@@ -114,8 +115,8 @@ def command(
     if as_json_:
         print_json({"out": out, **last})
         return
-    best = last.get("best_miou")
-    say(f"wrote {out}" + ("" if best is None else f"; best validation mIoU {100 * best:.1f}"))
+    best = unstored(last).get("best_miou")
+    say(spoken(f"wrote {out}" + ("" if best is None else f"; best validation mIoU {100 * best:.1f}"), task_of(last)))
 
 
 class _Signal(BaseException):
@@ -170,9 +171,12 @@ def stoppable(out: str) -> Iterator[Callable[[], None]]:
 
 def _line(line: dict[str, Any], epochs: int) -> str:
     """One epoch for a person."""
+    task, line = task_of(line), unstored(line)
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['loss']:.3f}"]
     if line.get("miou") is not None:
-        parts.append(f"mIoU {100 * line['miou']:.1f} (best {100 * line['best_miou']:.1f})")
+        parts.append(spoken(f"mIoU {100 * line['miou']:.1f} (best {100 * line['best_miou']:.1f})", task))
+    if line.get("pixel_accuracy") is not None:
+        parts.append(f"accuracy {100 * line['pixel_accuracy']:.1f}")
     if (found := line.get("saliency")) is not None:
         parts.append(f"S {found['s_measure']:.3f} E {found['e_max']:.3f} F {found['f_max']:.3f} MAE {found['mae']:.3f}")
     return "  ".join([*parts, f"{line['seconds']:.0f} s"])

@@ -41,7 +41,7 @@ __all__ = ["command"]
     help="One of several modalities by its name, for example --x thermal=a.png; may be repeated.",
 )
 @click.option("--model", "name", required=True, help="Bundled checkpoint, folder or Hub name.")
-@click.option("-o", "--output", required=True, type=click.Path(), help="The picture to write (PNG), or a folder.")
+@click.option("-o", "--output", type=click.Path(), help="The picture to write (PNG), or a folder.")
 @click.option("--labels", type=click.Path(), help="Also write the class numbers, as grey PNG: a file, or a folder.")
 @click.option(
     "--explain", type=click.Path(), help="Also draw which modality drives which pixel: a PNG file, or a folder."
@@ -85,7 +85,7 @@ def command(
     x: tuple[str, ...],
     named: tuple[tuple[str, str], ...],
     name: str,
-    output: str,
+    output: str | None,
     labels: str | None,
     explain: str | None,
     absence: str,
@@ -107,7 +107,7 @@ def command(
     as_json_: bool,
     **reading: Any,
 ) -> None:
-    """Segment images and draw the classes over them.
+    """Segment images and draw the classes over them; without -o say the class of whole images.
 
     RGB is an image; X is aligned with it, pixel for pixel (depth: 16-bit millimetres, or metres as float TIFF or NPY; 0
     and NaN are missing). Without X the model's substitute for it stands in. Both may be folders with files of the same
@@ -134,18 +134,28 @@ def command(
     if explain is None and (method != "modality" or target is not None):
         raise click.UsageError("--method and --class belong to --explain OUT; give that")
     many = data is not None or os.path.isdir(str(rgb))
-    places = _Places(output, labels, explain, many, [] if data is not None else [str(rgb), *x, *files.values()])
+    if output is None and (labels or explain or skip_existing):
+        raise click.UsageError("--labels, --explain and --skip-existing come with a picture: give -o")
+    inputs = [] if data is not None else [str(rgb), *x, *files.values()]
+    places = None if output is None else _Places(output, labels, explain, many, inputs)
 
     from fusionzoo._explain import check_method, explained
     from fusionzoo._predict import Predictor
     from fusionzoo.data.hha import NYU_CAMERA
     from fusionzoo.dissect.attribution.gradients import class_number
+    from fusionzoo.errors import InputError
     from fusionzoo.hub import from_pretrained
+    from fusionzoo.tasks import CLASSIFICATION
 
     check_method(method, absence, target)
     reading |= {"empty": empty, "camera": intrinsics or (NYU_CAMERA if camera else None)}
     without = "x" if no_x else "rgb" if no_rgb else None
     predictor = Predictor(from_pretrained(name, revision, index=index), without=without, **reading)
+    of_image = predictor.task == CLASSIFICATION
+    if output is None and not of_image:
+        raise click.UsageError("Missing option '-o' / '--output'.")
+    if output is not None and of_image:
+        raise InputError(f"{name} says one class of the whole image, so there is no picture to draw: leave out -o")
     if target is not None:
         class_number(predictor.model, target)  # rather now than after the work
     pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(
@@ -163,14 +173,19 @@ def command(
         ready = predictor.ready(pair) if many else predictor.only(pair)
         if ready is None:
             continue
-        facts.append({"model": name, **places.write(predictor.predicted(ready), alpha)})
-        if explain is not None:
+        found = predictor.predicted(ready)
+        facts.append({"model": name, **(_classes(found) if places is None else places.write(found, alpha))})
+        if places is not None and explain is not None:
             made = explained(predictor, ready, absence, method, target)
             facts[-1]["explanation"] = places.write_explanation(pair.id, made)
             facts[-1] |= {"attribution": made.facts} if made.facts else {}
             words = made.words
     if as_json_:
         print_json(facts if many else facts[0])
+    elif many and places is None:
+        for fact in facts:
+            best = fact["classes"][0]
+            say(f"{fact['id']}  {100 * best['share']:5.1f} %  {best['name']}")
     elif many:
         more = (f" and class maps to {labels}" if labels else "") + (f", explanations to {explain}" if explain else "")
         say(f"wrote {len(facts)} pictures to {output}{more}")
@@ -183,7 +198,9 @@ def command(
             say(sentence)
         for row in facts[0]["classes"]:
             say(f"{100 * row['share']:5.1f} %  {row['name']}")
-        say("wrote " + " and ".join(facts[0][key] for key in ("output", "labels", "explanation") if key in facts[0]))
+        written = [facts[0][key] for key in ("output", "labels", "explanation") if key in facts[0]]
+        if written:
+            say("wrote " + " and ".join(written))
 
 
 def _from_files(predictor: Predictor, rgb: str, given: Any) -> tuple[Iterator[Pair], int]:
@@ -217,13 +234,21 @@ def _progress(pairs: Iterator[Pair], count: int, quiet: bool) -> Iterator[Pair]:
     yield from tqdm(pairs, total=count, unit="image", disable=quiet)
 
 
-def _todo(pairs: Iterator[Pair], places: _Places, skip_existing: bool, skipped: list[str]) -> Iterator[Pair]:
+def _todo(pairs: Iterator[Pair], places: _Places | None, skip_existing: bool, skipped: list[str]) -> Iterator[Pair]:
     """The pairs whose files are to be written; the ids of the others come into `skipped`."""
     for pair in pairs:
-        if skip_existing and places.done(pair.id):
+        if places is not None and skip_existing and places.done(pair.id):
             skipped.append(pair.id)
         else:
             yield pair
+
+
+def _classes(prediction: Prediction) -> dict[str, Any]:
+    """What --json says of the classes: shares of the pixels, or probabilities of the whole image's."""
+    return {
+        "id": prediction.id,
+        "classes": [{"class": k, "name": n, "share": share} for k, n, share in prediction.shares()],
+    }
 
 
 class _Places:
@@ -288,5 +313,4 @@ class _Places:
             facts["labels"] = str(self._file(self.labels, prediction.id))
             prediction.save_labels(facts["labels"])
         prediction.save(picture, alpha)
-        classes = [{"class": k, "name": n, "share": share} for k, n, share in prediction.shares()]
-        return {**facts, "size": list(prediction.labels.shape), "classes": classes}
+        return {**facts, "size": list(prediction.labels.shape), **_classes(prediction)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from fusionzoo.cli.output import note
 from fusionzoo.errors import InputError
+from fusionzoo.tasks import spoken, task_of, unstored
 
 __all__ = ["Watch"]
 
@@ -79,7 +80,8 @@ class Watch:
         from fusionzoo.report.training import write_training_page
 
         self.say(text)
-        scores = {"validation mIoU": line["miou"]} if line.get("miou") is not None else {}
+        score, name = unstored(line).get("miou"), spoken("validation mIoU", task_of(line))
+        scores = {} if score is None else {name: score}
         self._scalars(scores | {"loss of epochs": line["loss"]}, line["epoch"])
         write_training_page(self.out)
 

@@ -1,7 +1,7 @@
 """NYU Depth v2 with its scene types: one label for the whole image, of 10 types.
 
-The images name 27 types, of which many are rare. As in the literature (Gupta, Arbelaez, Girshick and Malik, IJCV 2015) the
-nine most frequent stay and the others are one, "others". Splits as of `NYUv2`.
+The images name 27 types, of which many are rare. As in the literature (Gupta, Arbelaez, Girshick and Malik, IJCV 2015)
+the nine most frequent stay and the others are one, "others". Splits as of `NYUv2`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def _types(path: Path) -> dict[int, int]:
         for row in rows:
             number, kind = (row["id"] or "").strip(), (row["scene_type"] or "").strip().replace("_", " ")
             if not (number.isascii() and number.isdigit()) or not kind:
-                raise InputError(f"{path}, line {rows.line_num}: wanted an id and a scene type, such as 0001,test,office")
+                raise InputError(
+                    f"{path}, line {rows.line_num}: wanted an id and a scene type, such as 0001,test,office"
+                )
             found[int(number)] = CLASSES.index(kind if kind in CLASSES else "others")
     return found

@@ -52,8 +52,8 @@ def as_plain(sample: Sample) -> Sample:
 
 @dataclass
 class TrainTransform:
-    """Random zoom, random crop, horizontal flip, colour jitter; a callable on samples whose label is as large as rgb, or
-    (1, 1), one class of the whole image, which stays.
+    """Random zoom, random crop, horizontal flip, colour jitter; a callable on samples whose label is as large as rgb,
+    or (1, 1), one class of the whole image, which stays.
 
     Args:
         size: (H, W) of the result.

@@ -34,6 +34,7 @@ from fusionzoo.errors import InputError, check_known
 from fusionzoo.modalities import inputs_of, split
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import bare
+from fusionzoo.tasks import check_task
 
 __all__ = [
     "CONSTANT",
@@ -215,6 +216,7 @@ def fitted(model: nn.Module, data: Any) -> Any:
         raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its stages and its preprocessing")
     kind = plain.preprocess.x_kind.replace("inverse_depth", "depth")
     data = adapt(data, class_names=plain.class_names, x_kind=kind, x_channels=plain.preprocess.x_channels)
+    check_task(plain, data)
     if len(plain.class_names) != data.num_classes:
         text = f"the model predicts {len(plain.class_names)} classes, {data.name} has {data.num_classes}"
         raise InputError(f"{text}; name the data it was trained for (fusionzoo info shows it)")

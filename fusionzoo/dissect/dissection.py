@@ -43,10 +43,13 @@ from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
 from fusionzoo.models.labels import evaluating
 from fusionzoo.probes import probe_points, select
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
 __all__ = ["dissect", "names_asked", "plan"]
 
 GRID_STRIDE = 4
+REGIONS = ("concepts", "concept_contribution")
+"""Metrics of where in an image a class is."""
 SATURABLE = ("gate", "agreement")
 """Roles of probes for which values at an end of the range are a fault; ReLU, attention and masks lie there by nature.
 """
@@ -109,8 +112,15 @@ def dissect(
     data, names = concept_data(fitted(model, data), p.concepts)
     indices = chosen_images(data, limit)
     seed = int(getattr(data, "seed", 0)) if p.seed is None else p.seed
-    default = (m for m in names_asked(extra=False) if m != "concepts" or len(indices) >= FEWEST)
-    metrics = tuple(default) if p.metrics is None else p.metrics
+    whole = getattr(data, "task", SEGMENTATION) == CLASSIFICATION and p.concepts == "labels"
+    few = len(indices) < FEWEST or whole
+    metrics = tuple(m for m in names_asked(extra=False) if not (few and m == "concepts"))
+    metrics = metrics if p.metrics is None else p.metrics
+    if whole and (asked := [m for m in metrics if m in REGIONS]):
+        raise InputError(
+            f"{asked[0]} needs regions, and {data.name} has one class for a whole image: leave it out of metrics,"
+            ' or give concepts="geometry"'
+        )
     if p.absence == "permute" and len(indices) < 2:
         raise InputError('absence "permute" takes a modality from another image, here is one image only')
     with evaluating(model):
@@ -121,7 +131,7 @@ def dissect(
             kinds=dict(data.concepts), ignore_index=data.ignore_index, absence=p.absence,
             permuted=p.absence != "permute" and len(indices) > 1, tau=p.tau, ridge=p.ridge, reducer=p.reducer,
             positions=p.positions, images=tuple(indices), split=split,
-            task=getattr(data, "task", "segmentation"), **facts,
+            task=getattr(data, "task", SEGMENTATION), **facts,
         )  # fmt: skip
         planned = plan(setup, metrics)
         keys = [measure.key for each in planned for measure in each]
@@ -146,7 +156,9 @@ def dissect(
             modalities=list(plain.modalities),
             source=source,
         ),
-        data=DataInfo(data.name, data.split, len(indices), list(data.class_names), size, dict(data.concepts)),
+        data=DataInfo(
+            data.name, data.split, len(indices), list(data.class_names), size, dict(data.concepts), setup.task
+        ),
         protocol=RunInfo(
             absence=p.absence,
             recipe="fast",

@@ -20,6 +20,7 @@ from typing import Any
 
 from fusionzoo.dissect.formats import Stored, trace_of_format_1
 from fusionzoo.dissect.words import ERRORS
+from fusionzoo.tasks import SEGMENTATION
 
 __all__ = [
     "ERRORS",
@@ -51,6 +52,7 @@ class Setting:
         block: neighbouring images that stay together in a jackknife group.
         seconds: wall time.
         versions: library -> version.
+        task: see `fusionzoo.tasks`; in classification `miou` is the balanced accuracy and `iou` the recall.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Setting:
     block: int = 1
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    task: str = SEGMENTATION
 
 
 @dataclass

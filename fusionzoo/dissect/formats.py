@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from fusionzoo.errors import FusionZooError, InputError
 from fusionzoo.files import atomic_write, dump_json, read_json
 from fusionzoo.schema import decode, encode, refuse_unknown
+from fusionzoo.tasks import SEGMENTATION, stored, unstored
 
 __all__ = ["Stored", "dissection_of_format_1", "evolution_of_format_1", "trace_of_format_1"]
 
@@ -29,6 +30,7 @@ class Stored:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinities become null."""
         values: dict[str, Any] = encode(self, nan_to_none=True)
+        values = stored(values, _task(values))
         return {"format_version": values.pop("format_version"), **values}
 
     @classmethod
@@ -50,7 +52,7 @@ class Stored:
             reads = " and ".join(map(str, known))
             raise InputError(f"{where}: format_version is {found!r}, this fusionzoo reads {reads}")
         try:
-            return cls.upgraded(dict(values), where) | {"format_version": cls.format_version}
+            return cls.upgraded(unstored(dict(values)), where) | {"format_version": cls.format_version}
         except FusionZooError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -69,6 +71,12 @@ class Stored:
     def load(cls: type[S], path: str | os.PathLike[str]) -> S:
         """Reads what `save` wrote. InputError for a missing file, text that is not JSON, or another schema."""
         return cls.from_dict(read_json(path, MAX_BYTES))
+
+
+def _task(values: Mapping[str, Any]) -> str:
+    """What the scores of a stored result are of."""
+    part = next((v for v in (values.get("data"), values.get("setting")) if isinstance(v, Mapping)), {})
+    return str(part.get("task", SEGMENTATION))
 
 
 # ------------------------------------------------------------------------------------------------------- older formats

@@ -35,14 +35,14 @@ from fusionzoo.dissect.capture import lend
 from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, inputs_of, normalised
 from fusionzoo.dissect.effects import Curve, Failures, Robustness
 from fusionzoo.dissect.measures.base import number
-from fusionzoo.dissect.measures.scores import count, difference, matrix, score
+from fusionzoo.dissect.measures.scores import count, difference, matrix, miou_and_classes, score
 from fusionzoo.dissect.run import Feed, Pass, Work, batches, run, setting_of
 from fusionzoo.dissect.split import Split, chosen_images
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import ConfusionMatrix, jackknife
 from fusionzoo.metrics.cooperation import expected_score, retention
-from fusionzoo.metrics.segmentation import iou_from_confusion
 from fusionzoo.models.labels import evaluating
+from fusionzoo.tasks import SEGMENTATION
 
 __all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Failure", "counted", "robustness", "ways"]
 
@@ -137,11 +137,12 @@ def robustness(
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "robustness", options)
         sums = counted(work, plan)
     counts = {key: own.state_dict()["counts"] for key, own in sums.items()}
+    task = getattr(data, "task", SEGMENTATION)
     return Robustness(
         setting=setting_of(work, name, first["rgb"].shape[-2:], seed, time.monotonic() - started),
-        clean=score(counts[CLEAN.key]),
-        curves=[_curve(name, values, counts, data.x_kind) for name, values in wanted.items()],
-        failures=[_failures(name, table, counts) for name, table in protocols.items()],
+        clean=score(counts[CLEAN.key], task),
+        curves=[_curve(name, values, counts, data.x_kind, task) for name, values in wanted.items()],
+        failures=[_failures(name, table, counts, task) for name, table in protocols.items()],
     )
 
 
@@ -264,7 +265,7 @@ def _damaged(reader: Reader, images: Images, damage: Damage, seed: int) -> tuple
 # ---------------------------------------------------------------------------------------------------------- the result
 
 
-def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_kind: str) -> Curve:
+def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_kind: str, task: str) -> Curve:
     clean = counts[CLEAN.key]
     if name.startswith("missing_"):
         modality, unit = name.removeprefix("missing_"), "probability"
@@ -276,8 +277,8 @@ def _curve(name: str, values: Sequence[float], counts: Mapping[str, Tensor], x_k
         assert found is not None
         modality = CORRUPTIONS[name].modality if name in CORRUPTIONS else name.rpartition("_")[2]
         unit = found[0]
-    scores = [score(c) for c in at]
-    drops = [difference(clean, c) for c in at]
+    scores = [score(c, task) for c in at]
+    drops = [difference(clean, c, task) for c in at]
     mean, kept = retention([math.nan if s.miou is None else s.miou for s in scores])
     return Curve(
         corruption=name,
@@ -302,11 +303,11 @@ _NOTES = {
 }
 
 
-def _failures(name: str, table: Mapping[str, Failure], counts: Mapping[str, Tensor]) -> Failures:
+def _failures(name: str, table: Mapping[str, Failure], counts: Mapping[str, Tensor], task: str) -> Failures:
     tallies = [counts[table[what].key] for what in ("none", "rgb", "x", "both")]
 
     def summary(*parts: Tensor) -> Tensor:
-        none, rgb, x, both = (iou_from_confusion(part).nanmean() for part in parts)
+        none, rgb, x, both = (miou_and_classes(part, task)[0] for part in parts)
         average = (rgb + x) / 2 if name == "EMM" else (rgb + x + both) / 3
         intact = {("rgb", "x"): none, ("x",): rgb, ("rgb",): x, (): both}
         expected = [expected_score(intact, p) for p in PROBABILITIES]

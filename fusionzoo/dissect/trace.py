@@ -56,6 +56,7 @@ from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics import Accumulator
 from fusionzoo.models.labels import evaluating
 from fusionzoo.probes import Reuse, intervene, listen, probe
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
 __all__ = ["DEFAULT", "EDITS", "trace"]
 
@@ -117,6 +118,10 @@ def trace(
     for concept in wanted:
         check_known("class", concept, data.class_names)
     indices = chosen_images(data, limit)
+    if "concept" in kinds and getattr(data, "task", SEGMENTATION) == CLASSIFICATION:
+        raise InputError(
+            f'the edit "concept" needs regions, and {data.name} has one class for a whole image: leave it out'
+        )
     if edits is None and len(indices) < 2:
         kinds.remove("swap")
     if "swap" in kinds and len(indices) < 2:

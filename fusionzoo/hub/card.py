@@ -11,6 +11,7 @@ from typing import Any
 
 from fusionzoo.hub.markdown import clean, code, escape, grid
 from fusionzoo.hub.records import Record
+from fusionzoo.tasks import CLASSIFICATION, spoken
 
 __all__ = ["card"]
 
@@ -39,7 +40,7 @@ def card(
         _head(record),
         f"# {escape(record.name)}\n",
         _what(record),
-        _load(source),
+        _load(source, record.task),
         "## Preprocessing\n",
         _preprocessing(config),
         "## Results\n",
@@ -56,20 +57,24 @@ def card(
 
 def _head(record: Record) -> str:
     """The YAML between `---` lines. Values are written as JSON, which YAML reads; so nothing in them is syntax."""
+    pipeline, kind, score, name = "image-segmentation", "semantic-segmentation", "mean_iou", "mean IoU"
+    if record.task == CLASSIFICATION:
+        pipeline, kind = "image-classification", "scene-classification"
+        score, name = "balanced_accuracy", "balanced accuracy"
     licence = record.licence.lower()
     values: dict[str, Any] = {"license": licence if licence in HUB_LICENCES else "other"}
     if licence not in HUB_LICENCES:
         values["license_name"] = record.licence
     values |= {
         "library_name": "fusionzoo",
-        "pipeline_tag": "image-segmentation",
-        "tags": ["fusionzoo", "rgb-d", "multimodal-fusion", "semantic-segmentation", record.architecture],
+        "pipeline_tag": pipeline,
+        "tags": ["fusionzoo", "rgb-d", "multimodal-fusion", kind, record.architecture],
     }
     results = [
         {
-            "task": {"type": "image-segmentation"},
+            "task": {"type": pipeline},
             "dataset": {"name": m.data, "type": m.data, "split": m.split},
-            "metrics": [{"type": "mean_iou", "value": round(m.miou, 4), "name": f"mean IoU ({m.protocol})"}],
+            "metrics": [{"type": score, "value": round(m.miou, 4), "name": f"{name} ({m.protocol})"}],
         }
         for m in record.metrics
     ]
@@ -83,19 +88,21 @@ def _what(record: Record) -> str:
     inputs = " and ".join(escape(m) for m in record.modalities) or "two images"
     classes = [escape(c) for c in record.classes]
     named = f"{len(classes)} classes: {', '.join(classes)}" if classes else "classes not stated"
+    what = "Classification of whole images" if record.task == CLASSIFICATION else "Semantic segmentation"
     return (
-        f"Semantic segmentation from {inputs}, by {code(record.architecture)} of fusionzoo:"
+        f"{what} from {inputs}, by {code(record.architecture)} of fusionzoo:"
         f" {record.num_params:,} parameters, {named}.\n"
     )
 
 
-def _load(source: str) -> str:
+def _load(source: str, task: str) -> str:
+    shape = "(B, 1, 1): one class an image" if task == CLASSIFICATION else "(B, H, W)"
     return (
         "```python\nimport torch\nimport fusionzoo\n\n"
         f"model = fusionzoo.from_pretrained({json.dumps(clean(source))})\n"
         "# rgb: uint8 (B, 3, H, W); x: float32 (B, Cx, H, W), depth in metres, 0 = missing\n"
         "with torch.inference_mode():\n"
-        "    classes = model(*model.preprocess(rgb, x)).argmax(1)  # (B, H, W)\n"
+        f"    classes = model(*model.preprocess(rgb, x)).argmax(1)  # {shape}\n"
         "```\n"
     )
 
@@ -126,7 +133,8 @@ def _results(record: Record) -> str:
         (m.data, m.split, m.protocol, points(m.miou), points(m.pixel_accuracy), str(m.n or "-"), m.who)
         for m in record.metrics
     ]
-    return grid(("data", "split", "protocol", "mIoU", "pixel accuracy", "images", "measured by"), rows, "<<<>>><")
+    columns = ("data", "split", "protocol", "mIoU", "pixel accuracy", "images", "measured by")
+    return grid(spoken(columns, record.task), rows, "<<<>>><")
 
 
 def _made(record: Record) -> str:

@@ -19,6 +19,7 @@ from fusionzoo.files import atomic_write, dump_json, inside, read_json, sha256_f
 from fusionzoo.hub.layout import RECORD
 from fusionzoo.registry import natural_key
 from fusionzoo.schema import decode, encode, need, refuse_unknown, schema_of
+from fusionzoo.tasks import CLASSIFICATION, stored, unstored
 
 __all__ = ["INDEX", "Conversion", "Data", "FileInfo", "Fingerprint", "Metric", "Recipe", "Record", "bundled",
            "bundled_folder", "find", "json_schema", "load_index", "read_record", "update", "write_index"]  # fmt: skip
@@ -57,7 +58,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Metric:
-    """One measured result. `miou` and `pixel_accuracy` are fractions in [0, 1]."""
+    """One measured result. `miou` and `pixel_accuracy` are fractions in [0, 1]; of a record whose task is
+    "classification" balanced accuracy and accuracy, and so they are called in its JSON."""
 
     data: str
     split: str
@@ -125,6 +127,7 @@ class Record:
         num_params: learnable numbers.
         licence: of the weights, an SPDX identifier or "other"; `licence_note` says where it is stated and its limits.
         classes: names, index order; `ignore_index` marks unlabelled pixels.
+        task: "classification" where the model says one class of a whole image; "" a class of each pixel.
         repo_id, revision: where the files lie on the Hub, pinned to a commit (40 hex); both or neither.
     """
 
@@ -150,12 +153,14 @@ class Record:
     repo_id: str = ""
     revision: str = ""
     notes: str = ""
+    task: str = ""
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         need(self.format_version == FORMAT_VERSION, f"format_version {self.format_version}, this is {FORMAT_VERSION}")
         need(len(self.name) <= 120 and bool(NAME.fullmatch(self.name)), f"name {self.name!r} is not architecture.tag")
         need(self.name.partition(".")[0] == self.architecture, f"name {self.name!r} is not of {self.architecture!r}")
+        need(self.task in ("", CLASSIFICATION), f"task {self.task!r} is not {CLASSIFICATION!r}")
         need(0 <= self.num_params < 1 << 40, "num_params is not a count")
         need(self.dtype in ("float32", "float16"), f"dtype {self.dtype!r} is neither float32 nor float16")
         need(bool(self.repo_id) == bool(self.revision), "repo_id and revision go together")
@@ -170,13 +175,13 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without fields that say nothing (empty, None)."""
-        values: dict[str, Any] = encode(self, drop_empty=True)
+        values: dict[str, Any] = stored(encode(self, drop_empty=True), self.task)
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "record") -> Record:
         """Strict inverse of `to_dict`. InputError names the field; an unknown one gets the closest known."""
-        return decode(cls, values, where)
+        return decode(cls, unstored(dict(values)), where)
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Writes `record.json` into `folder`, all or nothing."""

@@ -20,6 +20,7 @@ from fusionzoo.hub.fingerprint import fingerprint
 from fusionzoo.hub.layout import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.records import Record
 from fusionzoo.models import FusionModel
+from fusionzoo.tasks import CLASSIFICATION
 
 __all__ = ["halve", "save", "stored_state"]
 
@@ -71,6 +72,7 @@ def save(
         "x_kind": model.preprocess.x_kind,
         "classes": list(model.class_names),
         "dtype": "float16" if half else "float32",
+        "task": model.task if model.task == CLASSIFICATION else "",
     }
     for key in ("files", "architecture", "num_params"):
         if key in (record_fields or {}):

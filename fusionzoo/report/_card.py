@@ -11,6 +11,7 @@ from fusionzoo.hub.records import Record
 from fusionzoo.report.sections import CARD, contribution
 from fusionzoo.report.table import Table, clean
 from fusionzoo.report.verdict import as_dissection, heading, said
+from fusionzoo.tasks import spoken
 
 __all__ = ["PAPER", "PATENT", "card"]
 
@@ -67,11 +68,12 @@ def _dissected(dissection: Any, findings: Iterable[Any], plots: Mapping[str, str
     )
     where = heading(d).removeprefix(f"{clean(d.model.name)} on ")
     parts = [f"## What it uses each modality for\n\nMeasured on {escape(where)}.\n"]
-    line = contribution.sentence(d)
+    line = spoken(contribution.sentence(d), d.data.task)
     parts += [f"{escape(line)}\n"] if line else []
     parts += [sentences] if sentences else []
     parts += ["".join(f"![{escape(title)}]({name})\n" for name, title in plots.items())] if plots else []
-    return parts + [_table(t) for t in (section.table(d) for section in CARD) if t is not None]
+    tables = (spoken(section.table(d), d.data.task) for section in CARD)
+    return parts + [_table(t) for t in tables if t is not None]
 
 
 def _table(values: Table) -> str:

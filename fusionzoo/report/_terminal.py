@@ -25,6 +25,7 @@ from fusionzoo.report.verdict import (
     verdict,
     verification,
 )
+from fusionzoo.tasks import SEGMENTATION, spoken
 
 __all__ = ["comparison", "robustness_text", "terminal", "trace_text", "use_colour"]
 
@@ -94,7 +95,7 @@ def terminal(
 def _evidence(d: Dissection, width: int, pen: _Pen) -> list[str]:
     lines = []
     for section in TERMINAL:
-        table = section.table(d)
+        table = spoken(section.table(d), d.data.task)
         if table is not None and table.rows:
             lines += _section(table, width, pen)
     health = HEALTH.table(d) or probes(d)
@@ -115,6 +116,7 @@ def robustness_text(found: Robustness, *, width: int = WIDTH) -> str:
 
 def _effect_text(found: Trace | Robustness, answers: Iterable[str], tables: Iterable[Table], width: int) -> str:
     lines = [effect_heading(found.setting), f"mIoU {with_error(found.clean.miou, found.clean.miou_error)}"]
+    lines, answers, tables = spoken((lines, list(answers), list(tables)), found.setting.task)
     for text in answers:
         lines += _wrap(text, width, "  * ", "    ")
     for table in tables:
@@ -152,7 +154,8 @@ def comparison(dissections: Sequence[Any], *, colour: bool | None = None, width:
     """Several checkpoints side by side, one a row, as text that ends with a newline."""
     pen = _Pen(use_colour() if colour is None else colour)
     values = [as_dissection(d) for d in dissections]
-    lines = _section(compared(values), width, pen)
-    more = contributions(values)
+    task = values[0].data.task if values else SEGMENTATION
+    lines = _section(spoken(compared(values), task), width, pen)
+    more = spoken(contributions(values), task)
     lines += _section(more, width, pen) if more.rows else []
     return "\n".join(lines[1:]) + "\n"

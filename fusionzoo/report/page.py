@@ -20,6 +20,7 @@ from fusionzoo.report.sections.dictionary import strips
 from fusionzoo.report.sections.gallery import gallery
 from fusionzoo.report.table import clean
 from fusionzoo.report.verdict import as_dissection, facts, heading, in_front, said, verdict, verification
+from fusionzoo.tasks import spoken
 
 __all__ = ["PICTURES", "POLICY", "html", "render"]
 
@@ -70,7 +71,7 @@ def html(
     files = verification(verified)
     if d is None:
         return render(clean(name), "fusionzoo check", clean(name), wide=[Part("File checks", table=files)], **answer)
-    boxes = [part for part in (section.box(d) for section in PAGE) if part is not None]
+    boxes = [spoken(part, d.data.task) for part in (section.box(d) for section in PAGE) if part is not None]
     checked = (files,) if files.rows else ()
     made = Part("How this was made", table=facts(d), more=checked)
     wide = [part for part in (gallery(examples), strips(exemplars), HEALTH.box(d), made) if part]

@@ -7,6 +7,7 @@ from typing import Any
 from fusionzoo.report import style
 from fusionzoo.report.sections import PLOTS
 from fusionzoo.report.verdict import as_dissection
+from fusionzoo.tasks import spoken
 
 __all__ = ["plots"]
 
@@ -21,7 +22,7 @@ def plots(dissection: Any) -> dict[str, tuple[str, str]]:
     """
     d, out = as_dissection(dissection), {}
     for name, (title, section) in PLOTS.items():
-        plot = section.plot(d)
+        title, plot = spoken((title, section.plot(d)), d.data.task)
         if plot is not None:
             head, _, content = plot.drawing.partition(">")
             back = '<rect width="100%" height="100%" style="fill:var(--back)"/>'

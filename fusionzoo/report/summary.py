@@ -11,6 +11,7 @@ from typing import Any
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.markdown import grid
+from fusionzoo.tasks import unstored
 
 __all__ = ["BEGIN", "END", "WITHOUT_RGB", "WITHOUT_X", "readme", "scores", "summary"]
 
@@ -25,7 +26,7 @@ def scores(record: Mapping[str, Any]) -> dict[str, Any]:
 
     mIoU as fractions; None where the record does not state it.
     """
-    metrics = record.get("metrics", [])
+    metrics = unstored(record.get("metrics", []))
     main = next((m for m in metrics if not m["protocol"].endswith((WITHOUT_RGB, WITHOUT_X))), None)
     data, split, protocol = ("" if main is None else main[key] for key in ("data", "split", "protocol"))
     miou = {m["protocol"]: m["miou"] for m in reversed(metrics) if (m["data"], m["split"]) == (data, split)}

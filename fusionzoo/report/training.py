@@ -26,6 +26,7 @@ from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import element, escape
 from fusionzoo.report.svg import Series, bars
 from fusionzoo.report.table import Table, clean, number, points
+from fusionzoo.tasks import SEGMENTATION, spoken, task_of, unstored
 
 __all__ = ["SAMPLES", "save_overlay", "training_page", "write_training_page"]
 
@@ -72,13 +73,16 @@ def training_page(out: Path) -> str:
     settings, epochs, steps = read_json(out / "settings.json"), _lines(out / "log.jsonl"), _lines(out / "steps.jsonl")
     if not steps:
         raise InputError(f"{out} has no steps.jsonl with a whole step in it: no training run, or none that has begun")
+    task = next(map(task_of, epochs), SEGMENTATION)
+    epochs = unstored(epochs)
     scored = [line for line in epochs if line.get("miou") is not None]
     best = max(scored, key=lambda line: line["miou"], default=None)
     kicker = f"fusionzoo finetune on {settings['data'].partition(':')[0]}, {len(epochs)} of {settings['epochs']} epochs"
     columns = [_loss(steps, epochs), _rates(steps), *_scores(epochs), _norms(steps)]
     wide = [*_classes(out, best), *_pictures(out, best), _settings(settings)]
+    columns, wide, sentences = spoken((columns, wide, _sentences(epochs, best)), task)
     return render(clean(f"Training of {settings['model']}"), kicker, clean(settings["model"]), columns=columns,
-                  wide=wide, policy=PICTURES, sentences=_sentences(epochs, best))  # fmt: skip
+                  wide=wide, policy=PICTURES, sentences=sentences)  # fmt: skip
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import FusionModel
 from fusionzoo.probes.tape import probe
+from fusionzoo.tasks import check_task
 from fusionzoo.train.rule import losses
 
 __all__ = ["Shown", "Student", "Teacher", "feature_loss", "logit_loss", "stage_probes"]
@@ -55,6 +56,7 @@ class Teacher:
 
     def __init__(self, name: str, data: Any) -> None:
         self.model = from_pretrained(name).eval().requires_grad_(False)
+        check_task(self.model, data)
         for what, ours, theirs in (
             ("classes", data.num_classes, self.model.num_classes),
             ("x channels", data.x_channels, self.model.x_channels),

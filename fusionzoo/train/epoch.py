@@ -14,6 +14,7 @@ from fusionzoo.data import collate, train_transform
 from fusionzoo.data.augment import Augment
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.modalities import parts_of
+from fusionzoo.tasks import SEGMENTATION
 from fusionzoo.train.average import update_average
 from fusionzoo.train.batches import Augmented, Batches, steps_of
 from fusionzoo.train.data import loader
@@ -41,6 +42,7 @@ class Plan:
         batch: images of a step, over all processes. steps: of an epoch.
         rate: factor of the learning rates at each step of the whole run.
         teacher: None: no distillation.
+        task: of the data.
     """
 
     settings: Settings
@@ -51,6 +53,7 @@ class Plan:
     rate: Callable[[int], float]
     teacher: Teacher | None
     processes: Processes
+    task: str = SEGMENTATION
 
 
 def planned(
@@ -65,7 +68,8 @@ def planned(
     criterion = Criterion(settings.loss, weight, settings.ohem, settings.label_smoothing)
     steps = steps_of(n, settings.batch_size, settings.accumulate * processes.count)
     rate = schedule(settings.schedule, settings.epochs * steps, settings.warmup)
-    return Plan(settings, augment, criterion, min(n, settings.batch_size), steps, rate, teacher, processes)
+    return Plan(settings, augment, criterion, min(n, settings.batch_size), steps, rate, teacher, processes,
+                getattr(train, "task", SEGMENTATION))  # fmt: skip
 
 
 def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float], None]) -> float:

@@ -1,9 +1,10 @@
 """Validation: mIoU of a model on a data set, single scale, no flip, logits upsampled to the label's size; of salient
-objects the measures of that field too."""
+objects the measures of that field too; of scene types balanced accuracy."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from fusionzoo.metrics.saliency import SaliencyMeasures, SaliencyScores
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.models.labels import class_probability, evaluating
+from fusionzoo.tasks import CLASSIFICATION, SALIENCY, SEGMENTATION, check_task
 from fusionzoo.train.data import loader
 from fusionzoo.train.processes import Processes
 
@@ -25,9 +27,14 @@ __all__ = ["Validation", "evaluate"]
 
 @dataclass(frozen=True)
 class Validation(SegmentationScores):
-    """Scores of a segmentation; `saliency`: those of the probability of class 1, where the data's task is saliency."""
+    """Scores of a segmentation; `saliency`: those of the probability of class 1, where the data's task is saliency.
+
+    Where `task` is classification, `miou` is the balanced accuracy, `iou` the recall of each class and `pixel_accuracy`
+    the accuracy (`fusionzoo.tasks`).
+    """
 
     saliency: SaliencyScores | None = None
+    task: str = SEGMENTATION
 
 
 def evaluate(
@@ -54,7 +61,9 @@ def evaluate(
     """
     device = next(model.parameters()).device
     matrix, maps = ConfusionMatrix(model.num_classes, data.ignore_index), SaliencyMeasures()
-    salient = getattr(data, "task", "segmentation") == "saliency"
+    check_task(model, data)
+    task = getattr(data, "task", SEGMENTATION)
+    salient = task == SALIENCY
     mine = data
     if processes is not None and processes.count > 1:
         mine = Selected(data, range(processes.rank, len(data), processes.count))
@@ -79,4 +88,7 @@ def evaluate(
         for counts, sums in found:
             matrix.merge(counts)
             maps.merge(sums)
-    return Validation(**vars(matrix.compute()), saliency=maps.compute() if salient else None)
+    scores = vars(matrix.compute())
+    if task == CLASSIFICATION:
+        scores |= {"miou": scores["mean_accuracy"], "iou": scores["accuracy"], "miou_se": math.nan}
+    return Validation(**scores, saliency=maps.compute() if salient else None, task=task)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json
+from fusionzoo.tasks import CLASSIFICATION, stored
 from fusionzoo.train.epoch import Plan
 from fusionzoo.train.evaluate import Validation
 from fusionzoo.train.log import Log
@@ -100,6 +101,9 @@ class Keeper:
         run.line = {"epoch": run.epoch, "loss": round(loss, 4), "miou": None if scores is None else scores.miou,
                     "best_miou": None if run.best < 0 else run.best, "seconds": round(self.clock(), 1),
                     "iou": iou}  # fmt: skip
+        if scores is not None and scores.task == CLASSIFICATION:
+            run.line["pixel_accuracy"] = scores.pixel_accuracy
+        run.line = stored(run.line, self.plan.task)
         if scores is not None and scores.saliency is not None:
             run.line["saliency"] = {name: round(value, 4) for name, value in scores.saliency.numbers().items()}
         self.save()

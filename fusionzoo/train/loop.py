@@ -18,6 +18,7 @@ import torch
 
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.models import FusionModel
+from fusionzoo.tasks import CLASSIFICATION, check_task
 from fusionzoo.train.data import training_data, validation_data
 from fusionzoo.train.distill import Student, Teacher
 from fusionzoo.train.epoch import Plan, planned, train_epoch
@@ -69,7 +70,8 @@ def finetune(
 
     Returns:
         The last log line: {"epoch", "loss", "miou", "best_miou", "seconds", ...}; miou is a fraction, None without
-        validation. Of saliency data also "saliency": the field's measures by name (`SaliencyScores`).
+        validation. Of saliency data also "saliency": the field's measures by name (`SaliencyScores`). Of scene types
+        "balanced_accuracy" and "best_balanced_accuracy" instead of mIoU, and "accuracy".
 
     Raises:
         InputError: settings that do not fit the data or the model, `out` in use, a state of other settings, a loss that
@@ -89,10 +91,13 @@ def finetune(
         else:
             model, kept = fit_classes(given, train, settings.model, keep_head=settings.keep_head)
             say(kept)
+        check_task(model, train)
         train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess)
         with_statistics(model, found, new=given is None)
         for remark in remarks(found, train):
             say(remark)
+        if show is not None and val is not None and model.task == CLASSIFICATION:
+            say("pictures of validation images are left out: they show the classes of pixels")
 
         features = settings.distill.get("features", 0.0) > 0
         student = Student(model, settings.auxiliary, teacher, temperature=settings.temperature, features=features)
@@ -123,7 +128,7 @@ def finetune(
                 epoch, scores = run.epoch + 1, None
                 if val is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                     scores = _validate(average, val, plan, epoch, keeper)
-                    if show is not None and processes.first:
+                    if show is not None and processes.first and model.task != CLASSIFICATION:
                         show_images(average, val, epoch, show)
                 if val is None or (scores is not None and scores.miou > run.best):
                     run.best = -1.0 if scores is None else scores.miou

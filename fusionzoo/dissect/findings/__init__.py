@@ -13,6 +13,7 @@ from fusionzoo.dissect.findings import checks, classes, several, stages, use
 from fusionzoo.dissect.findings.effects import effect_findings
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.dissect.words import Finding, once
+from fusionzoo.tasks import spoken
 
 __all__ = ["Finding", "effect_findings", "findings"]
 
@@ -20,14 +21,14 @@ __all__ = ["Finding", "effect_findings", "findings"]
 def findings(d: Dissection) -> list[Finding]:
     """What the dissection says: the three lines in front, then the rest, most important first."""
     if len(d.model.modalities) > 2:
-        first = (several.answer(d), several.contribution(d), several.classes(d), checks.few_images(d))
+        first = (several.answer(d), several.contribution(d), several.classes(d), checks.left_out(d))
         rest = (checks.planted(d), stages.streams(d), stages.agreement(d), checks.health(d))
-        return once(finding for part in (*first, *rest) for finding in part)
+        return spoken(once(finding for part in (*first, *rest) for finding in part), d.data.task)
     parts: Iterable[Iterable[Finding]] = (
         use.answer(d),
         stages.where(d),
         classes.breaks(d),
-        checks.few_images(d),
+        checks.left_out(d),
         checks.planted(d),
         use.contribution(d),
         effect_findings(d.effects, use.called(d, "x")),
@@ -38,4 +39,4 @@ def findings(d: Dissection) -> list[Finding]:
         stages.fused(d),
         checks.health(d),
     )
-    return once(finding for part in parts for finding in part)
+    return spoken(once(finding for part in parts for finding in part), d.data.task)

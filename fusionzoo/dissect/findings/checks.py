@@ -1,4 +1,4 @@
-"""What so few images leave out, the planted truth, and the health of the probes."""
+"""What is left out and why, the planted truth, and the health of the probes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections.abc import Iterator
 
 from fusionzoo.dissect.results import FEWEST, JUDGED_FROM, Dissection
 from fusionzoo.dissect.words import SATURATED, Finding, points, words
+from fusionzoo.tasks import CLASSIFICATION
 
-__all__ = ["few_images", "health", "planted"]
+__all__ = ["health", "left_out", "planted"]
 
 _TRUTH = ("planted truth", "concept set IoU against the planted truth", "concepts")
 _HEALTH = ("channel statistics", "distribution")
 _KINDS = {"rgb": "rgb-only concepts", "x": "depth-only", "both": "visible in both"}
 
 
-def few_images(d: Dissection) -> list[Finding]:
-    """What so few images leave out."""
+def left_out(d: Dissection) -> list[Finding]:
+    """What one class for a whole image, or so few images, leave out."""
+    if d.data.task == CLASSIFICATION and d.protocol.concepts == "labels":
+        text = "a scene type has no regions: concepts by class, semantic variance and pictures of images are left out"
+        return [Finding("info", text, first=True)]
     if d.data.n >= FEWEST or "concepts" in d.protocol.metrics or not d.protocol.metrics:
         return []
     images = "image" if d.data.n == 1 else "images"

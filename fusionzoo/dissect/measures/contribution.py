@@ -16,7 +16,7 @@ import torch
 from fusionzoo.dissect.conditions import MOST, Condition, subsets
 from fusionzoo.dissect.measures.base import Done, Estimate, Measure, Metric, Setup, number, numbers
 from fusionzoo.dissect.measures.concepts import FULL, Curve
-from fusionzoo.dissect.measures.scores import matrices
+from fusionzoo.dissect.measures.scores import matrices, per_class
 from fusionzoo.metrics import ConceptCurve, contribution, perceptual_scores
 from fusionzoo.metrics.cooperation import Contribution as Contributed
 from fusionzoo.metrics.cooperation import Estimate as Scored
@@ -83,7 +83,8 @@ def compute(done: Done, results: Mapping[str, Any]) -> Contribution | None:
     conditions = present(names)
     if not all(condition in scored for condition in conditions.values()):
         return None
-    found = contribution({subset: scored[condition] for subset, condition in conditions.items()})
+    read = per_class(done.setup.task)
+    found = contribution({subset: scored[condition] for subset, condition in conditions.items()}, read)
     lent = {s: Condition.without(s) if absence == "permute" else Condition.other(s) for s in names}
     concepts = {}
     for stage, at in sorted(done.setup.stages.items()):
@@ -95,7 +96,11 @@ def compute(done: Done, results: Mapping[str, Any]) -> Contribution | None:
         {str(condition): _estimate(found.score[frozenset(subset)]) for subset, condition in conditions.items()},
         {name: _estimate(found.shapley[name]) for name in names},
         _estimate(next(iter(found.interaction.values()))) if len(names) == 2 else None,
-        {s: _estimate(perceptual_scores(scored[Condition.BOTH], scored[c])) for s, c in lent.items() if c in scored},
+        {
+            s: _estimate(perceptual_scores(scored[Condition.BOTH], scored[c], read))
+            for s, c in lent.items()
+            if c in scored
+        },
         concepts,
         {name: _estimate(part) for name, part in _pairs(found, names).items()} if len(names) > 2 else {},
     )

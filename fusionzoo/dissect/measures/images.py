@@ -16,6 +16,7 @@ from fusionzoo.dissect.conditions import SUBSETS, Condition
 from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup, number
 from fusionzoo.dissect.split import HELD
 from fusionzoo.metrics.segmentation import ImageAccuracy
+from fusionzoo.tasks import CLASSIFICATION
 
 __all__ = ["CONDITIONS", "METRIC", "RULES", "Accuracy", "Chosen", "choose"]
 
@@ -56,7 +57,8 @@ class Chosen:
 
 def plan(setup: Setup, wanted: Collection[str]) -> Sequence[Measure]:
     asked = {"segmentation", "contribution", "concept_contribution"} & set(wanted)
-    pair = len(setup.inputs) == 2  # the pictures and their modality map are of rgb and one x
+    # the pictures and their modality map are of rgb and one x, and of pixels
+    pair = len(setup.inputs) == 2 and setup.task != CLASSIFICATION
     return [Accuracy(condition=c) for c in CONDITIONS] if asked and setup.images and pair else []
 
 

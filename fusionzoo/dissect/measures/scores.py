@@ -1,8 +1,9 @@
-"""Segmentation scores under each condition: mIoU, pixel accuracy, IoU of each class, and what is lost."""
+"""Scores under each condition, and what is lost: mIoU, pixel accuracy, IoU of each class; in classification balanced
+accuracy, accuracy, recall of each class."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,10 +16,11 @@ from fusionzoo.dissect.measures.base import Batch, Done, Measure, Metric, Setup,
 from fusionzoo.dissect.split import Split
 from fusionzoo.errors import CheckFailed
 from fusionzoo.metrics import Accumulator, ConfusionMatrix, jackknife
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.metrics.segmentation import iou_from_confusion, recall_from_confusion
 from fusionzoo.models import predict_labels
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
-__all__ = ["METRIC", "Confusion", "count", "difference", "matrices", "matrix", "miou_and_classes", "score"]
+__all__ = ["METRIC", "Confusion", "count", "difference", "matrices", "matrix", "miou_and_classes", "per_class", "score"]
 
 GROUPS = 16
 """Image groups for jackknife errors."""
@@ -47,7 +49,11 @@ class Drop(Scores):
 
 @dataclass
 class Segmentation:
-    """Scores of one `Condition`. `iou` per class: None where label and prediction lack it."""
+    """Scores of one `Condition`. `iou` per class: None where label and prediction lack it.
+
+    Where the data's task is classification (`fusionzoo.tasks`), `miou` is the balanced accuracy, `pixel_accuracy` the
+    share of images that are right, `iou` the recall of each class (None where no image is of it); so in all results.
+    """
 
     miou: float | None
     pixel_accuracy: float | None
@@ -78,22 +84,27 @@ def compute(done: Done, results: Mapping[str, Any]) -> dict[str, Segmentation] |
     for condition, sums in found.items():
         scores, drop = sums.compute(), None
         if condition != Condition.BOTH and Condition.BOTH in found:
-            value, error = difference(counts[Condition.BOTH], counts[condition])
+            value, error = difference(counts[Condition.BOTH], counts[condition], done.setup.task)
             drop = Drop(number(value[0]), number(error[0]), numbers(value[1:]), numbers(error[1:]))
-        values = number(scores.miou), number(scores.pixel_accuracy), numbers(scores.iou)
-        table[str(condition)] = Segmentation(*values, drop)
+        mean, *classes = numbers(miou_and_classes(counts[condition].sum(0), done.setup.task))
+        table[str(condition)] = Segmentation(mean, number(scores.pixel_accuracy), classes, drop)
     return table or None
 
 
-def difference(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def per_class(task: str) -> Callable[[Tensor], Tensor]:
+    """Confusion counts (..., K, K) -> the score of each class in the task: IoU, or recall."""
+    return recall_from_confusion if task == CLASSIFICATION else iou_from_confusion
+
+
+def difference(first: Tensor, second: Tensor, task: str = SEGMENTATION) -> tuple[Tensor, Tensor]:
     """(1 + K,) scores of `first` minus those of `second`, mIoU and then each class, and the jackknife error of it: of
     (G, K, K) counts over the same image groups, which are left out of both at once."""
-    return jackknife(lambda a, b: miou_and_classes(a) - miou_and_classes(b), [first, second])
+    return jackknife(lambda a, b: miou_and_classes(a, task) - miou_and_classes(b, task), [first, second])
 
 
-def miou_and_classes(counts: Tensor) -> Tensor:
-    """(1 + K,): mIoU, IoU of each class, of (K, K) counts."""
-    iou = iou_from_confusion(counts)
+def miou_and_classes(counts: Tensor, task: str = SEGMENTATION) -> Tensor:
+    """(1 + K,): mIoU, IoU of each class, of (K, K) counts; or balanced accuracy and recalls."""
+    iou = per_class(task)(counts)
     return torch.cat([iou.nanmean()[None], iou])
 
 
@@ -120,9 +131,9 @@ def count(sums: Accumulator, logits: Tensor, images: Images, split: Split, what:
         sums.update(labels[i : i + 1], images.label[i : i + 1], split.group(place, GROUPS))
 
 
-def score(counts: Tensor) -> Scores:
+def score(counts: Tensor, task: str = SEGMENTATION) -> Scores:
     """Scores and their jackknife errors from (G, K, K) counts, integer or weighted."""
-    value, error = jackknife(miou_and_classes, [counts])
+    value, error = jackknife(lambda c: miou_and_classes(c, task), [counts])
     return Scores(number(value[0]), number(error[0]), numbers(value[1:]), numbers(error[1:]))
 
 

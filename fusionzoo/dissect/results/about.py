@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from fusionzoo.tasks import SEGMENTATION
+
 __all__ = ["FEWEST", "JUDGED_FROM", "DataInfo", "ModelInfo", "Protocol", "RunInfo"]
 
 FEWEST = 4
@@ -29,7 +31,8 @@ class ModelInfo:
 
 @dataclass
 class DataInfo:
-    """Which images. `size`: the (H, W) that the model saw. `concepts`: where each class is visible (planted data)."""
+    """Which images. `size`: the (H, W) that the model saw. `concepts`: where each class is visible (planted data).
+    `task`: what the scores are of, see `fusionzoo.tasks`."""
 
     name: str
     split: str
@@ -37,6 +40,7 @@ class DataInfo:
     class_names: list[str]
     size: list[int]
     concepts: dict[str, str] = field(default_factory=dict)
+    task: str = SEGMENTATION
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from torch import Tensor
 from fusionzoo.dissect.effects import ERRORS, ClassTrace, Rest, Scores, Setting, Trace, TraceRow
 from fusionzoo.dissect.intervention import ABLATIONS, CLEAN, Intervention
 from fusionzoo.dissect.measures.base import number, numbers
-from fusionzoo.dissect.measures.scores import difference, score
-from fusionzoo.metrics.segmentation import iou_from_confusion
+from fusionzoo.dissect.measures.scores import difference, miou_and_classes, score
 
 __all__ = ["rests_on", "tables"]
 
@@ -28,14 +27,14 @@ def tables(plan: Sequence[Intervention], counts: Mapping[str, Tensor], kinds: Se
         counts: its key -> (G, K, K) confusion counts in image groups.
         kinds: the edits that were asked for.
     """
-    clean = score(counts[CLEAN.key])
+    clean = score(counts[CLEAN.key], setting.task)
     absent = {one.absent: one for one in plan if one.edit == "absent"}
-    rows = [_row(one, counts, absent) for one in plan if one.edit != "clean"]
+    rows = [_row(one, counts, absent, setting.task) for one in plan if one.edit != "clean"]
     classes = _classes(setting, clean, counts, _streams(plan, kinds), rows)
     return Trace(
         setting=setting,
         clean=clean,
-        absent={m: score(counts[one.key]) for m, one in absent.items()},
+        absent={m: score(counts[one.key], setting.task) for m, one in absent.items()},
         edits=list(kinds),
         rows=rows,
         ranking=_ranking(rows, next((k for k in kinds if k in ABLATIONS), "")),
@@ -45,15 +44,15 @@ def tables(plan: Sequence[Intervention], counts: Mapping[str, Tensor], kinds: Se
     )
 
 
-def _row(one: Intervention, counts: Mapping[str, Tensor], absent: Mapping[str, Intervention]) -> TraceRow:
+def _row(one: Intervention, counts: Mapping[str, Tensor], absent: Mapping[str, Intervention], task: str) -> TraceRow:
     clean, own = counts[CLEAN.key], counts[one.key]
     if one.edit == "restore":
         without = counts[absent[one.absent].key]
-        value, error = difference(own, without)
-        whole = difference(clean, without)[0][0]
+        value, error = difference(own, without, task)
+        whole = difference(clean, without, task)[0][0]
     else:
-        value, error = difference(clean, own)
-        whole = iou_from_confusion(clean.sum(0)).nanmean()
+        value, error = difference(clean, own, task)
+        whole = miou_and_classes(clean.sum(0), task)[0]
     return TraceRow(
         point=one.points[0] if len(one.points) == 1 else "",
         stream=one.stream,
@@ -62,7 +61,7 @@ def _row(one: Intervention, counts: Mapping[str, Tensor], absent: Mapping[str, I
         reach=one.reach,
         part=one.part,
         absent=one.absent if one.edit == "restore" else "",
-        miou=number(iou_from_confusion(own.sum(0)).nanmean()),
+        miou=number(miou_and_classes(own.sum(0), task)[0]),
         effect=number(value[0]),
         effect_error=number(error[0]),
         share=number(value[0] / whole) if abs(float(whole)) > 1e-9 else None,
@@ -110,10 +109,10 @@ def _classes(
     rows: Sequence[TraceRow],
 ) -> list[ClassTrace]:
     base = counts[CLEAN.key]
-    loss = {s: difference(base, counts[one.key]) for s, one in streams.items()}
+    loss = {s: difference(base, counts[one.key], setting.task) for s, one in streams.items()}
     apart = None
     if len(loss) == 2:  # (IoU without x) - (IoU without rgb): how much more rgb costs
-        apart = difference(counts[streams["x"].key], counts[streams["rgb"].key])
+        apart = difference(counts[streams["x"].key], counts[streams["rgb"].key], setting.task)
     edit = next((one.edit for one in streams.values() if one.edit != "absent"), "")
     single = _single(rows, edit) if edit else _single(rows, "restore")
     table = []

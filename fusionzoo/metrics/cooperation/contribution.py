@@ -107,11 +107,14 @@ def _counts(matrices: Iterable[ConfusionMatrix]) -> list[Tensor]:
     return counts
 
 
-def contribution(matrices: Mapping[Subset, ConfusionMatrix]) -> Contribution:
+def contribution(
+    matrices: Mapping[Subset, ConfusionMatrix], per_class: Callable[[Tensor], Tensor] = iou_from_confusion
+) -> Contribution:
     """Contribution of every modality to mIoU and class IoU, from the confusion matrices of all subsets.
 
     Args:
         matrices: subset of modality names (the empty one included) -> matrix over the same images and groups.
+        per_class: (K, K) counts -> (K,) scores; `recall_from_confusion` for those to balanced accuracy and recall.
 
     Raises:
         InputError: a subset is missing, or classes or groups differ.
@@ -125,14 +128,17 @@ def contribution(matrices: Mapping[Subset, ConfusionMatrix]) -> Contribution:
     >>> round(result.shapley["rgb"].mean, 4), round(result.interaction["rgb", "x"].mean, 4)
     (0.5, 0.3333)
     """
-    return contribution_of(dict(zip(matrices, _counts(matrices.values()), strict=True)), iou_from_confusion)
+    return contribution_of(dict(zip(matrices, _counts(matrices.values()), strict=True)), per_class)
 
 
-def perceptual_scores(full: ConfusionMatrix, permuted: ConfusionMatrix) -> Estimate:
+def perceptual_scores(
+    full: ConfusionMatrix, permuted: ConfusionMatrix, per_class: Callable[[Tensor], Tensor] = iou_from_confusion
+) -> Estimate:
     """Perceptual score of the mIoU and of every class: the share lost when one modality is permuted across images.
 
     Args:
         full: with the pairs as they are. permuted: the same images and groups, one modality permuted.
+        per_class: as of `contribution`.
 
     >>> full, permuted, target = ConfusionMatrix(2), ConfusionMatrix(2), torch.tensor([[[0, 0, 1, 1]]])
     >>> full.update(target, target)
@@ -142,6 +148,6 @@ def perceptual_scores(full: ConfusionMatrix, permuted: ConfusionMatrix) -> Estim
     """
 
     def statistic(*totals: Tensor) -> Tensor:
-        return perceptual_score(*(_with_mean(iou_from_confusion(t)) for t in totals))[None]
+        return perceptual_score(*(_with_mean(per_class(t)) for t in totals))[None]
 
     return _estimates(statistic, _counts((full, permuted)))[0]
