@@ -181,7 +181,7 @@ class Record:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "record") -> Record:
         """Strict inverse of `to_dict`. InputError names the field; an unknown one gets the closest known."""
-        return decode(cls, unstored(dict(values)), where)
+        return decode(cls, unstored(values), where)
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Writes `record.json` into `folder`, all or nothing."""
@@ -300,4 +300,9 @@ def update(folder: str | os.PathLike[str], fields: Mapping[str, Any]) -> Record:
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a record, from the dataclasses; `weights/record.schema.json` is a copy."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fusionzoo checkpoint record"}
-    return {**head, **schema_of(Record)}
+    found = schema_of(Record)
+    metrics = found["properties"]["metrics"]
+    one = metrics["items"]
+    names, needed = (stored(v, CLASSIFICATION) for v in (one["properties"], dict.fromkeys(one["required"])))
+    metrics["items"] = {"anyOf": [one, {**one, "properties": names, "required": list(needed)}]}
+    return {**head, **found}

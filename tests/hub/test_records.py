@@ -155,6 +155,9 @@ def test_the_published_schema_is_the_code_s_and_agrees_with_it() -> None:
     published = json.loads((ROOT / "weights/record.schema.json").read_text())
     assert published == records.json_schema()
     assert check_schema(published, FULL)
+    scenes = changed("metrics", [{"data": "d", "split": "test", "protocol": "p", "balanced_accuracy": 0.5}])
+    assert check_schema(published, scenes) and Record.from_dict(scenes).metrics[0].miou == 0.5
+    assert Record.from_dict({**scenes, "task": "classification"}).to_dict()["metrics"][0]["balanced_accuracy"] == 0.5
     wrong = [
         ("num_param", 3),
         ("num_params", None),
