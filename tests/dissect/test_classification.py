@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_scor
 from torch import Tensor, nn
 
 import fusionzoo
+from fusionzoo.data.adapt import adapt
 from fusionzoo.data.planted_scenes import PURPLE, TEAL, PlantedScenes
 from fusionzoo.dissect import Dissection
 from fusionzoo.dissect.effects import Robustness, Trace
@@ -117,7 +118,7 @@ def test_scores_of_a_random_model_equal_scikit_learn_and_are_called_by_their_nam
     both = d.segmentation["both"]
     assert (both.miou, both.pixel_accuracy) == pytest.approx(balanced) and both.iou == [*recalls, None]
     assert d.segmentation["without_x"].pixel_accuracy == pytest.approx(accuracy_score(truth, blind))
-    data = fusionzoo.data.adapt(panels, class_names=["a", "b", "c"])
+    data = adapt(panels, class_names=["a", "b", "c"])
     scores = evaluate(model, data)
     assert (scores.miou, scores.pixel_accuracy) == pytest.approx(balanced)
 

@@ -2,6 +2,13 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/data/test_scenes.py::test_no_transform_changes_the_class_of_a_whole_image",
+     "fusionzoo/data/transforms.py", [
+        ('return {**moved, "label": label}', "return moved"),
+    ]),
+    ("tests/data/test_scenes.py::test_a_scene_type_is_what_its_patches_show", "fusionzoo/data/planted_scenes.py", [
+        ("red == (kind == JOINT_A)", "red"),
+    ]),
     ("tests/data/test_validate.py::test_x_that_says_nothing", "fusionzoo/data/validate.py", [
         ("~missing_x(own, part.kind) & (own != 0)", "~missing_x(own, part.kind)"),
     ]),

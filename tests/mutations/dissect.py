@@ -2,6 +2,10 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/dissect/test_classification.py::test_a_type_that_colour_tells_needs_no_depth",
+     "fusionzoo/dissect/measures/scores.py", [
+        ("return recall_from_confusion if task", "return iou_from_confusion if task"),
+    ]),
     ("tests/dissect/test_saliency.py::test_scores_under_each_condition", "fusionzoo/models/labels.py", [
         ("return scores.softmax(1)[:, number]", "return scores.sigmoid()[:, number]"),
     ]),

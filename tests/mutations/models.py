@@ -2,6 +2,10 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/models/test_pool.py::test_logits_are_a_linear_map_of_the_means_of_all_stages",
+     "fusionzoo/models/decoders.py", [
+        ("features[i].mean((2, 3), keepdim=True)", "features[i].amax((2, 3), keepdim=True)"),
+    ]),
     ("tests/models/test_models.py::test_interaction_decides_what_the_streams_carry_on_with",
      "fusionzoo/models/two_stream.py", [
         ('if self.interaction == "exchange":', 'if self.interaction == "never":'),
