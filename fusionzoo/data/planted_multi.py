@@ -63,15 +63,8 @@ class PlantedMulti(Planted):
     name: ClassVar[str] = "planted-multi"
     classes = dict.fromkeys(SEEN, "")
 
-    def __init__(
-        self,
-        split: str = "test",
-        n: int | None = None,
-        size: tuple[int, int] = (120, 160),
-        seed: int = 0,
-        x: str = "+".join(SENSORS),
-    ) -> None:
-        super().__init__(split, n, size, seed)
+    def __init__(self, *others: Any, x: str = "+".join(SENSORS), **options: Any) -> None:
+        super().__init__(*others, **options)
         sensors = x.split("+")
         for sensor in sensors:
             check_known(f"sensor of {self.name}", sensor, SENSORS)

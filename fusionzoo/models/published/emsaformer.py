@@ -27,7 +27,7 @@ from torch.nn.functional import interpolate
 from fusionzoo.errors import InputError
 from fusionzoo.models.published._mit import ChannelNorm
 from fusionzoo.models.published._swin_v2 import JointSwin
-from fusionzoo.models.published.esanet import NonBottleneck1D, PyramidPooling, Upsample, conv_act
+from fusionzoo.models.published.esanet import DecoderModule, PyramidPooling, Upsample, conv_act
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
@@ -77,17 +77,6 @@ class MLPDecoder(nn.Module):
         return out
 
 
-class ConvModule(nn.Module):
-    """3x3 to `out` channels, three NonBottleneck1D, side output, upsampling."""
-
-    def __init__(self, inp: int, out: int, num_classes: int) -> None:
-        super().__init__()
-        self.narrow = conv_act(inp, out, 3)
-        self.blocks = nn.Sequential(*[NonBottleneck1D(out, out, wide_bias=False, eps=1e-5) for _ in range(3)])
-        self.side = nn.Conv2d(out, num_classes, 1)
-        self.upsample = Upsample(out)
-
-
 class ConvDecoder(nn.Module):
     """The context and maps of strides 4, 8, 16, finest first -> class scores at stride 1; widths are the maps' own."""
 
@@ -95,7 +84,8 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList(ChannelNorm(c, eps=1e-5) for c in channels[:3])
         for i in (3, 2, 1):
-            setattr(self, f"up{i}", ConvModule(channels[i], channels[i - 1], num_classes))
+            part = DecoderModule(channels[i], channels[i - 1], num_classes, wide_bias=False, eps=1e-5)
+            setattr(self, f"up{i}", part)
         self.out = Probe(
             channels[0], role="output", modality="fused", meaning="decoder's last feature before the class scores"
         )
@@ -109,8 +99,8 @@ class ConvDecoder(nn.Module):
         extra: list[Tensor] = []
         out = context
         for i in (3, 2, 1):
-            part: ConvModule = getattr(self, f"up{i}")
-            out = part.blocks(part.narrow(out))
+            part: DecoderModule = getattr(self, f"up{i}")
+            out = part(out)
             if sides:
                 extra.insert(0, part.side(out))
             skip = self.norms[i - 1](skips[i - 1])

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.registry import architectures
 
-__all__ = ["ESANet", "NonBottleneck1D", "PyramidPooling", "Upsample", "conv_act"]
+__all__ = ["DecoderModule", "ESANet", "NonBottleneck1D", "PyramidPooling", "Upsample", "conv_act"]
 
 WIDTHS = (512, 256, 128)
 BINS = (1, 5)
@@ -118,14 +119,13 @@ class Upsample(nn.Module):
 
 
 class DecoderModule(nn.Module):
-    """3x3 to `out` channels, three NonBottleneck1D, side output, upsampling."""
+    """3x3 to `out` channels, three NonBottleneck1D with its options `block`, side output, upsampling."""
 
-    def __init__(self, inp: int, out: int, num_classes: int) -> None:
+    def __init__(self, inp: int, out: int, num_classes: int, **block: Any) -> None:
         super().__init__()
         self.narrow = conv_act(inp, out, 3)
-        self.blocks = nn.Sequential(*[NonBottleneck1D(out, out) for _ in range(3)])
+        self.blocks = nn.Sequential(*[NonBottleneck1D(out, out, **block) for _ in range(3)])
         self.side = nn.Conv2d(out, num_classes, 1)
-        he_init_(self)
         self.upsample = Upsample(out)
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -145,7 +145,10 @@ class Decoder(nn.Module):
             skip: nn.Module = nn.Identity() if source == width else conv_act(source, width, 1)
             he_init_(skip)
             setattr(self, f"skip{i}", skip)
-            setattr(self, f"up{i}", DecoderModule(inp, width, num_classes))
+            part = DecoderModule(inp, width, num_classes)
+            for layers in (part.narrow, part.blocks, part.side):
+                he_init_(layers)
+            setattr(self, f"up{i}", part)
             inp = width
         self.out = Probe(inp, role="output", modality="fused", meaning="decoder's last feature before the class scores")
         self.classify = nn.Conv2d(inp, num_classes, 3, padding=1)
