@@ -82,8 +82,9 @@ def _say(done: Export) -> None:
         say(f"        probe.{name}: largest difference {difference:.2g}")
     if (lost := done.loss) is not None:
         size = "x".join(map(str, lost.size))
+        score = f"{lost.score:<7}"
         say(
-            f"mIoU    {lost.data}, {lost.split}, {lost.n} images at {size}: {100 * lost.pytorch:.2f} in PyTorch,"
+            f"{score} {lost.data}, {lost.split}, {lost.n} images at {size}: {100 * lost.pytorch:.2f} in PyTorch,"
             f" {100 * lost.exported:.2f} exported, loss {lost.points:.2f} points"
         )
     say(f"facts   {where}.json")

@@ -23,6 +23,7 @@ from fusionzoo.data.spec import open_splits
 from fusionzoo.data.validate import checked, no_x
 from fusionzoo.errors import FusionZooError, InputError
 from fusionzoo.preprocess import QUANTILES, missing_x
+from fusionzoo.tasks import is_whole
 
 __all__ = ["inspect"]
 
@@ -155,12 +156,13 @@ def _example(
 ) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     height, width = rgb.shape[-2:]
     size = (max(1, height * min(_WIDE, width) // width), min(_WIDE, width))
+    small = label if is_whole(label.shape, (height, width)) else resize_nearest(label, size)
     return (
         name,
         resize_rgb(rgb_bytes(rgb), size).permute(1, 2, 0).contiguous().numpy(),  # (3, h, w) -> (h, w, 3)
         resize_nearest(x.float(), size).contiguous().numpy(),
         resize_nearest(hole, size).contiguous().numpy(),
-        resize_nearest(label, size).to(torch.uint8).contiguous().numpy(),
+        small.to(torch.uint8).contiguous().numpy(),
     )
 
 

@@ -18,6 +18,7 @@ from fusionzoo.metrics.segmentation import ConfusionMatrix
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import probe
+from fusionzoo.tasks import CLASSIFICATION, check_task, spoken
 
 __all__ = ["Comparison", "Loss", "compare", "loss"]
 
@@ -46,10 +47,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Loss:
-    """mIoU (0..1) of the model in PyTorch, float32, and of the exported one, on the same images.
+    """mIoU (0..1) of the model in PyTorch, float32, and of the exported one, on the same images; of scene types
+    balanced accuracy.
 
     Attributes:
         data, split, n, size: the images, their number, and the (height, width) that the models are fed.
+        score: what it is of.
     """
 
     data: str
@@ -58,6 +61,7 @@ class Loss:
     size: tuple[int, int]
     pytorch: float
     exported: float
+    score: str = "mIoU"
 
     @property
     def points(self) -> float:
@@ -113,6 +117,7 @@ def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: i
     Raises:
         InputError: images of a size that `run` does not take.
     """
+    check_task(model, data)
     ours, theirs = (ConfusionMatrix(model.num_classes, data.ignore_index) for _ in range(2))
     size: tuple[int, int] = (0, 0)
     for samples in _batches(data, shapes.batch or batch_size):
@@ -131,7 +136,9 @@ def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: i
                 raise CheckFailed(f"the output is not finite for {', '.join(map(str, batch['id'][:3]))}")
             matrix.update(predict_labels(logits, batch["label"].shape[-2:]), batch["label"])
     name, split = str(getattr(data, "name", "data")), str(getattr(data, "split", ""))
-    return Loss(name, split, len(data), size, ours.compute().miou, theirs.compute().miou)
+    whole = model.task == CLASSIFICATION
+    first, second = (s.mean_accuracy if whole else s.miou for s in (ours.compute(), theirs.compute()))
+    return Loss(name, split, len(data), size, first, second, spoken("mIoU", model.task))
 
 
 def _eager(model: FusionModel, graph: Graph, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:

@@ -26,6 +26,7 @@ from fusionzoo.modalities import METRIC, parts_of
 from fusionzoo.models import FusionModel
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import select
+from fusionzoo.tasks import CLASSIFICATION
 
 __all__ = ["REFUSALS", "Graph", "Shapes", "candidates", "example", "quietly", "trace"]
 
@@ -122,8 +123,11 @@ class Graph(nn.Module):
             rows = torch.arange(full[0]).clamp(max=height - 1)
             columns = torch.arange(full[1]).clamp(max=width - 1)
             rgb, x = (v.index_select(2, rows).index_select(3, columns) for v in (rgb, x))
-        scores = F.interpolate(self.model.scores(rgb, x), size=full, mode="bilinear", align_corners=False)
-        if not fixed:
+        scores = self.model.scores(rgb, x)
+        of_pixels = self.model.task != CLASSIFICATION
+        if of_pixels:
+            scores = F.interpolate(scores, size=full, mode="bilinear", align_corners=False)
+        if of_pixels and not fixed:
             scores = scores.index_select(2, torch.arange(height)).index_select(3, torch.arange(width))
         silent = [name for name in self.names if name not in self.values]
         if silent:

@@ -24,6 +24,7 @@ from fusionzoo.models.presets import is_architecture
 from fusionzoo.probes import assert_untapped, select
 from fusionzoo.probes.point import bare
 from fusionzoo.schema import encode
+from fusionzoo.tasks import CLASSIFICATION
 
 __all__ = ["Export", "export"]
 
@@ -249,7 +250,8 @@ def _parts(model: FusionModel) -> tuple[Part, ...]:
 
 def _outputs(model: FusionModel, graph: Graph) -> dict[str, str]:
     """Name -> what it is, in one sentence."""
-    found = {"logits": f"float32 (batch, {model.num_classes}, height, width): class scores, the largest wins"}
+    size = "1, 1" if model.task == CLASSIFICATION else "height, width"
+    found = {"logits": f"float32 (batch, {model.num_classes}, {size}): class scores, the largest wins"}
     points = model.probe_points()
     for name in graph.names:
         found[f"probe.{name}"] = points[name].meaning or points[name].role or "what passes the probe"

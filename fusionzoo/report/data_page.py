@@ -16,6 +16,7 @@ from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import escape
 from fusionzoo.report.table import ABSENT, WIDTH, Table, clean, number, points, text_table
 from fusionzoo.report.verdict import Said
+from fusionzoo.tasks import is_whole
 
 __all__ = ["html", "tables", "text", "verdict"]
 
@@ -163,18 +164,23 @@ def _gallery(found: Any, split: str) -> Part | None:
     present: set[int] = set()
     room = BUDGET // max(1, len(found.splits))
     for e in shown:
-        shows = [(e.rgb, "rgb"), *_seen(e, found.x_kind, scale), (over(e.rgb, e.label, colours), "classes")]
+        shows, told = [(e.rgb, "rgb"), *_seen(e, found.x_kind, scale)], e.id
+        if is_whole(e.label.shape, e.rgb.shape[:2]):  # nothing to paint
+            told += "".join(f": {found.class_names[k]}" for k in e.label[0].tolist() if k < len(found.class_names))
+        else:
+            shows.append((over(e.rgb, e.label, colours), "classes"))
+            present |= set(np.unique(e.label).tolist())
         made = [image_tag(picture, f"{what} of {clean(e.id)}") for picture, what in shows]
         if sum(map(len, [*cells, *made])) > room:
             break
-        cells += [*made, f"<p>{escape(clean(e.id))}</p>"]
-        present |= set(np.unique(e.label).tolist())
+        cells += [*made, f"<p>{escape(clean(told))}</p>"]
     keys = [key_entry(clean(found.class_names[k]), colours[k]) for k in sorted(present) if k < len(found.class_names)]
     drawing = f'<div class="gallery">{"".join(cells)}</div><div class="key">{" ".join(keys)}</div>'
     unit = next((f" {s.x.unit}" for s in found.splits if s.x.unit), "")
     steps = ", ".join(f"{v:.3g}" for v in scale)
-    told = f" (dark to bright in equal steps: {steps}{unit}; missing pixels hatched)" if found.x_channels == 1 else ""
-    caption = f"rgb; {clean(found.x_kind)}{told}; classes over rgb, unlabelled pixels bare."
+    shades = f" (dark to bright in equal steps: {steps}{unit}; missing pixels hatched)" if found.x_channels == 1 else ""
+    painted = "; classes over rgb, unlabelled pixels bare" if present else ""
+    caption = f"rgb; {clean(found.x_kind)}{shades}{painted}."
     return Part(f"Images of {clean(split)}", Plot(drawing, caption))
 
 

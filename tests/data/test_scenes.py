@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fusionzoo.data import adapt, eval_transform, parse_spec, train_transform
+from fusionzoo.data import adapt, eval_transform, inspect, parse_spec, train_transform
 from fusionzoo.data.nyuv2_scenes import NYUv2Scenes
 from fusionzoo.data.planted_render import render
 from fusionzoo.data.planted_scenes import CLASSES, PlantedScenes
 from fusionzoo.errors import InputError
+from fusionzoo.report.data_page import html
 
 
 def looks(data: PlantedScenes, index: int) -> set[tuple[str, str]]:
@@ -70,6 +71,13 @@ def test_no_transform_changes_the_class_of_a_whole_image() -> None:
         shapes.add(tuple(out["rgb"].shape))
     assert shapes == {(3, 16, 24)}
     assert torch.equal(eval_transform((16, 16), "input")(plain)["label"], label)
+
+
+def test_the_page_of_such_data_names_types_and_paints_nothing() -> None:
+    found = inspect({"test": PlantedScenes("test", n=2, size=(32, 48))}, examples=1)
+    page = html(found)
+    assert f"planted-scenes-test-s0-00000: {found.class_names[int(found.examples[0].label[0, 0])]}" in page
+    assert "classes of planted" not in page and "rgb of planted-scenes-test-s0-00000" in page
 
 
 def test_a_list_of_samples_says_its_task_by_its_labels() -> None:

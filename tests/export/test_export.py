@@ -18,7 +18,7 @@ import fusionzoo
 from fusionzoo.data import Planted
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.export import formats
-from tests.export.tiny import Looks, OneSize, Tiny, tiny
+from tests.export.tiny import Looks, OneSize, Tiny, Whole, tiny
 
 SHAPES = [(1, 5, 40), (2, 33, 21), (3, 16, 12)]
 
@@ -142,6 +142,19 @@ def test_pt2_of_normalised_inputs(tmp_path: Path) -> None:
     assert fused.shape == (2, 8, 6, 8)  # of 12x16: padded to multiples of 4
     assert json.loads(facts["fusionzoo.json"])["preprocess"] == done.preprocess
     assert done.opset is None and done.shapes.free and done.shapes.batch is None
+
+
+def test_one_class_of_a_whole_image_at_any_size(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, path = tiny(Whole), tmp_path / "model.onnx"
+    done = fusionzoo.export(model, path)
+    assert "(batch, 3, 1, 1)" in done.outputs["logits"]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for shape in SHAPES:
+        rgb, x = raw(*shape)
+        (found,) = session.run(["logits"], {"rgb": rgb, "x": x})
+        assert found.shape == (shape[0], 3, 1, 1)
+        np.testing.assert_allclose(found, by_hand(model, rgb, x), rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_that_looks_at_its_size_is_exported_at_one(tmp_path: Path) -> None:

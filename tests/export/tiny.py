@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fusionzoo.models import FusionModel
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import Probe
+from fusionzoo.tasks import CLASSIFICATION
 
 
 class Tiny(FusionModel):
@@ -34,6 +35,15 @@ class OneSize(Tiny):
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         return super().scores(rgb, x) * (2.0 if rgb.shape[-1] % 3 == 0 else 1.0)
+
+
+class Whole(Tiny):
+    """One class of a whole image."""
+
+    task = CLASSIFICATION
+
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
+        return super().scores(rgb, x).mean((2, 3), keepdim=True)
 
 
 class Looks(Tiny):
