@@ -35,7 +35,7 @@ def html(checkpoints: Sequence[Compared]) -> str:
     """The page as text, at most 3 MB."""
     found = [c.dissection for c in checkpoints]
     tables = [t for t in (comparison(found), contributions(found)) if t.rows]
-    boxes = [Part(t.title, table=t, note=t.note) for t in tables]
+    boxes = [Part(t.title, table=t) for t in tables]
     shown = _images(checkpoints)
     where = clean(f"{found[0].data.name}, {found[0].data.split} split, {found[0].data.n} images")
     policy = POLICY if shown is None else PICTURES

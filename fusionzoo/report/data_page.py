@@ -68,11 +68,11 @@ def html(found: Any) -> str:
     splits, x, classes, *lists = tables(found)
     columns = [
         Part(splits.title, table=splits),
-        Part(x.title, table=x, note=x.note),
+        Part(x.title, table=x),
         Part(classes.title, _histogram(found), classes),
     ]
     wide = [_gallery(found, split.split) for split in found.splits]
-    wide += [Part(table.title, table=table, note=table.note) for table in lists]
+    wide += [Part(table.title, table=table) for table in lists]
     if found.facts:
         rows = tuple((key, clean(value)) for key, value in found.facts.items())
         wide.append(Part("Where it is from", table=Table("Where it is from", ("", ""), rows, "<<")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_scores_under_each_condition(model: FusionModel, data: Any, tmp_path: Pa
     assert abs(both.mae - without_x.mae) > 1e-4, "the modality makes a difference"
     for text in (terminal(found), html(found)):
         assert "Saliency" in text and "E adaptive" in text and f"{both.s_measure:.3f}" in text
+        assert "as the field's evaluation code does" in " ".join(unescape(text).split()), "what the columns are"
     found.save(tmp_path / "d.json")
     assert Dissection.load(tmp_path / "d.json") == found
 

@@ -35,7 +35,7 @@ def planted(d: Dissection) -> Table | None:
 
 def _part(d: Dissection) -> Part | None:
     table = planted(d)
-    return None if table is None else Part("Planted truth", table=table, note=table.note)
+    return None if table is None else Part("Planted truth", table=table)
 
 
 SECTION = Section("planted", planted, part=_part)
