@@ -29,7 +29,7 @@ COMMANDS = {
     "check": "Verify checkpoints, dissect them on data, say how they use each modality.",
     "trace": "Ablate, swap and restore each stage of each modality; say what the prediction rests on.",
     "robustness": "Measure a checkpoint with missing modalities and corrupted images.",
-    "predict": "Segment images and draw the classes over them.",
+    "predict": "Segment images and draw the classes over them; without -o say the class of whole images.",
     "demo": "Serve a page to click: two pictures in, classes and modality map out.",
     "hha": "Turn a depth image into HHA: horizontal disparity, height above ground, angle with gravity.",
     "data": "Look at a data set before anything is trained.",
