@@ -20,10 +20,10 @@ from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import fitted
 from fusionzoo.dissect.dissection import names_asked
 from fusionzoo.dissect.effects import Effects
-from fusionzoo.dissect.examples import chosen_examples
-from fusionzoo.dissect.exemplars import exemplars
 from fusionzoo.dissect.findings import Finding, findings
-from fusionzoo.dissect.insight import Insight, insight
+from fusionzoo.dissect.pictures.examples import chosen_examples
+from fusionzoo.dissect.pictures.exemplars import exemplars
+from fusionzoo.dissect.pictures.insight import Insight, insight
 from fusionzoo.dissect.results import FEWEST
 from fusionzoo.dissect.results.examples import Example, Exemplars
 from fusionzoo.dissect.robustness import robustness as robustness_curves
@@ -134,7 +134,7 @@ def check(
         robustness: also corrupt the images: some 45 forward passes of each.
         dictionary: also what the streams share and what each has alone, without labels: no pass more, about a second
             and a half a stage; with `pictures` also what its elements look like.
-        pictures: also look at a handful of images one by one (`fusionzoo.dissect.examples`), for
+        pictures: also look at a handful of images one by one (`fusionzoo.dissect.pictures.examples`), for
             `fusionzoo.report.html(..., examples=result.examples)`: four forward passes of each.
         beside: the result of another checkpoint with its examples; where both are of the same images and classes, the
             images that it chose are looked at as well, to be compared.

@@ -20,7 +20,7 @@ from fusionzoo.data.inputs import name_of
 from fusionzoo.dissect.attribution import Attribution, Occlusion, attribute, occlude
 from fusionzoo.dissect.attribution.gradients import class_number
 from fusionzoo.dissect.conditions import OF_ONE, Reader, fitted
-from fusionzoo.dissect.examples import look
+from fusionzoo.dissect.pictures.examples import look
 from fusionzoo.dissect.results.examples import Example
 from fusionzoo.errors import InputError, check_known
 from fusionzoo.files import atomic_write

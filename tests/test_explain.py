@@ -18,7 +18,7 @@ from fusionzoo.cli import main
 from fusionzoo.data import Planted
 from fusionzoo.dissect.attribution import attribute, occlude
 from fusionzoo.dissect.conditions import Reader
-from fusionzoo.dissect.examples import look
+from fusionzoo.dissect.pictures.examples import look
 from fusionzoo.errors import InputError
 from tests.test_predict import SIZE, build
 

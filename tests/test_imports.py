@@ -177,6 +177,25 @@ def test_the_rules_refuse_what_must_never_be(room, name):
     assert breaches(room, {*ground, f"fusionzoo.{room}.other", "fusionzoo.__version__"}) == []
 
 
+def test_dissect_has_few_files_on_few_floors():
+    room = PACKAGE / "dissect"
+    assert len(list(room.glob("*.py"))) <= 15
+    uses: dict[str, set[str]] = {}
+    for path in room.rglob("*.py"):
+        unit = path.relative_to(room).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fusionzoo.dissect."):
+                uses.setdefault(unit, set()).add(str(node.module).split(".")[2])
+    uses.pop("__init__")
+    floors: list[set[str]] = []
+    left = set(uses).union(*uses.values())
+    while left:
+        floors.append({u for u in left if not (uses.get(u, set()) - {u}) & left})
+        assert floors[-1], f"these import each other: {sorted(left)}"
+        left -= floors[-1]
+    assert len(floors) <= 6, floors
+
+
 def run(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stdout + done.stderr

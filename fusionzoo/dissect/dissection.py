@@ -93,7 +93,7 @@ def dissect(
         state: a file to save sums in, now and then; with the file of a killed run there, the run goes on from it to
             the same numbers.
         name, source: how the result names the model, and where it came from.
-        then: called with the complete sums, before they are let go; see `fusionzoo.dissect.insight`.
+        then: called with the complete sums, before they are let go; see `fusionzoo.dissect.pictures.insight`.
         choices: fields of the protocol that are to be others: absence, concepts, metrics, tau, ridge, reducer, block,
             seed.
 

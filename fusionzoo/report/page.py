@@ -62,8 +62,9 @@ def html(
     examples: Sequence[Example] = (),
     exemplars: Sequence[Exemplars] = (),
 ) -> str:
-    """The page as text. Arguments as of `terminal`; `examples`: images to show, see `fusionzoo.dissect.examples`;
-    `exemplars`: of the elements of a dictionary, see `fusionzoo.dissect.exemplars`."""
+    """The page as text. Arguments as of `terminal`; `examples`: images to show, see
+    `fusionzoo.dissect.pictures.examples`; `exemplars`: of the elements of a dictionary, see
+    `fusionzoo.dissect.pictures.exemplars`."""
     d = None if dissection is None else as_dissection(dissection)
     drawn, sentence = verdict(d, verified)
     first, more = in_front(said(findings))

@@ -9,9 +9,9 @@ import torch
 
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.dissection import names_asked, plan
-from fusionzoo.dissect.exemplars import exemplars, worth_showing
 from fusionzoo.dissect.measures.base import PointInfo, Setup
 from fusionzoo.dissect.measures.dictionary import Element, Place, StageDictionary
+from fusionzoo.dissect.pictures.exemplars import exemplars, worth_showing
 from fusionzoo.errors import InputError
 from fusionzoo.report import html, terminal
 from tests.dissect.toy import CELL, Toy, ToyData

@@ -8,8 +8,8 @@ import torch
 
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import Condition
-from fusionzoo.dissect.examples import chosen_examples
 from fusionzoo.dissect.measures.images import RULES, choose
+from fusionzoo.dissect.pictures.examples import chosen_examples
 from fusionzoo.dissect.split import Split
 from tests.dissect.test_absence import followers, stand_in
 from tests.dissect.toy import Toy, ToyData
@@ -127,7 +127,7 @@ def test_the_map_finds_the_toys_truth():
 
 
 def test_large_images_are_kept_small(monkeypatch):
-    monkeypatch.setattr("fusionzoo.dissect.examples.SIDE", 16)
+    monkeypatch.setattr("fusionzoo.dissect.pictures.examples.SIDE", 16)
     data, model = ToyData(4), Toy().eval()
     e = chosen_examples(model, data, dissect(model, data, metrics=["segmentation"], progress=False))[0]
     arrays = [e.rgb[..., 0], e.x[0], e.missing, e.label, e.predicted_class.rgb, e.true_class.x, *e.predicted.values()]

@@ -9,10 +9,10 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
 from fusionzoo.dissect import dissect
-from fusionzoo.dissect.examples import chosen_examples
-from fusionzoo.dissect.inside import told_apart
-from fusionzoo.dissect.insight import insight, palettes, shown_stages
 from fusionzoo.dissect.measures.concepts import StageConcepts
+from fusionzoo.dissect.pictures.examples import chosen_examples
+from fusionzoo.dissect.pictures.inside import told_apart
+from fusionzoo.dissect.pictures.insight import insight, palettes, shown_stages
 from fusionzoo.metrics import Moments
 from fusionzoo.probes import Probe
 from tests.dissect.toy import Toy, ToyData

@@ -136,16 +136,17 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("(len(ranked) - 1) // 2", "len(ranked) // 2"),
         ("key=lambda i: (given[i], -i)", "key=lambda i: (-given[i], -i)"),
     ]),
-    ("tests/dissect/test_images.py::test_an_example_shows_what_was_scored", "fusionzoo/dissect/examples.py", [
+    ("tests/dissect/test_images.py::test_an_example_shows_what_was_scored", "fusionzoo/dissect/pictures/examples.py", [
         ("(order.index(place) + 1) % len(order)", "(order.index(place) - 1) % len(order)"),
         ("true = torch.where(label == data.ignore_index, -1, label)", "true = torch.where(label == 255, 0, label)"),
     ]),
     ("tests/dissect/test_inside.py::test_the_colours_are_principal_components_of_all_points_together",
-     "fusionzoo/dissect/insight.py", [
+     "fusionzoo/dissect/pictures/insight.py", [
         ("torch.stack([b / s**2 for b, s in zip(blocks, scale, strict=True)]).mean(0)", "blocks[0]"),
         ("torch.where(largest < 0, -directions, directions)", "directions"),
     ]),
-    ("tests/dissect/test_inside.py::test_features_and_weights_of_the_image_alone", "fusionzoo/dissect/inside.py", [
+    ("tests/dissect/test_inside.py::test_features_and_weights_of_the_image_alone",
+     "fusionzoo/dissect/pictures/inside.py", [
         ("value = self._cut(value.detach())", "value = value.detach()"),
         ("0 if mixture.rgb_first else -1", "0"),
     ]),

@@ -1,7 +1,8 @@
 """What a dissection learned that helps to look inside the streams of one image: colours of features, concept detectors.
 
 It comes of sums that the measures keep anyway, and costs no pass: directions of most variance from the second moments
-of similarity, detectors from the concept statistics. It is held in memory only, for `fusionzoo.dissect.examples`.
+of similarity, detectors from the concept statistics. It is held in memory only, for
+`fusionzoo.dissect.pictures.examples`.
 """
 
 from __future__ import annotations

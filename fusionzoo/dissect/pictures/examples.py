@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from fusionzoo.data.images import resize_nearest, resize_rgb, rgb_bytes
 from fusionzoo.dissect.capture import lend
 from fusionzoo.dissect.conditions import SUBSETS, Condition, Reader, fitted, unwrapped
-from fusionzoo.dissect.inside import Look
-from fusionzoo.dissect.insight import Insight
 from fusionzoo.dissect.masks import Source, concept_data, plain_data
 from fusionzoo.dissect.measures.base import number
 from fusionzoo.dissect.measures.contribution import PRESENT
 from fusionzoo.dissect.measures.images import CONDITIONS, Chosen
+from fusionzoo.dissect.pictures.inside import Look
+from fusionzoo.dissect.pictures.insight import Insight
 from fusionzoo.dissect.results import Dissection
 from fusionzoo.dissect.results.examples import Example, Shares
 from fusionzoo.dissect.split import Split, chosen_images

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionzoo.dissect.insight import Insight, shown_stages
 from fusionzoo.dissect.masks import Source, extent_of
 from fusionzoo.dissect.measures.concepts import Concepts, StageConcepts
 from fusionzoo.dissect.measures.setup import Mixture
+from fusionzoo.dissect.pictures.insight import Insight, shown_stages
 from fusionzoo.dissect.results.examples import Inside, Sight, StageView, Weight
 from fusionzoo.probes import Probe, listen, probe_points
 

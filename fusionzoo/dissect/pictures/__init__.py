@@ -1,0 +1,1 @@
+"""What the pictures of a report show: images by their shares of each modality, streams from inside, elements."""
