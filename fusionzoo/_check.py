@@ -18,13 +18,12 @@ from fusionzoo.data.spec import GENERATED, label_maps
 from fusionzoo.data.validate import has_labels, sorted_out, without_x
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.conditions import fitted
-from fusionzoo.dissect.dissection import names_asked
+from fusionzoo.dissect.dissection import default_metrics
 from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.findings import Finding, findings
 from fusionzoo.dissect.pictures.examples import chosen_examples
 from fusionzoo.dissect.pictures.exemplars import exemplars
 from fusionzoo.dissect.pictures.insight import Insight, insight
-from fusionzoo.dissect.results import FEWEST
 from fusionzoo.dissect.results.examples import Example, Exemplars
 from fusionzoo.dissect.robustness import robustness as robustness_curves
 from fusionzoo.dissect.split import chosen_images
@@ -196,8 +195,7 @@ def check(
 
 def _with_dictionary(data: Any, limit: int | None) -> tuple[str, ...]:
     """What is measured by default of so many images, and the dictionary."""
-    few = len(chosen_images(data, limit)) < FEWEST or getattr(data, "task", "") == CLASSIFICATION
-    return (*(name for name in names_asked(extra=False) if not (few and name == "concepts")), "dictionary")
+    return (*default_metrics(data, len(chosen_images(data, limit))), "dictionary")
 
 
 def _alike(one: Dissection | None, other: Dissection) -> bool:

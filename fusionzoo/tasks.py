@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from fusionzoo.errors import InputError
 
-__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "is_whole", "spoken", "stored", "task_of",
-           "unstored"]  # fmt: skip
+__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "data_task", "is_whole", "spoken", "stored",
+           "stored_task", "unstored"]  # fmt: skip
 
 SEGMENTATION, SALIENCY, CLASSIFICATION = "segmentation", "saliency", "classification"
 
@@ -41,14 +41,18 @@ def is_whole(label_size: tuple[int, ...], size: tuple[int, ...]) -> bool:
     return tuple(label_size) == (1, 1) != tuple(size)
 
 
+def data_task(data: Any) -> str:
+    """The task of a data set; of one that states none, segmentation."""
+    return str(getattr(data, "task", SEGMENTATION))
+
+
 def check_task(model: Any, data: Any) -> None:
     """Refuses a model and data of which one is about pixels and the other about whole images.
 
     Raises:
         InputError: with what to take instead.
     """
-    of_data = getattr(data, "task", SEGMENTATION)
-    if (model.task == CLASSIFICATION) == (of_data == CLASSIFICATION):
+    if (model.task == CLASSIFICATION) == (data_task(data) == CLASSIFICATION):
         return
     name = getattr(data, "name", "the data")
     if model.task == CLASSIFICATION:
@@ -102,10 +106,10 @@ def unstored(values: Any) -> Any:
     return _renamed(values, _PLAIN, "balanced_accuracy")
 
 
-def task_of(values: Mapping[str, Any]) -> str:
+def stored_task(values: Mapping[str, Any]) -> str:
     """The task of one object that `stored` gave: a line of training, a metric.
 
-    >>> task_of({"balanced_accuracy": 0.5}), task_of({"miou": 0.5})
+    >>> stored_task({"balanced_accuracy": 0.5}), stored_task({"miou": 0.5})
     ('classification', 'segmentation')
     """
     return CLASSIFICATION if "balanced_accuracy" in values else SEGMENTATION

@@ -18,7 +18,7 @@ import click
 
 from fusionzoo.cli.output import Pair, json_option, print_json, say
 from fusionzoo.errors import FusionZooError
-from fusionzoo.tasks import spoken, task_of, unstored
+from fusionzoo.tasks import spoken, stored_task, unstored
 from fusionzoo.train.settings import Settings
 
 __all__ = ["command"]
@@ -116,7 +116,8 @@ def command(
         print_json({"out": out, **last})
         return
     best = unstored(last).get("best_miou")
-    say(spoken(f"wrote {out}" + ("" if best is None else f"; best validation mIoU {100 * best:.1f}"), task_of(last)))
+    text = f"wrote {out}" + ("" if best is None else f"; best validation mIoU {100 * best:.1f}")
+    say(spoken(text, stored_task(last)))
 
 
 class _Signal(BaseException):
@@ -171,7 +172,7 @@ def stoppable(out: str) -> Iterator[Callable[[], None]]:
 
 def _line(line: dict[str, Any], epochs: int) -> str:
     """One epoch for a person."""
-    task, line = task_of(line), unstored(line)
+    task, line = stored_task(line), unstored(line)
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['loss']:.3f}"]
     if line.get("miou") is not None:
         parts.append(spoken(f"mIoU {100 * line['miou']:.1f} (best {100 * line['best_miou']:.1f})", task))

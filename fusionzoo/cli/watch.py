@@ -11,7 +11,7 @@ from typing import Any
 
 from fusionzoo.cli.output import note
 from fusionzoo.errors import InputError
-from fusionzoo.tasks import spoken, task_of, unstored
+from fusionzoo.tasks import spoken, stored_task, unstored
 
 __all__ = ["Watch"]
 
@@ -80,7 +80,7 @@ class Watch:
         from fusionzoo.report.training import write_training_page
 
         self.say(text)
-        score, name = unstored(line).get("miou"), spoken("validation mIoU", task_of(line))
+        score, name = unstored(line).get("miou"), spoken("validation mIoU", stored_task(line))
         scores = {} if score is None else {name: score}
         self._scalars(scores | {"loss of epochs": line["loss"]}, line["epoch"])
         write_training_page(self.out)

@@ -43,9 +43,9 @@ from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics.concepts.semantic_variance import REDUCERS
 from fusionzoo.models.labels import evaluating
 from fusionzoo.probes import probe_points, select
-from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
+from fusionzoo.tasks import CLASSIFICATION, data_task
 
-__all__ = ["dissect", "names_asked", "plan"]
+__all__ = ["default_metrics", "dissect", "names_asked", "plan"]
 
 GRID_STRIDE = 4
 REGIONS = ("concepts", "concept_contribution")
@@ -60,6 +60,17 @@ def names_asked(extra: bool) -> tuple[str, ...]:
     names = [name for metric in METRICS for name in metric.asked]
     default = [name for name in names if not name.endswith("?")]
     return tuple(default + ([name.rstrip("?") for name in names if name.endswith("?")] if extra else []))
+
+
+def default_metrics(data: Any, n: int, concepts: str = "labels") -> tuple[str, ...]:
+    """Names of what is measured where nothing is asked for, of `n` images: no concepts of few, or of scene types."""
+    fit = n >= FEWEST and not _of_whole_images(data, concepts)
+    return tuple(name for name in names_asked(extra=False) if fit or name != "concepts")
+
+
+def _of_whole_images(data: Any, concepts: str) -> bool:
+    """Whether the concepts are classes of whole images, which have no regions."""
+    return data_task(data) == CLASSIFICATION and concepts == "labels"
 
 
 def dissect(
@@ -112,11 +123,8 @@ def dissect(
     data, names = concept_data(fitted(model, data), p.concepts)
     indices = chosen_images(data, limit)
     seed = int(getattr(data, "seed", 0)) if p.seed is None else p.seed
-    whole = getattr(data, "task", SEGMENTATION) == CLASSIFICATION and p.concepts == "labels"
-    few = len(indices) < FEWEST or whole
-    metrics = tuple(m for m in names_asked(extra=False) if not (few and m == "concepts"))
-    metrics = metrics if p.metrics is None else p.metrics
-    if whole and (asked := [m for m in metrics if m in REGIONS]):
+    metrics = default_metrics(data, len(indices), p.concepts) if p.metrics is None else p.metrics
+    if _of_whole_images(data, p.concepts) and (asked := [m for m in metrics if m in REGIONS]):
         raise InputError(
             f"{asked[0]} needs regions, and {data.name} has one class for a whole image: leave it out of metrics,"
             ' or give concepts="geometry"'
@@ -131,7 +139,7 @@ def dissect(
             kinds=dict(data.concepts), ignore_index=data.ignore_index, absence=p.absence,
             permuted=p.absence != "permute" and len(indices) > 1, tau=p.tau, ridge=p.ridge, reducer=p.reducer,
             positions=p.positions, images=tuple(indices), split=split,
-            task=getattr(data, "task", SEGMENTATION), **facts,
+            task=data_task(data), **facts,
         )  # fmt: skip
         planned = plan(setup, metrics)
         keys = [measure.key for each in planned for measure in each]

@@ -42,7 +42,7 @@ from fusionzoo.errors import InputError, unknown
 from fusionzoo.metrics import ConfusionMatrix, jackknife
 from fusionzoo.metrics.cooperation import expected_score, retention
 from fusionzoo.models.labels import evaluating
-from fusionzoo.tasks import SEGMENTATION
+from fusionzoo.tasks import data_task
 
 __all__ = ["DEFAULT", "MISSING", "PROBABILITIES", "Failure", "counted", "robustness", "ways"]
 
@@ -137,7 +137,7 @@ def robustness(
         work = Work(model, data, indices, split, batch_size, num_workers, progress, state, "robustness", options)
         sums = counted(work, plan)
     counts = {key: own.state_dict()["counts"] for key, own in sums.items()}
-    task = getattr(data, "task", SEGMENTATION)
+    task = data_task(data)
     return Robustness(
         setting=setting_of(work, name, first["rgb"].shape[-2:], seed, time.monotonic() - started),
         clean=score(counts[CLEAN.key], task),

@@ -29,7 +29,7 @@ from fusionzoo.dissect.effects import Setting
 from fusionzoo.dissect.split import Split
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write
-from fusionzoo.tasks import SEGMENTATION
+from fusionzoo.tasks import data_task
 
 __all__ = ["Pass", "Work", "batches", "joined", "run", "setting_of"]
 
@@ -142,7 +142,7 @@ def setting_of(work: Work, name: str | None, size: Sequence[int], seed: int, sec
         block=work.split.block,
         seconds=seconds,
         versions={"torch": str(torch.__version__), "python": platform.python_version()},
-        task=getattr(data, "task", SEGMENTATION),
+        task=data_task(data),
     )
 
 

@@ -56,7 +56,7 @@ from fusionzoo.errors import InputError, check_known
 from fusionzoo.metrics import Accumulator
 from fusionzoo.models.labels import evaluating
 from fusionzoo.probes import Reuse, intervene, listen, probe
-from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
+from fusionzoo.tasks import CLASSIFICATION, data_task
 
 __all__ = ["DEFAULT", "EDITS", "trace"]
 
@@ -118,7 +118,7 @@ def trace(
     for concept in wanted:
         check_known("class", concept, data.class_names)
     indices = chosen_images(data, limit)
-    if "concept" in kinds and getattr(data, "task", SEGMENTATION) == CLASSIFICATION:
+    if "concept" in kinds and data_task(data) == CLASSIFICATION:
         raise InputError(
             f'the edit "concept" needs regions, and {data.name} has one class for a whole image: leave it out'
         )

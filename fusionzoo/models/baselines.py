@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import check_known
 from fusionzoo.models.base import FusionModel, head
-from fusionzoo.models.decoders import build_decoder, task_of
+from fusionzoo.models.decoders import build_decoder, decoder_task
 from fusionzoo.models.stages import build_encoder, out_channels
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
@@ -76,7 +76,7 @@ class Baseline(FusionModel):
         super().__init__(num_classes, x_channels, preprocess)
         check_known("baseline", fusion, BASELINES)
         self.model_args |= {"decoder_args": dict(decoder_args or {})}
-        self.kind, self.task = fusion, task_of(decoder)
+        self.kind, self.task = fusion, decoder_task(decoder)
         if fusion in ("rgb_only", "x_only"):
             self.needs = _STREAMS[fusion]
         channels = {"rgb": 3, "x": x_channels, "fused": 3 + x_channels}

@@ -19,7 +19,7 @@ from fusionzoo.probes.point import Probe
 from fusionzoo.schema import refuse_unknown
 from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
-__all__ = ["DECODERS", "Decoder", "Pool", "build_decoder", "task_of"]
+__all__ = ["DECODERS", "Decoder", "Pool", "build_decoder", "decoder_task"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class _Kind:
     head_kernel: int
     channels_only: bool = False  # constructor takes the last channel count instead of the list
     depth: bool = True  # constructor takes encoder_depth
+    home: str = "segmentation_models_pytorch.decoders.{}.decoder"  # module of the class, by the decoder's name
+    task: str = SEGMENTATION  # what a model with it says of an image
 
 
 def _last(channels: Sequence[int], options: dict[str, Any]) -> int:
@@ -58,7 +60,8 @@ DECODERS: dict[str, _Kind] = {
                        {"out_channels": 256, "atrous_rates": (12, 24, 36), "aspp_separable": False,
                         "aspp_dropout": 0.5},
                        lambda c, o: o["out_channels"], 1, channels_only=True, depth=False),
-    "pool": _Kind("Pool", (2, 3, 4, 5), {"dropout": 0.2}, lambda c, o: sum(c[2:]), 1, depth=False),
+    "pool": _Kind("Pool", (2, 3, 4, 5), {"dropout": 0.2}, lambda c, o: sum(c[2:]), 1, depth=False, home=__name__,
+                  task=CLASSIFICATION),
 }  # fmt: skip
 
 
@@ -108,8 +111,7 @@ class Decoder(nn.Module):
         kind = _kind(name)
         refuse_unknown(options, kind.options, f"decoder {name!r}", " has no option")
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in (kind.options | options).items()}
-        home = __name__ if name == "pool" else f"segmentation_models_pytorch.decoders.{name}.decoder"
-        cls = getattr(importlib.import_module(home), kind.cls)
+        cls = getattr(importlib.import_module(kind.home.format(name)), kind.cls)
         channels = list(encoder_channels)
         first: Any = channels[-1] if kind.channels_only else channels
         if kind.depth:
@@ -140,13 +142,13 @@ def _kind(name: str) -> _Kind:
     return DECODERS[name]
 
 
-def task_of(name: str) -> str:
+def decoder_task(name: str) -> str:
     """What a model with this decoder says of an image: a class of each pixel, or with `pool` one of the whole.
 
-    >>> task_of("pool"), task_of("fpn")
+    >>> decoder_task("pool"), decoder_task("fpn")
     ('classification', 'segmentation')
     """
-    return CLASSIFICATION if name == "pool" else SEGMENTATION
+    return _kind(name).task
 
 
 def used_stages(name: str, encoder_channels: Sequence[int]) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from fusionzoo.errors import FusionZooError, InputError
 from fusionzoo.fusion.base import FusionBlock
 from fusionzoo.models.base import FusionModel, head
-from fusionzoo.models.decoders import build_decoder, task_of, used_stages
+from fusionzoo.models.decoders import build_decoder, decoder_task, used_stages
 from fusionzoo.models.families import as_read, stage_modules, why_whole
 from fusionzoo.models.stages import Stage, build_encoder, empty_like_stage1, has_stages, out_channels, run_stage
 from fusionzoo.preprocess import Preprocess
@@ -70,7 +70,7 @@ class TwoStream(FusionModel):
         super().__init__(num_classes, x_channels, preprocess)
         self.model_args |= {"fusion_args": dict(fusion_args or {}), "decoder_args": dict(decoder_args or {})}
         strategy: type[FusionBlock] = fusions.get(fusion)
-        self.interaction, self.task = strategy.interaction, task_of(decoder)
+        self.interaction, self.task = strategy.interaction, decoder_task(decoder)
         self.rgb_encoder = build_encoder(encoder, 3)
         self.x_encoder = build_encoder(encoder, x_channels) if strategy.x_embed is None else None
         if not has_stages(self.rgb_encoder) and self.interaction != "none":

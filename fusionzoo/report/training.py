@@ -26,7 +26,7 @@ from fusionzoo.report.sections.base import Part, Plot
 from fusionzoo.report.shapes import element, escape
 from fusionzoo.report.svg import Series, bars
 from fusionzoo.report.table import Table, clean, number, points
-from fusionzoo.tasks import SEGMENTATION, spoken, task_of, unstored
+from fusionzoo.tasks import SEGMENTATION, spoken, stored_task, unstored
 
 __all__ = ["SAMPLES", "save_overlay", "training_page", "write_training_page"]
 
@@ -73,7 +73,7 @@ def training_page(out: Path) -> str:
     settings, epochs, steps = read_json(out / "settings.json"), _lines(out / "log.jsonl"), _lines(out / "steps.jsonl")
     if not steps:
         raise InputError(f"{out} has no steps.jsonl with a whole step in it: no training run, or none that has begun")
-    task = next(map(task_of, epochs), SEGMENTATION)
+    task = next(map(stored_task, epochs), SEGMENTATION)
     epochs = unstored(epochs)
     scored = [line for line in epochs if line.get("miou") is not None]
     best = max(scored, key=lambda line: line["miou"], default=None)

@@ -14,7 +14,7 @@ from fusionzoo.data import collate, train_transform
 from fusionzoo.data.augment import Augment
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.modalities import parts_of
-from fusionzoo.tasks import SEGMENTATION
+from fusionzoo.tasks import SEGMENTATION, data_task
 from fusionzoo.train.average import update_average
 from fusionzoo.train.batches import Augmented, Batches, steps_of
 from fusionzoo.train.data import loader
@@ -69,7 +69,7 @@ def planned(
     steps = steps_of(n, settings.batch_size, settings.accumulate * processes.count)
     rate = schedule(settings.schedule, settings.epochs * steps, settings.warmup)
     return Plan(settings, augment, criterion, min(n, settings.batch_size), steps, rate, teacher, processes,
-                getattr(train, "task", SEGMENTATION))  # fmt: skip
+                data_task(train))  # fmt: skip
 
 
 def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float], None]) -> float:

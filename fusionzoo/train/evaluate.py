@@ -18,7 +18,7 @@ from fusionzoo.metrics.saliency import SaliencyMeasures, SaliencyScores
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.models.labels import class_probability, evaluating
-from fusionzoo.tasks import CLASSIFICATION, SALIENCY, SEGMENTATION, check_task
+from fusionzoo.tasks import CLASSIFICATION, SALIENCY, SEGMENTATION, check_task, data_task
 from fusionzoo.train.data import loader
 from fusionzoo.train.processes import Processes
 
@@ -62,7 +62,7 @@ def evaluate(
     device = next(model.parameters()).device
     matrix, maps = ConfusionMatrix(model.num_classes, data.ignore_index), SaliencyMeasures()
     check_task(model, data)
-    task = getattr(data, "task", SEGMENTATION)
+    task = data_task(data)
     salient = task == SALIENCY
     mine = data
     if processes is not None and processes.count > 1:

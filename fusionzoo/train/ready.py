@@ -8,7 +8,7 @@ from typing import Any
 from fusionzoo.data.validate import sorted_out
 from fusionzoo.errors import InputError
 from fusionzoo.preprocess import Preprocess
-from fusionzoo.tasks import CLASSIFICATION
+from fusionzoo.tasks import CLASSIFICATION, data_task
 from fusionzoo.train.data import sample_bytes
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey, survey
@@ -60,7 +60,7 @@ def remarks(found: Survey, data: Any) -> list[str]:
     if count >= found.n / 10 and first:
         out.append(f"x of {count} of {found.n} training images is unlike what the weights saw; {first}")
     absent = [name for name, n in zip(data.class_names, found.pixels.tolist(), strict=True) if n == 0]
-    what = "image" if getattr(data, "task", "") == CLASSIFICATION else "labelled pixel"
+    what = "image" if data_task(data) == CLASSIFICATION else "labelled pixel"
     if absent:
         named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
         out.append(f"{len(absent)} of {len(data.class_names)} classes have no {what} in the training data: {named}")

@@ -22,10 +22,10 @@ prediction, both (H, W) uint8, and the names of the classes."""
 def show_images(model: FusionModel, val: Any, epoch: int, show: Show) -> None:
     """Calls `show` for `COUNT` images, evenly spaced in `val`, with what `model` makes of them in eval mode."""
     device, count = next(model.parameters()).device, min(COUNT, len(val))
-    for i in range(count):
-        sample = val[i * len(val) // count]
-        inputs = model.preprocess(sample["rgb"][None].to(device), sample["x"][None].to(device))
-        with evaluating(model):
+    with evaluating(model):
+        for i in range(count):
+            sample = val[i * len(val) // count]
+            inputs = model.preprocess(sample["rgb"][None].to(device), sample["x"][None].to(device))
             found = predict_labels(model(*inputs).float(), sample["label"].shape[-2:])[0]
-        rgb, label = sample["rgb"].permute(1, 2, 0).numpy(), sample["label"].numpy().astype(np.uint8)
-        show(epoch, str(sample["id"]), rgb, label, found.cpu().numpy().astype(np.uint8), model.class_names)
+            rgb, label = sample["rgb"].permute(1, 2, 0).numpy(), sample["label"].numpy().astype(np.uint8)
+            show(epoch, str(sample["id"]), rgb, label, found.cpu().numpy().astype(np.uint8), model.class_names)
