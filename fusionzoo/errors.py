@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 
-__all__ = ["CheckFailed", "FusionZooError", "FusionZooWarning", "InputError", "UnknownNameError", "check_known",
-           "closest", "first_line", "unknown"]  # fmt: skip
+__all__ = ["CheckFailed", "DivergedError", "FusionZooError", "FusionZooWarning", "InputError", "UnknownNameError",
+           "check_known", "closest", "first_line", "unknown"]  # fmt: skip
 
 
 class FusionZooError(Exception):
@@ -30,6 +30,10 @@ class FusionZooError(Exception):
 
 class InputError(FusionZooError, ValueError):
     """The input cannot be used: missing or corrupt file, wrong shape or dtype, values out of range."""
+
+
+class DivergedError(InputError):
+    """A training whose loss, gradient or class scores are no longer finite: too large a learning rate, as a rule."""
 
 
 class UnknownNameError(FusionZooError, KeyError):

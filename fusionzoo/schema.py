@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from fusionzoo.errors import InputError, closest
 
-__all__ = ["decode", "encode", "schema_of", "need", "refuse_unknown", "versioned"]
+__all__ = ["decode", "encode", "schema_of", "need", "refuse_unknown", "typed", "versioned"]
 
 T = TypeVar("T")
 _NONE = type(None)
@@ -81,6 +82,19 @@ def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str, said
             near = closest(key, known, 1)
             tail = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
             raise InputError(f"{where}{said} {key[:80]!r}{tail}")
+
+
+def typed(text: str) -> Any:
+    """The value that a person wrote: JSON where it is one, Python's True, False and None, else the text itself.
+
+    >>> typed("0.5"), typed("[1, 2]"), typed("False"), typed("mean")
+    (0.5, [1, 2], False, 'mean')
+    """
+    named = {"True": True, "False": False, "None": None}
+    try:
+        return named[text] if text in named else json.loads(text)
+    except ValueError:
+        return text
 
 
 def decode(cls: type[T], values: Any, where: str) -> T:

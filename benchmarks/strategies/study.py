@@ -26,6 +26,7 @@ from fusionzoo.bench.study import (
     FEWEST,
     TARGETS,
     centred_ranks,
+    comparable,
     correlation,
     correlations,
     middle,
@@ -53,12 +54,13 @@ class Agreement:
 
 
 def agreement(benchmarks: Mapping[str, Sequence[RunResult]]) -> list[Agreement]:
-    """Every pair of benchmarks that share FEWEST strategies or more.
+    """Every pair of benchmarks that share FEWEST `comparable` strategies or more.
 
     Args:
         benchmarks: name -> results; of one protocol each.
     """
-    means = {name: {s: row["mIoU"] for s, row in row_means(runs).items()} for name, runs in benchmarks.items()}
+    rows = {name: row_means(comparable(runs)) for name, runs in benchmarks.items()}
+    means = {name: {s: row["mIoU"] for s, row in of.items()} for name, of in rows.items()}
     out = []
     for one, two in itertools.combinations(means, 2):
         common = [s for s in means[one] if s in means[two]]
@@ -96,8 +98,9 @@ def interaction(row: str) -> str:
 
 
 def exchange_at_equal_size(results: Sequence[RunResult]) -> dict[str, Any] | None:
-    """Rank correlation of "the streams receive something" with each target, parameters held equal."""
-    rows = {name: of for name, of in row_means(results).items() if interaction(name)}
+    """Rank correlation of "the streams exchange" with each target, parameters held equal; beside those that do nothing
+    between the stages (what only rgb's stream receives, `inject`, is neither)."""
+    rows = {n: of for n, of in row_means(comparable(results)).items() if interaction(n) in ("none", "exchange")}
     out = {}
     for target in TARGETS:
         there = {name: of for name, of in rows.items() if target in of}
@@ -130,7 +133,7 @@ def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any
     given = exchange_at_equal_size(results)
     for target, value in (given or {}).items():
         lines.append(
-            f"Streams that receive something, parameters held equal, {target}: rho {value['rho']:+.2f}"
+            f"Streams that exchange, parameters held equal, {target}: rho {value['rho']:+.2f}"
             f" ({value['low']:+.2f} to {value['high']:+.2f}), n {value['n']}.  "
         )
     ablated = ablation(rows, results)
@@ -153,7 +156,9 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    benchmarks = {folder.name: read_results(folder / "results") for folder in args.folders}
+    named = [folder.name for folder in args.folders]
+    titles = [f.name if named.count(f.name) == 1 else str(f) for f in args.folders]
+    benchmarks = {title: read_results(f / "results") for title, f in zip(titles, args.folders, strict=True)}
     for name, results in benchmarks.items():
         if not any(r.phase == "final" for r in results):
             raise InputError(f"{name} holds no final run yet")

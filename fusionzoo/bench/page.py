@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fusionzoo.bench.plots import intervals, scatter
-from fusionzoo.bench.rank import Row, paired, rank
-from fusionzoo.bench.results import RunResult, final_results
+from fusionzoo.bench.rank import Paired, Row, interval, paired, rank
+from fusionzoo.bench.results import RunResult, failed_rows, final_results
 from fusionzoo.bench.study import TARGETS, correlations, row_means
 from fusionzoo.bench.table import gap
 from fusionzoo.errors import InputError
@@ -46,9 +47,10 @@ def html(results: Sequence[RunResult], refused: Mapping[str, str] | None = None,
     first = final[0]
     name = first.protocol.name
     title = f"Fusion strategies on {clean(first.data)}, protocol {name}"
-    parts = [_accuracy(rows, reference), _kinds(rows), _robustness(rows), _rule(rows), *_fronts(rows, final),
+    parts = [_accuracy(rows, reference), _kinds(rows), _robustness(rows, reference), _rule(rows), *_fronts(rows, final),
              _pairs(rows, final)]  # fmt: skip
-    wide = [_cost(rows, final), _figures(rows, final), _correlations(final), _left_out(refused or {}), _made(final)]
+    gone = {**(refused or {}), **{row: f"failed: {why}" for row, why in failed_rows(results).items()}}
+    wide = [_cost(rows, final), _figures(rows, final), _correlations(final), _left_out(gone), _made(final)]
     seeds = sorted({r.seed for r in final})
     kicker = f"fusionzoo bench: {len(rows)} rows, seeds {', '.join(map(str, seeds))}, {first.images} test images"
     return render(
@@ -74,8 +76,12 @@ def _sentences(rows: Sequence[Row], reference: str) -> list[str]:
     ruled = [r.rule_gain for r in rows if r.rule_gain is not None]
     if ruled:
         up = sum(g[0] > 0 for g in ruled)
-        mean = statistics.fmean(g[0] for g in ruled)
-        out.append(f"The rule lifts {up} of {len(ruled)} strategies; mean change {points(mean, signed=True)} points.")
+        text = f"The rule lifts {up} of {len(ruled)} strategies; mean change"
+        if len(ruled) > 1:
+            found = gap(interval([g[0] for g in ruled]))
+            out.append(f"{text} {found} points, Student's interval over strategies, 95 %.")
+        else:
+            out.append(f"{text} {points(ruled[0][0], signed=True)} points.")
     return out
 
 
@@ -116,11 +122,25 @@ def _kinds(rows: Sequence[Row]) -> Part | None:
     return _heat("kinds", "What is recognised", caption, rows, {r.strategy: r.kinds for r in rows})
 
 
-def _robustness(rows: Sequence[Row]) -> Part | None:
+def _robustness(rows: Sequence[Row], reference: str) -> Part | None:
     if len(rows[0].miou) < 2:
         return None
     caption = "mIoU in percent without a modality, and with damaged inputs."
-    return _heat("robust", "Robustness", caption, rows, {r.strategy: r.miou for r in rows})
+    part = _heat("robust", "Robustness", caption, rows, {r.strategy: r.miou for r in rows})
+    folds = [
+        _differences(f"Minus {reference}, points (95 %)", {r.strategy: r.gaps for r in rows}),
+        _differences("With the rule minus without, points (95 %)", {r.strategy: r.rule_gaps for r in rows}),
+    ]
+    return replace(part, folds=tuple(fold for fold in folds if fold is not None))
+
+
+def _differences(title: str, gaps: Mapping[str, Mapping[str, Paired]]) -> Fold | None:
+    """A table of row x condition -> paired difference; None where no row has any."""
+    conditions = list(dict.fromkeys(c for of in gaps.values() for c in of if c != "both"))
+    if not conditions:
+        return None
+    cells = tuple((row, *(gap(of.get(c)) or ABSENT for c in conditions)) for row, of in gaps.items() if of)
+    return Fold(title, Table(title, ("strategy", *(c.replace("_", " ") for c in conditions)), cells))
 
 
 def _rule(rows: Sequence[Row]) -> Part | None:
@@ -178,11 +198,18 @@ def _cost(rows: Sequence[Row], final: Sequence[RunResult]) -> Part:
     ratio, ms, peak = (_mean_of(final, n) for n in ("latency_ratio", "latency_ms", "peak_mb"))
     cells = tuple(
         (r.strategy, f"{r.num_params:,}", number(r.gmacs), number(peak.get(r.strategy), 1),
-         number(ms.get(r.strategy), 1), number(ratio.get(r.strategy), 2), f"{r.seconds:.0f}") for r in rows
+         number(ms.get(r.strategy), 1), _ranged(final, r.strategy, ratio), f"{r.seconds:.0f}") for r in rows
     )  # fmt: skip
     columns = ("strategy", "parameters", "GMACs", "peak MB", "ms", "time / concat's", "s a training")
     note = "Peak: weights and all that lives at once, one image, float32. Time: in turns with concat, call by call."
     return Part("Cost", table=Table("Cost", columns, cells), note=note)
+
+
+def _ranged(final: Sequence[RunResult], strategy: str, ratio: Mapping[str, float]) -> str:
+    """The median of the runs' time ratios, and from the least to the largest of them."""
+    found = [r.latency_ratio for r in final if r.strategy == strategy and r.latency_ratio is not None]
+    median = number(ratio.get(strategy), 2)
+    return f"{median} ({number(min(found), 2)} to {number(max(found), 2)})" if len(found) > 1 else median
 
 
 def _figures(rows: Sequence[Row], final: Sequence[RunResult]) -> Part | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import torch
 
 from fusionzoo.bench.protocol import BenchProtocol
-from fusionzoo.bench.results import RunResult, select_scores
+from fusionzoo.bench.results import RunResult, best_rate, select_scores
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.models import FusionModel, create_model, list_fusions
+from fusionzoo.schema import typed
 from fusionzoo.train.rule import stream_pairs
 
 __all__ = ["Run", "Variant", "build", "chosen_rates", "final_runs", "select_runs", "strategies", "variant"]
@@ -48,10 +48,7 @@ def variant(row: str) -> Variant:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise InputError(f"{row!r}: {pair!r} is no option; write STRATEGY@OPTION=VALUE")
-        try:
-            options[key] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key] = value
+        options[key] = typed(value)
     return Variant(fusion, options, bool(plus))
 
 
@@ -124,17 +121,15 @@ def select_runs(names: Iterable[str], protocol: BenchProtocol) -> list[Run]:
 def chosen_rates(names: Iterable[str], protocol: BenchProtocol, results: Iterable[RunResult]) -> dict[str, float]:
     """Strategy -> the learning rate with the best validation mIoU; the smaller of two equal ones.
 
-    Strategies whose grid is not finished are left out.
+    Strategies whose grid is not finished, or of which every run failed, are left out.
     """
     if len(protocol.learning_rates) == 1:
         return dict.fromkeys(names, protocol.learning_rates[0])
+    results = list(results)
+    tried = {(r.strategy, r.learning_rate) for r in results if r.phase == "select"}
     scores = select_scores(results)
-    complete = {name: scores.get(name, {}) for name in names}
-    return {
-        name: max(found, key=lambda lr: (found[lr], -lr))
-        for name, found in complete.items()
-        if set(found) == set(protocol.learning_rates)
-    }
+    whole = [name for name in names if all((name, rate) in tried for rate in protocol.learning_rates)]
+    return {name: best_rate(scores[name]) for name in whole if name in scores}
 
 
 def final_runs(rates: dict[str, float], seeds: Sequence[int]) -> list[Run]:

@@ -8,6 +8,8 @@ each; the final runs train on `final_split` and meet `test_split` once.
 from __future__ import annotations
 
 import hashlib
+import json
+import shlex
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +39,9 @@ class BenchProtocol:
         encoder_lr_share: learning rate of pretrained encoders / that of new parts.
         rule: factor of the rule (`fusionzoo.train.rule`) in the rows named `STRATEGY+rule`.
         dissect_images: test images that each final run is dissected on; 0: none.
-        epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, auxiliary, drop_modality,
-            amp: as in `fusionzoo.train.Settings`.
+        epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, drop_modality, amp: as in
+            `fusionzoo.train.Settings`.
+        auxiliary: the same, for those strategies that have a loss of that name.
     """
 
     name: str
@@ -65,7 +68,7 @@ class BenchProtocol:
     ema: float = 0.995
     balance: float = 0.0
     weight_decay: float = 0.01
-    auxiliary: dict[str, float] = field(default_factory=lambda: {"consistency": 0.1, "decorrelation": 0.1})
+    auxiliary: dict[str, float] = field(default_factory=dict)
     rule: float = 0.1
     dissect_images: int = 60
     drop_modality: float = 0.0
@@ -80,6 +83,25 @@ class BenchProtocol:
     def architecture(self, strategy: str) -> str:
         """The model's name with this encoder and decoder: `strategy_encoder_decoder`."""
         return f"{strategy}_{self.encoder}_{self.decoder}"
+
+    def command(self, data: str, row: str, seed: int) -> str:
+        """The command that repeats a run, with words in capitals for what lies elsewhere on another machine.
+
+        >>> read_protocol("planted-2", epochs=1).command("planted-2", "sum", 0)
+        'fusionzoo bench --data planted-2 --protocol planted-2 --set epochs=1 --strategies sum --seeds 0 --out OUT'
+        """
+        kind, colon, place = data.partition(":")
+        part = place.partition("#")[2]
+        usual = PROTOCOLS.get(self.name)
+        words = ["fusionzoo bench --data", kind + (":PATH" if colon else "") + (f"#{part}" if part else "")]
+        words += ["--protocol", f"{self.name}.toml" if usual is None else self.name]
+        if usual is not None:
+            held = encode(usual)
+            changed = [f"{k}={json.dumps(v)}" for k, v in encode(self).items() if v != held[k] and k != "init"]
+            words += [f"--set {shlex.quote(pair)}" for pair in changed]
+        if self.init != (usual.init if usual else ""):
+            words += ["--init", self.init]
+        return " ".join([*words, "--strategies", row, "--seeds", str(seed), "--out OUT"])
 
     @property
     def key(self) -> str:
@@ -123,7 +145,7 @@ PROTOCOLS = {
         select_epochs=4,
         size=(120, 160),
     ),
-    "folder": BenchProtocol("folder", epochs=20),
+    "folder": BenchProtocol("folder", learning_rates=(1e-3, 3e-3, 6e-3), epochs=20, select_epochs=6),
     "nyu40": BenchProtocol(
         "nyu40",
         encoder="timm-tf-efficientnet-lite0",
@@ -131,7 +153,9 @@ PROTOCOLS = {
         init="efficientnet_lite0",
         num_classes=40,
         final_split="trainval",
+        learning_rates=(1e-3, 3e-3, 6e-3),
         epochs=20,
+        select_epochs=5,
         size=(128, 160),
         base=(168, 224),
     ),

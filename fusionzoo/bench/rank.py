@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
@@ -36,6 +36,7 @@ class Row:
         difference: (mean, low, high) of mIoU minus the reference's, paired by seed; None for the reference itself
             and with fewer than two common seeds.
         rule_gain: the same for a row with the rule, minus its strategy without.
+        gaps, rule_gaps: condition -> the two differences under each condition that both have.
     """
 
     strategy: str
@@ -50,6 +51,8 @@ class Row:
     difference: Paired | None
     rule_gain: Paired | None = None
     least: float = 0.0
+    gaps: dict[str, Paired] = field(default_factory=dict)
+    rule_gaps: dict[str, Paired] = field(default_factory=dict)
 
 
 def interval(differences: Sequence[float]) -> Paired:
@@ -80,9 +83,9 @@ def rank(results: Sequence[RunResult], reference: str = "concat") -> list[Row]:
     rows = []
     for name, found in by_strategy.items():
         plain = name.removesuffix("+rule")
-        difference = paired(found, by_strategy.get(reference, [])) if name != reference else None
-        gain = paired(found, by_strategy.get(plain, [])) if plain != name else None
-        rows.append(_row(name, found, difference, gain))
+        gaps = _gaps(found, by_strategy.get(reference, []) if name != reference else [])
+        gains = _gaps(found, by_strategy.get(plain, []) if plain != name else [])
+        rows.append(_row(name, found, gaps, gains))
     return sorted(rows, key=lambda row: -row.miou["both"])
 
 
@@ -93,7 +96,12 @@ def paired(found: Sequence[RunResult], base: Sequence[RunResult], condition: str
     return interval(pairs) if len(pairs) > 1 else None
 
 
-def _row(strategy: str, found: list[RunResult], difference: Paired | None, rule_gain: Paired | None) -> Row:
+def _gaps(found: Sequence[RunResult], base: Sequence[RunResult]) -> dict[str, Paired]:
+    values = {condition: paired(found, base, condition) for condition in found[0].scores}
+    return {condition: value for condition, value in values.items() if value is not None}
+
+
+def _row(strategy: str, found: list[RunResult], gaps: dict[str, Paired], rule_gaps: dict[str, Paired]) -> Row:
     conditions = list(found[0].scores)
     values = {c: [r.scores[c].miou for r in found] for c in conditions}
     return Row(
@@ -106,9 +114,11 @@ def _row(strategy: str, found: list[RunResult], difference: Paired | None, rule_
         {c: statistics.fmean(v) for c, v in values.items()},
         {c: max(v) - min(v) for c, v in values.items()},
         _by_kind(found),
-        difference,
-        rule_gain,
+        gaps.get("both"),
+        rule_gaps.get("both"),
         min(values["both"]),
+        gaps,
+        rule_gaps,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json, read_json
 from fusionzoo.schema import encode, versioned
 
-__all__ = ["RunResult", "Score", "final_results", "read_results", "select_scores"]
+__all__ = ["RunResult", "Score", "best_rate", "failed_rows", "final_results", "read_results", "select_scores"]
 
 VERSION = 1
 
@@ -38,7 +38,7 @@ class RunResult:
         num_params: learnable numbers. gmacs: 10^9 multiply-accumulates of one image at the test size.
         peak_mb, latency_ms, latency_ratio: as of `fusionzoo.bench.cost.Cost`, beside `concat`; final runs only.
         figures: of the dissection, see `fusionzoo.bench.figures`; final runs only.
-        seconds: training time. best: validation mIoU, None in final runs. class_names: order of `class_iou`.
+        seconds: training time. class_names: order of `class_iou`. failed: why there are no scores; "" where there are.
         data, images: name of the data and number of scored images. command, versions, machine: how it was made.
     """
 
@@ -60,6 +60,7 @@ class RunResult:
     latency_ms: float | None = None
     latency_ratio: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
     command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
@@ -91,20 +92,42 @@ def read_results(folder: Path, protocol: BenchProtocol | None = None) -> list[Ru
 
 
 def select_scores(results: Iterable[RunResult]) -> dict[str, dict[float, float]]:
-    """Strategy -> learning rate -> mIoU of the run that tried it on the validation part."""
+    """Strategy -> learning rate -> mIoU of the run that tried it on the validation part; without failed runs."""
     scores: dict[str, dict[float, float]] = {}
     for result in results:
-        if result.phase == "select":
+        if result.phase == "select" and not result.failed:
             scores.setdefault(result.strategy, {})[result.learning_rate] = result.scores["both"].miou
     return scores
+
+
+def best_rate(scores: Mapping[float, float]) -> float:
+    """The learning rate with the best score; the smaller of two equal ones.
+
+    >>> best_rate({1e-3: 0.5, 3e-3: 0.6, 6e-3: 0.6})
+    0.003
+    """
+    return max(scores, key=lambda rate: (scores[rate], -rate))
 
 
 def final_results(results: Sequence[RunResult]) -> list[RunResult]:
     """The final runs at the learning rate that their strategy's validation scores choose (the smaller of two equal).
 
     A grid that was widened later may choose another rate than the one that a strategy's final runs had: those are left
-    out. A strategy without validation runs keeps all.
+    out, and those that failed. A strategy without validation runs keeps all.
     """
+    return [r for r in _chosen(results) if not r.failed]
+
+
+def failed_rows(results: Sequence[RunResult]) -> dict[str, str]:
+    """Strategy -> why a final run of it has no scores, or the runs at all its learning rates."""
     scores = select_scores(results)
-    best = {name: max(tried, key=lambda lr: (tried[lr], -lr)) for name, tried in scores.items()}
+    final = [r for r in _chosen(results) if r.failed]
+    select = [r for r in results if r.phase == "select" and r.strategy not in scores]
+    return {r.strategy: f"{r.phase} run, seed {r.seed}, learning rate {r.learning_rate:g}: {r.failed}"
+            for r in [*select, *final]}  # fmt: skip
+
+
+def _chosen(results: Sequence[RunResult]) -> list[RunResult]:
+    scores = select_scores(results)
+    best = {name: best_rate(tried) for name, tried in scores.items()}
     return [r for r in results if r.phase == "final" and best.get(r.strategy, r.learning_rate) == r.learning_rate]

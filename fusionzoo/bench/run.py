@@ -30,7 +30,7 @@ from fusionzoo.bench.results import RunResult, read_results
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.data import parse_spec
 from fusionzoo.data.spec import GENERATED
-from fusionzoo.errors import InputError, check_known
+from fusionzoo.errors import CheckFailed, DivergedError, FusionZooError, InputError, check_known, unknown
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
@@ -39,7 +39,7 @@ from fusionzoo.train import Settings, finetune
 from fusionzoo.train.rule import RULE
 from fusionzoo.train.start import new_model
 
-__all__ = ["bench", "train_and_score"]
+__all__ = ["bench", "run_settings", "train_and_score"]
 
 REFERENCE = "concat"
 """Whose latency each model's is measured beside."""
@@ -93,10 +93,16 @@ def bench(
     names, refused = strategies(_with_rule(patterns, rule), protocol)
     if not names:
         raise InputError(f"no strategy fits the encoder {protocol.encoder}: {next(iter(refused.values()))}")
-    _begins(protocol, data, init, names[0])
+    tested = _begins(protocol, data, init, names)
     (out / "results").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         results = read_results(out / "results", protocol)
+        for r in results:
+            if (r.data, r.class_names) != (tested.name, list(tested.class_names)):
+                raise InputError(
+                    f"{out} holds results on {r.data} with {len(r.class_names)} classes, not on {tested.name} with"
+                    f" {tested.num_classes}; give a new --out folder for other data"
+                )
         if results:  # what was tried counts
             protocol = replace(protocol, learning_rates=results[0].protocol.learning_rates)
         atomic_write(out / "protocol.json", dump_json(encode(protocol)))
@@ -121,39 +127,66 @@ def _with_rule(patterns: str | Sequence[str], rule: str) -> list[str]:
     return {"off": asked, "on": ruled, "both": [*asked, *ruled]}[rule]
 
 
-def _begins(protocol: BenchProtocol, data: str, init: str, row: str) -> None:
-    """Before anything is trained: the error for a split that is not there, or for weights that cannot be loaded."""
+def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) -> Any:
+    """The images to test on; before anything is trained the error for a split that is not there, for weights that
+    cannot be loaded, for factors of losses that no strategy has."""
+    have = set().union(*(_losses(row, protocol) for row in rows)) if protocol.auxiliary else set()
+    for name in protocol.auxiliary.keys() - have:
+        raise unknown("auxiliary loss of these strategies", name, have)
     tested = _tested(data, protocol.test_split, protocol.test_size or protocol.base, protocol.num_classes)
     if len(protocol.learning_rates) > 1:
-        parse_spec(data, split=protocol.select_on, num_classes=protocol.num_classes)
+        try:
+            parse_spec(data, split=protocol.select_on, num_classes=protocol.num_classes)
+        except FusionZooError as error:
+            raise InputError(
+                f"protocol {protocol.name} chooses the learning rate on the split {protocol.select_on!r}: {error}; --set"
+                " select_on=SPLIT chooses on another, --set learning_rates=[0.003] takes one rate without a choice"
+            ) from error
     if init:
         try:
-            new_model(_settings(Run(row, "final", 0, protocol.learning_rates[0]), protocol, data, init), tested)
+            new_model(run_settings(Run(rows[0], "final", 0, protocol.learning_rates[0]), protocol, data, init), tested)
         except InputError as error:
             raise InputError(f"protocol {protocol.name} starts its encoders from {init!r}: {error}") from error
+    return tested
+
+
+def _losses(row: str, protocol: BenchProtocol) -> set[str]:
+    """Names of the auxiliary losses that a row's strategy has."""
+    with torch.device("meta"):
+        return set(build(row, protocol, num_classes=2).loss_factors)
 
 
 def train_and_score(
     run: Run, *, protocol: BenchProtocol, data: str, out: Path, init: str = "", device: str | None = None
 ) -> RunResult:
-    """Carries out one run and writes its result; goes on where an earlier one was cut off."""
-    final = run.phase == "final"
-    settings = _settings(run, protocol, data, init)
+    """Carries out one run and writes its result; goes on where an earlier one was cut off.
+
+    A run whose training diverges leaves a result that says so, without scores: one learning rate too large for one
+    strategy must not end a benchmark.
+    """
+    final, failed = run.phase == "final", ""
+    settings = run_settings(run, protocol, data, init)
     folder = out / "runs" / run.name
-    if not (folder / "model.safetensors").is_file() or (folder / "state.pt").is_file():
-        finetune(settings, folder, resume=(folder / "state.pt").is_file(), device=device)
-        (folder / "finished.pt").unlink(missing_ok=True)  # these runs are never extended
-    model, recipe = from_pretrained(folder), read_record(folder).recipe
     split = protocol.test_split if final else protocol.select_on
     size = protocol.test_size or protocol.base
     tested = _tested(data, split, size, protocol.num_classes)
-    found = score(model, tested, CONDITIONS if final else {"both": CONDITIONS["both"]}, protocol.batch_size)
-    like = {"num_classes": model.num_classes, "x_channels": model.x_channels}
+    like = {"num_classes": tested.num_classes, "x_channels": tested.x_channels}
     ours = functools.partial(build, run.strategy, protocol, **like)
     theirs = functools.partial(build, REFERENCE, protocol, **like)
-    where = next(model.parameters()).device
-    needs = cost(ours, theirs, size, model.x_channels, where) if final else counted(ours, size, model.x_channels)
-    images = min(protocol.dissect_images, len(tested)) if final else 0
+    needs, found, figures, seconds = counted(ours, size, tested.x_channels), {}, {}, 0.0
+    try:
+        if not (folder / "model.safetensors").is_file() or (folder / "state.pt").is_file():
+            finetune(settings, folder, resume=(folder / "state.pt").is_file(), device=device)
+            (folder / "finished.pt").unlink(missing_ok=True)  # these runs are never extended
+        model, recipe = from_pretrained(folder), read_record(folder).recipe
+        seconds = float((recipe.seconds if recipe is not None else None) or 0.0)
+        found = score(model, tested, CONDITIONS if final else {"both": CONDITIONS["both"]}, protocol.batch_size)
+        if final:
+            needs = cost(ours, theirs, size, model.x_channels, next(model.parameters()).device)
+            images = min(protocol.dissect_images, len(tested))
+            figures = dissected(model, tested, images) if images else {}
+    except (DivergedError, CheckFailed) as error:
+        failed, found, figures = str(error), {}, {}
     result = RunResult(
         protocol=protocol,
         strategy=run.strategy,
@@ -162,15 +195,15 @@ def train_and_score(
         learning_rate=run.learning_rate,
         scores=found,
         **asdict(needs),
-        figures=dissected(model, tested, images) if images else {},
-        seconds=float((recipe.seconds if recipe is not None else None) or 0.0),
+        figures=figures,
+        seconds=seconds,
+        failed=failed,
         options={**variant(run.strategy).options, **({RULE: protocol.rule} if variant(run.strategy).rule else {})},
         data=tested.name,
         images=len(tested),
         class_names=list(tested.class_names),
         concepts=dict(getattr(tested, "concepts", {})),
-        command=f"fusionzoo bench --data {data.partition(':')[0]}:... --protocol {protocol.name}"
-        f" --strategies {run.strategy} --seeds {run.seed}",
+        command=protocol.command(data, run.strategy, run.seed),
         versions={"fusionzoo": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
         machine={"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
     )
@@ -185,9 +218,13 @@ def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | Non
     return parse_spec(data, split=split, size=size, num_classes=num_classes, **options)
 
 
-def _settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:
+def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:
     """The protocol's fields that training has under the same name, and what the run makes of the others."""
     final, row = run.phase == "final", variant(run.strategy)
+    factors = {RULE: protocol.rule} if row.rule else {}
+    if protocol.auxiliary:
+        own = _losses(run.strategy, protocol)
+        factors |= {name: factor for name, factor in protocol.auxiliary.items() if name in own}
     known = {f.name for f in fields(Settings)}
     shared = {f.name: getattr(protocol, f.name) for f in fields(protocol) if f.name in known}
     return Settings(**shared | {
@@ -200,7 +237,7 @@ def _settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settin
         "seed": run.seed,
         "lr": run.learning_rate,
         "encoder_lr": run.learning_rate * protocol.encoder_lr_share,
-        "auxiliary": {**protocol.auxiliary, **({RULE: protocol.rule} if row.rule else {})},
+        "auxiliary": factors,
         "fusion_args": row.options,
         "limit": protocol.train_images,
     })  # fmt: skip

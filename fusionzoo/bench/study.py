@@ -20,6 +20,7 @@ __all__ = [
     "TARGETS",
     "Correlation",
     "centred_ranks",
+    "comparable",
     "correlation",
     "correlations",
     "middle",
@@ -86,6 +87,15 @@ def middle(found: NDArray[np.float64]) -> tuple[float, float]:
     return (float(np.quantile(kept, 0.025)), float(np.quantile(kept, 0.975))) if len(kept) else (np.nan, np.nan)
 
 
+def comparable(results: Sequence[RunResult]) -> list[RunResult]:
+    """Final runs of strategies that see both inputs, each strategy once: what a correlation over strategies counts.
+
+    Rows with the rule or with options are near-twins of their strategy and would narrow the intervals; those of one
+    input alone are last everywhere and would make any two rankings agree.
+    """
+    return [r for r in final_results(results) if not set("@+") & set(r.strategy) and not r.strategy.endswith("_only")]
+
+
 def row_means(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:
     """Strategy -> its targets, figures and costs as means over seeds; only final runs.
 
@@ -105,11 +115,11 @@ def row_means(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:
 
 
 def correlations(results: Sequence[RunResult]) -> list[Correlation]:
-    """Every figure and cost with every target, over the strategies that have both; those of one stage are left out.
+    """Every figure and cost with every target, over the `comparable` strategies that have both.
 
-    Empty with fewer than FEWEST strategies.
+    Figures of one stage are left out. Empty with fewer than FEWEST strategies.
     """
-    rows = row_means(results)
+    rows = row_means(comparable(results))
     names = dict.fromkeys(name for row in rows.values() for name in row if " stage " not in name)
     out = []
     for figure in names:

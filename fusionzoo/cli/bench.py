@@ -56,13 +56,17 @@ def command(
     Writes one JSON file a run to OUT/results, the page index.html, ranked.md and the checkpoints; the table so far goes
     to stderr.
     """
-    from fusionzoo.bench import RunResult, bench, protocol_for, rank, read_protocol
+    from fusionzoo.bench import RunResult, bench, failed_rows, protocol_for, rank, read_protocol
     from fusionzoo.bench.page import html
+    from fusionzoo.bench.plan import variant
     from fusionzoo.bench.table import ranked
+    from fusionzoo.errors import CheckFailed, check_known
     from fusionzoo.files import atomic_write
+    from fusionzoo.models import list_fusions
     from fusionzoo.schema import encode
 
     protocol = read_protocol(protocol_name or protocol_for(data), **({"epochs": epochs} | dict(changes)))
+    check_known("strategy for --reference", variant(reference).fusion, list_fusions(), "fusionzoo list --fusions")
 
     def report(results: list[RunResult]) -> None:
         rows = rank(results, reference)
@@ -71,16 +75,23 @@ def command(
             atomic_write(Path(out) / "index.html", html(results, reference=reference))
         last = results[-1]
         where = f"{last.strategy} {last.phase} seed {last.seed} lr {last.learning_rate:g}"
-        note(f"{where}: mIoU {100 * last.scores['both'].miou:.2f} ({last.seconds:.0f} s)")
+        note(f"{where}: " + (last.failed or f"mIoU {100 * last.scores['both'].miou:.2f} ({last.seconds:.0f} s)"))
         if rows and not as_json_:
             note(ranked(rows, reference))
 
     results, refused = bench(data, protocol, out, report=report, **options)
-    rows = rank(results, reference)
+    rows, failed = rank(results, reference), failed_rows(results)
+    if not rows:
+        raise CheckFailed(f"no strategy could be trained: {next(iter(failed.values()), 'nothing ran')}")
+    atomic_write(Path(out) / "ranked.md", ranked(rows, reference) + "\n")
     atomic_write(Path(out) / "index.html", html(results, refused, reference))
+    if reference not in {row.strategy for row in rows}:
+        note(f"{reference} is not among the rows: no differences from it; --reference names another")
     if as_json_:
-        print_json({"protocol": encode(protocol), "rows": encode(rows), "left_out": refused})
+        print_json({"protocol": encode(protocol), "rows": encode(rows), "left_out": refused, "failed": failed})
         return
     say(ranked(rows, reference))
     for name, reason in refused.items():
         say(f"left out: {name}: {reason}")
+    for name, reason in failed.items():
+        say(f"failed: {name}: {reason}")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fusionzoo.schema import encode
+from fusionzoo.schema import encode, typed
 
 __all__ = ["Pair", "align_option", "as_json", "checkpoint_options", "device_option", "empty_option", "index_option",
            "json_option", "note", "print_json", "quiet_option", "say", "size_option"]  # fmt: skip
@@ -41,10 +41,7 @@ class Pair(click.ParamType):
         key, sign, text = value.partition("=")
         if not sign or not key:
             self.fail(f"{value!r} is not {self.name}", param, ctx)
-        try:
-            return key, json.loads(text)
-        except ValueError:
-            return key, text
+        return key, typed(text)
 
 
 align_option = click.option("--align", is_flag=True, help="Resample x to the size of rgb (nearest neighbour).")

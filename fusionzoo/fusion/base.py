@@ -8,6 +8,7 @@ which names the strategy's own options and hands those of the base class on, its
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -71,6 +72,8 @@ class FusionBlock(nn.Module):
 
     loss_probes: ClassVar[tuple[str, ...]] = ()
     """Names of this block's own probes whose values `losses` needs, with gradients."""
+    loss_factors: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    """Name of each loss -> its factor where training names no other; 1 for what is not named here."""
 
     def losses(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Auxiliary losses (scalars) from the values that passed `loss_probes`; none by default."""

@@ -8,6 +8,7 @@ OURS: the original's branches are a transformer and an invertible network on ima
     base_m   = A low_m,   detail_m = D (m - low_m)              A, D: 1x1 convolutions, shared by both modalities
     fused    = ReLU(BN(W [base_rgb + base_x; detail_rgb + detail_x]))
     loss     = CC(detail_rgb, detail_x)^2 / (1.01 + CC(base_rgb, base_x)),   CC the mean over channels of Pearson's r
+               beside the loss of a task it counts 0.1 by default (ours, as the losses of `hybrid`)
 
 Parameters 4 C^2 + 2 C.
 """
@@ -15,6 +16,7 @@ Parameters 4 C^2 + 2 C.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +61,7 @@ class CDDFuse(FusionBlock):
     licence = "MIT (ours)"
     rectified = ("fused",)
     loss_probes = ("base_rgb", "base_x", "detail_rgb", "detail_x")
+    loss_factors = MappingProxyType({"decomposition": 0.1})
 
     def __init__(self, channels: int, *, window: int = 7, **place: int) -> None:
         super().__init__(channels, **place)

@@ -20,6 +20,7 @@ channel's scale gets no gradient but that of the penalty: the published rule, ke
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +131,7 @@ class ChannelExchange(FusionBlock):
     family = "exchange"
     paper = "Wang et al., CEN (NeurIPS 2020), arXiv 2011.05005"
     licence = "MIT (ours, from the equations); original: MIT, model.py with a 'non-commercial' BSD title"
+    loss_factors = MappingProxyType({"sparsity": 1.0})
 
     def __init__(self, channels: int, *, threshold: float = 0.02, start_exchanged: float = 0.125, **place: int) -> None:
         super().__init__(channels, **place)

@@ -21,6 +21,7 @@ differently; it starts at 0.5.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +51,7 @@ class Hybrid(FusionBlock):
     paper = "rule: Chen et al., arXiv 2308.10019; block ours"
     rectified = ("fused",)
     loss_probes = ("shared_rgb", "shared_x", "specific_rgb", "specific_x", "confidence_rgb", "confidence_x")
+    loss_factors = MappingProxyType({"consistency": 0.1, "decorrelation": 0.1})
 
     def __init__(self, channels: int, *, shared: int | None = None, groups: int = 4, **place: int) -> None:
         super().__init__(channels, **place)

@@ -23,6 +23,7 @@ and of private with private ones. Parameters 4.25 C^2 + 23 C + 192.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,7 @@ class HybridTrust(FusionBlock):
     paper = "rule: Chen et al., arXiv 2308.10019; block ours"
     rectified = ("fused",)
     loss_probes = ("shared_rgb", "shared_x", "specific_rgb", "specific_x", "trust")
+    loss_factors = MappingProxyType({"consistency": 0.1, "decorrelation": 0.1})
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ Parameters 21 C^2 + 8 C + 2.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +46,7 @@ class ShaSpec(FusionBlock):
     paper = "composition and losses: Wang et al., ShaSpec (CVPR 2023), arXiv 2307.14126; block ours"
     licence = "MIT (ours, from the equations); original: no licence found"
     loss_probes = ("shared_rgb", "shared_x", "specific_rgb", "specific_x")
+    loss_factors = MappingProxyType({"shared": 1.0, "specific": 1.0})
 
     def __init__(self, channels: int, **place: int) -> None:
         super().__init__(channels, **place)

@@ -21,6 +21,7 @@ here the score nets start with masks that move with the input, some of them belo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +139,7 @@ class TokenExchange(FusionBlock):
     paper = "Wang et al., TokenFusion (CVPR 2022), arXiv 2204.08721"
     licence = "MIT (ours, from the equations); original: MIT file, NVIDIA non-commercial header on mix_transformer.py"
     loss_probes = ("mask_rgb", "mask_x")
+    loss_factors = MappingProxyType({"sparsity": 1.0})
 
     def __init__(self, channels: int, *, threshold: float = 0.02, **place: int) -> None:
         super().__init__(channels, **place)

@@ -218,6 +218,11 @@ class FusionModel(nn.Module):
             raise InputError(f"rgb {tuple(rgb.shape)} and x {tuple(x.shape)} differ in batch or size")
         return (rgb, x) if like is None else (rgb.to(like.dtype), x.to(like.dtype))
 
+    @property
+    def loss_factors(self) -> dict[str, float]:
+        """Name of each auxiliary loss that `losses` gives -> its factor where training names no other; else 1."""
+        return {}
+
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, auxiliary losses by name); the base has none.
 
@@ -299,11 +304,17 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def init_x_from_rgb(rgb_state: dict[str, Tensor], x_state: dict[str, Tensor]) -> dict[str, Tensor]:
+def init_x_from_rgb(
+    rgb_state: dict[str, Tensor], x_state: dict[str, Tensor], *, joined: bool = False
+) -> dict[str, Tensor]:
     """An x encoder's state from RGB weights: equal where shapes are, the first convolution summed over its input
     channels.
 
     The kernel sum keeps the response to a grey image of equal values in every channel; it is divided over Cx channels.
+
+    Args:
+        joined: the first convolution sees colour, then x, in one image: colour's kernels stay as they are, and x's have
+            the strength of one colour channel, their mean, divided over Cx.
     """
     for key in {**x_state, **rgb_state}:
         if key not in rgb_state or key not in x_state:
@@ -314,7 +325,12 @@ def init_x_from_rgb(rgb_state: dict[str, Tensor], x_state: dict[str, Tensor]) ->
         if source.shape != target.shape:
             if source.ndim != 4 or source.shape[0] != target.shape[0] or source.shape[2:] != target.shape[2:]:
                 raise InputError(f"cannot fit {key} {tuple(source.shape)} to {tuple(target.shape)}")
-            source = source.sum(dim=1, keepdim=True).expand_as(target) / target.shape[1]
+            if joined:
+                left = target.shape[1] - source.shape[1]
+                x = source.mean(dim=1, keepdim=True).repeat_interleave(left, dim=1) / left
+                source = torch.cat([source, x], dim=1)
+            else:
+                source = source.sum(dim=1, keepdim=True).expand_as(target) / target.shape[1]
         out[key] = source.to(target.dtype).clone()
     return out
 

@@ -81,8 +81,11 @@ class TwoStream(FusionModel):
             )
         options = dict(fusion_args or {})
         given = ("channels", "level", "depth", "place")
-        known = [key for key in inspect.signature(strategy).parameters if key not in given]
+        known = {key: p.default for key, p in inspect.signature(strategy).parameters.items() if key not in given}
         refuse_unknown(options, known, f"fusion strategy {fusion!r}", " has no option")
+        for key, value in options.items():
+            if isinstance(known[key], bool) and not isinstance(value, bool):
+                raise InputError(f"fusion strategy {fusion!r}: {key} is true or false, not {value!r}")
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
         used = used_stages(decoder, channels)
@@ -142,6 +145,11 @@ class TwoStream(FusionModel):
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
         return self.logits(self.head(self.decoder(self.features(rgb, x))))
+
+    @property
+    def loss_factors(self) -> dict[str, float]:
+        blocks: list[FusionBlock] = [getattr(self, f"stage{i}").fusion for i in self.fused_stages]
+        return {name: factor for block in blocks for name, factor in block.loss_factors.items()}
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, auxiliary losses): each loss name of the strategy, averaged over stages."""

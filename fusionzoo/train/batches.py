@@ -41,8 +41,7 @@ class Batches:
     Args:
         n: images of the data set. size: images of a step, over all processes.
         draws: random numbers an image for its augmentation. extra: further ones, drawn behind those of the batch.
-        generator: freshly seeded; gives the order and the numbers. torch's global one is used step by step, between
-            the numbers that the model itself draws; whoever enters an epoch later sets it to where it stood.
+        generator: freshly seeded; gives the order and the numbers, whatever the model draws meanwhile.
         first: steps to leave out, because they were trained on before.
         rank, processes: which share of each step this process takes.
 
@@ -73,9 +72,8 @@ class Batches:
         return len(self.order) // self.size - self.first
 
     def __iter__(self) -> Iterator[list[Drawn]]:
-        if self.generator is not torch.default_generator:
-            for _ in range(self.first):
-                self._numbers()
+        for _ in range(self.first):
+            self._numbers()
         for i in range(self.first, self.first + len(self)):
             chosen = self.order[i * self.size : (i + 1) * self.size]
             yield list(zip(chosen, self._numbers(), strict=True))[self.rank :: self.processes]

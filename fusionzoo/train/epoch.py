@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusionzoo.data import collate, train_transform
 from fusionzoo.data.augment import Augment
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import DivergedError, InputError, unknown
 from fusionzoo.modalities import parts_of
 from fusionzoo.tasks import SEGMENTATION, data_task
 from fusionzoo.train.average import update_average
@@ -25,13 +25,13 @@ from fusionzoo.train.losses import Criterion, on_grid, total
 from fusionzoo.train.optim import clip_gradients
 from fusionzoo.train.processes import Processes
 from fusionzoo.train.schedule import schedule, set_rates
-from fusionzoo.train.settings import AUXILIARY, Settings
+from fusionzoo.train.settings import Settings
 from fusionzoo.train.state import Run
 
 __all__ = ["Plan", "planned", "train_epoch"]
 
 AHEAD = 7919
-"""Between the seeds of two processes' own random numbers."""
+"""Between the seeds of the batches and of what the model draws itself in each process."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float]
         after: called after every step with its loss and the norm of its gradient.
 
     Raises:
-        InputError: a loss or gradient that is not finite, with the images of its batch.
+        DivergedError: a loss or gradient that is not finite, with the images of its batch.
         UnknownNameError: a factor for an auxiliary loss that the model does not have.
     """
     settings = plan.settings
@@ -95,7 +95,7 @@ def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float]
         set_rates(run.optimiser, plan.rate(done))
         value, norm = _gradients(run, batch, plan)
         if not abs(value + norm) < float("inf"):
-            raise InputError(
+            raise DivergedError(
                 f"the loss is {value} and its gradient {norm} in epoch {run.epoch + 1}, step {run.step + 1} (images"
                 f" {', '.join(map(str, batch['id'][:8]))}); the last state before it is kept;"
                 " lower --lr or drop --amp"
@@ -113,14 +113,12 @@ def _batches(run: Run, train: Any, plan: Plan) -> Any:
     """The rest of the epoch's batches, this process's share of each."""
     settings, processes = plan.settings, plan.processes
     seed = settings.seed * 100003 + run.epoch
-    torch.manual_seed(seed + AHEAD * processes.rank)
-    alone = processes.count == 1 and settings.workers == 0
-    generator = torch.default_generator if alone else torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed + AHEAD * (processes.rank + 1))  # what the model draws, between its own steps
     sampler = Batches(
         len(train),
         settings.batch_size,
         plan.augment.draws,
-        generator,
+        torch.Generator().manual_seed(seed),
         extra=int(settings.drop_modality > 0),
         first=run.step,
         rank=processes.rank,
@@ -169,9 +167,10 @@ def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
             raise
         reason = str(error).partition("\n")[0][:150]
         raise InputError(f"torch.compile cannot compile this training step here ({reason}); drop --compile") from error
-    for name in settings.auxiliary.keys() - auxiliary.keys() - AUXILIARY.keys():
-        raise unknown(f"auxiliary loss of {settings.model}", name, auxiliary, "--auxiliary NAME=FACTOR")
+    own = dict.fromkeys(auxiliary, 1.0) | run.model.loss_factors
+    for name in settings.auxiliary.keys() - own.keys():
+        raise unknown(f"auxiliary loss of {settings.model}", name, own, "--auxiliary NAME=FACTOR")
     loss = plan.criterion(logits[..., : target.shape[-2], : target.shape[-1]], target, whole, fraction)
-    for values, factors in ((auxiliary, settings.auxiliary), (distilled, settings.distill)):
+    for values, factors in ((auxiliary, own | settings.auxiliary), (distilled, settings.distill)):
         loss = total(loss, {name: fraction * value for name, value in values.items()}, factors)
     return loss

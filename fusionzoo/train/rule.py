@@ -4,13 +4,17 @@
 of the two encoders, stage by stage; nothing of it is left at inference. With z_m the features of modality m, each
 channel brought to mean 0 and variance 1 over the labelled positions of the batch, and k a class:
 
-    M_mk = mean of z_m over the positions of k
-    e_mk = |M_mk|^2 / mean of |z_m|^2 over k           how much of the feature there is the class itself, in [0, 1]
+    M_mk = mean of z_m over the n_k positions of k
+    r_mk = |M_mk|^2 / mean of |z_m|^2 over k
+    e_mk = max(0, (n_k r_mk - 1) / (n_k - 1))          how much of the feature there is the class itself, in [0, 1]
     w_k  = sqrt(e_rgb,k e_x,k)                         known to both streams; no gradient to it
     consistency   = sum_k w_k (1 - cos(M_rgb,k, M_x,k)) / sum_k w_k
     decorrelation = mean over channel pairs of the squared correlation of z_rgb with z_x, where a position of class k
                     weighs 1 - w_k
     rule = mean over the stages of consistency + decorrelation
+
+r of features that know nothing of the class is 1 / n_k in the mean, and 1 for a class seen once; e is 0 there, so that
+rare classes do not count as shared. A class seen once has e = 0.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel
 from fusionzoo.probes.tape import probe
 
-__all__ = ["RULE", "consistent_and_specific", "losses", "rule_loss", "stream_pairs"]
+__all__ = ["RULE", "class_share", "consistent_and_specific", "losses", "rule_loss", "stream_pairs"]
 
 RULE = "rule"
 """Name of the term among the auxiliary losses."""
@@ -112,17 +116,23 @@ def consistent_and_specific(
     member = F.one_hot(classes, num_classes).to(z_rgb.dtype)  # (N, K)
     count = member.sum(0).clamp(min=1)[:, None]  # (K, 1)
     mean_rgb, mean_x = member.t() @ z_rgb / count, member.t() @ z_x / count  # (K, C)
-    both = (_explained(mean_rgb, z_rgb, member, count) * _explained(mean_x, z_x, member, count)).sqrt()  # (K,)
+    both = (class_share(mean_rgb, z_rgb, member, count) * class_share(mean_x, z_x, member, count)).sqrt()  # (K,)
     apart = 1 - F.cosine_similarity(mean_rgb, mean_x, dim=1)
     consistency = (both * apart).sum() / both.sum().clamp(min=1e-6)
     return consistency, _correlation(z_rgb, z_x, 1 - both[classes])
 
 
 @torch.no_grad()
-def _explained(mean: Tensor, z: Tensor, member: Tensor, count: Tensor) -> Tensor:
-    """e of each class, (K,); 0 for a class that is not there."""
+def class_share(mean: Tensor, z: Tensor, member: Tensor, count: Tensor) -> Tensor:
+    """e of each class, (K,) in [0, 1]: the share of the features' energy that the class explains, without the bias of
+    few positions; 0 for a class that is there once or not at all.
+
+    Args:
+        mean: (K, C) of each class. z: (N, C) about its mean. member: (N, K), one-hot. count: (K, 1) positions.
+    """
     energy = (member.t() @ z.square().sum(1, keepdim=True) / count)[:, 0]
-    return (mean.square().sum(1) / energy.clamp(min=1e-6)).clamp(0, 1)
+    share, n = mean.square().sum(1) / energy.clamp(min=1e-6), count[:, 0]
+    return torch.where(n > 1, (n * share - 1) / (n - 1).clamp(min=1), 0).clamp(0, 1)
 
 
 def _standard(v: Tensor) -> Tensor:

@@ -8,10 +8,8 @@ from typing import Any
 from fusionzoo.errors import InputError, check_known
 from fusionzoo.schema import decode, encode
 
-__all__ = ["AUXILIARY", "Settings"]
+__all__ = ["Settings"]
 
-AUXILIARY = {"consistency": 0.1, "decorrelation": 0.1}
-"""Factors of the auxiliary losses that some models have."""
 LOSS = {"cross_entropy": 1.0}
 """Factors of the parts of the segmentation loss; dice and lovasz are the others."""
 DISTILL = {"logits": 1.0, "features": 1.0}
@@ -78,7 +76,7 @@ class Settings:
                                choices=("median", "log"))  # fmt: skip
     ohem: float = _setting(0.0, "Share of the pixels that count in cross-entropy, the hardest; 0: all.")
     label_smoothing: float = _setting(0.0, "Of cross-entropy, 0..1.")
-    auxiliary: dict[str, float] = _setting(AUXILIARY, "Factor of an auxiliary loss. [default: 0.1 each]")
+    auxiliary: dict[str, float] = _setting({}, "Factor of an auxiliary loss instead of the model's own; of `rule` too.")
     drop_modality: float = _setting(0.0, "Share of images that lose an input, rgb or x evenly.")
     teacher: str = _setting("", "Checkpoint to learn from (bundled name, folder, Hub id).", flag="NAME", free=True)
     distill: dict[str, float] = _setting(DISTILL, "Factor of the teacher's logits or features. [default: 1 each]")

@@ -95,7 +95,8 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
                 continue  # of a published model that lies beside its encoders
             try:
                 state = _of_mit(model, name, initial.state) if isinstance(module, MiT) else initial.state
-                module.load_state_dict(init_x_from_rgb(state, module.state_dict()), strict=True)
+                fitted = init_x_from_rgb(state, module.state_dict(), joined=name.startswith("fused"))
+                module.load_state_dict(fitted, strict=True)
             except (InputError, RuntimeError) as error:
                 raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
     return model

@@ -17,11 +17,22 @@ from click.testing import CliRunner
 from PIL import Image
 from scipy.stats import ttest_rel
 
-from fusionzoo.bench import BenchProtocol, RunResult, Score, bench, final_results, rank, read_protocol, read_results
-from fusionzoo.bench.plan import SELECT_SEED, Variant, chosen_rates, final_runs, select_runs, strategies, variant
+from fusionzoo.bench import (
+    BenchProtocol,
+    RunResult,
+    Score,
+    bench,
+    failed_rows,
+    final_results,
+    rank,
+    read_protocol,
+    read_results,
+)
+from fusionzoo.bench.plan import SELECT_SEED, Run, Variant, chosen_rates, final_runs, select_runs, strategies, variant
+from fusionzoo.bench.run import run_settings
 from fusionzoo.bench.table import ranked
 from fusionzoo.cli.bench import command
-from fusionzoo.errors import InputError, UnknownNameError
+from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = """
@@ -107,6 +118,60 @@ def test_a_killed_benchmark_resumes_to_the_whole_table(data: str, tmp_path: Path
     assert "| concat |" in (tmp_path / "out" / "ranked.md").read_text()
     page = (tmp_path / "out" / "index.html").read_text()
     assert "sum+rule" in page and "Accuracy and cost" in page and "Dissection" in page
+
+
+def test_the_rate_is_chosen_and_a_run_that_diverges_ends_nothing(data: str, tmp_path: Path) -> None:
+    """Two rates, one of which no training survives; and a strategy that is given no other."""
+    protocol = replace(read_protocol(str(tmp_path / "toy.toml")), learning_rates=(1e-3, 1e30), select_on="test",
+                       select_epochs=1, epochs=1, batch_size=2)  # fmt: skip
+    results, _ = bench(data, protocol, tmp_path / "out", patterns="sum", seeds=[0])
+    found = {(r.phase, r.learning_rate): r for r in results}
+    assert set(found) == {("select", 1e-3), ("select", 1e30), ("final", 1e-3)}
+    lost = found["select", 1e30]
+    assert "the loss is" in lost.failed and not lost.scores and lost.num_params > 0
+    assert [r.learning_rate for r in final_results(results)] == [1e-3] and not failed_rows(results)
+    assert lost.command == "fusionzoo bench --data folder:PATH --protocol toy.toml --strategies sum --seeds 1000 --out OUT"
+
+    again, _ = bench(data, protocol, tmp_path / "out", patterns="sum", seeds=[0], resume=True)
+    assert again == read_results(tmp_path / "out" / "results") and len(again) == 3, "a failed run was tried again"
+
+    said = CliRunner().invoke(command, ["--data", data, "--protocol", str(tmp_path / "toy.toml"), "--strategies", "sum",
+                                        "--seeds", "0", "--out", str(tmp_path / "lost"), "--epochs", "1",
+                                        "--set", "learning_rates=[1e30]", "--set", "batch_size=2"])  # fmt: skip
+    assert isinstance(said.exception, CheckFailed) and "no strategy could be trained: final run" in str(said.exception)
+    assert failed_rows(read_results(tmp_path / "lost" / "results")).keys() == {"sum"}
+
+
+def test_results_on_other_data_are_refused(data: str, tmp_path: Path) -> None:
+    protocol = replace(read_protocol(str(tmp_path / "toy.toml")), epochs=1, dissect_images=0)
+    out = tmp_path / "out" / "results"
+    out.mkdir(parents=True)
+    replace(result("gate", 0, 0.5), protocol=protocol, data="elsewhere").save(out / "gate.final.s0.lr0.001.json")
+    with pytest.raises(InputError, match="results on elsewhere with 2 classes, not on data with 2; give a new --out"):
+        bench(data, protocol, tmp_path / "out", patterns="sum", resume=True)
+
+
+def test_a_factor_goes_to_the_strategies_that_have_the_loss(data: str, tmp_path: Path) -> None:
+    protocol = replace(read_protocol(str(tmp_path / "toy.toml")), epochs=1, dissect_images=0)
+    common = (replace(protocol, auxiliary={"sparsity": 0.5}), data, "")
+    assert run_settings(Run("channel_exchange", "final", 0, 1e-3), *common).auxiliary == {"sparsity": 0.5}
+    assert run_settings(Run("concat+rule", "final", 0, 1e-3), *common).auxiliary == {"rule": 0.1}
+    with pytest.raises(UnknownNameError, match="'sparsty'; did you mean 'sparsity'"):
+        bench(data, replace(protocol, auxiliary={"sparsty": 1}), tmp_path / "o", patterns="channel_exchange,sum")
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_is_wrong_with_the_words_of_a_benchmark(data: str, tmp_path: Path) -> None:
+    def said(*more: str) -> str:
+        words = ["--data", data, "--out", str(tmp_path / "o"), *more]
+        return str(CliRunner().invoke(command, words).exception)
+
+    assert "unknown strategy for --reference 'conact'; did you mean 'concat'" in said("--reference", "conact")
+    assert "chooses the learning rate on the split 'val'" in said() and "--set learning_rates=[0.003]" in said()
+    toy = ["--protocol", str(tmp_path / "toy.toml"), "--strategies"]
+    assert "trust is true or false, not 'maybe'" in said(*toy, "hybrid_trust@trust=maybe")
+    assert variant("hybrid_trust@trust=False").options == {"trust": False}
+    assert not (tmp_path / "o").exists()
 
 
 def test_results_of_another_protocol_are_refused(tmp_path: Path) -> None:

@@ -147,6 +147,18 @@ def test_an_x_encoder_from_rgb_weights_answers_grey_alike(channels: int) -> None
         assert torch.equal(x[0].weight, rgb[0].weight)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_encoder_of_both_images_keeps_its_colours(channels: int) -> None:
+    """Without x it answers as RGB's; x, alike in its channels, counts as one colour of the mean kernel."""
+    torch.manual_seed(0)
+    rgb, both = nn.Conv2d(3, 4, 3), nn.Conv2d(3 + channels, 4, 3)
+    both.load_state_dict(init_x_from_rgb(rgb.state_dict(), both.state_dict(), joined=True))
+    colour, x = torch.randn(2, 3, 8, 9), torch.randn(2, 1, 8, 9)
+    torch.testing.assert_close(both(torch.cat([colour, torch.zeros(2, channels, 8, 9)], 1)), rgb(colour))
+    grey = (x / 3).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(both(torch.cat([0 * colour, x.expand(-1, channels, -1, -1)], 1)), rgb(grey))
+
+
 @torch.inference_mode()
 def test_a_narrow_decoder_takes_one_small_image_as_it_takes_two() -> None:
     """Groups of one value: PyTorch's group norm refuses them for one image."""

@@ -8,7 +8,7 @@ import torch
 
 from fusionzoo.errors import InputError
 from fusionzoo.models import create_model
-from fusionzoo.train.rule import consistent_and_specific, losses, rule_loss
+from fusionzoo.train.rule import class_share, consistent_and_specific, losses, rule_loss
 
 K = 4
 
@@ -21,7 +21,8 @@ def by_hand(rgb: torch.Tensor, x: torch.Tensor, classes: np.ndarray) -> tuple[fl
     weight, apart = {}, {}
     for c in np.unique(k):
         means = [v[k == c].mean(0) for v in z]
-        known = [m @ m / (v[k == c] ** 2).sum(1).mean() for m, v in zip(means, z, strict=True)]
+        n, shares = (k == c).sum(), [m @ m / (v[k == c] ** 2).sum(1).mean() for m, v in zip(means, z, strict=True)]
+        known = [max(0, (n * r - 1) / (n - 1)) if n > 1 else 0 for r in shares]
         weight[c] = np.sqrt(known[0] * known[1])
         apart[c] = 1 - means[0] @ means[1] / np.linalg.norm(means[0]) / np.linalg.norm(means[1])
     consistency = sum(weight[c] * apart[c] for c in weight) / sum(weight.values())
@@ -45,6 +46,23 @@ def test_both_terms_equal_their_equations() -> None:
     assert [float(v) for v in found] == pytest.approx(by_hand(rgb, x, label.numpy()), abs=1e-5)
     large = label.repeat_interleave(4, 1).repeat_interleave(4, 2)  # labels of the input's size: the cells' centres
     assert [float(v) for v in consistent_and_specific(rgb, x, large, K)] == pytest.approx([float(v) for v in found])
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 10, 50])
+def test_a_rare_class_is_not_taken_for_a_shared_one(n: int) -> None:
+    """Features that know nothing of the classes: how little of a class there is must not make it shared."""
+    g = torch.Generator().manual_seed(n)
+    label = torch.zeros(1, 16, 12, dtype=torch.long)
+    label.view(-1)[:n] = 1
+    rgb, x = (torch.randn(1, 256, 16, 12, generator=g) for _ in range(2))
+    z = [v.flatten(2)[0].t() for v in (rgb, x)]  # (192, 256)
+    member = torch.nn.functional.one_hot(label.flatten(), 2).float()
+    count = member.sum(0)[:, None]
+    known = [class_share(member.t() @ v / count, v, member, count)[1] for v in z]
+    assert float(known[0] * known[1]) ** 0.5 < 0.03
+    # and one that both know is shared at any number but one
+    told = [class_share(torch.ones(2, 256), torch.ones(192, 256), member, count)[1] for _ in z]
+    assert [float(v) for v in told] == pytest.approx([float(n > 1)] * 2)
 
 
 def test_the_terms_at_their_bounds() -> None:

@@ -174,6 +174,10 @@ class CEN(StreamEnsemble):
             out.append((rgb, x))
         return out
 
+    @property
+    def loss_factors(self) -> dict[str, float]:
+        return {"sparsity": 1.0}
+
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, sparsity: 2e-4 times the penalty on the exchange's scales, summed over all blocks)."""
         logits, losses = super().losses(rgb, x, step=step)

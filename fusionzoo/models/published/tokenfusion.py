@@ -120,6 +120,10 @@ class TokenFusion(StreamEnsemble):
     def features(self, rgb: Tensor, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         return self.features_and_masks(rgb, x)[0]
 
+    @property
+    def loss_factors(self) -> dict[str, float]:
+        return {"sparsity": 1.0}
+
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, sparsity: 1e-6 times the sum of |mask| over both streams, all blocks and tokens, a batch's mean)."""
         with probe(self, "*.masks.*", detach=False, clone=False, trace=True) as tape:
