@@ -139,8 +139,8 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
             parse_spec(data, split=protocol.select_on, num_classes=protocol.num_classes)
         except FusionZooError as error:
             raise InputError(
-                f"protocol {protocol.name} chooses the learning rate on the split {protocol.select_on!r}: {error}; --set"
-                " select_on=SPLIT chooses on another, --set learning_rates=[0.003] takes one rate without a choice"
+                f"protocol {protocol.name} chooses the learning rate on the split {protocol.select_on!r}: {error};"
+                " --set select_on=SPLIT chooses on another, --set learning_rates=[0.003] takes one without a choice"
             ) from error
     if init:
         try:

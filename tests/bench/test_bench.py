@@ -130,7 +130,8 @@ def test_the_rate_is_chosen_and_a_run_that_diverges_ends_nothing(data: str, tmp_
     lost = found["select", 1e30]
     assert "the loss is" in lost.failed and not lost.scores and lost.num_params > 0
     assert [r.learning_rate for r in final_results(results)] == [1e-3] and not failed_rows(results)
-    assert lost.command == "fusionzoo bench --data folder:PATH --protocol toy.toml --strategies sum --seeds 1000 --out OUT"
+    words = "--data folder:PATH --protocol toy.toml --strategies sum --seeds 1000 --out OUT"
+    assert lost.command == f"fusionzoo bench {words}"
 
     again, _ = bench(data, protocol, tmp_path / "out", patterns="sum", seeds=[0], resume=True)
     assert again == read_results(tmp_path / "out" / "results") and len(again) == 3, "a failed run was tried again"
