@@ -18,6 +18,7 @@ from fusionzoo.report.page import render
 from fusionzoo.report.sections.base import Fold, Part, Plot
 from fusionzoo.report.table import ABSENT, Table, clean, hundred, number, points
 from fusionzoo.schema import encode
+from fusionzoo.tasks import spoken
 
 __all__ = ["html"]
 
@@ -53,14 +54,11 @@ def html(results: Sequence[RunResult], refused: Mapping[str, str] | None = None,
     wide = [_cost(rows, final), _figures(rows, final), _correlations(final), _left_out(gone), _made(final)]
     seeds = sorted({r.seed for r in final})
     kicker = f"fusionzoo bench: {len(rows)} rows, seeds {', '.join(map(str, seeds))}, {first.images} test images"
-    return render(
-        title,
-        kicker,
-        title,
-        columns=[p for p in parts if p is not None],
-        wide=[p for p in wide if p is not None],
-        sentences=_sentences(rows, reference),
+    columns, below, sentences = spoken(
+        ([p for p in parts if p is not None], [p for p in wide if p is not None], _sentences(rows, reference)),
+        first.task,
     )
+    return render(title, kicker, title, columns=columns, wide=below, sentences=sentences)
 
 
 def _sentences(rows: Sequence[Row], reference: str) -> list[str]:

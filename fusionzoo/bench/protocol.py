@@ -129,7 +129,7 @@ PROTOCOLS = {
         "planted-2",
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
         train_images=1200,
-        learning_rates=(1e-3, 3e-3, 6e-3, 1.2e-2),
+        learning_rates=(1e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2),
         scale=(0.9, 1.3),
         jitter=0.1,
         balance=0.5,
@@ -144,6 +144,9 @@ PROTOCOLS = {
         epochs=12,
         select_epochs=4,
         size=(120, 160),
+    ),
+    "scenes": BenchProtocol(
+        "scenes", decoder="pool", train_images=1200, learning_rates=(1e-3, 3e-3, 6e-3), select_epochs=4
     ),
     "folder": BenchProtocol("folder", learning_rates=(1e-3, 3e-3, 6e-3), epochs=20, select_epochs=6),
     "nyu40": BenchProtocol(
@@ -166,11 +169,12 @@ PROTOCOLS = {
 def protocol_for(data: str) -> str:
     """Name of the protocol that suits the data where none is named.
 
-    >>> protocol_for("folder:rooms"), protocol_for("nyuv2:here"), protocol_for("planted-2")
-    ('folder', 'nyu13', 'planted-2')
+    >>> [protocol_for(data) for data in ("folder:rooms", "nyuv2:here", "planted-2", "planted-scenes")]
+    ['folder', 'nyu13', 'planted-2', 'scenes']
     """
     kind = data.partition(":")[0]
-    return {"nyuv2": "nyu13"}.get(kind, kind if kind in PROTOCOLS else "folder")
+    usual = {"nyuv2": "nyu13", "nyuv2-scenes": "scenes", "planted-scenes": "scenes"}
+    return usual.get(kind, kind if kind in PROTOCOLS else "folder")
 
 
 def read_protocol(name_or_file: str, **changes: Any) -> BenchProtocol:

@@ -11,6 +11,7 @@ from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json, read_json
 from fusionzoo.schema import encode, versioned
+from fusionzoo.tasks import SEGMENTATION
 
 __all__ = ["RunResult", "Score", "best_rate", "failed_rows", "final_results", "read_results", "select_scores"]
 
@@ -19,7 +20,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Score:
-    """Segmentation under one condition: mean IoU, pixel accuracy (fractions), IoU of each class (None: not there)."""
+    """Scores under one condition: mean IoU, pixel accuracy (fractions), IoU of each class (None: not there).
+
+    Of scene types balanced accuracy, accuracy and recalls stand under the same names (`fusionzoo.tasks`).
+    """
 
     miou: float
     pixel_accuracy: float
@@ -39,6 +43,7 @@ class RunResult:
         peak_mb, latency_ms, latency_ratio: as of `fusionzoo.bench.cost.Cost`, beside `concat`; final runs only.
         figures: of the dissection, see `fusionzoo.bench.figures`; final runs only.
         seconds: training time. class_names: order of `class_iou`. failed: why there are no scores; "" where there are.
+        task: of the data.
         data, images: name of the data and number of scored images. command, versions, machine: how it was made.
     """
 
@@ -61,6 +66,7 @@ class RunResult:
     latency_ratio: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
     failed: str = ""
+    task: str = SEGMENTATION
     command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)

@@ -35,6 +35,7 @@ from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
 from fusionzoo.schema import encode
+from fusionzoo.tasks import check_task, data_task
 from fusionzoo.train import Settings, finetune
 from fusionzoo.train.rule import RULE
 from fusionzoo.train.start import new_model
@@ -134,6 +135,8 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
     for name in protocol.auxiliary.keys() - have:
         raise unknown("auxiliary loss of these strategies", name, have)
     tested = _tested(data, protocol.test_split, protocol.test_size or protocol.base, protocol.num_classes)
+    with torch.device("meta"):
+        check_task(build(rows[0], protocol, num_classes=tested.num_classes), tested)
     if len(protocol.learning_rates) > 1:
         try:
             parse_spec(data, split=protocol.select_on, num_classes=protocol.num_classes)
@@ -198,6 +201,7 @@ def train_and_score(
         figures=figures,
         seconds=seconds,
         failed=failed,
+        task=data_task(tested),
         options={**variant(run.strategy).options, **({RULE: protocol.rule} if variant(run.strategy).rule else {})},
         data=tested.name,
         images=len(tested),

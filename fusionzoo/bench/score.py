@@ -18,6 +18,7 @@ from fusionzoo.dissect.run import Work
 from fusionzoo.dissect.split import Split
 from fusionzoo.models import FusionModel
 from fusionzoo.models.labels import evaluating
+from fusionzoo.tasks import CLASSIFICATION, data_task
 
 __all__ = ["CONDITIONS", "score"]
 
@@ -41,7 +42,7 @@ def score(model: FusionModel, data: Any, conditions: Mapping[str, Failure], batc
         conditions: as CONDITIONS; a corruption that does not exist for this kind of x is left out.
 
     Returns:
-        Scores in the order of `conditions`.
+        Scores in the order of `conditions`; of scene types `miou` is the balanced accuracy, `class_iou` the recalls.
     """
     kind = model.preprocess.x_kind
     wanted = {n: way for n, way in conditions.items() if all(severities(c, kind) is not None for c, _ in way.damage)}
@@ -50,5 +51,7 @@ def score(model: FusionModel, data: Any, conditions: Mapping[str, Failure], batc
     with evaluating(model):
         sums = counted(Work(model, data, range(len(data)), split, batch_size, progress=False, options=options),
                        list(wanted.values()))  # fmt: skip
+    whole = data_task(data) == CLASSIFICATION
     found = {name: sums[way.key].compute() for name, way in wanted.items()}
-    return {name: Score(s.miou, s.pixel_accuracy, numbers(s.iou)) for name, s in found.items()}
+    scores = {name: (s.mean_accuracy, s.accuracy) if whole else (s.miou, s.iou) for name, s in found.items()}
+    return {name: Score(mean, found[name].pixel_accuracy, numbers(each)) for name, (mean, each) in scores.items()}

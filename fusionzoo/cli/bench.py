@@ -24,8 +24,12 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 
 @click.command(name="bench")
 @click.option("--data", required=True, metavar="SPEC", help="planted, folder:PATH, ... (list --data).")
-@click.option("--protocol", "protocol_name", metavar="NAME|FILE.toml",
-              help="Held equal: planted, planted-2, nyu13, nyu40, folder or a file; default: by the data.")  # fmt: skip
+@click.option(
+    "--protocol",
+    "protocol_name",
+    metavar="NAME|FILE.toml",
+    help="Held equal: planted, planted-2, nyu13, nyu40, scenes, folder, a file; default: by data.",
+)
 @click.option("--strategies", "patterns", default="all", show_default=True,
               help="Names and patterns, by commas; NAME@OPTION=VALUE sets an option.")  # fmt: skip
 @click.option("--rule", type=click.Choice(["off", "on", "both"]), default="off", show_default=True,
@@ -64,6 +68,7 @@ def command(
     from fusionzoo.files import atomic_write
     from fusionzoo.models import list_fusions
     from fusionzoo.schema import encode
+    from fusionzoo.tasks import spoken
 
     protocol = read_protocol(protocol_name or protocol_for(data), **({"epochs": epochs} | dict(changes)))
     check_known("strategy for --reference", variant(reference).fusion, list_fusions(), "fusionzoo list --fusions")
@@ -71,26 +76,28 @@ def command(
     def report(results: list[RunResult]) -> None:
         rows = rank(results, reference)
         if rows:
-            atomic_write(Path(out) / "ranked.md", ranked(rows, reference) + "\n")
+            atomic_write(Path(out) / "ranked.md", spoken(ranked(rows, reference), results[0].task) + "\n")
             atomic_write(Path(out) / "index.html", html(results, reference=reference))
         last = results[-1]
         where = f"{last.strategy} {last.phase} seed {last.seed} lr {last.learning_rate:g}"
-        note(f"{where}: " + (last.failed or f"mIoU {100 * last.scores['both'].miou:.2f} ({last.seconds:.0f} s)"))
+        text = last.failed or f"mIoU {100 * last.scores['both'].miou:.2f} ({last.seconds:.0f} s)"
+        note(f"{where}: {spoken(text, last.task)}")
         if rows and not as_json_:
-            note(ranked(rows, reference))
+            note(spoken(ranked(rows, reference), last.task))
 
     results, refused = bench(data, protocol, out, report=report, **options)
     rows, failed = rank(results, reference), failed_rows(results)
     if not rows:
         raise CheckFailed(f"no strategy could be trained: {next(iter(failed.values()), 'nothing ran')}")
-    atomic_write(Path(out) / "ranked.md", ranked(rows, reference) + "\n")
+    table = spoken(ranked(rows, reference), results[0].task)
+    atomic_write(Path(out) / "ranked.md", table + "\n")
     atomic_write(Path(out) / "index.html", html(results, refused, reference))
     if reference not in {row.strategy for row in rows}:
         note(f"{reference} is not among the rows: no differences from it; --reference names another")
     if as_json_:
         print_json({"protocol": encode(protocol), "rows": encode(rows), "left_out": refused, "failed": failed})
         return
-    say(ranked(rows, reference))
+    say(table)
     for name, reason in refused.items():
         say(f"left out: {name}: {reason}")
     for name, reason in failed.items():

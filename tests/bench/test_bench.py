@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from scipy.stats import ttest_rel
@@ -30,9 +31,12 @@ from fusionzoo.bench import (
 )
 from fusionzoo.bench.plan import SELECT_SEED, Run, Variant, chosen_rates, final_runs, select_runs, strategies, variant
 from fusionzoo.bench.run import run_settings
+from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.bench.table import ranked
 from fusionzoo.cli.bench import command
+from fusionzoo.data import parse_spec
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
+from fusionzoo.models import create_model
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = """
@@ -173,6 +177,32 @@ def test_what_is_wrong_with_the_words_of_a_benchmark(data: str, tmp_path: Path) 
     assert "trust is true or false, not 'maybe'" in said(*toy, "hybrid_trust@trust=maybe")
     assert variant("hybrid_trust@trust=False").options == {"trust": False}
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*have no image in the training data")
+def test_scene_types_are_scored_by_balanced_accuracy(tmp_path: Path) -> None:
+    """A model that always says class 0 knows one class of those that are there, however few its images are."""
+    data = parse_spec("planted-scenes", size=(48, 64), limit=24)
+    model = create_model("concat_mobilenetv1-025_pool", num_classes=data.num_classes)
+    torch.nn.init.zeros_(model.head.weight)
+    torch.nn.init.zeros_(model.head.bias)
+    model.head.bias.data[0] = 1
+    kinds = {int(data[i]["label"]) for i in range(len(data))}
+    found = score(model, data, CONDITIONS)
+    assert 0 in kinds and len(kinds) > 2
+    assert {round(s.miou * len(kinds), 6) for s in found.values()} == {1.0} == {found["both"].class_iou[0]}
+
+    words = ["--data", "planted-scenes", "--out", str(tmp_path / "o"), "--strategies", "sum", "--seeds", "0"]
+    small = ["train_images=8", "dissect_images=0", "batch_size=4", "size=[32,32]", "base=[32,48]", "epochs=1",
+             "learning_rates=[0.001]"]  # fmt: skip
+    words += [w for pair in small for w in ("--set", pair)]
+    refused = CliRunner().invoke(command, [*words, "--protocol", "folder"])
+    assert "a model with the decoder pool" in str(refused.exception) and not (tmp_path / "o").exists()
+    said = CliRunner().invoke(command, words)
+    assert said.exit_code == 0, said.exception
+    table, page = (tmp_path / "o" / "ranked.md").read_text(), (tmp_path / "o" / "index.html").read_text()
+    assert "balanced accuracy" in table and "IoU" not in table + page + said.output
+    assert read_results(tmp_path / "o" / "results")[0].task == "classification"
 
 
 def test_results_of_another_protocol_are_refused(tmp_path: Path) -> None:

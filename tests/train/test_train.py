@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
+from fusionzoo.models import create_model, list_fusions
 from fusionzoo.train import Settings, evaluate, finetune
 from fusionzoo.train.losses import Criterion, class_weights, on_grid, total
 
@@ -65,12 +67,34 @@ def test_total_takes_only_named_auxiliary_losses() -> None:
     assert float(total(torch.tensor(1.0), parts, {"a": 0.5})) == 2.0
 
 
+@pytest.mark.parametrize(
+    ("strategy", "name", "factor"),
+    [("channel_exchange", "sparsity", 1.0), ("cddfuse", "decomposition", 0.1), ("shaspec", "specific", 1.0)],
+)
+def test_a_strategy_trains_with_its_own_losses(tmp_path: Path, strategy: str, name: str, factor: float) -> None:
+    """By default at their own factor; a factor that is given is the loss's, and the first loss is linear in it."""
+    first = {}
+    for given in ({}, {name: 0.0}, {name: 50.0}):
+        run = replace(tiny(auxiliary=given, limit=4, epochs=1), model=f"{strategy}_mobilenetv1-025_fpn")
+        finetune(run, tmp_path / str(len(first)))
+        first[given.get(name)] = json.loads((tmp_path / str(len(first)) / "steps.jsonl").read_text().splitlines()[0])
+    default, none, large = (first[key]["loss"] for key in (None, 0.0, 50.0))
+    assert large - none > 0.005
+    assert default - none == pytest.approx((large - none) / 50 * factor, abs=2e-6)
+
+
+def test_every_loss_of_a_strategy_has_a_factor() -> None:
+    for name in list_fusions():
+        model = create_model(f"{name}_mobilenetv1-025_fpn")
+        _, losses = model.losses(torch.randn(2, 3, 32, 32), torch.randn(2, 1, 32, 32))
+        assert set(losses) == set(model.loss_factors), name
+
+
 def test_evaluate_equals_a_plain_count() -> None:
     """Against sklearn's Jaccard score on the model's own predictions at label size."""
     from sklearn.metrics import jaccard_score
 
     from fusionzoo.data import Planted
-    from fusionzoo.models import create_model
 
     data = Planted("test", n=3, size=(64, 96))
     model = create_model("sum_mobilenetv1-025_fpn", num_classes=data.num_classes)

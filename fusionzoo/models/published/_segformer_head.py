@@ -71,14 +71,15 @@ class SegFormerHead(nn.Module):
             raise InputError(f"{len(features)} maps given, this decoder was built for {len(self.project)}")
         size = features[0].shape[-2:]
         weights = self.join.weight.flatten(1).chunk(len(features), dim=1)[::-1]  # J_i, (E, E) each
-        maps = []
+        joined: Tensor | None = None  # added up as they come: no more than two maps of the finest size at a time
         for layer, weight, feature in zip(self.project, weights, features, strict=True):
             assert isinstance(layer, nn.Linear)
             kernel = (weight @ layer.weight)[:, :, None, None]
             small = F.conv2d(feature, kernel, weight @ layer.bias)  # (B, E, H_i, W_i)
-            same = small.shape[-2:] == size
-            maps.append(small if same else F.interpolate(small, size=size, mode="bilinear", align_corners=False))
-        joined = sum(maps[1:], maps[0])
+            if small.shape[-2:] != size:
+                small = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
+            joined = small if joined is None else joined + small
+        assert joined is not None
         if self.join.bias is not None:
             joined = joined + self.join.bias.view(-1, 1, 1)
         out = self.out(self.bn(joined).relu())
