@@ -24,7 +24,21 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/bench/test_bench.py::test_a_row_says_its_options_and_the_rule", "fusionzoo/bench/plan.py", [
         ("            if variant(name).rule:", "            if False:"),
-        ("options[key] = json.loads(value)", "options[key] = value"),
+        ("options[key] = typed(value)", "options[key] = value"),
+    ]),
+    ("tests/bench/test_bench.py::test_the_rate_is_chosen_and_a_run_that_diverges_ends_nothing",
+     "fusionzoo/bench/results.py", [
+        ('if result.phase == "select" and not result.failed:', 'if result.phase == "select":'),
+    ]),
+    ("tests/bench/test_bench.py::test_results_on_other_data_are_refused", "fusionzoo/bench/run.py", [
+        ("if (r.data, r.class_names) != (tested.name, list(tested.class_names)):", "if False:"),
+    ]),
+    ("tests/bench/test_bench.py::test_scene_types_are_scored_by_balanced_accuracy", "fusionzoo/bench/score.py", [
+        ("whole = data_task(data) == CLASSIFICATION", "whole = False"),
+    ]),
+    ("tests/bench/test_study.py::test_twins_and_single_modalities_do_not_count_as_strategies",
+     "fusionzoo/bench/study.py", [
+        ('and not r.strategy.endswith("_only")', ""),
     ]),
 ]
 # fmt: on

@@ -28,6 +28,9 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/models/test_models.py::test_late_is_the_mean_of_its_streams", "fusionzoo/models/baselines.py", [
         ("(first + others[0]) / 2", "(first + others[0])"),
     ]),
+    ("tests/models/test_two_stream.py::test_an_encoder_of_both_images_keeps_its_colours", "fusionzoo/models/base.py", [
+        ("            if joined:", "            if False:"),
+    ]),
     ("tests/models/test_two_stream.py::test_baselines_by_hand", "fusionzoo/models/baselines.py", [
         ('else {"rgb": rgb, "x": x}', 'else {"rgb": 0 * rgb, "x": x}'),
         ("torch.cat([rgb, x], dim=1)", "torch.cat([rgb, 0 * x], dim=1)"),
