@@ -12,11 +12,17 @@ from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.bench.results import RunResult, best_rate, select_scores
 from fusionzoo.errors import InputError, unknown
 from fusionzoo.models import FusionModel, create_model, list_fusions
+from fusionzoo.registry import architectures, match
 from fusionzoo.schema import typed
 from fusionzoo.train.rule import stream_pairs
 
-__all__ = ["Run", "Variant", "build", "chosen_rates", "final_runs", "select_runs", "strategies", "variant"]
+__all__ = [
+    "PUBLISHED", "Run", "Variant", "architecture", "build", "chosen_rates", "final_runs", "select_runs", "strategies",
+    "variant",
+]  # fmt: skip
 
+PUBLISHED = "published-"
+"""Begins the name of a row that trains a published architecture whole, with encoders and decoder of its own."""
 SELECT_SEED = 1000
 """Seed of the runs that choose the learning rate; none of the final ones."""
 
@@ -76,7 +82,8 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
 
     Args:
         patterns: "all", or names and fnmatch patterns, in a list or parted by commas; each with `@OPTION=VALUE` and
-            `+rule` behind it where wanted, see `variant`.
+            `+rule` behind it where wanted, see `variant`. `published-NAME` is a published architecture as it is
+            (`published-cmx_*`), trained from random weights by the same protocol.
 
     Raises:
         UnknownNameError: a pattern that matches nothing.
@@ -85,9 +92,14 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
     names: list[str] = []
     for pattern in asked:
         name = variant(pattern).fusion
-        found = list_fusions("*" if name == "all" else name)
-        if not found:
-            raise unknown("fusion strategy", name, list_fusions(), "fusionzoo list --fusions")
+        if name.startswith(PUBLISHED):
+            whole = name.removeprefix(PUBLISHED)
+            found = [PUBLISHED + each for each in match(list(architectures), whole)]
+            if not found:
+                raise unknown("published architecture", whole, architectures, "fusionzoo list --models")
+        elif not (found := list_fusions("*" if name == "all" else name)):
+            hint = f"fusionzoo list --fusions; {PUBLISHED}NAME is a published architecture"
+            raise unknown("fusion strategy", name, list_fusions(), hint)
         names += [row for each in found if (row := each + pattern[len(name) :]) not in names]
     fitting, refused = [], {}
     for name in names:
@@ -103,12 +115,25 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
     return fitting, refused
 
 
+def architecture(row: str, protocol: BenchProtocol) -> str:
+    """Name of the model that a row trains.
+
+    >>> from fusionzoo.bench import read_protocol
+    >>> architecture("sum+rule", read_protocol("nyu13")), architecture("published-mfnet", read_protocol("nyu13"))
+    ('sum_mobilenetv1-025_fpn', 'mfnet')
+    """
+    name = variant(row).fusion
+    return name.removeprefix(PUBLISHED) if name.startswith(PUBLISHED) else protocol.architecture(name)
+
+
 def build(row: str, protocol: BenchProtocol, **options: Any) -> FusionModel:
     """The model that a row trains, with random weights. `options`: num_classes, x_channels."""
     made = variant(row)
     if made.options:  # baselines have none
         options["fusion_args"] = made.options
-    return create_model(protocol.architecture(made.fusion), decoder_args=protocol.decoder_args, **options)
+    if not row.startswith(PUBLISHED):
+        options["decoder_args"] = protocol.decoder_args
+    return create_model(architecture(row, protocol), **options)
 
 
 def select_runs(names: Iterable[str], protocol: BenchProtocol) -> list[Run]:

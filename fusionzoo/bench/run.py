@@ -24,7 +24,17 @@ import torch
 from fusionzoo import __version__
 from fusionzoo.bench.cost import cost, counted
 from fusionzoo.bench.figures import dissected
-from fusionzoo.bench.plan import Run, build, chosen_rates, final_runs, select_runs, strategies, variant
+from fusionzoo.bench.plan import (
+    PUBLISHED,
+    Run,
+    architecture,
+    build,
+    chosen_rates,
+    final_runs,
+    select_runs,
+    strategies,
+    variant,
+)
 from fusionzoo.bench.protocol import BenchProtocol, read_protocol
 from fusionzoo.bench.results import RunResult, read_results
 from fusionzoo.bench.score import CONDITIONS, score
@@ -145,9 +155,11 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
                 f"protocol {protocol.name} chooses the learning rate on the split {protocol.select_on!r}: {error};"
                 " --set select_on=SPLIT chooses on another, --set learning_rates=[0.003] takes one without a choice"
             ) from error
-    if init:
+    composed = [row for row in rows if not row.startswith(PUBLISHED)]
+    if init and composed:
         try:
-            new_model(run_settings(Run(rows[0], "final", 0, protocol.learning_rates[0]), protocol, data, init), tested)
+            first = Run(composed[0], "final", 0, protocol.learning_rates[0])
+            new_model(run_settings(first, protocol, data, init), tested)
         except InputError as error:
             raise InputError(f"protocol {protocol.name} starts its encoders from {init!r}: {error}") from error
     return tested
@@ -225,6 +237,7 @@ def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | Non
 def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:
     """The protocol's fields that training has under the same name, and what the run makes of the others."""
     final, row = run.phase == "final", variant(run.strategy)
+    composed = not run.strategy.startswith(PUBLISHED)
     factors = {RULE: protocol.rule} if row.rule else {}
     if protocol.auxiliary:
         own = _losses(run.strategy, protocol)
@@ -232,9 +245,10 @@ def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Set
     known = {f.name for f in fields(Settings)}
     shared = {f.name: getattr(protocol, f.name) for f in fields(protocol) if f.name in known}
     return Settings(**shared | {
-        "model": protocol.architecture(row.fusion),
+        "model": architecture(run.strategy, protocol),
         "data": data,
-        "init": init,
+        "init": init if composed else "",
+        "decoder_args": protocol.decoder_args if composed else {},
         "train_split": protocol.final_split if final else protocol.select_split,
         "val_split": "",
         "epochs": protocol.epochs if final else protocol.select_epochs or protocol.epochs,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fusionzoo.bench.plan import PUBLISHED
 from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.stats.ranks import ranks
@@ -91,9 +92,11 @@ def comparable(results: Sequence[RunResult]) -> list[RunResult]:
     """Final runs of strategies that see both inputs, each strategy once: what a correlation over strategies counts.
 
     Rows with the rule or with options are near-twins of their strategy and would narrow the intervals; those of one
-    input alone are last everywhere and would make any two rankings agree.
+    input alone are last everywhere and would make any two rankings agree; published architectures differ in encoder
+    and decoder too.
     """
-    return [r for r in final_results(results) if not set("@+") & set(r.strategy) and not r.strategy.endswith("_only")]
+    plain = [r for r in final_results(results) if not set("@+") & set(r.strategy)]
+    return [r for r in plain if not r.strategy.endswith("_only") and not r.strategy.startswith(PUBLISHED)]
 
 
 def row_means(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:

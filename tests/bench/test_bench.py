@@ -147,6 +147,17 @@ def test_the_rate_is_chosen_and_a_run_that_diverges_ends_nothing(data: str, tmp_
     assert failed_rows(read_results(tmp_path / "lost" / "results")).keys() == {"sum"}
 
 
+def test_a_published_architecture_is_a_row_of_its_own(data: str, tmp_path: Path) -> None:
+    protocol = replace(read_protocol(str(tmp_path / "toy.toml")), epochs=1, dissect_images=0)
+    assert strategies("published-mf*,sum", protocol) == (["published-mfnet", "sum"], {})
+    with pytest.raises(UnknownNameError, match="unknown published architecture 'mfnett'; did you mean 'mfnet'"):
+        strategies("published-mfnett", protocol)
+    made = run_settings(Run("published-mfnet", "final", 0, 1e-3), protocol, data, "encoder")
+    assert (made.model, made.init, made.decoder_args) == ("mfnet", "", {})
+    (found,), _ = bench(data, protocol, tmp_path / "out", patterns="published-mfnet", seeds=[0])
+    assert found.num_params == sum(p.numel() for p in create_model("mfnet", num_classes=2, x_channels=1).parameters())
+
+
 def test_results_on_other_data_are_refused(data: str, tmp_path: Path) -> None:
     protocol = replace(read_protocol(str(tmp_path / "toy.toml")), epochs=1, dissect_images=0)
     out = tmp_path / "out" / "results"

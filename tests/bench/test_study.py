@@ -61,7 +61,8 @@ def test_spearman_equals_scipy_ties_included() -> None:
 def test_twins_and_single_modalities_do_not_count_as_strategies() -> None:
     """They would narrow the intervals, and make any two rankings agree."""
     one = made(1)[0]
-    names = ("concat", "concat+rule", "hybrid_trust@trust=false", "rgb_only", "x_only", "early", "late")
+    names = ("concat", "concat+rule", "hybrid_trust@trust=false", "rgb_only", "x_only", "early", "late",
+             "published-mfnet")  # fmt: skip
     assert [r.strategy for r in comparable([replace(one, strategy=n) for n in names])] == ["concat", "early", "late"]
 
 

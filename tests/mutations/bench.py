@@ -38,7 +38,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/bench/test_study.py::test_twins_and_single_modalities_do_not_count_as_strategies",
      "fusionzoo/bench/study.py", [
-        ('and not r.strategy.endswith("_only")', ""),
+        ('not r.strategy.endswith("_only") and', ""),
     ]),
 ]
 # fmt: on

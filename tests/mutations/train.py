@@ -81,12 +81,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_rule.py::test_both_terms_equal_their_equations", "fusionzoo/train/rule.py", [
         ("_correlation(z_rgb, z_x, 1 - both[classes])", "_correlation(z_rgb, z_x, both[classes])"),
-        ("return torch.where(n > 1, (n * share - 1) / (n - 1).clamp(min=1), 0).clamp(0, 1)", "return torch.ones_like(n)"),
+        ("return torch.where(n > 1, (n * share - 1) / (n - 1).clamp(min=1), 0).clamp(0, 1)",
+         "return torch.ones_like(n)"),
         ("apart = 1 - F.cosine_similarity(mean_rgb, mean_x, dim=1)",
          "apart = 1 + F.cosine_similarity(mean_rgb, mean_x, dim=1)"),
     ]),
     ("tests/train/test_rule.py::test_a_rare_class_is_not_taken_for_a_shared_one", "fusionzoo/train/rule.py", [
-        ("return torch.where(n > 1, (n * share - 1) / (n - 1).clamp(min=1), 0).clamp(0, 1)", "return share.clamp(0, 1)"),
+        ("return torch.where(n > 1, (n * share - 1) / (n - 1).clamp(min=1), 0).clamp(0, 1)",
+         "return share.clamp(0, 1)"),
     ]),
     ("tests/train/test_train.py::test_a_strategy_trains_with_its_own_losses", "fusionzoo/train/epoch.py", [
         ("dict.fromkeys(auxiliary, 1.0) | run.model.loss_factors", "dict.fromkeys(auxiliary, 1.0)"),
