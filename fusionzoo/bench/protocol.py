@@ -129,7 +129,7 @@ PROTOCOLS = {
         "planted-2",
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
         train_images=1200,
-        learning_rates=(1e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2),
+        learning_rates=(6e-3, 1.2e-2, 2.4e-2),
         scale=(0.9, 1.3),
         jitter=0.1,
         balance=0.5,
