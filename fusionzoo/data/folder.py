@@ -70,6 +70,7 @@ class Folder(SegmentationDataset):
         num_classes: None, or the number of classes, which must be that of `dataset.toml`.
         size, label_size, limit, cache, cache_size, transform: as in `NYUv2`.
         align, empty_depth, labels: as in `OfficialDataset`; align None: as `dataset.toml` says.
+        incomplete: "error" refuses a split of which an image has not all its files; "keep": reading the image does.
 
     Samples: rgb uint8 (3, H, W); x float32 (Cx, H, W) in the unit of `x_kind`; label int64, file value - label_offset,
     ignored values -> 255.
@@ -94,6 +95,7 @@ class Folder(SegmentationDataset):
         align: bool | None = None,
         labels: bool = True,
         empty_depth: str = "error",
+        incomplete: str = "error",
     ) -> None:
         self.root = Path(root).expanduser()
         toml = self.root / "dataset.toml"
@@ -118,8 +120,10 @@ class Folder(SegmentationDataset):
         self.align = settings.align if align is None else align
         if empty_depth not in ("error", "keep"):
             raise InputError(f"empty_depth is {empty_depth!r}; give 'error' or 'keep'")
-        self.empty_depth = empty_depth
-        shown = settings.splits or layout.splits()
+        if incomplete not in ("error", "keep"):
+            raise InputError(f"incomplete is {incomplete!r}; give 'error' or 'keep'")
+        self.empty_depth, keep = empty_depth, incomplete == "keep"
+        shown = settings.splits or layout.splits(keep)
         splits = settings.splits or {**shown, "all": layout.everything()}
         if split is None:
             if shown and "test" not in shown:
@@ -127,7 +131,8 @@ class Folder(SegmentationDataset):
             split = "test" if "test" in splits else "all"
         check_known("split", split, splits, str(toml if settings.splits else self.root))
         self.split = split
-        self._files = layout.images(split, splits[split])
+        given = splits[split]
+        self._files = dict(layout.looked_up(split, given) if keep else layout.images(split, given))
         firsts = {stem.partition("/")[0] for stem in self._files if "/" in stem}
         if not settings.splits and split != "all" and len(firsts) == 1 and all("/" in stem for stem in self._files):
             self._files = {stem.partition("/")[2]: files for stem, files in self._files.items()}  # "train/0003": "0003"
@@ -136,7 +141,7 @@ class Folder(SegmentationDataset):
         self.prepare_cache()
 
     def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
-        files = self._files[self.ids[index]]
+        files = self._of(index)
         rgb = read_rgb(files["rgb"])
         raw, scale = self._read_x(files, (rgb.shape[-2], rgb.shape[-1]))
         if not self._told[0]:
@@ -152,8 +157,15 @@ class Folder(SegmentationDataset):
 
     def load_x(self, index: int) -> Tensor:
         """x of one image, without rgb and label and at its own size: float32 (Cx, h, w) in the unit of `x_kind`."""
-        raw, scale = self._read_x(self._files[self.ids[index]])
+        raw, scale = self._read_x(self._of(index))
         return torch.from_numpy(raw.astype(np.float32) * np.float32(scale))
+
+    def _of(self, index: int) -> Files:
+        """The files of an image, all of them there."""
+        files = self._files[self.ids[index]]
+        if isinstance(files, InputError):
+            raise InputError(str(files))
+        return files
 
     def _read_x(self, files: Files, size: tuple[int, int] | None = None) -> tuple[np.ndarray, float]:
         """(x as stored, what gives its unit); several modalities as one at `size`, without one that of the first."""
@@ -165,7 +177,7 @@ class Folder(SegmentationDataset):
         return joined(read, fit, align, str(files["rgb"])), 1.0
 
     def where(self, index: int, part: str = "rgb") -> str:
-        files = self._files[self.ids[index]]
+        files = self._of(index)
         return str(files.get(part, files["rgb"]))
 
     def describe(self) -> dict[str, Any]:

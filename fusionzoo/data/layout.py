@@ -142,8 +142,12 @@ class Layout:
             found[stem] = path
         return found
 
-    def splits(self) -> dict[str, str | list[str]]:
-        """The splits that the folder shows by itself: lists train.txt, ..., or folders train/, ...; empty when none."""
+    def splits(self, incomplete: bool = False) -> dict[str, str | list[str]]:
+        """The splits that the folder shows by itself: lists train.txt, ..., or folders train/, ...; empty when none.
+
+        Args:
+            incomplete: folders have the ids of x and label without rgb too.
+        """
         lists = {split: f"{name}.txt" for name, split in _SPLITS.items() if (self.root / f"{name}.txt").is_file()}
         if lists:
             return dict(lists)
@@ -155,6 +159,9 @@ class Layout:
             ids = found.setdefault(_SPLITS[first.lower()], [])
             assert isinstance(ids, list)
             ids.append(stem)
+        if incomplete:
+            rest = [(stem, _SPLITS.get(stem.partition("/")[0].lower())) for stem in self.everything()]
+            found = {split: [stem for stem, of in rest if of == split] for split in found}
         return found
 
     def everything(self) -> list[str]:
@@ -168,13 +175,26 @@ class Layout:
         return sorted({*self.files["rgb"], *alone})
 
     def images(self, split: str, given: str | Sequence[str]) -> dict[str, Files]:
-        """id -> its files, in the order of the split.
+        """id -> its files, in the order of the split. Arguments and errors as of `looked_up`.
+
+        Raises:
+            InputError: an image without its partner.
+        """
+        images: dict[str, Files] = {}
+        for stem, files in self.looked_up(split, given).items():
+            if isinstance(files, InputError):
+                raise files
+            images[stem] = files
+        return images
+
+    def looked_up(self, split: str, given: str | Sequence[str]) -> dict[str, Files | InputError]:
+        """id -> its files, or what is to be said of one that has not all of them, in the order of the split.
 
         Args:
             given: the name of a file with a list, or the ids.
 
         Raises:
-            InputError: a list that cannot be read or is empty, a name that is no image, an image without its partner.
+            InputError: a list that cannot be read or is empty, a name that is no image, names that do not pair.
         """
         source = given if isinstance(given, str) else "dataset.toml"
         if isinstance(given, str):
@@ -187,12 +207,12 @@ class Layout:
             entries = [self._listed(split, text) for text in given]
         if not entries:
             raise InputError(f"split {split!r} of {self.root} is empty ({source})")
-        images: dict[str, Files] = {}
+        images: dict[str, Files | InputError] = {}
         for entry in entries:
-            stem, files = self._image(split, entry)
+            stem = self._stem(entry)
             if stem in images:
                 raise InputError(f"split {split!r} of {self.root} names {stem!r} more than once ({source})")
-            images[stem] = files
+            images[stem] = self._image(split, stem, entry)
         return images
 
     def _listed(self, split: str, text: str) -> dict[str | None, str]:
@@ -245,28 +265,31 @@ class Layout:
                 return part, name
         return None
 
-    def _image(self, split: str, entry: dict[str | None, str]) -> tuple[str, Files]:
-        """(id, files) of what a list names."""
+    def _stem(self, entry: dict[str | None, str]) -> str:
+        """The id of what a list names."""
         stem = entry.get("rgb") or entry.get(None)
         for part, back in self._back.items():
             stem = stem or back.get(entry.get(part, ""))
-        stem = stem or next(iter(entry.values()))
+        return stem or next(iter(entry.values()))
+
+    def _image(self, split: str, stem: str, entry: dict[str | None, str]) -> Files | InputError:
         files = {}
         for part in self.parts:
             own = stem if part == "rgb" else entry.get(part) or self._pairs[part].get(stem)
+            if own is None and not self._pairs[part]:
+                ours, theirs = (next(iter(sorted(self.files[p].values()))) for p in ("rgb", part))
+                raise InputError(
+                    f"{self.root}: the names of rgb and {part} do not match: {ours.relative_to(self.root)} beside"
+                    f" {theirs.relative_to(self.root)}; give the files of one image one name, or list them in two"
+                    " columns"
+                )
             if own is None or own not in self.files[part]:
-                raise self._alone(split, stem, part)
+                return self._alone(split, stem, part)
             files[part] = self.files[part][own]
-        return stem, files
+        return files
 
     def _alone(self, split: str, stem: str, part: str) -> InputError:
         folder = self.root / self.words[part] if (self.root / self.words[part]).is_dir() else self.root / part
-        if part != "rgb" and not self._pairs[part]:
-            ours, theirs = (next(iter(sorted(self.files[p].values()))) for p in ("rgb", part))
-            return InputError(
-                f"{self.root}: the names of rgb and {part} do not match: {ours.relative_to(self.root)} beside"
-                f" {theirs.relative_to(self.root)}; give the files of one image one name, or list them in two columns"
-            )
         same = part == "rgb" or all(a == b for a, b in self._pairs[part].items())
         name = f"{folder.name}/{stem}{ENDINGS['x' if part in self.modalities else part][0]}" if same else "its partner"
         return InputError(

@@ -172,7 +172,8 @@ def open_path(spec: str) -> tuple[Path, dict[str, Any]]:
 def open_splits(
     spec: str, splits: Sequence[str] | None = None, **options: Any
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """(split -> data set, split -> why it cannot be opened) of a spec, images without depth and labels taken too.
+    """(split -> data set, split -> why it cannot be opened) of a spec. Images without depth and
+    labels are taken too; of a folder also those that have not all their files, which are refused when they are read.
 
     Args:
         splits: None: all that do not overlap.
@@ -189,6 +190,7 @@ def open_splits(
         unlabelled = kind in OFFICIAL and split in official(kind).facts.unlabelled
         try:
             more: dict[str, Any] = {"labels": False} if unlabelled else {}
+            more |= {"incomplete": "keep"} if kind == "folder" else {}
             opened[split] = parse_spec(spec, split=split, empty_depth="keep", **more, **options)
         except InputError as error:
             refused[split] = str(error)

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fusionzoo.cli import main
+from tests.train.rooms import rooms
 
 H, W = 24, 32
 
@@ -69,6 +70,23 @@ def test_files_that_cannot_be_read_end_with_status_1(root: Path, tmp_path: Path)
         tmp_path / "look/data.html"
     ).read_text()
     assert call("data", f"folder:{root}", "--quiet", "--split", "train", "--json").exit_code == 1
+
+
+@pytest.mark.parametrize("toml", [True, False])
+def test_incomplete_pairs_are_named_and_the_rest_is_looked_at(toml: bool, tmp_path: Path) -> None:
+    spec, out = rooms(tmp_path / "rooms"), tmp_path / "look"
+    for name in ("003", "004"):
+        (tmp_path / "rooms" / "x" / f"{name}.png").unlink()
+    if not toml:
+        (tmp_path / "rooms" / "dataset.toml").unlink()
+    result = call("data", spec, "--quiet", "--out", out)
+    assert result.exit_code == 1 and "2 of 6 images cannot be used; the first: " in result.stderr
+    assert "add x/003.png" in result.stderr and "Images that cannot be used" in result.stdout
+    facts = json.loads((out / "data.json").read_text())
+    assert [u["id"] for u in facts["unreadable"]] == ["003", "004"]
+    assert sum(s["sizes"]["48x64"] for s in facts["splits"]) == 4
+    assert ((out / "dataset.toml").is_file(), facts["draft"] is None) == (not toml, toml)
+    assert "003" in (out / "data.html").read_text()
 
 
 def test_painted_labels_are_drafted_with_their_colours(root: Path, tmp_path: Path) -> None:

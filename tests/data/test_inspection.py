@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusionzoo.data import Planted, inspect
+from fusionzoo.data import Folder, Planted, inspect
 from fusionzoo.data.images import read_rgb
 from fusionzoo.data.similar import alike, fingerprint
 from fusionzoo.errors import InputError, UnknownNameError
@@ -126,11 +126,42 @@ def test_real_images_of_nyuv2(nyuv2_folder: Path) -> None:
     assert found.examples[0].rgb.shape == (180, 240, 3) and len(found.class_names) == 40
 
 
+def test_an_incomplete_pair_is_an_image_that_cannot_be_used(root: Path) -> None:
+    for name in ("x/b.png", "label/c.png", "rgb/d.png"):
+        (root / name).unlink()
+    found = inspect(f"folder:{root}")
+    assert not found.ok and not found.refused
+    assert [(u.split, u.id) for u in found.unreadable] == [("train", "b"), ("train", "c"), ("test", "d")]
+    for row, words in zip(found.unreadable, ("add x/b.png", "add label/c.png", "add rgb/d.jpg"), strict=True):
+        assert words in row.error and f"has no image '{row.id}'" in row.error
+    assert [(s.n, s.sizes) for s in found.splits] == [(3, {"12x16": 1}), (2, {"12x16": 1})]
+    with pytest.raises(InputError, match="x has no image 'b', which split 'train' names"):
+        Folder(root, "train")
+    with pytest.raises(InputError, match="incomplete is 'skip'"):
+        Folder(root, "train", incomplete="skip")
+
+
+def test_incomplete_pairs_in_folders_of_splits(root: Path) -> None:
+    """No rgb tells of an image whose rgb is missing: x and label do."""
+    (root / "dataset.toml").write_text("num_classes = 3\nignore = 255\n")
+    for name in "abcde":
+        for part in ("rgb", "x", "label"):
+            split = root / ("train" if name in "abc" else "test") / part
+            split.mkdir(parents=True, exist_ok=True)
+            (root / part / f"{name}.png").rename(split / f"{name}.png")
+    (root / "train/rgb/b.png").unlink()
+    (root / "test/x/e.png").unlink()
+    found = inspect(f"folder:{root}")
+    assert [(s.split, s.n) for s in found.splits] == [("train", 3), ("test", 2)]
+    assert [(u.split, u.id) for u in found.unreadable] == [("train", "b"), ("test", "e")]
+
+
 def test_a_split_that_cannot_be_opened(root: Path) -> None:
-    (root / "x" / "d.png").unlink()
+    for part in ("rgb", "x", "label"):
+        (root / part / "d.png").unlink()
     found = inspect(f"folder:{root}")
     assert [s.split for s in found.splits] == ["train"] and not found.ok
-    assert "x has no image 'd', which split 'test' names" in found.refused["test"]
+    assert "rgb has no image 'd', which split 'test' names" in found.refused["test"]
     with pytest.raises(InputError, match="has no image 'd'"):
         inspect(f"folder:{root}", splits=["test"])
     with pytest.raises(UnknownNameError, match="did you mean 'test'"):
