@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from segmentation_models_pytorch.losses import DiceLoss, LovaszLoss
+from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss, LovaszLoss
 from torch import Tensor
 
 __all__ = ["Criterion", "class_weights", "on_grid", "total"]
@@ -19,14 +19,18 @@ LOG_OFFSET = 1.02
 
 @dataclass(frozen=True)
 class Criterion:
-    """The segmentation loss: a weighted sum of cross-entropy, Dice and Lovász-Softmax; ignored pixels count in none.
+    """The segmentation loss: a weighted sum of cross-entropy, Dice, IoU and Lovász-Softmax; ignored pixels count in none.
 
     Cross-entropy is the mean over labelled pixels, weighted by class as torch's is, with label smoothing; with `ohem`
-    it is the mean over the hardest pixels alone. Dice (Milletari et al. 2016) and Lovász-Softmax (Berman et al. 2018,
-    classes that are present) are smp's, over the batch.
+    it is the mean over the hardest pixels alone. Dice (Milletari et al. 2016), IoU (1 - soft intersection / union,
+    Rahman and Wang 2016; the mean over classes, of which absent ones lose nothing) and Lovász-Softmax (Berman et al.
+    2018, classes that are present) are smp's, over the batch.
+
+    Of two classes, as in saliency, cross-entropy is the binary cross-entropy of the difference of both logits: so
+    {"cross_entropy": 1, "iou": 1} is the BCE + IoU of that field, whose IoU is of the salient class alone.
 
     Args:
-        factors: of "cross_entropy", "dice" and "lovasz"; what is not named is left out.
+        factors: of "cross_entropy", "dice", "iou" and "lovasz"; what is not named is left out.
         weight: (K,) class weights of cross-entropy, or None.
         ohem: share of the labelled pixels that count, those of the largest cross-entropy (online hard example mining);
             0: all of them.
@@ -55,7 +59,7 @@ class Criterion:
         Args:
             logits: (B, K, h, w). label: (B, h, w) int64 on the same grid (`on_grid`).
             whole: `share` of the whole batch, where this is a part of it: cross-entropy is then exact.
-            fraction: images of this part / images of the batch. Dice, Lovász and `ohem` look at one part at a time:
+            fraction: images of this part / images of the batch. Dice, IoU, Lovász and `ohem` look at one part at a time:
                 the batch's is the mean of its parts', by images.
 
         Returns:
@@ -67,6 +71,8 @@ class Criterion:
             loss = factor * self._cross_entropy(logits, label, whole, fraction)
         if factor := self.factors.get("dice", 0.0):
             loss = loss + factor * fraction * DiceLoss("multiclass", ignore_index=self.ignore_index)(logits, label)
+        if factor := self.factors.get("iou", 0.0):
+            loss = loss + factor * fraction * JaccardLoss("multiclass", ignore_index=self.ignore_index)(logits, label)
         if factor := self.factors.get("lovasz", 0.0):
             loss = loss + factor * fraction * self._lovasz(logits, label)
         return loss

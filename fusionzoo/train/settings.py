@@ -11,10 +11,10 @@ from fusionzoo.schema import decode, encode
 __all__ = ["Settings"]
 
 LOSS = {"cross_entropy": 1.0}
-"""Factors of the parts of the segmentation loss; dice and lovasz are the others."""
+"""Factors of the parts of the segmentation loss; dice, iou and lovasz are the others."""
 DISTILL = {"logits": 1.0, "features": 1.0}
 """Factors of what a student learns from its teacher."""
-_LOSSES = ("cross_entropy", "dice", "lovasz")
+_LOSSES = ("cross_entropy", "dice", "iou", "lovasz")
 
 
 def _setting(default: Any, text: str, *, flag: str = "", choices: tuple[str, ...] = (), free: bool = False) -> Any:
@@ -70,7 +70,7 @@ class Settings:
     corrupt: dict[str, float] = _setting({}, "Greatest severity of a corruption (noise_x, holes_x, shift_x, low_light,"
                                              " ...; see fusionzoo robustness); each image draws its own.")  # fmt: skip
     ema: float = _setting(0.995, "Decay of the averaged weights, which are validated and saved; 0: none.")
-    loss: dict[str, float] = _setting(LOSS, "Factor of cross_entropy, dice or lovasz. [default: cross_entropy=1]")
+    loss: dict[str, float] = _setting(LOSS, "Factor of cross_entropy, dice, iou or lovasz. [default: cross_entropy=1]")
     balance: float = _setting(0.0, "Power of the class weights of cross-entropy; 0: none.")
     balance_by: str = _setting("median", "Class weights: median frequency, or inverse logarithm.",
                                choices=("median", "log"))  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
 from PIL import Image
 
 from fusionzoo.cli import finetune as command
+from fusionzoo.cli import main
 from fusionzoo.data import collate, parse_spec
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.errors import FusionZooWarning
@@ -121,3 +125,20 @@ def test_finetune_reports_the_measures(tmp_path: Path) -> None:
     assert f"S {found['s_measure']:.3f}" in command._line(line, 1) and f"MAE {found['mae']:.3f}" in command._line(
         line, 1
     )
+
+
+def test_the_readmes_commands_train_and_check(root: Path, tmp_path: Path) -> None:
+    for split in ("TRAIN", "TEST"):
+        tree(tmp_path / f"NJU2K_{split}", 6)
+    lines = (root / "fusionzoo" / "models" / "README.md").read_text(encoding="utf-8").splitlines()
+    train, check = (line for line in lines if line.startswith("fusionzoo ") and "runs/salient" in line)
+    words = train.removeprefix("fusionzoo ").replace("runs/salient", "OUT")
+    assert f"`{words}`" in " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    small = {train: "--epochs 1 --batch-size 3 --size 32x32 --base 32x48 --scale 1x1.2", check: "--limit 4 --json --quiet"}
+    for line, options in small.items():
+        given = line.replace("nju2k:PATH", f"nju2k:{tmp_path}#partial").replace("runs/salient", str(tmp_path / "out"))
+        done = CliRunner().invoke(main, shlex.split(f"{given} {options}")[1:])
+        assert done.exit_code == 0, done.output
+    settings_ = json.loads((tmp_path / "out" / "settings.json").read_text(encoding="utf-8"))
+    assert settings_["loss"] == {"cross_entropy": 1.0, "iou": 1.0}
+    assert done.stdout.count('"s_measure"') >= 3, "with both and without either"

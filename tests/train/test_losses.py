@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fusionzoo.train.losses import Criterion, class_weights, on_grid
 
 K = 4
+PARTS = ("cross_entropy", "dice", "iou", "lovasz")
 
 
 def batch(seed: int = 0, ignored: float = 0.2) -> tuple[Tensor, Tensor]:
@@ -64,6 +66,31 @@ def test_dice_leaves_ignored_pixels_out() -> None:
     assert float(Criterion({"dice": 1.0})(logits, label)) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_iou_leaves_ignored_pixels_out() -> None:
+    """1 - |P and T| / |P or T| of each class that occurs, over all classes; P and T of labelled pixels, T of 0 and 1."""
+    logits, label = batch()
+    p, truth = pixels(logits, label)
+    wanted = 0.0
+    for k in set(truth.tolist()):
+        t = truth == k
+        wanted += (1 - p[t, k].sum() / (p[:, k].sum() + t.sum() - p[t, k].sum())) / K
+    assert float(Criterion({"iou": 1.0})(logits, label)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_two_classes_are_the_bce_and_iou_of_saliency() -> None:
+    """Cross-entropy is the binary one of the logits' difference; IoU the mean of those of object and background."""
+    logits, label = batch()
+    logits, label = logits[:, :2], torch.where(label == 2, 1, label)
+    kept = label != 255
+    single, truth = (logits[:, 1] - logits[:, 0])[kept], label[kept].float()
+    bce = F.binary_cross_entropy_with_logits(single, truth)
+    assert float(Criterion({"cross_entropy": 1.0})(logits, label)) == pytest.approx(float(bce), rel=1e-5)
+    iou = sum(1 - (p * t).sum() / (p + t - p * t).sum() for p, t in ((single.sigmoid(), truth),
+                                                                     (1 - single.sigmoid(), 1 - truth)))  # fmt: skip
+    both = Criterion({"cross_entropy": 1.0, "iou": 1.0})(logits, label)
+    assert float(both) == pytest.approx(float(bce) + float(iou) / 2, rel=1e-5)
+
+
 def test_lovasz_is_the_lovasz_extension_of_the_jaccard_loss() -> None:
     """The extension, by its definition as an integral: the Jaccard loss of the errors above a threshold, over all
     thresholds, here a sum over the sorted errors."""
@@ -86,14 +113,13 @@ def test_lovasz_is_the_lovasz_extension_of_the_jaccard_loss() -> None:
 
 def test_factors_add_up() -> None:
     logits, label = batch()
-    parts = {name: float(Criterion({name: 1.0})(logits, label)) for name in ("cross_entropy", "dice", "lovasz")}
-    mixed = Criterion({"cross_entropy": 2.0, "dice": 0.5, "lovasz": 3.0})(logits, label)
-    assert float(mixed) == pytest.approx(
-        2 * parts["cross_entropy"] + 0.5 * parts["dice"] + 3 * parts["lovasz"], rel=1e-5
-    )
+    parts = {name: float(Criterion({name: 1.0})(logits, label)) for name in PARTS}
+    factors = dict(zip(PARTS, (2.0, 0.5, 1.5, 3.0), strict=True))
+    mixed = Criterion(factors)(logits, label)
+    assert float(mixed) == pytest.approx(sum(factors[name] * parts[name] for name in PARTS), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "dice", "lovasz"])
+@pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("options", [{}, {"ohem": 0.5}, {"smoothing": 0.2}])
 def test_nothing_labelled_is_no_loss(name: str, options: dict[str, float]) -> None:
     logits = torch.randn(1, K, 3, 3, requires_grad=True)
@@ -106,7 +132,7 @@ def test_nothing_labelled_is_no_loss(name: str, options: dict[str, float]) -> No
 def test_what_is_ignored_has_no_gradient() -> None:
     logits, label = batch()
     logits.requires_grad_()
-    mixed = Criterion({"cross_entropy": 1.0, "dice": 1.0, "lovasz": 1.0}, smoothing=0.1)
+    mixed = Criterion(dict.fromkeys(PARTS, 1.0), smoothing=0.1)
     mixed(logits, label).backward()
     assert logits.grad is not None
     size = logits.grad.abs().amax(1)
