@@ -1,7 +1,10 @@
 """A page that people can click: two pictures in, classes and the modality map out (Gradio, extra `demo`).
 
 `fusionzoo demo` serves it on this machine. The same file is a Hugging Face Space: copy it as `app.py` beside a
-`requirements.txt` with the line `fusionzoo[demo]`.
+`requirements.txt` with one line, where the package comes from:
+
+    fusionzoo[demo] @ git+https://HOST/OWNER/fusionzoo   # a repository with it; Git is there in a Space
+    fusionzoo[demo]                                      # PyPI, if it has this version
 
 Nothing is fetched from elsewhere while the page runs, and no pictures are kept beyond Gradio's own temporary files.
 """

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import fusionzoo
+from fusionzoo import demo
+from fusionzoo.cli import main
 from fusionzoo.demo import answer, build, example
 from fusionzoo.errors import InputError
 
@@ -74,6 +77,29 @@ def test_a_visitor_gets_one_line_for_what_is_wrong(tmp_path: Path) -> None:
     picture, rows, maps, notes = shown(NAME, rgb, depth, 0, 0)
     assert rows[0][0] == "wall" and abs(sum(share for _, share in rows) - 100) < 1 and notes == ""
     assert picture.size[1] >= 120 and maps.size[0] > 300
+
+
+@pytest.mark.parametrize(("name", "options", "said"), [
+    ("concat_mobilenetv1-025_pool", {}, "says one class of a whole image; the page shows classes of pixels"),
+    ("concat_mobilenetv1-025_fpn", {"x_kind": "depth+thermal"}, "takes rgb, depth, thermal; the page is for two"),
+])  # fmt: skip
+def test_what_the_page_cannot_show_is_refused_before_it_is_served(
+    name: str, options: dict[str, str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusionzoo.demo.build", lambda names: pytest.fail("the page is made"))
+    fusionzoo.create_model(name, **options).save_pretrained(tmp_path / "given")
+    result = CliRunner().invoke(main, ["demo", str(tmp_path / "given"), "--no-browser"])
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and said in result.stderr, result.output
+
+
+def test_both_lines_for_a_space_are_requirements() -> None:
+    lines = [line.split("  #")[0].strip() for line in str(demo.__doc__).splitlines() if "fusionzoo[demo]" in line]
+    parse = pytest.importorskip("packaging.requirements").Requirement  # pytest brings it
+    found = [parse(line) for line in lines]
+    assert [(r.name, r.extras, r.url) for r in found] == [
+        ("fusionzoo", {"demo"}, "git+https://HOST/OWNER/fusionzoo"),
+        ("fusionzoo", {"demo"}, None),
+    ]
 
 
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)

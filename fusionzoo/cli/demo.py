@@ -23,9 +23,15 @@ def command(checkpoints: tuple[str, ...], host: str, port: int, no_browser: bool
     from fusionzoo.demo import build, launch_options
     from fusionzoo.errors import InputError
     from fusionzoo.hub import from_pretrained
+    from fusionzoo.tasks import CLASSIFICATION
 
     for name in checkpoints:  # what is wrong is said now, not to the first visitor
-        if len(names := from_pretrained(name).modalities) > 2:
+        model = from_pretrained(name)
+        if model.task == CLASSIFICATION:
+            raise InputError(
+                f"{name} says one class of a whole image; the page shows classes of pixels (see: fusionzoo predict)"
+            )
+        if len(names := model.modalities) > 2:
             raise InputError(f"{name} takes {', '.join(names)}; the page is for two (see: fusionzoo predict)")
     page = build(checkpoints)
     note(f"http://{host}:{port} (Ctrl-C ends it)")

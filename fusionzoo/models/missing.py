@@ -22,6 +22,7 @@ from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
 from fusionzoo.fusion.prompt import start_at_zero_
+from fusionzoo.modalities import names_of
 from fusionzoo.models.base import FORMAT_VERSION, FusionModel
 from fusionzoo.models.presets import build
 from fusionzoo.preprocess import Preprocess
@@ -68,6 +69,9 @@ class MissingX(FusionModel):
         num_classes, preprocess: of the model.
         width: see `Guess`.
 
+    Raises:
+        InputError: a model of several modalities beside rgb: all of x being zero would say that none of them is there.
+
     >>> from fusionzoo.models import create_model
     >>> model = MissingX.of(create_model("sum_mobilenetv1-025_fpn"))
     >>> model(torch.zeros(1, 3, 32, 32), None).shape
@@ -87,6 +91,11 @@ class MissingX(FusionModel):
         if isinstance(preprocess, dict):
             preprocess = Preprocess.from_dict(preprocess)
         preprocess = preprocess or Preprocess()
+        if len(names := names_of(preprocess.x_kind)) > 1:
+            raise InputError(
+                f"MissingX stands for the one x of a model where an image has none, and {of} reads {', '.join(names)}"
+                " beside rgb; take a model of one, or train with images that lack some: finetune --drop-modality 0.5"
+            )
         super().__init__(num_classes, preprocess.x_channels, preprocess)
         model_args = {**of_args, "num_classes": num_classes}
         config = {"format_version": FORMAT_VERSION, "architecture": of, "model_args": model_args}
@@ -102,7 +111,7 @@ class MissingX(FusionModel):
         """`model`, copied, behind a new guess at x.
 
         Raises:
-            InputError: a model that does not read x, or one that no config makes again.
+            InputError: a model that does not read x, that reads several, or that no config makes again.
         """
         if "x" not in model.needs or "rgb" not in model.needs:
             raise InputError(f"{model.architecture} reads {' and '.join(model.needs)} alone; take a model of rgb and x")

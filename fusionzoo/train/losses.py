@@ -19,7 +19,7 @@ LOG_OFFSET = 1.02
 
 @dataclass(frozen=True)
 class Criterion:
-    """The segmentation loss: a weighted sum of cross-entropy, Dice, IoU and Lovász-Softmax; ignored pixels count in none.
+    """The segmentation loss: cross-entropy, Dice, IoU and Lovász-Softmax, weighted; ignored pixels count in none.
 
     Cross-entropy is the mean over labelled pixels, weighted by class as torch's is, with label smoothing; with `ohem`
     it is the mean over the hardest pixels alone. Dice (Milletari et al. 2016), IoU (1 - soft intersection / union,
@@ -59,8 +59,8 @@ class Criterion:
         Args:
             logits: (B, K, h, w). label: (B, h, w) int64 on the same grid (`on_grid`).
             whole: `share` of the whole batch, where this is a part of it: cross-entropy is then exact.
-            fraction: images of this part / images of the batch. Dice, IoU, Lovász and `ohem` look at one part at a time:
-                the batch's is the mean of its parts', by images.
+            fraction: images of this part / images of the batch. Dice, IoU, Lovász and `ohem` look at one part at a
+                time: the batch's is the mean of its parts', by images.
 
         Returns:
             Scalar; 0 where no pixel is labelled.

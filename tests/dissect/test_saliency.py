@@ -134,8 +134,8 @@ def test_the_readmes_commands_train_and_check(root: Path, tmp_path: Path) -> Non
     train, check = (line for line in lines if line.startswith("fusionzoo ") and "runs/salient" in line)
     words = train.removeprefix("fusionzoo ").replace("runs/salient", "OUT")
     assert f"`{words}`" in " ".join((root / "README.md").read_text(encoding="utf-8").split())
-    small = {train: "--epochs 1 --batch-size 3 --size 32x32 --base 32x48 --scale 1x1.2", check: "--limit 4 --json --quiet"}
-    for line, options in small.items():
+    tiny = "--epochs 1 --batch-size 3 --size 32x32 --base 32x48 --scale 1x1.2"
+    for line, options in ((train, tiny), (check, "--limit 4 --json --quiet")):
         given = line.replace("nju2k:PATH", f"nju2k:{tmp_path}#partial").replace("runs/salient", str(tmp_path / "out"))
         done = CliRunner().invoke(main, shlex.split(f"{given} {options}")[1:])
         assert done.exit_code == 0, done.output

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from fusionzoo.cli import main
 from fusionzoo.errors import InputError
 from fusionzoo.hub import from_pretrained
 from fusionzoo.models import MissingX, create_model
@@ -72,3 +76,21 @@ def test_finetune_moves_the_guess_alone(tmp_path: Path) -> None:
 def test_a_model_that_does_without_x_is_refused() -> None:
     with pytest.raises(InputError, match="rgb_only_mobilenetv1-025_fpn reads rgb alone"):
         MissingX.of(create_model("rgb_only_mobilenetv1-025_fpn"))
+
+
+def test_a_model_of_several_modalities_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the one x of a model .* reads depth, thermal beside rgb.*--drop-modality"):
+        MissingX.of(create_model("concat_mobilenetv1-025_fpn", x_kind="depth+thermal"))
+
+
+def test_the_readmes_lines_begin_and_train_one(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (root / "fusionzoo" / "models" / "README.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "MissingX" in block)
+    (line,) = (line for line in text.splitlines() if line.startswith("fusionzoo finetune guess "))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102
+    small = "--epochs 1 --limit 2 --batch-size 2 --size 64x64 --base 64x96"
+    done = CliRunner().invoke(main, shlex.split(f"{line} {small}")[1:])
+    assert done.exit_code == 0, done.output
+    found, given = from_pretrained("runs/guess"), from_pretrained("concat_mobilenetv1-025_fpn.planted")
+    assert isinstance(found, MissingX) and same_tensors(found.model.state_dict(), given.state_dict())

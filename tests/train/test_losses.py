@@ -67,7 +67,7 @@ def test_dice_leaves_ignored_pixels_out() -> None:
 
 
 def test_iou_leaves_ignored_pixels_out() -> None:
-    """1 - |P and T| / |P or T| of each class that occurs, over all classes; P and T of labelled pixels, T of 0 and 1."""
+    """1 - |P and T| / |P or T| of each class that occurs, over all classes, of labelled pixels."""
     logits, label = batch()
     p, truth = pixels(logits, label)
     wanted = 0.0
