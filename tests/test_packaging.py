@@ -261,7 +261,12 @@ def test_workflows_have_few_rights_and_pinned_actions():
     assert {"pytest -n 2 --dist loadfile", ".ci/lint"} <= {
         step.get("run") for job in jobs.values() for step in job["steps"]
     }
-    assert any("-c tests/oldest.txt" in row["install"] for row in jobs["tests"]["strategy"]["matrix"]["include"])
+    rows = jobs["tests"]["strategy"]["matrix"]["include"]
+    assert any("-c tests/oldest.txt" in row["install"] for row in rows)
+    # what the newest versions are tested with, ONNX too, is what the README's command installs
+    readme = blocks((ROOT / "README.md").read_text(encoding="utf-8"))[2]
+    newest = {row["install"] for row in rows if row["versions"] == "newest"}
+    assert newest == {'-e ".[test,report,export]"'} and readme.startswith(f"pip install {min(newest)} && pytest")
 
 
 def test_the_citation_is_of_this_version():

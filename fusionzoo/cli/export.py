@@ -76,7 +76,7 @@ def _say(done: Export) -> None:
     say(
         f"checked {runs} {done.versions[runs]} against PyTorch {done.versions['torch']} at {shapes}: largest"
         f" difference {found.largest:.2g} (logits up to {found.logits:.3g}), same class in"
-        f" {100 * found.same_class:.3f} % of the pixels"
+        f" {100 * found.same_class:.3f} % of the {found.of}"
     )
     for name, difference in found.probes.items():
         say(f"        probe.{name}: largest difference {difference:.2g}")

@@ -22,8 +22,12 @@ from fusionzoo.tasks import CLASSIFICATION, check_task, spoken
 
 __all__ = ["Comparison", "Loss", "compare", "loss"]
 
-TOLERANCE = {"float32": 1e-3, "float16": 0.1, "int8": 1.0}
-"""Largest accepted difference of the logits, as a part of the largest logit (of 1 where that is smaller)."""
+TOLERANCE = {"float32": 1e-4, "float16": 0.05, "int8": 0.9}
+"""Largest accepted difference of the logits, as a part of the largest logit. Bundled models differ by up to 3e-6 in
+float32 and 0.01 in float16; in int8 single logits are far off (0.7), so that SAME judges, and this refuses nothing but
+an output that has little to do with the model: all zeros are 1 away."""
+SAME = {"float32": 0.0, "float16": 0.0, "int8": 0.4}
+"""Smallest accepted share of pixels (of images) whose class is the same."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,10 @@ class Comparison:
     Attributes:
         largest: difference of any logit at any of `shapes`.
         logits: largest absolute logit of PyTorch.
-        same_class: share of pixels (0..1) whose class is the same.
+        same_class: share (0..1) of what `of` says whose class is the same.
         shapes: (batch, height, width) that were compared.
         probes: probe -> largest difference of its values.
+        of: "pixels", or where a model says one class of a whole image, "images".
     """
 
     largest: float
@@ -43,6 +48,7 @@ class Comparison:
     same_class: float
     shapes: list[tuple[int, int, int]]
     probes: dict[str, float]
+    of: str = "pixels"
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ def compare(
     """Runs both at every shape of `cases`; `kind` of arithmetic says how far apart they may be.
 
     Raises:
-        CheckFailed: outputs that are not finite, of another shape, or further apart than TOLERANCE says.
+        CheckFailed: outputs that are not finite, of another shape, further apart than TOLERANCE says, or of which fewer
+            than SAME says have the model's class.
     """
     largest, logits, same, pixels = 0.0, 0.0, 0, 0
     probes = dict.fromkeys(graph.names, 0.0)
@@ -99,12 +106,18 @@ def compare(
         same, pixels = same + int((labels == theirs).sum()), pixels + labels.numel()
         for name, a, b in zip(graph.names, wanted[1:], found[1:], strict=True):
             probes[name] = max(probes[name], float((a - b).abs().max()))
-    if not largest <= TOLERANCE[kind] * max(1.0, logits):
+    if not largest <= TOLERANCE[kind] * logits:
         raise CheckFailed(
             f"{model.architecture}: the exported model's logits differ by up to {largest:.2g} (of {logits:.2g})"
             f" from PyTorch's, more than {TOLERANCE[kind]:g} of them; nothing was written"
         )
-    return Comparison(largest, logits, same / pixels, list(cases), probes)
+    of = "images" if model.task == CLASSIFICATION else "pixels"
+    if not same / pixels >= SAME[kind]:
+        raise CheckFailed(
+            f"{model.architecture}: in {kind} {100 * same / pixels:.1f} % of the {of} keep their class, fewer than"
+            f" {100 * SAME[kind]:g} %; nothing was written"
+        )
+    return Comparison(largest, logits, same / pixels, list(cases), probes, of)
 
 
 def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: int, shapes: Shapes) -> Loss:

@@ -7,17 +7,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import fusionzoo
 from fusionzoo.data import Planted
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.export import formats
+from fusionzoo.export.compare import Comparison, compare
+from fusionzoo.export.graph import Graph
 from tests.export.tiny import Looks, OneSize, Tiny, Whole, tiny
 
 SHAPES = [(1, 5, 40), (2, 33, 21), (3, 16, 12)]
@@ -233,6 +237,45 @@ def test_another_result_than_the_models_is_refused(tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.iterdir())
 
 
+CASES = [(1, 8, 12), (2, 9, 13)]
+
+
+def judged(kind: str, change: Callable[[Tensor], Tensor], model: Tiny | None = None) -> Comparison:
+    """What is said of an export whose logits are the model's, changed."""
+    graph = Graph(model or tiny(), True)
+    return compare(graph.model, graph, lambda rgb, x: (change(graph(rgb, x)[0]),), CASES, kind)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("model", [Tiny, Whole])
+def test_zeros_are_refused(kind: str, model: type[Tiny]) -> None:
+    """Of logits of any size: of small ones they are near in absolute terms, and of one class all classes are kept."""
+    made = tiny(model)
+    with torch.no_grad():
+        made.head.weight *= 1e-4
+        made.get_parameter("head.bias").copy_(torch.tensor([1e-3, 0, 0]))
+    with pytest.raises(CheckFailed, match=r"logits differ by up to .* nothing was written"):
+        judged(kind, torch.zeros_like, made)
+
+
+@pytest.mark.parametrize(("kind", "near", "far"), [("float32", 5e-5, 2e-4), ("float16", 0.03, 0.07)])
+def test_how_far_apart_logits_may_be(kind: str, near: float, far: float) -> None:
+    assert judged(kind, lambda v: v + near * v.abs().max()).same_class == 1
+    with pytest.raises(CheckFailed, match="logits differ"):
+        judged(kind, lambda v: v + far * v.abs().max())
+
+
+@pytest.mark.parametrize(("model", "of"), [(Tiny, "pixels"), (Whole, "images")])
+def test_other_classes_in_int8_are_refused(model: type[Tiny], of: str) -> None:
+    made = tiny(model)
+    with torch.no_grad():
+        made.get_parameter("head.bias").add_(20)  # so that the classes change by a small part of the logits
+    with pytest.raises(CheckFailed, match=f"in int8 0.0 % of the {of} keep their class, fewer than 40 %"):
+        judged("int8", lambda v: v.roll(1, dims=1), made)
+    found = judged("int8", lambda v: torch.cat([v[..., :1].roll(1, dims=1), v[..., 1:]], dim=3), tiny())
+    assert 0.4 < found.same_class < 0.95 and found.of == "pixels"
+
+
 def test_a_model_that_gives_nan_is_not_written(tmp_path: Path) -> None:
     model = tiny()
     with torch.no_grad():
@@ -270,6 +313,13 @@ def test_a_kill_between_both_files_leaves_no_description_without_its_model(
     with pytest.raises(KeyboardInterrupt):
         fusionzoo.export(tiny(), tmp_path / "m.pt2", size=(8, 12))
     assert put == ["m.pt2"] == [p.name for p in tmp_path.iterdir()]
+
+
+def test_int8_in_onnxruntime(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    done = fusionzoo.export(tiny(), tmp_path / "m.onnx", int8=True, size=(32, 48))
+    assert done.arithmetic == "int8" and 0.95 < done.comparison.same_class <= 1
+    assert 1e-3 < done.comparison.largest / done.comparison.logits < 0.05, "eight bits, and no more"
 
 
 @pytest.mark.slow

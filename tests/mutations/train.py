@@ -103,6 +103,9 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_losses.py::test_parts_of_unequal_labels_add_up_to_the_batch", "fusionzoo/train/losses.py", [
         ("(self.share(label) if whole is None else whole)", "self.share(label)"),
     ]),
+    ("tests/train/test_losses.py::test_two_classes_are_the_bce_and_iou_of_saliency", "fusionzoo/train/losses.py", [
+        ('fraction * JaccardLoss("multiclass"', 'fraction * DiceLoss("multiclass"'),
+    ]),
     ("tests/train/test_losses.py::test_nothing_labelled_is_no_loss", "fusionzoo/train/losses.py", [
         ("            return logits.sum() * 0.0", "            return logits.sum()"),
     ]),
