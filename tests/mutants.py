@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("fusion", "models", "data", "metrics", "dissect", "report", "hub", "train", "bench")
+ROOMS = ("fusion", "models", "data", "metrics", "dissect", "report", "hub", "train", "bench", "export")
 """Each has its list in `tests/mutations`: (test, file, [(text, what is put for it), ...])."""
 PRELOAD = (
     "numpy", "scipy.stats", "sklearn.linear_model", "torch", "torchvision", "timm", "segmentation_models_pytorch",

@@ -20,8 +20,8 @@ import fusionzoo
 from fusionzoo.data import Planted
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.export import formats
-from fusionzoo.export.compare import Comparison, compare
-from fusionzoo.export.graph import Graph
+from fusionzoo.export.compare import Comparison, compare, loss
+from fusionzoo.export.graph import Graph, Shapes
 from tests.export.tiny import Looks, OneSize, Tiny, Whole, tiny
 
 SHAPES = [(1, 5, 40), (2, 33, 21), (3, 16, 12)]
@@ -213,6 +213,19 @@ def test_half_precision_and_its_loss_on_data(tmp_path: Path) -> None:
     np.testing.assert_allclose([done.loss.pytorch, done.loss.exported], wanted, atol=1e-9)
     assert done.loss.points == pytest.approx(100 * (wanted[0] - wanted[1]))
     assert 0 < done.comparison.largest < 0.01 * done.comparison.logits, "float16 is neither float32 nor far away"
+
+
+def test_the_loss_is_of_what_the_export_says() -> None:
+    data = Planted("test", n=2, size=(32, 48))
+    model, other = tiny(num_classes=data.num_classes), tiny(num_classes=data.num_classes)
+    with torch.no_grad():
+        for value in other.head.parameters():
+            value.copy_(value.roll(1, dims=0))  # every class is called like its neighbour
+    one, two = Graph(model, True), Graph(other, True)
+    same, moved = (loss(model, True, run, data, 2, Shapes(None, None, None, 5)) for run in (one, two))
+    renamed = loss(other, True, one, data, 2, Shapes(None, None, None, 5))
+    assert same.points == 0 and moved.pytorch == same.pytorch == renamed.exported
+    assert moved.exported == renamed.pytorch != same.pytorch
 
 
 def test_images_of_another_size_than_the_export_takes_are_named(tmp_path: Path) -> None:
