@@ -27,7 +27,9 @@ TOLERANCE = {"float32": 1e-4, "float16": 0.05, "int8": 0.9}
 float32 and 0.013 in float16; in int8 single logits are far off (0.7), so that SAME judges, and this refuses nothing but
 an output that has little to do with the model: all zeros are 1 away."""
 SAME = {"float32": 0.0, "float16": 0.0, "int8": 0.4}
-"""Smallest accepted share of pixels (of images) whose class is the same."""
+"""Smallest accepted share of pixels (of images) whose class is the same; of bundled models int8 keeps 0.59 to 0.88."""
+ROUNDS = 8
+"""Times that int8 is compared where a made-up image has one class: the share of three images says little."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def compare(
     """
     largest, logits, same, pixels = 0.0, 0.0, 0, 0
     probes = dict.fromkeys(graph.names, 0.0)
-    for seed, case in enumerate(cases):
+    of = "images" if model.task == CLASSIFICATION else "pixels"
+    for seed, case in enumerate([*cases] * (ROUNDS if (kind, of) == ("int8", "images") else 1)):
         rgb, x = example(graph.model.preprocess, graph.inside, case, seed)
         wanted = _eager(model, graph, rgb, x)
         found = run(rgb, x)
@@ -111,7 +114,6 @@ def compare(
             f"{model.architecture}: the exported model's logits differ by up to {largest:.2g} (of {logits:.2g})"
             f" from PyTorch's, more than {TOLERANCE[kind]:g} of them; nothing was written"
         )
-    of = "images" if model.task == CLASSIFICATION else "pixels"
     if not same / pixels >= SAME[kind]:
         raise CheckFailed(
             f"{model.architecture}: in {kind} {100 * same / pixels:.1f} % of the {of} keep their class, fewer than"
