@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.errors import InputError, check_known
+from fusionzoo.errors import InputError, check_known, first_line
 from fusionzoo.probes.point import Probe
 from fusionzoo.schema import refuse_unknown
 from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
@@ -104,12 +104,17 @@ class Decoder(nn.Module):
         name: one of DECODERS.
         encoder_channels: channels of the feature list, the image first.
         options: overrides of the constructor's defaults; unknown ones are refused with the closest.
+
+    Raises:
+        InputError: options that no decoder can be built with.
     """
 
     def __init__(self, name: str, encoder_channels: Sequence[int], options: dict[str, Any]) -> None:
         super().__init__()
         kind = _kind(name)
         refuse_unknown(options, kind.options, f"decoder {name!r}", " has no option")
+        for key, value in options.items():
+            _check_option(name, key, value, kind.options[key])
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in (kind.options | options).items()}
         cls = getattr(importlib.import_module(kind.home.format(name)), kind.cls)
         channels = list(encoder_channels)
@@ -120,8 +125,10 @@ class Decoder(nn.Module):
             first, given["encoder_depth"] = [channels[0], *channels[2:]], len(channels) - 2
         try:
             self.net = cls(first, **given)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"decoder {name!r} cannot be built with {options}: {error}") from error
+        except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError) as error:
+            if not options:
+                raise
+            raise InputError(f"decoder {name!r} cannot be built with {options}: {first_line(error)}") from error
         for module in self.net.modules():
             if type(module) is nn.GroupNorm:
                 module.__class__ = _GroupNorm
@@ -135,6 +142,24 @@ class Decoder(nn.Module):
         if self.skip_stage_1:
             features = [features[0], *features[2:]]
         return self.out(self.net(features))
+
+
+def _check_option(name: str, key: str, value: Any, default: Any) -> None:
+    """InputError where `value` is not of the kind of `default`: what is counted starts at 1."""
+    if isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        fits, wanted = _counts(value), "a whole number from 1"
+    elif isinstance(default, tuple):
+        fits, wanted = isinstance(value, list | tuple) and all(map(_counts, value)), "a list of whole numbers from 1"
+    else:
+        fits, wanted = not isinstance(value, bool), f"a value such as {default}"
+    if not fits:
+        raise InputError(f"decoder {name!r}: {key} is {wanted}, not {value!r}")
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _kind(name: str) -> _Kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,29 @@ def test_decoder_options_are_checked() -> None:
         create_model("sum_mobilenetv1-025_fpn", decoder_args={"segmentation_channels": 16})
     with pytest.raises(InputError, match="did you mean 'pyramid_channels'"):
         create_model("sum_mobilenetv1-025_fpn", decoder_args={"pyramid_chanels": 8})
+
+
+@pytest.mark.parametrize("fusion", ["sum", "gate", "early"])
+@pytest.mark.parametrize(
+    ("decoder", "options", "said"),
+    [("fpn", {"pyramid_channels": 0}, "pyramid_channels is a whole number from 1, not 0"),
+     ("fpn", {"pyramid_channels": True}, "a whole number from 1, not True"),
+     ("fpn", {"dropout": True}, "dropout is a value such as 0.2, not True"),
+     ("fpn", {"dropout": 2}, "'fpn' cannot be built with {'dropout': 2}: dropout probability"),
+     ("fpn", {"merge_policy": "mean"}, "cannot be built with"),
+     ("manet", {"reduction": 0}, "reduction is a whole number from 1"),
+     ("unet", {"decoder_channels": 64}, "decoder_channels is a list of whole numbers from 1, not 64"),
+     ("unet", {"decoder_channels": [64, 0, 8, 8, 8]}, "a list of whole numbers from 1"),
+     ("unet", {"decoder_channels": []}, "cannot be built with"),
+     ("fpn", {"pyramid_channels": 10**18}, "'fpn' cannot be built with {'pyramid_channels': 1000000000000000000}"),
+     ("deeplabv3", {"atrous_rates": [1]}, "'deeplabv3' cannot be built with {'atrous_rates': [1]}"),
+     ("deeplabv3", {"aspp_separable": 1}, "aspp_separable is true or false, not 1")],
+)  # fmt: skip
+def test_options_that_no_decoder_can_be_built_with(
+    fusion: str, decoder: str, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        create_model(f"{fusion}_mobilenetv1-025_{decoder}", decoder_args=options)
 
 
 @pytest.mark.parametrize(
