@@ -23,9 +23,13 @@ from fusionzoo.probes.point import Probe, probe_points
 from fusionzoo.registry import architectures
 from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
-__all__ = ["FORMAT_VERSION", "FusionModel"]
+__all__ = ["FORMAT_VERSION", "SIDE", "SIDE_FACTOR", "FusionModel"]
 
 FORMAT_VERSION = 1
+SIDE = "side"
+"""Name of the loss of side heads (`FusionModel.side_scores`) among the auxiliary losses."""
+SIDE_FACTOR = 1.0
+"""Of the mean of the side heads' losses in training, beside the main one. Ours: no published weighting was at hand."""
 
 
 class _Reached(torch.autograd.Function):
@@ -129,6 +133,14 @@ class FusionModel(nn.Module):
         out: Tensor = own.logits(own.decoder(own.features(rgb, x)))
         return out
 
+    def scores_and_sides(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """`scores`, and of the same pass those of heads that only training reads, (B, K, h, w) each, finest first.
+
+        A model with such heads gives them here, declares the factor of their loss as SIDE in `loss_factors`, and has
+        no other auxiliary loss. Most models have none.
+        """
+        return [self.scores(rgb, x)]
+
     def forward(self, rgb: Tensor | None = None, x: Tensor | None = None, *more: Tensor | None) -> Tensor:
         """Normalised rgb (B, 3, H, W) and x (B, Cx, H, W), or several x one by one -> logits (B, K, H, W)."""
         return self._sized(rgb, self.joined(x, *more) if more else x, 1)
@@ -160,10 +172,14 @@ class FusionModel(nn.Module):
 
     def _sized(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
         """Logits on a grid `step` times coarser than the input: (B, K, ceil(H / step), ceil(W / step))."""
+        return self._all_sized(rgb, x, step, sides=False)[0]
+
+    def _all_sized(self, rgb: Tensor | None, x: Tensor | None, step: int, *, sides: bool) -> list[Tensor]:
+        """[logits of `_sized`, then what side heads say of the padded images]."""
         if not self.training:
-            return self._on_grid(rgb, x, step)
+            return self._on_grid(rgb, x, step, sides)
         try:
-            out = self._on_grid(rgb, x, step)
+            out = self._on_grid(rgb, x, step, sides)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):  # batch norm's words
                 raise
@@ -173,21 +189,21 @@ class FusionModel(nn.Module):
                 " leaves out a last batch of 1)"
             ) from error
         learning = [p for p in self.parameters() if p.requires_grad] if torch.is_grad_enabled() else []
-        return _Reached.apply(out, *learning) if learning else out
+        return [_Reached.apply(out[0], *learning), *out[1:]] if learning else out
 
-    def _on_grid(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
+    def _on_grid(self, rgb: Tensor | None, x: Tensor | None, step: int, sides: bool) -> list[Tensor]:
         rgb, x = self.inputs(rgb, x)
         height, width = rgb.shape[-2:]
         down, right = -height % self.stride, -width % self.stride
         if down or right:
             rgb, x = (F.pad(v, (0, right, 0, down), mode="replicate") for v in (rgb, x))
-        out = self.scores(rgb, x)
+        out, *rest = self.scores_and_sides(rgb, x) if sides else [self.scores(rgb, x)]
         if self.task == CLASSIFICATION:
-            return out
+            return [out, *rest]
         size = (rgb.shape[-2] // step, rgb.shape[-1] // step)
         if tuple(out.shape[-2:]) != size:
             out = F.interpolate(out, size=size, mode="bilinear", align_corners=False)
-        return out[..., : -(-height // step), : -(-width // step)]
+        return [out[..., : -(-height // step), : -(-width // step)], *rest]
 
     def inputs(self, rgb: Tensor | None, x: Tensor | None) -> tuple[Tensor, Tensor]:
         """Checks shapes, puts the declared substitute (zeros) where a modality is None; the parameters' dtype."""
@@ -230,6 +246,14 @@ class FusionModel(nn.Module):
         costs a third of a training step.
         """
         return self._sized(rgb, x, step), {}
+
+    def side_scores(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> list[Tensor]:
+        """[logits as `losses` gives them, then the class scores of side heads, finest first]; of most models no more.
+
+        A side head's (B, K, h, w) covers the images as they were padded, below and to the right, to multiples of
+        `stride`. For training with all of them; `finetune` adds the mean of their segmentation losses as "side".
+        """
+        return self._all_sized(rgb, x, step, sides=True)
 
     def probe_points(self) -> dict[str, Probe]:
         """All probes by name."""

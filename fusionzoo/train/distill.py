@@ -77,13 +77,13 @@ class Teacher:
 
 
 class Student(nn.Module):
-    """A model with all that is computed from a batch in one forward pass: logits, its auxiliary losses, distillation.
+    """A model with all that is computed from a batch in one pass: logits, auxiliary losses, side heads, distillation.
 
     One module, because torch.compile and DistributedDataParallel hang on a module's `forward`.
 
     Args:
         model: what is trained.
-        auxiliary: factors of its auxiliary losses, which decide what is computed.
+        auxiliary: factors of auxiliary losses in place of the model's own; they decide what is computed.
         teacher: None: no distillation, no parameters beside the model's.
         temperature: T.
         features: whether features are compared, too.
@@ -100,7 +100,7 @@ class Student(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.auxiliary = dict(auxiliary)
+        self.auxiliary = {**model.loss_factors, **auxiliary}
         self.temperature = temperature
         self.projections = nn.ModuleDict()
         self.probes: dict[int, str] = {}
@@ -118,17 +118,21 @@ class Student(nn.Module):
 
     def forward(
         self, rgb: Tensor, x: Tensor, label: Tensor, shown: Shown | None = None
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """(logits on half the grid, auxiliary losses, distillation losses) of normalised inputs; label (B, H, W)."""
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor], dict[str, Tensor]]:
+        """(logits on half the grid, auxiliary losses, scores of side heads, distillation losses) of normalised inputs.
+
+        Args:
+            label: (B, H, W).
+        """
         if shown is None or not self.probes:
-            logits, auxiliary = losses(self.model, rgb, x, label, self.auxiliary, step=2)
+            logits, auxiliary, sides = losses(self.model, rgb, x, label, self.auxiliary, step=2)
             found = {} if shown is None else {"logits": logit_loss(logits, shown.logits, self.temperature)}
-            return logits, auxiliary, found
+            return logits, auxiliary, sides, found
         with probe(self.model, *self.probes.values(), detach=False, clone=False, trace=True) as seen:
-            logits, auxiliary = losses(self.model, rgb, x, label, self.auxiliary, step=2)
+            logits, auxiliary, sides = losses(self.model, rgb, x, label, self.auxiliary, step=2)
         pairs = [(self.projections[str(i)](seen[name]), shown.features[i]) for i, name in self.probes.items()]
         found = {"features": torch.stack([feature_loss(mine, theirs) for mine, theirs in pairs]).mean()}
-        return logits, auxiliary, found | {"logits": logit_loss(logits, shown.logits, self.temperature)}
+        return logits, auxiliary, sides, found | {"logits": logit_loss(logits, shown.logits, self.temperature)}
 
 
 def logit_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

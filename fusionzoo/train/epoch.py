@@ -14,6 +14,7 @@ from fusionzoo.data import collate, train_transform
 from fusionzoo.data.augment import Augment
 from fusionzoo.errors import DivergedError, InputError, unknown
 from fusionzoo.modalities import parts_of
+from fusionzoo.models.base import SIDE
 from fusionzoo.tasks import SEGMENTATION, data_task
 from fusionzoo.train.average import update_average
 from fusionzoo.train.batches import Augmented, Batches, steps_of
@@ -21,9 +22,10 @@ from fusionzoo.train.data import loader
 from fusionzoo.train.distill import Teacher
 from fusionzoo.train.dropout import drop_modality
 from fusionzoo.train.freeze import train_mode
-from fusionzoo.train.losses import Criterion, on_grid, total
+from fusionzoo.train.losses import Criterion, on_grid, on_side_grid, total
 from fusionzoo.train.optim import clip_gradients
 from fusionzoo.train.processes import Processes
+from fusionzoo.train.rule import RULE
 from fusionzoo.train.schedule import schedule, set_rates
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.state import Run
@@ -136,19 +138,49 @@ def _gradients(run: Run, batch: dict[str, Any], plan: Plan) -> tuple[float, floa
     batch = {k: v.to(processes.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
     batch["target"] = on_grid(batch["label"], (-(-height // 2), -(-width // 2)))  # of the logits, on half the grid
     whole = processes.sum(plan.criterion.share(batch["target"]))
+    sides = _Sides(plan, batch["label"], run.model.stride)
     run.optimiser.zero_grad(set_to_none=True)
     value, n = torch.zeros((), device=processes.device), len(batch["id"])
     for k in range(parts):
         part = {key: v[k * n // parts : (k + 1) * n // parts] for key, v in batch.items()}
         with nullcontext() if k + 1 == parts else processes.apart(run.wrapped):
-            loss = _loss(run, part, plan, whole)
+            loss = _loss(run, part, plan, whole, sides)
             (loss * processes.count).backward()  # processes' gradients are averaged
         value += loss.detach()
     norm = clip_gradients(run.student, plan.settings.clip or float("inf"))
     return float(processes.sum(value)), norm
 
 
-def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
+class _Sides:
+    """The loss of a batch's side heads: the mean of the segmentation losses of each, at its own resolution.
+
+    Args:
+        label: (B, H, W) of the whole batch. stride: of the model.
+    """
+
+    def __init__(self, plan: Plan, label: Tensor, stride: int) -> None:
+        self.plan, self.label, self.stride = plan, label, stride
+        self.shares: dict[tuple[int, int], Tensor] = {}
+
+    def loss(self, scores: list[Tensor], label: Tensor, fraction: float) -> Tensor:
+        """Of a part of the batch, so that the losses of all parts add up to that of the batch.
+
+        Args:
+            scores: (B', K, h, w) of each head. label: (B', H, W). fraction: images of this part / images of the batch.
+        """
+        found, criterion = [], self.plan.criterion
+        for side in scores:
+            size = (side.shape[-2], side.shape[-1])
+            if size not in self.shares:
+                share = criterion.share(on_side_grid(self.label, size, self.stride))
+                self.shares[size] = self.plan.processes.sum(share)
+            target = on_side_grid(label, size, self.stride)
+            fitting = side[..., : target.shape[-2], : target.shape[-1]]
+            found.append(criterion(fitting, target, self.shares[size], fraction))
+        return torch.stack(found).mean()
+
+
+def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor, sides: _Sides) -> Tensor:
     """What a part of a batch adds to the batch's loss."""
     settings, target = plan.settings, part["target"]
     fraction = len(part["id"]) / plan.batch
@@ -161,16 +193,17 @@ def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor) -> Tensor:
     shown = None if plan.teacher is None else plan.teacher(part["rgb"], part["x"], amp=settings.amp)
     try:
         with torch.autocast(rgb.device.type, torch.bfloat16, enabled=settings.amp):
-            logits, auxiliary, distilled = run.wrapped(rgb, x, part["label"], shown)
+            logits, auxiliary, seen, distilled = run.wrapped(rgb, x, part["label"], shown)
     except RuntimeError as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
         reason = str(error).partition("\n")[0][:150]
         raise InputError(f"torch.compile cannot compile this training step here ({reason}); drop --compile") from error
     own = dict.fromkeys(auxiliary, 1.0) | run.model.loss_factors
-    for name in settings.auxiliary.keys() - own.keys():
-        raise unknown(f"auxiliary loss of {settings.model}", name, own, "--auxiliary NAME=FACTOR")
+    given = own | settings.auxiliary
+    for name in settings.auxiliary.keys() - own.keys() - {RULE}:
+        raise unknown(f"auxiliary loss of {settings.model}", name, own | {RULE: 0.0}, "--auxiliary NAME=FACTOR")
     loss = plan.criterion(logits[..., : target.shape[-2], : target.shape[-1]], target, whole, fraction)
-    for values, factors in ((auxiliary, own | settings.auxiliary), (distilled, settings.distill)):
+    for values, factors in ((auxiliary, given), (distilled, settings.distill)):
         loss = total(loss, {name: fraction * value for name, value in values.items()}, factors)
-    return loss
+    return loss + given[SIDE] * sides.loss(seen, part["label"], fraction) if seen else loss

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss, LovaszLoss
 from torch import Tensor
 
-__all__ = ["Criterion", "class_weights", "on_grid", "total"]
+__all__ = ["Criterion", "class_weights", "on_grid", "on_side_grid", "total"]
 
 LOG_OFFSET = 1.02
 """c of the weights 1 / ln(c + frequency): they lie between 1.4 and 50.5."""
@@ -109,6 +109,16 @@ def on_grid(label: Tensor, size: tuple[int, int]) -> Tensor:
     """
     step_h, step_w = -(-label.shape[-2] // size[0]), -(-label.shape[-1] // size[1])
     return label[..., step_h // 2 :: step_h, step_w // 2 :: step_w]
+
+
+def on_side_grid(label: Tensor, size: tuple[int, int], stride: int, ignore_index: int = 255) -> Tensor:
+    """`on_grid` of labels that are padded as a model of this `stride` pads its images, where `ignore_index` stands.
+
+    >>> on_side_grid(torch.arange(6).view(1, 2, 3), (1, 2), 4).tolist()
+    [[[255, 255]]]
+    """
+    down, right = -label.shape[-2] % stride, -label.shape[-1] % stride
+    return on_grid(F.pad(label, (0, right, 0, down), value=ignore_index), size)
 
 
 def class_weights(pixels: Tensor, power: float, by: str = "median") -> Tensor:

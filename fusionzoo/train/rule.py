@@ -20,7 +20,7 @@ rare classes do not count as shared. A class seen once has e = 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel
+from fusionzoo.models.base import SIDE
 from fusionzoo.probes.tape import probe
 
 __all__ = ["RULE", "class_share", "consistent_and_specific", "losses", "rule_loss", "stream_pairs"]
@@ -38,21 +39,27 @@ RULE = "rule"
 
 def losses(
     model: FusionModel, rgb: Tensor, x: Tensor, label: Tensor, factors: Mapping[str, float], *, step: int = 1
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """`model.losses(rgb, x, step=step)`, and the rule among the auxiliary losses where `factors` gives it weight.
+) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+    """(logits, auxiliary losses, scores of side heads) of one pass: `model.losses(rgb, x, step=step)` and what else
+    `factors` gives weight, the rule among the auxiliary losses, the side heads of `model.side_scores`.
 
     Args:
         label: (B, H, W) of the input's size, on its device.
-        factors: of the auxiliary losses by name.
+        factors: of the auxiliary losses by name, the model's own (`loss_factors`) among them.
 
     Raises:
         InputError: the rule is wanted of a model without two streams of equal width.
     """
-    if not factors.get(RULE):
-        return model.losses(rgb, x, step=step)
-    with _streams(model) as pairs:
-        logits, auxiliary = model.losses(rgb, x, step=step)
-    return logits, {**auxiliary, RULE: rule_loss(pairs, label, model.num_classes)}
+    auxiliary: dict[str, Tensor] = {}
+    sides: list[Tensor] = []
+    with _streams(model) if factors.get(RULE) else nullcontext() as pairs:
+        if factors.get(SIDE):
+            logits, *sides = model.side_scores(rgb, x, step=step)
+        else:
+            logits, auxiliary = model.losses(rgb, x, step=step)
+    if pairs is not None:
+        auxiliary = {**auxiliary, RULE: rule_loss(pairs, label, model.num_classes)}
+    return logits, auxiliary, sides
 
 
 def stream_pairs(model: FusionModel) -> list[tuple[str, str]]:

@@ -163,15 +163,17 @@ def test_any_size_from_one_pixel_up(model: FusionModel, size: tuple[int, int]) -
 
 
 class Both(nn.Module):
-    """A loss of the plain forward pass or of `losses`, as a training loop may wrap it."""
+    """A loss of the plain forward pass, of `losses` or of all heads, as a training loop may wrap it."""
 
     def __init__(self, model: FusionModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, rgb: Tensor, x: Tensor, auxiliary: bool) -> Tensor:
-        if not auxiliary:
+    def forward(self, rgb: Tensor, x: Tensor, what: str) -> Tensor:
+        if what == "plain":
             return self.model(rgb, x).square().mean()
+        if what == "sides":
+            return torch.stack([v.square().mean() for v in self.model.side_scores(rgb, x)]).sum()
         logits, losses = self.model.losses(rgb, x, step=2)
         return logits.square().mean() + sum(losses.values(), torch.zeros(()))
 
@@ -188,8 +190,8 @@ def test_distributed_training_has_no_unused_parameter(model: FusionModel, group:
     student = copy.deepcopy(model).train()
     wrapped = nn.parallel.DistributedDataParallel(Both(student))
     inputs = model.preprocess(*raw(model, 32, 32))
-    for auxiliary in (False, True, False):  # a parameter that took no part is refused by the next step
-        wrapped(*inputs, auxiliary).backward()
+    for what in ("plain", "losses", "sides", "plain"):  # a parameter that took no part is refused by the next step
+        wrapped(*inputs, what).backward()
     assert all(p.grad is not None for p in student.parameters() if p.requires_grad)
 
 

@@ -109,7 +109,7 @@ def test_probes_fire_once_and_the_config_makes_the_model(model: FusionModel) -> 
 
 def test_side_scores_train_every_parameter() -> None:
     model = create_model("emsaformer_emsanet", num_classes=3, width=32)
-    out = model.train().side_scores(*images(32, 64))
+    out = model.train().scores_and_sides(*images(32, 64))
     assert [tuple(v.shape[2:]) for v in out] == [(32, 64), (4, 8), (2, 4), (1, 2)]
     sum(v.square().mean() for v in out).backward()
     assert [k for k, p in model.named_parameters() if p.grad is None] == []

@@ -131,7 +131,7 @@ def images(model: FusionModel, height: int, width: int, batch: int) -> tuple[Ten
 
 def everything(model: FusionModel, rgb: Tensor, x: Tensor) -> list[Tensor]:
     """All outputs that training uses: side outputs too, where there are any."""
-    return model.side_scores(rgb, x) if hasattr(model, "side_scores") else [model.scores(rgb, x)]
+    return model.scores_and_sides(rgb, x)
 
 
 @pytest.mark.parametrize(("name", "args", "count"), [(n, *v) for n, v in PARAMS.items()] + MORE)

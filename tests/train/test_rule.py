@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from fusionzoo.errors import InputError
 from fusionzoo.models import create_model
+from fusionzoo.train import finetune
 from fusionzoo.train.rule import class_share, consistent_and_specific, losses, rule_loss
+from tests.train.rooms import rooms, settings
 
 K = 4
 
@@ -89,13 +93,23 @@ def test_the_rule_reaches_both_encoders_of_any_strategy(strategy: str) -> None:
     torch.manual_seed(0)
     model = create_model(f"{strategy}_mobilenetv1-025_fpn", num_classes=K).train()
     rgb, x, label = torch.randn(2, 3, 64, 64), torch.randn(2, 1, 64, 64), torch.randint(K, (2, 64, 64))
-    logits, auxiliary = losses(model, rgb, x, label, {"rule": 0.1}, step=2)
+    logits, auxiliary, _ = losses(model, rgb, x, label, {"rule": 0.1}, step=2)
     plain = losses(model, rgb, x, label, {})[1]
     assert set(auxiliary) == set(plain) | {"rule"} and logits.shape[:2] == (2, K)
     auxiliary["rule"].backward()
     for encoder in (model.rgb_encoder, model.x_encoder):
         assert any(p.grad is not None and float(p.grad.abs().max()) > 0 for p in encoder.parameters())
     assert all(point.tap is None for point in model.probe_points().values())
+
+
+@pytest.mark.parametrize("name", ["sum_mobilenetv1-025_fpn", "rgb_only_mobilenetv1-025_fpn"])
+def test_a_factor_of_zero_is_off(tmp_path: Path, name: str) -> None:
+    """Of models without two streams, too."""
+    data, losses = rooms(tmp_path / "d"), []
+    for k, auxiliary in enumerate(({}, {"rule": 0.0})):
+        run = settings(data, model=name, val_split="", auxiliary=auxiliary)
+        finetune(run, tmp_path / str(k), step=lambda line: losses.append(line["loss"]), note=lambda text: None)
+    assert losses[:2] == losses[2:] and len(losses) == 4
 
 
 def test_one_stream_has_no_rule() -> None:

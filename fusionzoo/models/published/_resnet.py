@@ -14,7 +14,7 @@ from torch.nn.functional import max_pool2d
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from fusionzoo.errors import InputError
-from fusionzoo.models.base import FusionModel
+from fusionzoo.models.base import SIDE, SIDE_FACTOR, FusionModel
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
 
@@ -130,8 +130,11 @@ class TwoResNets(FusionModel):
 class WithSideOutputs(TwoResNets):
     """Base: subclasses set `decoder`, whose `all(features)` gives class scores and side outputs, and `logits`."""
 
-    def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """Class scores at the input size, then the side outputs from the finest on, for training with all of them."""
-        decoder: Any = self.decoder
-        out: list[Tensor] = decoder.all(self.features(*self.inputs(rgb, x)))
-        return out
+    @property
+    def loss_factors(self) -> dict[str, float]:
+        return {SIDE: SIDE_FACTOR}
+
+    def scores_and_sides(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        own: Any = self
+        out, *sides = own.decoder.all(self.features(rgb, x))
+        return [own.logits(out), *sides]

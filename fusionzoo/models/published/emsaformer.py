@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from fusionzoo.errors import InputError
+from fusionzoo.models.base import SIDE, SIDE_FACTOR
 from fusionzoo.models.published._mit import ChannelNorm
 from fusionzoo.models.published._swin_v2 import JointSwin
 from fusionzoo.models.published.esanet import DecoderModule, PyramidPooling, Upsample, conv_act
@@ -138,13 +139,16 @@ class EMSAFormer(JointSwin):
         *skips, deepest = self.features(rgb, x)
         return self.logits(self.decoder(self.context(deepest), skips))
 
-    def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """Class scores at the input size, then EMSANet's decoder's side outputs from the finest on, for training."""
-        *skips, deepest = self.features(*self.inputs(rgb, x))
-        context = self.context(deepest)
-        if isinstance(self.decoder, MLPDecoder):
-            return [self.decoder(context, skips)]
-        return self.decoder.all(context, skips)
+    @property
+    def loss_factors(self) -> dict[str, float]:
+        return {SIDE: SIDE_FACTOR} if isinstance(self.decoder, ConvDecoder) else {}
+
+    def scores_and_sides(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        if not isinstance(self.decoder, ConvDecoder):
+            return [self.scores(rgb, x)]
+        *skips, deepest = self.features(rgb, x)
+        out, *sides = self.decoder.all(self.context(deepest), skips)
+        return [self.logits(out), *sides]
 
 
 architectures.add("emsaformer", partial(EMSAFormer, "mlp"))

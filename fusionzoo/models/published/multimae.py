@@ -195,10 +195,10 @@ class MultiMAE(FusionModel):
         trunc_init_(self)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores at stride 4")
 
-    def _on_grid(self, rgb: Tensor | None, x: Tensor | None, step: int) -> Tensor:
+    def _on_grid(self, rgb: Tensor | None, x: Tensor | None, step: int, sides: bool) -> list[Tensor]:
         if rgb is not None and x is None and self.drop_missing:
-            return self.without_x(rgb, step)
-        return super()._on_grid(rgb, x, step)
+            return [self.without_x(rgb, step)]
+        return super()._on_grid(rgb, x, step, sides)
 
     def without_x(self, rgb: Tensor, step: int = 1) -> Tensor:
         """Logits of RGB's tokens alone, (B, K, H, W), or on a grid `step` times coarser."""

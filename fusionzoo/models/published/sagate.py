@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from fusionzoo.fusion.sagate import SAGate as Gate
-from fusionzoo.models.base import FusionModel
+from fusionzoo.models.base import SIDE, SIDE_FACTOR, FusionModel
 from fusionzoo.models.published._resnet import BLOCKS, he_init_, pool, shortcut
 from fusionzoo.models.stages import Stage
 from fusionzoo.preprocess import Preprocess
@@ -204,11 +204,14 @@ class SAGate(FusionModel):
         out = self.decoder(merged[0], merged[-1])
         return interpolate(out, size=rgb.shape[-2:], mode="bilinear", align_corners=True)
 
-    def side_scores(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
-        """Class scores at the input size and those of the auxiliary head (stride 16), for training with both."""
-        rgb, x = self.inputs(rgb, x)
+    @property
+    def loss_factors(self) -> dict[str, float]:
+        return {SIDE: SIDE_FACTOR}
+
+    def scores_and_sides(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """The auxiliary head's are at stride 16."""
         merged = self.features(rgb, x)
-        return [self._at_input_size(merged, rgb), self.decoder.side(merged[-1])]
+        return [self.logits(self._at_input_size(merged, rgb)), self.decoder.side(merged[-1])]
 
 
 for _depth in (50, 101):
