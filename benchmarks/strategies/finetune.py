@@ -66,7 +66,7 @@ def rooms(nyuv2: Path, out: Path, images: int) -> Path:
 def train(start: list[str], rooms: Path, folder: Path, epochs: int, rate: float, seed: int) -> list[str]:
     """`fusionzoo finetune` with this start, unless it is finished; the command."""
     command = ["fusionzoo", "finetune", *start, "--data", f"folder:{rooms}", "--val-split", "", "--epochs", str(epochs)]
-    command += f"--lr {rate:g} --encoder-lr {0.3 * rate:g} --seed {seed} --amp --batch-size 10".split()
+    command += f"--lr {rate:g} --seed {seed} --amp --batch-size 10".split()
     if not (folder / "finished.pt").is_file():
         there = ["--resume"] if (folder / "state.pt").is_file() else []
         call = [sys.executable, "-c", "import sys; from fusionzoo.cli import main; main(sys.argv[1:])"]

@@ -254,7 +254,7 @@ def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Set
         "epochs": protocol.epochs if final else protocol.select_epochs or protocol.epochs,
         "seed": run.seed,
         "lr": run.learning_rate,
-        "encoder_lr": run.learning_rate * protocol.encoder_lr_share,
+        "encoder_lr": run.learning_rate * protocol.encoder_lr_share if init else None,
         "auxiliary": factors,
         "fusion_args": row.options,
         "limit": protocol.train_images,

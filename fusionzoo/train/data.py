@@ -20,7 +20,12 @@ __all__ = ["loader", "sample_bytes", "training_data", "validation_data"]
 def training_data(settings: Settings, start: FusionModel | None) -> Any:
     """The training split, large enough for the largest zoom, as the checkpoint `start` takes it; not augmented."""
     zoomed = (round(settings.base[0] * settings.scale[1]), round(settings.base[1] * settings.scale[1]))
-    return _open(settings, start, split=settings.train_split, size=zoomed, label_size="input")
+    try:
+        return _open(settings, start, split=settings.train_split, size=zoomed, label_size="input")
+    except UnknownNameError as error:
+        if "unknown split" not in str(error) or "; known: all" not in str(error):
+            raise
+        raise InputError(f"{error}; --train-split all --val-split '' trains on all images of it") from error
 
 
 def validation_data(settings: Settings, start: FusionModel | None) -> Any:

@@ -100,7 +100,7 @@ def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float]
             raise DivergedError(
                 f"the loss is {value} and its gradient {norm} in epoch {run.epoch + 1}, step {run.step + 1} (images"
                 f" {', '.join(map(str, batch['id'][:8]))}); the last state before it is kept;"
-                " lower --lr or drop --amp"
+                f" the same command with {settings.calmer()} goes on from there"
             )
         run.optimiser.step()
         if run.average is not run.model:

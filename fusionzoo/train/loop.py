@@ -58,7 +58,8 @@ def finetune(
     Args:
         settings: see `Settings`.
         out: a new or empty folder; with `resume`, the folder of a run that was cut off, with settings of equal meaning
-            (the data may have moved), or of one that is finished, with more epochs.
+            (the data may have moved; learning rates, clipping and precision may differ), or of one that is finished,
+            with more epochs.
         record_fields: fields for the checkpoint's record beyond those the run knows (name, metrics, ...).
         device: "cpu", "cuda", ...; None: cuda where there is one.
         progress: called with each epoch's log line.
@@ -106,6 +107,9 @@ def finetune(
             module.to(processes.device).to(memory_format=layout)
         if settings.freeze:
             say(freeze(model, settings.freeze))
+        if processes.first and processes.unsynchronised(model):
+            say("on CPU each process's batch norms see its own share of a batch (torch synchronises them on GPUs only):"
+                " the losses are not those of one process")  # fmt: skip
         if given is None and not settings.init and (idle := idle_encoders(model)):
             say(f"{', '.join(idle)} cannot learn and has random weights: --init imagenet gives it trained ones")
         optimiser = optimiser_of(model, settings)
@@ -149,4 +153,7 @@ def _validate(model: FusionModel, val: Any, plan: Plan, epoch: int, keeper: Keep
         return evaluate(model, val, batch_size=settings.batch_size, amp=settings.amp, workers=settings.workers,
                         processes=processes, stop=keeper.look if processes.count == 1 else None)  # fmt: skip
     except CheckFailed as error:
-        raise InputError(f"after epoch {epoch}: {error}; the epoch before is kept: lower --lr or drop --amp") from error
+        raise InputError(
+            f"after epoch {epoch}: {error}; the epoch before is kept: the same command with {settings.calmer()} goes on"
+            " from there"
+        ) from error

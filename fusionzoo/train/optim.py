@@ -17,6 +17,9 @@ __all__ = ["clip_gradients", "optimiser_of", "parameter_groups"]
 MAX_NORM = 5.0
 """Largest norm of the gradient of all parameters together."""
 
+GIVEN_SHARE = 0.3
+"""Learning rate of encoders with given weights / that of all else, where the settings name none."""
+
 MOMENTUM = 0.9
 """Of SGD, Nesterov's."""
 
@@ -32,6 +35,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Each trainable parameter of `model` in exactly one group, for an optimiser of torch.optim.
 
+    Which parameters share a group depends on no rate, so that an optimiser's state fits those of other rates.
+
     Args:
         slow: modules of `model` that learn at `encoder_lr`; all others at `lr`.
         layers: sequences of layers (see `fusionzoo.models.parts.encoder_layers`), the first nearest to the image.
@@ -46,22 +51,23 @@ def parameter_groups(
     """
     held_back = {id(p) for module in slow for p in module.parameters()}
     depth = {id(p): len(seq) - 1 - i for seq in layers for i, layer in enumerate(seq) for p in layer}
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
     for p in model.parameters():
         if p.requires_grad:
-            rate = (encoder_lr if id(p) in held_back else lr) * decay ** depth.get(id(p), 0)
-            groups.setdefault((rate, p.ndim > 1), []).append(p)
+            groups.setdefault((id(p) in held_back, depth.get(id(p), 0), p.ndim > 1), []).append(p)
     return [
-        {"params": ps, "lr": rate} | ({} if is_matrix else {"weight_decay": 0.0})
-        for (rate, is_matrix), ps in groups.items()
+        {"params": ps, "lr": (encoder_lr if is_slow else lr) * decay**n} | ({} if is_matrix else {"weight_decay": 0.0})
+        for (is_slow, n, is_matrix), ps in groups.items()
     ]
 
 
 def optimiser_of(model: FusionModel, settings: Settings) -> torch.optim.Optimizer:
     """The optimiser of a run on `model`, as `settings` name it, with all trainable parameters."""
-    slow = encoder_parts(model).values() if settings.init else ()
+    slow, encoder_lr = encoder_parts(model).values(), settings.encoder_lr
+    if encoder_lr is None:
+        encoder_lr = settings.lr * (GIVEN_SHARE if settings.init else 1.0)
     layers = encoder_layers(model) if settings.layer_decay < 1 else ()
-    groups = parameter_groups(model, slow, lr=settings.lr, encoder_lr=settings.encoder_lr, layers=layers,
+    groups = parameter_groups(model, slow, lr=settings.lr, encoder_lr=encoder_lr, layers=layers,
                               decay=settings.layer_decay)  # fmt: skip
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=MOMENTUM, nesterov=True,

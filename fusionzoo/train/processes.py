@@ -67,6 +67,12 @@ class Processes:
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         return nn.parallel.DistributedDataParallel(module)
 
+    def unsynchronised(self, module: nn.Module) -> bool:
+        """Whether batch norms of `module` that learn will each see the images of one process alone."""
+        norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)]
+        learn = any(p.requires_grad for m in norms for p in m.parameters())
+        return self.count > 1 and self.device.type != "cuda" and learn
+
     def apart(self, module: nn.Module) -> AbstractContextManager[None]:
         """Within it, the gradients of what `together` made are gathered and not yet averaged over the processes."""
         if isinstance(module, nn.parallel.DistributedDataParallel):

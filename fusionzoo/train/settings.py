@@ -17,9 +17,18 @@ DISTILL = {"logits": 1.0, "features": 1.0}
 _LOSSES = ("cross_entropy", "dice", "iou", "lovasz")
 
 
-def _setting(default: Any, text: str, *, flag: str = "", choices: tuple[str, ...] = (), free: bool = False) -> Any:
-    """A field with the help of its flag. `free`: changes no number, so that a resumed run may differ in it."""
-    about = {"help": text, "flag": flag, "choices": choices, "free": free}
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    flag: str = "",
+    choices: tuple[str, ...] = (),
+    free: bool = False,
+    adjustable: bool = False,
+) -> Any:
+    """A field with the help of its flag. A resumed run may differ in what is `free`, because it changes no number, and
+    in what is `adjustable`, because it saves a run that diverged; that is said."""
+    about = {"help": text, "flag": flag, "choices": choices, "free": free, "adjustable": adjustable}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=about)
     return field(default=default, metadata=about)
@@ -48,8 +57,9 @@ class Settings:
     batch_size: int = _setting(16, "Images a step, over all processes.")
     accumulate: int = _setting(1, "Parts that a batch goes through the model in, one after another.")
     seed: int = _setting(0, "Of new weights, order and augmentation.")
-    lr: float = _setting(1e-3, "Peak learning rate of new parts.")
-    encoder_lr: float = _setting(3e-4, "The same for encoders from --init.")
+    lr: float = _setting(1e-3, "Peak learning rate.", adjustable=True)
+    encoder_lr: float | None = _setting(None, "The same for encoders; default: 0.3 x --lr with --init, else --lr.",
+                                        adjustable=True)  # fmt: skip
     layer_decay: float = _setting(1.0, "An encoder's block learns at this share of the rate of the block after it.")
     optimizer: str = _setting("adamw", "AdamW, or SGD with Nesterov momentum 0.9.", choices=("adamw", "sgd"))
     freeze: str = _setting("", "What keeps its weights and statistics: encoder, all-but-head, or a pattern of names.",
@@ -59,7 +69,7 @@ class Settings:
     schedule: str = _setting("cosine", "Of the learning rate after the warm-up, to zero at the end.",
                              choices=("cosine", "poly", "constant"))  # fmt: skip
     warmup: int | None = _setting(None, "Steps of linear warm-up; default: 5 % of all.")
-    clip: float = _setting(5.0, "Largest norm of the gradient; 0: no clipping.")
+    clip: float = _setting(5.0, "Largest norm of the gradient; 0: no clipping.", adjustable=True)
     size: tuple[int, int] = _setting((128, 160), "Training crop, height x width.")
     base: tuple[int, int] = _setting((120, 160), "Whole image at zoom 1.")
     scale: tuple[float, float] = _setting((1.0, 1.6), "Range of the random zoom.")
@@ -83,7 +93,7 @@ class Settings:
     temperature: float = _setting(2.0, "Of the teacher's and the student's logits in distillation.")
     decoder_args: dict[str, Any] = _setting({}, "Option of a new model's decoder.")
     fusion_args: dict[str, Any] = _setting({}, "Option of a new model's fusion blocks.")
-    amp: bool = _setting(False, "bfloat16 autocast.")
+    amp: bool = _setting(False, "bfloat16 autocast.", adjustable=True)
     channels_last: bool = _setting(True, "Memory format of the convolutions.")
     compile: bool = _setting(False, "torch.compile the training step.")
     half: bool = _setting(False, "Save matrices in float16.")
@@ -104,7 +114,7 @@ class Settings:
         for name, low in (("epochs", 1), ("batch_size", 1), ("val_every", 1), ("workers", 0), ("lr", 0),
                           ("encoder_lr", 0), ("weight_decay", 0), ("balance", 0), ("accumulate", 1), ("clip", 0),
                           ("state_steps", 0)):  # fmt: skip
-            if not low <= getattr(self, name) < float("inf"):
+            if getattr(self, name) is not None and not low <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name} ({getattr(self, name)}) starts at {low}")
         if not 0 < self.layer_decay <= 1:
             raise InputError(f"layer_decay ({self.layer_decay}) is not in (0, 1]; 1 gives all layers one rate")
@@ -130,6 +140,12 @@ class Settings:
                     raise InputError(f"{part} {name}={factor} is no factor; give a number from 0, such as {name}=0.1")
         if not any(self.loss.values()):
             raise InputError("loss has no part with a factor above 0; give cross_entropy=1")
+        for name in ("balance", "ohem", "label_smoothing"):
+            if (value := getattr(self, name)) and not self.loss.get("cross_entropy"):
+                raise InputError(
+                    f"{name} ({value}) acts on cross-entropy, which the loss ({', '.join(self.loss)}) does not have;"
+                    " leave it out, or add cross_entropy=1"
+                )
         for f in fields(self):
             if (choices := f.metadata.get("choices")) and getattr(self, f.name) not in choices:
                 raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give one of {', '.join(choices)}")
@@ -138,6 +154,26 @@ class Settings:
     def free(cls) -> frozenset[str]:
         """Fields in which a resumed run may differ: names of places, and what changes no number."""
         return frozenset({"model", "data"} | {f.name for f in fields(cls) if f.metadata.get("free")})
+
+    @classmethod
+    def adjustable(cls) -> frozenset[str]:
+        """Fields in which a resumed run may differ though they change numbers: what to turn when a loss diverged."""
+        return frozenset(f.name for f in fields(cls) if f.metadata.get("adjustable"))
+
+    def calmer(self) -> str:
+        """Flags with which a run of these settings that diverged may go on.
+
+        >>> Settings("sum_mobilenetv1-025_fpn", "planted", amp=True).calmer()
+        '--resume --lr 0.0001 --no-amp'
+        """
+        words = ["--resume", f"--lr {self.lr / 10:.2g}"]
+        if self.encoder_lr is not None:
+            words.append(f"--encoder-lr {self.encoder_lr / 10:.2g}")
+        if not self.clip:
+            words.append("--clip 5")
+        if self.amp:
+            words.append("--no-amp")
+        return " ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -66,9 +66,19 @@ class Run:
         return parts | numbers | {"random": processes.gather(random)}
 
     def load(self, state: dict[str, Any], processes: Processes) -> None:
-        """Inverse of `state`."""
+        """Inverse of `state`; the learning rates stay those that the optimiser has.
+
+        Raises:
+            InputError: of an optimiser with other groups of parameters.
+        """
+        groups, kept = self.optimiser.param_groups, state["optimiser"]["param_groups"]
+        if [len(g["params"]) for g in groups] != [len(g["params"]) for g in kept]:
+            raise InputError("the state is of a version of fusionzoo that grouped parameters otherwise; begin anew")
+        rates = [float(group["lr"]) for group in groups]
         for name in ("student", "average", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = group["initial_lr"] = rate
         for name in ("epoch", "step", "loss", "best", "seconds", "line"):
             setattr(self, name, state[name])
         self.random = state["random"][processes.rank] if self.step else None  # an epoch begins with its own
@@ -205,8 +215,9 @@ def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, pro
         return ""
     state = read_state(path)
     kept = dict(state["meaning"])
-    for key, value in wanted.items():
-        if kept.get(key) != value:
+    other = {key: value for key, value in wanted.items() if kept.get(key) != value}
+    for key, value in other.items():
+        if key not in Settings.adjustable():
             raise InputError(f"{path} is of a run with {key} = {kept.get(key)!r}, not {value!r}")
     if settings.epochs < state["epoch"]:
         raise InputError(f"{out} has trained {state['epoch']} epochs, more than --epochs {settings.epochs}")
@@ -214,6 +225,7 @@ def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, pro
     if not (out / WEIGHTS).is_file():
         run.best = -1.0
     before, now = state["epochs"], settings.epochs
-    return (
-        "" if before == now else f"{out} goes on for {now} epochs instead of {before}, at the rates of {now} from here"
-    )
+    said = [f"with {key} = {value} instead of {kept.get(key)}" for key, value in other.items()]
+    if before != now:
+        said.append(f"for {now} epochs instead of {before}, at the rates of {now}")
+    return f"{out} goes on {', '.join(said)} from here" if said else ""

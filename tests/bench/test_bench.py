@@ -172,6 +172,9 @@ def test_a_factor_goes_to_the_strategies_that_have_the_loss(data: str, tmp_path:
     common = (replace(protocol, auxiliary={"sparsity": 0.5}), data, "")
     assert run_settings(Run("channel_exchange", "final", 0, 1e-3), *common).auxiliary == {"sparsity": 0.5}
     assert run_settings(Run("concat+rule", "final", 0, 1e-3), *common).auxiliary == {"rule": 0.1}
+    plain = Run("concat", "final", 0, 1e-2)
+    assert run_settings(plain, *common).encoder_lr is None  # no weights are given: all learns at one rate
+    assert run_settings(plain, protocol, data, "imagenet").encoder_lr == pytest.approx(0.3e-2)
     with pytest.raises(UnknownNameError, match="'sparsty'; did you mean 'sparsity'"):
         bench(data, replace(protocol, auxiliary={"sparsty": 1}), tmp_path / "o", patterns="channel_exchange,sum")
     assert not (tmp_path / "o").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 from dataclasses import MISSING, fields
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from fusionzoo.cli import main
 from fusionzoo.cli.finetune import command
 from fusionzoo.hub import from_pretrained, records, verify
+from fusionzoo.models import TwoStream
 from fusionzoo.train import Settings
 from fusionzoo.train.recipe import command as recorded_command
 
@@ -94,8 +96,8 @@ def test_a_small_run_writes_a_checkpoint_and_resumes(tmp_path: Path, monkeypatch
     assert stopped.exit_code == 130 and len(calls) == 1
     again = call("sum_mobilenetv1-025_fpn", *SMALL, "--out", str(cut))
     assert again.exit_code == 2 and "--resume" in again.stderr
-    other = call("sum_mobilenetv1-025_fpn", *SMALL, "--lr", "0.5", "--out", str(cut), "--resume")
-    assert other.exit_code == 2 and "lr" in other.stderr
+    other = call("sum_mobilenetv1-025_fpn", *SMALL, "--weight-decay", "0.5", "--out", str(cut), "--resume")
+    assert other.exit_code == 2 and "weight_decay" in other.stderr
     resumed = call("sum_mobilenetv1-025_fpn", *SMALL, "--out", str(cut), "--resume")
     assert resumed.exit_code == 0, resumed.stderr
     for key, value in from_pretrained(cut).state_dict().items():
@@ -154,3 +156,31 @@ def test_wrong_use(args: list[str], words: str, tmp_path: Path) -> None:
     result = call(*args, "--out", str(tmp_path / "o"))
     assert result.exit_code == 2, result.stderr
     assert words in result.stderr and result.stderr.count("\n") == 1 and result.stdout == ""
+
+
+def test_what_is_said_of_a_diverged_run_is_a_command_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["sum_mobilenetv1-025_fpn", *SMALL, "--out", str(tmp_path / "out"), "--lr", "0.02", "--clip", "0", "--amp"]
+    original, calls = TwoStream.losses, []
+
+    def losses(self: TwoStream, *args: Any, **options: Any) -> Any:
+        logits, auxiliary = original(self, *args, **options)
+        calls.append(0)
+        return (logits * float("nan") if len(calls) == 4 else logits), auxiliary
+
+    monkeypatch.setattr(TwoStream, "losses", losses)
+    diverged = call(*words)
+    assert diverged.exit_code == 2
+    found = re.search("the same command with (.*) goes on from there", diverged.stderr)
+    assert found is not None and found[1] == "--resume --lr 0.002 --clip 5 --no-amp"
+    again = call(*words, *found[1].split())
+    assert again.exit_code == 0, again.stderr
+    assert "goes on with lr = 0.002 instead of 0.02" in again.stderr
+    rates = [json.loads(line)["lr"] for line in (tmp_path / "out" / "steps.jsonl").read_text().splitlines()]
+    assert len(rates) == 4 and max(rates[1]) > 0.009 > 0.002 >= max(rates[2] + rates[3])
+
+
+def test_options_that_no_decoder_takes(tmp_path: Path) -> None:
+    wrong = call("sum_mobilenetv1-025_fpn", *SMALL, "--out", str(tmp_path), "--decoder-args", "pyramid_channels=0")
+    assert wrong.exit_code == 2 and "pyramid_channels is a whole number from 1, not 0" in wrong.stderr

@@ -16,8 +16,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_optim.py::test_encoders_from_given_weights_learn_at_their_own_rate",
      "fusionzoo/train/optim.py", [
-        ("(encoder_lr if id(p) in held_back else lr)", "lr"),
-        ("encoder_parts(model).values() if settings.init else ()", "()"),
+        ("(encoder_lr if is_slow else lr)", "lr"),
+        ("slow, encoder_lr = encoder_parts(model).values(),", "slow, encoder_lr = (),"),
     ]),
     ("tests/train/test_freeze.py::test_every_parameter_of_every_model_is_in_one_group", "fusionzoo/train/optim.py", [
         ("len(seq) - 1 - i for seq", "i for seq"),

@@ -146,7 +146,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_epoch_and_names_step_and_image
 
 
 def test_a_rate_that_destroys_the_model_ends_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="in epoch 1, step 2.*lower --lr"):
+    with pytest.raises(InputError, match="in epoch 1, step 2.*the same command with --resume --lr 1e\\+29 goes on"):
         finetune(settings(rooms(tmp_path / "d"), epochs=3, lr=1e30), tmp_path / "out")
 
 
@@ -212,6 +212,24 @@ def test_refusals(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises((InputError, UnknownNameError), match=said):
         finetune(settings(data, **change), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("change", [{"ohem": 0.3}, {"label_smoothing": 0.1}, {"balance": 0.5}])
+def test_what_acts_on_cross_entropy_alone(change: dict[str, Any]) -> None:
+    for loss in ({"dice": 1.0}, {"dice": 1.0, "cross_entropy": 0.0}):
+        with pytest.raises(InputError, match=f"{next(iter(change))} .* acts on cross-entropy.*add cross_entropy=1"):
+            settings("planted", loss=loss, **change)
+    assert settings("planted", loss={"dice": 1.0, "cross_entropy": 0.1}, **change).loss["dice"] == 1
+
+
+def test_a_folder_without_splits(tmp_path: Path) -> None:
+    data = rooms(tmp_path / "d")
+    toml = tmp_path / "d" / "dataset.toml"
+    toml.write_text(toml.read_text().partition("[splits]")[0])
+    way = r"unknown split 'train'; known: all .*; --train-split all --val-split '' trains on all"
+    with pytest.raises(InputError, match=way):
+        finetune(settings(data), tmp_path / "out")
+    assert finetune(settings(data, train_split="all", val_split=""), tmp_path / "out")["epoch"] == 1
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 64}, {"size": (90, 130)}, {"val_every": 5}])

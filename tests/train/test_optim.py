@@ -18,10 +18,10 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from fusionzoo.hub import convert
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import FusionModel, MobileNetV1, TwoStream, create_model
-from fusionzoo.train import finetune
+from fusionzoo.train import Settings, finetune
 from fusionzoo.train.average import update_average
 from fusionzoo.train.dropout import drop_modality
-from fusionzoo.train.optim import clip_gradients, parameter_groups
+from fusionzoo.train.optim import clip_gradients, optimiser_of, parameter_groups
 from tests.train.rooms import MODEL, rooms, settings
 
 
@@ -112,6 +112,34 @@ def test_encoders_from_given_weights_learn_at_their_own_rate(tmp_path: Path) -> 
     assert float(model.head.bias.detach().abs().max()) > 0  # begins at 0
     stem = next(name for name, p in model.x_encoder.named_parameters() if p.ndim == 4 and p.shape[1] == 1)
     torch.testing.assert_close(model.x_encoder.get_parameter(stem).detach(), wanted[stem].sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "encoder", "rest"),
+    [({}, 1e-3, 1e-3), ({"lr": 0.01}, 0.01, 0.01), ({"init": "imagenet"}, 3e-4, 1e-3),
+     ({"init": "imagenet", "lr": 0.01}, 0.003, 0.01), ({"encoder_lr": 1e-4}, 1e-4, 1e-3),
+     ({"encoder_lr": 0.0}, 0.0, 1e-3), ({"init": "imagenet", "encoder_lr": 1e-3}, 1e-3, 1e-3)],
+)  # fmt: skip
+def test_rates_of_encoders_and_of_the_rest(given: dict[str, Any], encoder: float, rest: float) -> None:
+    """Which parameters share a group is the same at any rates: a state fits runs of other ones."""
+    model = create_model(MODEL)
+    groups = optimiser_of(model, Settings(MODEL, "planted", **given)).param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rates[id(p)] for name, p in model.named_parameters() if "encoder" in name} == {encoder}
+    assert {rates[id(p)] for name, p in model.named_parameters() if "encoder" not in name} == {rest}
+    plain = optimiser_of(model, Settings(MODEL, "planted")).param_groups
+    assert [[id(p) for p in group["params"]] for group in groups] == [[id(p) for p in g["params"]] for g in plain]
+
+
+def test_encoders_of_a_checkpoint_learn_at_a_given_rate(tmp_path: Path) -> None:
+    create_model(MODEL, num_classes=3).save_pretrained(tmp_path / "start")
+    run = settings(rooms(tmp_path / "d"), model=str(tmp_path / "start"), encoder_lr=0.0, ema=0.0)
+    finetune(run, tmp_path / "out", note=lambda text: None)
+    before, after = (dict(from_pretrained(str(tmp_path / n)).named_parameters()) for n in ("start", "out"))
+    for name, p in after.items():
+        if "encoder" in name:
+            torch.testing.assert_close(p, before[name], rtol=0, atol=0)
+    assert not torch.equal(after["head.bias"], before["head.bias"])
 
 
 def test_average_follows() -> None:

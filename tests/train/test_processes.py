@@ -17,6 +17,7 @@ import torch
 
 from fusionzoo.errors import InputError
 from fusionzoo.train import Settings, finetune
+from fusionzoo.train.processes import Processes
 from tests.train.rooms import PLAIN, rooms, settings
 
 
@@ -58,7 +59,14 @@ def test_processes_lose_what_one_process_loses(tmp_path: Path, still: None) -> N
     options: dict[str, Any] = {"batch_size": 5, "drop_modality": 0.3, "corrupt": {"holes_x": 0.3}, "balance": 1.0}
     given = settings(data, epochs=10, val_every=10, lr=1e-4, **options, **PLAIN)
     train(given, tmp_path / "one")
-    fork(2, lambda rank: train(given, tmp_path / "many"))
+    notes = tmp_path / "notes.txt"
+
+    def note(text: str) -> None:
+        with notes.open("a") as file:
+            file.write(text + "\n")
+
+    fork(2, lambda rank: finetune(given, tmp_path / "many", device="cpu", note=note) and None)
+    assert notes.read_text().count("on CPU each process's batch norms see its own share of a batch") == 1
     one, many = losses(tmp_path / "one"), losses(tmp_path / "many")
     assert len(one) == len(many) == 20
     assert many == pytest.approx(one, abs=1e-5)
@@ -119,6 +127,22 @@ def test_processes_resume_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
         train(given, tmp_path / "cut", resume=True)
     fork(2, lambda rank: train(given, tmp_path / "cut", resume=True))
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "device", "frozen", "alone"),
+    [("sum_mobilenetv1-025_fpn", 2, "cpu", "", True), ("sum_mobilenetv1-025_fpn", 1, "cpu", "", False),
+     ("sum_mobilenetv1-025_fpn", 2, "cuda", "", False), ("sum_mobilenetv1-025_fpn", 2, "cpu", "*_encoder", False),
+     ("sum_tu-convnext-atto_fpn", 2, "cpu", "", False)],
+)  # fmt: skip
+def test_batch_norms_that_see_one_process_alone(name: str, count: int, device: str, frozen: str, alone: bool) -> None:
+    from fusionzoo.models import create_model
+    from fusionzoo.train.freeze import freeze
+
+    model = create_model(name)  # the decoder has no batch norm
+    if frozen:
+        freeze(model, frozen)
+    assert Processes(0, count, torch.device(device)).unsynchronised(model) is alone
 
 
 def test_a_batch_that_cannot_be_shared_out(tmp_path: Path) -> None:

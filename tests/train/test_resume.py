@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -159,6 +160,32 @@ def cut_after(epoch: int) -> Any:
             raise Cut
 
     return progress
+
+
+def test_rates_clipping_and_precision_may_change_and_that_is_said(tmp_path: Path) -> None:
+    given = settings(rooms(tmp_path / "d"), epochs=2, val_split="", schedule="constant", warmup=0, encoder_lr=2e-3)
+    with pytest.raises(Cut):
+        finetune(given, tmp_path / "cut", progress=cut_after(1))
+    said: list[str] = []
+    rates: list[list[float]] = []
+    calm = dataclasses.replace(given, lr=1e-4, encoder_lr=2e-4, clip=1.0, amp=True)
+    finetune(calm, tmp_path / "cut", resume=True, note=said.append, step=lambda line: rates.append(line["lr"]))
+    assert rates == [[2e-4, 1e-4]] * 2
+    assert said[-1].endswith("with lr = 0.0001 instead of 0.001, with encoder_lr = 0.0002 instead of 0.002, with"
+                             " clip = 1.0 instead of 5.0, with amp = True instead of False from here")  # fmt: skip
+    with pytest.raises(InputError, match="is of a run with weight_decay = 0.01, not 0.5"):
+        finetune(dataclasses.replace(calm, weight_decay=0.5, epochs=3), tmp_path / "cut", resume=True)
+
+
+def test_a_state_of_other_groups_of_parameters(tmp_path: Path) -> None:
+    given = settings(rooms(tmp_path / "d"), epochs=2, val_split="")
+    with pytest.raises(Cut):
+        finetune(given, tmp_path / "cut", progress=cut_after(1))
+    state = torch.load(tmp_path / "cut" / "state.pt", weights_only=True)
+    state["optimiser"]["param_groups"].pop()
+    torch.save(state, tmp_path / "cut" / "state.pt")
+    with pytest.raises(InputError, match="grouped parameters otherwise; begin anew"):
+        finetune(given, tmp_path / "cut", resume=True)
 
 
 def test_lines_behind_the_state_are_not_written_twice(tmp_path: Path) -> None:
