@@ -51,7 +51,7 @@ class Teacher:
         data: the training data, whose classes and kind of x it must know.
 
     Raises:
-        InputError: other classes, another kind or number of channels of x.
+        InputError: other classes or another order of them, another kind or number of channels of x.
     """
 
     def __init__(self, name: str, data: Any) -> None:
@@ -64,6 +64,15 @@ class Teacher:
         ):
             if ours != theirs:
                 raise InputError(f"teacher {name} has {what} {theirs}, the data {ours}; name one trained on such data")
+        known = list(self.model.class_names)
+        if known != [f"class {i}" for i in range(len(known))]:  # one that names none is taken for the data's
+            for i, (ours, theirs) in enumerate(zip(data.class_names, known, strict=True)):
+                if ours != theirs:
+                    order = " (the same classes in another order)" if set(known) == set(data.class_names) else ""
+                    raise InputError(
+                        f"class {i} is {theirs!r} to teacher {name} and {ours!r} in the data{order}; its scores are"
+                        " compared class by class: name a teacher of these classes in this order"
+                    )
         self.probes = stage_probes(self.model)
 
     @torch.no_grad()

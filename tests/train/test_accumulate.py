@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
 from fusionzoo.train import finetune
+from fusionzoo.train.distill import Student
 from tests.train.rooms import PLAIN, rooms, settings
 
 
@@ -96,3 +97,25 @@ def test_every_step_and_epoch_is_written_down(tmp_path: Path) -> None:
         assert epochs[e - 1]["loss"] == round(sum(of_steps) / 2, 4)
         ious = [v for v in epochs[e - 1]["iou"] if v is not None]
         assert sum(ious) / len(ious) == pytest.approx(epochs[e - 1]["miou"], abs=1e-4)
+
+
+def test_what_a_model_draws_itself_changes_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Order, crops, colours, corruptions, dropped modalities: equal with dropout and without, with workers and none."""
+    data, forward = rooms(tmp_path / "d", n=6), Student.forward
+    kept: dict[tuple[float, int], list[Tensor]] = {}
+    for dropout in (0.0, 0.5):
+        for workers in (0, 1):
+            seen = kept[dropout, workers] = []
+
+            def looked(self: Student, *given: Any, of: list[Tensor] = seen) -> Any:
+                of += [value.clone() for value in given[:3]]
+                return forward(self, *given)
+
+            monkeypatch.setattr(Student, "forward", looked)
+            options = {"decoder_args": PLAIN["decoder_args"] | {"dropout": dropout}, "epochs": 2, "workers": workers,
+                       "drop_modality": 0.5, "corrupt": {"noise_x": 0.1, "holes_x": 0.3}}  # fmt: skip
+            losses(data, tmp_path / f"{dropout}{workers}", **options)
+    first, *others = kept.values()
+    assert len(first) == 2 * 3 * 3 and not torch.equal(first[0], first[9])
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))

@@ -100,6 +100,22 @@ def test_a_teacher_of_other_classes_or_inputs_is_refused(tmp_path: Path) -> None
         settings("planted", distill={"feature": 1.0})
 
 
+def test_a_teacher_of_classes_of_other_names_or_order_is_refused(tmp_path: Path) -> None:
+    model = create_model(MODEL, num_classes=3)
+    model.save_pretrained(tmp_path / "unnamed")
+    model.set_classes(["wall", "floor", "box"])
+    model.save_pretrained(tmp_path / "named")
+    same = from_folder(rooms(tmp_path / "same"))
+    swapped = from_folder(rooms(tmp_path / "swapped", names=("wall", "box", "floor")))
+    others = from_folder(rooms(tmp_path / "others", names=("wall", "floor", "lamp")))
+    for name, data in (("named", same), ("unnamed", same), ("unnamed", swapped)):
+        assert Teacher(str(tmp_path / name), data).model.num_classes == 3
+    with pytest.raises(InputError, match="class 1 is 'floor' to teacher .* and 'box' in the data .*in another order"):
+        Teacher(str(tmp_path / "named"), swapped)
+    with pytest.raises(InputError, match="class 2 is 'box' to teacher .*named and 'lamp' in the data; its scores"):
+        Teacher(str(tmp_path / "named"), others)
+
+
 def test_resumed_with_a_teacher_it_equals_an_unbroken_run(tmp_path: Path) -> None:
     """The projections and what the optimiser knows of them are in the state."""
     data = rooms(tmp_path / "d")
