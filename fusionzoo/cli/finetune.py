@@ -76,7 +76,11 @@ def _settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("model")
 @click.option("--data", required=True, metavar="SPEC", help="planted, folder:PATH, ... (list --data).")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for the checkpoint.")
-@click.option("--resume", is_flag=True, help="Go on with a run that was cut off, in the same folder with equal flags.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a run that was cut off, in the same folder; rates, --clip and --amp may differ.",
+)
 @click.option("--device", help="cpu, cuda, ...; default: cuda where there is one.")
 @click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard too (pip install fusionzoo[train]).")
 @_settings_options

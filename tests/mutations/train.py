@@ -31,6 +31,21 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_freeze.py::test_rows_of_equal_names_are_kept_on_request", "fusionzoo/train/start.py", [
         ("reset_classes(model, theirs, keep=keep_head)", "reset_classes(model, theirs)"),
     ]),
+    ("tests/train/test_optim.py::test_rates_of_encoders_and_of_the_rest", "fusionzoo/train/optim.py", [
+        ("(GIVEN_SHARE if settings.init else 1.0)", "GIVEN_SHARE"),
+    ]),
+    ("tests/train/test_resume.py::test_rates_clipping_and_precision_may_change_and_that_is_said",
+     "fusionzoo/train/state.py", [
+        ('            group["lr"] = group["initial_lr"] = rate\n', "            pass\n"),
+    ]),
+    ("tests/train/test_sides.py::test_a_step_loses_the_main_loss_and_the_mean_of_the_sides_by_the_factor",
+     "fusionzoo/train/epoch.py", [
+        ("torch.stack(found).mean()", "torch.stack(found).sum()"), ("loss + given[SIDE] * sides", "loss + sides"),
+    ]),
+    ("tests/train/test_sides.py::test_parts_and_processes_lose_what_a_batch_loses", "fusionzoo/train/epoch.py", [
+        ("share = criterion.share(on_side_grid(self.label,", "share = criterion.share(on_side_grid(label,"),
+        ("self.shares[size] = self.plan.processes.sum(share)", "self.shares[size] = share"),
+    ]),
     ("tests/train/test_optim.py::test_decay_shrinks_matrices_and_leaves_vectors", "fusionzoo/train/optim.py", [
         ("({} if is_matrix else", "({} if not is_matrix else"),
     ]),

@@ -80,7 +80,7 @@ def test_projections_learn_and_the_teacher_does_not(tmp_path: Path) -> None:
     x = torch.rand(2, 1, 64, 64) + 1
     shown = teacher(rgb, x)
     assert set(shown.features) == set(teacher.probes) and not shown.logits.requires_grad
-    _, _, found = student.train()(*model.preprocess(rgb, x), torch.zeros(2, 64, 64, dtype=torch.long), shown)
+    *_, found = student.train()(*model.preprocess(rgb, x), torch.zeros(2, 64, 64, dtype=torch.long), shown)
     (found["logits"] + found["features"]).backward()
     assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in student.projections.parameters())
     assert all(p.grad is None for p in teacher.model.parameters()) and not teacher.model.training
