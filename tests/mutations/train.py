@@ -107,7 +107,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_train.py::test_a_strategy_trains_with_its_own_losses", "fusionzoo/train/epoch.py", [
         ("dict.fromkeys(auxiliary, 1.0) | run.model.loss_factors", "dict.fromkeys(auxiliary, 1.0)"),
-        ("(auxiliary, own | settings.auxiliary)", "(auxiliary, settings.auxiliary)"),
+        ("given = own | settings.auxiliary", "given = own"),
     ]),
     ("tests/train/test_rule.py::test_it_is_computed_in_float32_under_autocast", "fusionzoo/train/rule.py", [
         ("torch.autocast(label.device.type, enabled=False)", "torch.autocast(label.device.type, enabled=True)"),
