@@ -20,7 +20,7 @@ rare classes do not count as shared. A class seen once has e = 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -50,16 +50,21 @@ def losses(
     Raises:
         InputError: the rule is wanted of a model without two streams of equal width.
     """
-    auxiliary: dict[str, Tensor] = {}
-    sides: list[Tensor] = []
-    with _streams(model) if factors.get(RULE) else nullcontext() as pairs:
-        if factors.get(SIDE):
-            logits, *sides = model.side_scores(rgb, x, step=step)
-        else:
-            logits, auxiliary = model.losses(rgb, x, step=step)
-    if pairs is not None:
-        auxiliary = {**auxiliary, RULE: rule_loss(pairs, label, model.num_classes)}
-    return logits, auxiliary, sides
+    if not factors.get(RULE):
+        return _heads(model, rgb, x, factors, step)
+    with _streams(model) as pairs:
+        logits, auxiliary, sides = _heads(model, rgb, x, factors, step)
+    return logits, {**auxiliary, RULE: rule_loss(pairs, label, model.num_classes)}, sides
+
+
+def _heads(
+    model: FusionModel, rgb: Tensor, x: Tensor, factors: Mapping[str, float], step: int
+) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+    if factors.get(SIDE):
+        logits, *sides = model.side_scores(rgb, x, step=step)
+        return logits, {}, sides
+    logits, auxiliary = model.losses(rgb, x, step=step)
+    return logits, auxiliary, []
 
 
 def stream_pairs(model: FusionModel) -> list[tuple[str, str]]:
