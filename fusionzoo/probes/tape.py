@@ -115,7 +115,7 @@ def attached(
             yield
         finally:
             for hook in hooks:
-                _detach(points[hook.name], hook)
+                _detach(points[hook.name], hook, trace)
     silent = list(dict.fromkeys(hook.name for hook in hooks if not hook.fired))
     if silent:
         names = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
@@ -124,12 +124,16 @@ def attached(
         raise InputError(f"the forward pass did not reach {names}; leave them out, or feed what they need")
 
 
-def _detach(point: Probe, hook: Hook) -> None:
+def _detach(point: Probe, hook: Hook, trace: bool) -> None:
     tap = point.tap
     if isinstance(tap, _Tap):
         tap.edits = [h for h in tap.edits if h is not hook]
         tap.listeners = [h for h in tap.listeners if h is not hook]
-        if not tap.edits and not tap.listeners:
+        if tap.edits or tap.listeners:
+            return
+        if trace:
+            point.tap = None  # torch.compile replays what is set, but not that it is deleted again
+        else:
             del point.tap  # back to the class attribute, so that a compiled graph without taps is valid again
 
 
