@@ -11,8 +11,8 @@ import torch
 from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.bench.results import RunResult, best_rate, select_scores
 from fusionzoo.errors import InputError, unknown
-from fusionzoo.models import FusionModel, create_model, list_fusions
-from fusionzoo.registry import architectures, match
+from fusionzoo.models import FusionModel, create_model, list_fusions, list_models
+from fusionzoo.models.presets import encoder_of
 from fusionzoo.schema import typed
 from fusionzoo.train.rule import stream_pairs
 
@@ -94,9 +94,10 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
         name = variant(pattern).fusion
         if name.startswith(PUBLISHED):
             whole = name.removeprefix(PUBLISHED)
-            found = [PUBLISHED + each for each in match(list(architectures), whole)]
+            found = [PUBLISHED + each for each in list_models(whole) if encoder_of(each) is None]
             if not found:
-                raise unknown("published architecture", whole, architectures, "fusionzoo list --models")
+                known = [each for each in list_models() if encoder_of(each) is None]
+                raise unknown("published architecture", whole, known, "fusionzoo list --architectures")
         elif not (found := list_fusions("*" if name == "all" else name)):
             hint = f"fusionzoo list --fusions; {PUBLISHED}NAME is a published architecture"
             raise unknown("fusion strategy", name, list_fusions(), hint)

@@ -115,7 +115,7 @@ def attached(
             yield
         finally:
             for hook in hooks:
-                _detach(points[hook.name], hook, trace)
+                _detach(points[hook.name], hook)
     silent = list(dict.fromkeys(hook.name for hook in hooks if not hook.fired))
     if silent:
         names = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
@@ -124,15 +124,15 @@ def attached(
         raise InputError(f"the forward pass did not reach {names}; leave them out, or feed what they need")
 
 
-def _detach(point: Probe, hook: Hook, trace: bool) -> None:
+def _detach(point: Probe, hook: Hook) -> None:
     tap = point.tap
     if isinstance(tap, _Tap):
         tap.edits = [h for h in tap.edits if h is not hook]
         tap.listeners = [h for h in tap.listeners if h is not hook]
         if tap.edits or tap.listeners:
             return
-        if trace:
-            point.tap = None  # torch.compile replays what is set, but not that it is deleted again
+        if torch.compiler.is_compiling():  # the context is part of the graph
+            point.tap = None  # which replays what is set, but not that it is deleted again
         else:
             del point.tap  # back to the class attribute, so that a compiled graph without taps is valid again
 
