@@ -28,7 +28,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/bench/test_bench.py::test_the_rate_is_chosen_and_a_run_that_diverges_ends_nothing",
      "fusionzoo/bench/results.py", [
-        ('if result.phase == "select" and not result.failed:', 'if result.phase == "select":'),
+        ("final = [r for r in _chosen(results) if r.failed]", "final = list[RunResult]()"),
     ]),
     ("tests/bench/test_bench.py::test_results_on_other_data_are_refused", "fusionzoo/bench/run.py", [
         ("if (r.data, r.class_names) != (tested.name, list(tested.class_names)):", "if False:"),
