@@ -37,7 +37,13 @@ class DivergedError(InputError):
 
 
 class UnknownNameError(FusionZooError, KeyError):
-    """A name that is not known; the text gives the closest ones and how to list them."""
+    """A name that is not known; the text gives the closest ones and how to list them.
+
+    `kind` says what was named, `names` what is known of that kind.
+    """
+
+    kind = ""
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:  # KeyError would print the repr
         return str(self.args[0]) if self.args else ""
@@ -82,7 +88,9 @@ def unknown(kind: str, name: str, names: Iterable[str], hint: str = "") -> Unkno
         text += f"; known: {', '.join(names)}"
     if hint:
         text += f" (see: {hint})"
-    return UnknownNameError(text)
+    error = UnknownNameError(text)
+    error.kind, error.names = kind, tuple(names)
+    return error
 
 
 def check_known(kind: str, name: str, names: Collection[str], hint: str = "") -> None:

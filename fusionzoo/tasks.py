@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from fusionzoo.errors import InputError
 
-__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "data_task", "is_whole", "spoken", "stored",
-           "stored_task", "unstored"]  # fmt: skip
+__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "data_task", "is_whole", "means_and_classes",
+           "spoken", "stored", "stored_task", "unstored"]  # fmt: skip
 
 SEGMENTATION, SALIENCY, CLASSIFICATION = "segmentation", "saliency", "classification"
 
@@ -64,6 +64,12 @@ def check_task(model: Any, data: Any) -> None:
         f"{name} has one class for a whole image, and {model.architecture} says one of each pixel; give a model with"
         " the decoder pool: STRATEGY_ENCODER_pool, such as concat_mobilenetv1-025_pool"
     )
+
+
+def means_and_classes(found: Any, task: str) -> tuple[float, Any]:
+    """(mIoU, IoU of each class) of `fusionzoo.metrics`' segmentation scores; of a classification (balanced accuracy,
+    recalls)."""
+    return (found.mean_accuracy, found.accuracy) if task == CLASSIFICATION else (found.miou, found.iou)
 
 
 def spoken(value: T, task: str) -> T:

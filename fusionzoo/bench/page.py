@@ -158,7 +158,7 @@ def _rule(rows: Sequence[Row]) -> Part | None:
 def _fronts(rows: Sequence[Row], final: Sequence[RunResult]) -> list[Part]:
     """Score over each cost, and over how well it does with a modality missing."""
     means = row_means(final)
-    slow = _mean_of(final, "latency_ratio")
+    slow = _medians(final, "latency_ratio")
     costs = {
         "parameters": {r.strategy: float(r.num_params) for r in rows},
         "GMACs of one image": {r.strategy: r.gmacs for r in rows},
@@ -184,30 +184,33 @@ def _fronts(rows: Sequence[Row], final: Sequence[RunResult]) -> list[Part]:
     return out
 
 
-def _mean_of(final: Sequence[RunResult], name: str) -> dict[str, float]:
+def _by_strategy(final: Sequence[RunResult], name: str) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for run in final:
         if (value := getattr(run, name)) is not None:
             found.setdefault(run.strategy, []).append(value)
-    return {strategy: statistics.median(values) for strategy, values in found.items()}
+    return found
+
+
+def _medians(final: Sequence[RunResult], name: str) -> dict[str, float]:
+    return {strategy: statistics.median(values) for strategy, values in _by_strategy(final, name).items()}
 
 
 def _cost(rows: Sequence[Row], final: Sequence[RunResult]) -> Part:
-    ratio, ms, peak = (_mean_of(final, n) for n in ("latency_ratio", "latency_ms", "peak_mb"))
+    ratios, ms, peak = _by_strategy(final, "latency_ratio"), _medians(final, "latency_ms"), _medians(final, "peak_mb")
     cells = tuple(
         (r.strategy, f"{r.num_params:,}", number(r.gmacs), number(peak.get(r.strategy), 1),
-         number(ms.get(r.strategy), 1), _ranged(final, r.strategy, ratio), f"{r.seconds:.0f}") for r in rows
+         number(ms.get(r.strategy), 1), _ranged(ratios.get(r.strategy, [])), f"{r.seconds:.0f}") for r in rows
     )  # fmt: skip
     columns = ("strategy", "parameters", "GMACs", "peak MB", "ms", "time / concat's", "s a training")
     note = "Peak: weights and all that lives at once, one image, float32. Time: in turns with concat, call by call."
     return Part("Cost", table=Table("Cost", columns, cells), note=note)
 
 
-def _ranged(final: Sequence[RunResult], strategy: str, ratio: Mapping[str, float]) -> str:
-    """The median of the runs' time ratios, and from the least to the largest of them."""
-    found = [r.latency_ratio for r in final if r.strategy == strategy and r.latency_ratio is not None]
-    median = number(ratio.get(strategy), 2)
-    return f"{median} ({number(min(found), 2)} to {number(max(found), 2)})" if len(found) > 1 else median
+def _ranged(values: Sequence[float]) -> str:
+    """The median, and of several the range."""
+    median = number(statistics.median(values) if values else None, 2)
+    return f"{median} ({number(min(values), 2)} to {number(max(values), 2)})" if len(values) > 1 else median
 
 
 def _figures(rows: Sequence[Row], final: Sequence[RunResult]) -> Part | None:

@@ -17,8 +17,8 @@ from fusionzoo.schema import typed
 from fusionzoo.train.rule import stream_pairs
 
 __all__ = [
-    "PUBLISHED", "Run", "Variant", "architecture", "build", "chosen_rates", "final_runs", "select_runs", "strategies",
-    "variant",
+    "PUBLISHED", "Run", "Variant", "architecture", "build", "chosen_rates", "final_runs", "published", "select_runs",
+    "strategies", "variant",
 ]  # fmt: skip
 
 PUBLISHED = "published-"
@@ -94,9 +94,9 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
         name = variant(pattern).fusion
         if name.startswith(PUBLISHED):
             whole = name.removeprefix(PUBLISHED)
-            found = [PUBLISHED + each for each in list_models(whole) if encoder_of(each) is None]
+            found = published(whole)
             if not found:
-                known = [each for each in list_models() if encoder_of(each) is None]
+                known = [each.removeprefix(PUBLISHED) for each in published()]
                 raise unknown("published architecture", whole, known, "fusionzoo list --architectures")
         elif not (found := list_fusions("*" if name == "all" else name)):
             hint = f"fusionzoo list --fusions; {PUBLISHED}NAME is a published architecture"
@@ -114,6 +114,15 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
         else:
             fitting.append(name)
     return fitting, refused
+
+
+def published(pattern: str = "*") -> list[str]:
+    """Rows that train a published architecture whose name matches.
+
+    >>> published("mfn*")
+    ['published-mfnet']
+    """
+    return [PUBLISHED + name for name in list_models(pattern) if encoder_of(name) is None]
 
 
 def architecture(row: str, protocol: BenchProtocol) -> str:

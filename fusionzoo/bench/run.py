@@ -188,7 +188,7 @@ def train_and_score(
     like = {"num_classes": tested.num_classes, "x_channels": tested.x_channels}
     ours = functools.partial(build, run.strategy, protocol, **like)
     theirs = functools.partial(build, REFERENCE, protocol, **like)
-    needs, found, figures, seconds = counted(ours, size, tested.x_channels), {}, {}, 0.0
+    found, figures, seconds = {}, {}, 0.0
     try:
         if not (folder / "model.safetensors").is_file() or (folder / "state.pt").is_file():
             finetune(settings, folder, resume=(folder / "state.pt").is_file(), device=device)
@@ -196,12 +196,12 @@ def train_and_score(
         model, recipe = from_pretrained(folder), read_record(folder).recipe
         seconds = float((recipe.seconds if recipe is not None else None) or 0.0)
         found = score(model, tested, CONDITIONS if final else {"both": CONDITIONS["both"]}, protocol.batch_size)
-        if final:
-            needs = cost(ours, theirs, size, model.x_channels, next(model.parameters()).device)
-            images = min(protocol.dissect_images, len(tested))
-            figures = dissected(model, tested, images) if images else {}
+        images = min(protocol.dissect_images, len(tested)) if final else 0
+        figures = dissected(model, tested, images) if images else {}
     except (DivergedError, CheckFailed) as error:
         failed, found, figures = str(error), {}, {}
+    timed = final and not failed
+    needs = cost(ours, theirs, size, tested.x_channels) if timed else counted(ours, size, tested.x_channels)
     result = RunResult(
         protocol=protocol,
         strategy=run.strategy,
@@ -238,6 +238,7 @@ def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Set
     """The protocol's fields that training has under the same name, and what the run makes of the others."""
     final, row = run.phase == "final", variant(run.strategy)
     composed = not run.strategy.startswith(PUBLISHED)
+    start = init if composed else ""
     factors = {RULE: protocol.rule} if row.rule else {}
     if protocol.auxiliary:
         own = _losses(run.strategy, protocol)
@@ -247,14 +248,14 @@ def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Set
     return Settings(**shared | {
         "model": architecture(run.strategy, protocol),
         "data": data,
-        "init": init if composed else "",
+        "init": start,
         "decoder_args": protocol.decoder_args if composed else {},
         "train_split": protocol.final_split if final else protocol.select_split,
         "val_split": "",
         "epochs": protocol.epochs if final else protocol.select_epochs or protocol.epochs,
         "seed": run.seed,
         "lr": run.learning_rate,
-        "encoder_lr": run.learning_rate * protocol.encoder_lr_share if init else None,
+        "encoder_lr": run.learning_rate * protocol.encoder_lr_share if start else None,
         "auxiliary": factors,
         "fusion_args": row.options,
         "limit": protocol.train_images,

@@ -18,7 +18,7 @@ from fusionzoo.dissect.run import Work
 from fusionzoo.dissect.split import Split
 from fusionzoo.models import FusionModel
 from fusionzoo.models.labels import evaluating
-from fusionzoo.tasks import CLASSIFICATION, data_task
+from fusionzoo.tasks import data_task, means_and_classes
 
 __all__ = ["CONDITIONS", "score"]
 
@@ -51,7 +51,6 @@ def score(model: FusionModel, data: Any, conditions: Mapping[str, Failure], batc
     with evaluating(model):
         sums = counted(Work(model, data, range(len(data)), split, batch_size, progress=False, options=options),
                        list(wanted.values()))  # fmt: skip
-    whole = data_task(data) == CLASSIFICATION
     found = {name: sums[way.key].compute() for name, way in wanted.items()}
-    scores = {name: (s.mean_accuracy, s.accuracy) if whole else (s.miou, s.iou) for name, s in found.items()}
+    scores = {name: means_and_classes(s, data_task(data)) for name, s in found.items()}
     return {name: Score(mean, found[name].pixel_accuracy, numbers(each)) for name, (mean, each) in scores.items()}

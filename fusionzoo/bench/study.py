@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusionzoo.bench.plan import PUBLISHED
+from fusionzoo.bench.plan import PUBLISHED, variant
 from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
 from fusionzoo.metrics.stats.ranks import ranks
@@ -95,7 +95,7 @@ def comparable(results: Sequence[RunResult]) -> list[RunResult]:
     input alone are last everywhere and would make any two rankings agree; published architectures differ in encoder
     and decoder too.
     """
-    plain = [r for r in final_results(results) if not set("@+") & set(r.strategy)]
+    plain = [r for r in final_results(results) if variant(r.strategy).fusion == r.strategy]
     return [r for r in plain if not r.strategy.endswith("_only") and not r.strategy.startswith(PUBLISHED)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ def command(
     Writes one JSON file a run to OUT/results, the page index.html, ranked.md and the checkpoints; the table so far goes
     to stderr.
     """
-    from fusionzoo.bench import RunResult, bench, failed_rows, protocol_for, rank, read_protocol
+    from fusionzoo.bench import Row, RunResult, bench, failed_rows, protocol_for, rank, read_protocol
     from fusionzoo.bench.page import html
-    from fusionzoo.bench.plan import variant
+    from fusionzoo.bench.plan import published, variant
     from fusionzoo.bench.table import ranked
     from fusionzoo.errors import CheckFailed, check_known
     from fusionzoo.files import atomic_write
@@ -71,27 +72,31 @@ def command(
     from fusionzoo.tasks import spoken
 
     protocol = read_protocol(protocol_name or protocol_for(data), **({"epochs": epochs} | dict(changes)))
-    check_known("strategy for --reference", variant(reference).fusion, list_fusions(), "fusionzoo list --fusions")
+    known = [*list_fusions(), *published()]
+    check_known("strategy for --reference", variant(reference).fusion, known, "fusionzoo list --fusions")
+
+    def write(results: list[RunResult], refused: Mapping[str, str] | None = None) -> tuple[list[Row], str]:
+        """The rows so far and their table; both files where there is a row."""
+        if not (rows := rank(results, reference)):
+            return [], ""
+        table = spoken(ranked(rows, reference), results[0].task)
+        atomic_write(Path(out) / "ranked.md", table + "\n")
+        atomic_write(Path(out) / "index.html", html(results, refused, reference))
+        return rows, table
 
     def report(results: list[RunResult]) -> None:
-        rows = rank(results, reference)
-        if rows:
-            atomic_write(Path(out) / "ranked.md", spoken(ranked(rows, reference), results[0].task) + "\n")
-            atomic_write(Path(out) / "index.html", html(results, reference=reference))
+        _, table = write(results)
         last = results[-1]
         where = f"{last.strategy} {last.phase} seed {last.seed} lr {last.learning_rate:g}"
         text = last.failed or f"mIoU {100 * last.scores['both'].miou:.2f} ({last.seconds:.0f} s)"
         note(f"{where}: {spoken(text, last.task)}")
-        if rows and not as_json_:
-            note(spoken(ranked(rows, reference), last.task))
+        if table and not as_json_:
+            note(table)
 
     results, refused = bench(data, protocol, out, report=report, **options)
-    rows, failed = rank(results, reference), failed_rows(results)
+    (rows, table), failed = write(results, refused), failed_rows(results)
     if not rows:
         raise CheckFailed(f"no strategy could be trained: {next(iter(failed.values()), 'nothing ran')}")
-    table = spoken(ranked(rows, reference), results[0].task)
-    atomic_write(Path(out) / "ranked.md", table + "\n")
-    atomic_write(Path(out) / "index.html", html(results, refused, reference))
     if reference not in {row.strategy for row in rows}:
         note(f"{reference} is not among the rows: no differences from it; --reference names another")
     if as_json_:

@@ -18,7 +18,7 @@ from fusionzoo.metrics.segmentation import ConfusionMatrix
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import probe
-from fusionzoo.tasks import CLASSIFICATION, check_task, spoken
+from fusionzoo.tasks import CLASSIFICATION, check_task, means_and_classes, spoken
 
 __all__ = ["Comparison", "Loss", "compare", "loss"]
 
@@ -151,8 +151,7 @@ def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: i
                 raise CheckFailed(f"the output is not finite for {', '.join(map(str, batch['id'][:3]))}")
             matrix.update(predict_labels(logits, batch["label"].shape[-2:]), batch["label"])
     name, split = str(getattr(data, "name", "data")), str(getattr(data, "split", ""))
-    whole = model.task == CLASSIFICATION
-    first, second = (s.mean_accuracy if whole else s.miou for s in (ours.compute(), theirs.compute()))
+    first, second = (means_and_classes(s, model.task)[0] for s in (ours.compute(), theirs.compute()))
     return Loss(name, split, len(data), size, first, second, spoken("mIoU", model.task))
 
 

@@ -23,7 +23,7 @@ def training_data(settings: Settings, start: FusionModel | None) -> Any:
     try:
         return _open(settings, start, split=settings.train_split, size=zoomed, label_size="input")
     except UnknownNameError as error:
-        if "unknown split" not in str(error) or "; known: all" not in str(error):
+        if (error.kind, error.names) != ("split", ("all",)):
             raise
         raise InputError(f"{error}; --train-split all --val-split '' trains on all images of it") from error
 

@@ -154,6 +154,8 @@ def test_a_published_architecture_is_a_row_of_its_own(data: str, tmp_path: Path)
         strategies("published-mfnett", protocol)
     made = run_settings(Run("published-mfnet", "final", 0, 1e-3), protocol, data, "encoder")
     assert (made.model, made.init, made.decoder_args) == ("mfnet", "", {})
+    assert made.encoder_lr is None, "encoders with random weights learn at the full rate"
+    assert run_settings(Run("sum", "final", 0, 1e-3), protocol, data, "encoder").encoder_lr == pytest.approx(3e-4)
     (found,), _ = bench(data, protocol, tmp_path / "out", patterns="published-mfnet", seeds=[0])
     assert found.num_params == sum(p.numel() for p in create_model("mfnet", num_classes=2, x_channels=1).parameters())
 
@@ -186,6 +188,7 @@ def test_what_is_wrong_with_the_words_of_a_benchmark(data: str, tmp_path: Path) 
         return str(CliRunner().invoke(command, words).exception)
 
     assert "unknown strategy for --reference 'conact'; did you mean 'concat'" in said("--reference", "conact")
+    assert "'published-mfnett'; did you mean 'published-mfnet'" in said("--reference", "published-mfnett")
     assert "chooses the learning rate on the split 'val'" in said() and "--set learning_rates=[0.003]" in said()
     toy = ["--protocol", str(tmp_path / "toy.toml"), "--strategies"]
     assert "trust is true or false, not 'maybe'" in said(*toy, "hybrid_trust@trust=maybe")

@@ -34,7 +34,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("if (r.data, r.class_names) != (tested.name, list(tested.class_names)):", "if False:"),
     ]),
     ("tests/bench/test_bench.py::test_scene_types_are_scored_by_balanced_accuracy", "fusionzoo/bench/score.py", [
-        ("whole = data_task(data) == CLASSIFICATION", "whole = False"),
+        ("means_and_classes(s, data_task(data))", 'means_and_classes(s, "segmentation")'),
     ]),
     ("tests/bench/test_study.py::test_twins_and_single_modalities_do_not_count_as_strategies",
      "fusionzoo/bench/study.py", [
