@@ -112,7 +112,7 @@ def command(
     settings = Settings(model=model, data=data, **flags)
     with stoppable(out) as look, Watch(Path(out), tensorboard=tensorboard) as watch:
         last = finetune(settings, out, resume=resume, device=device, note=lambda text: watch.say(f"note: {text}"),
-                        stop=look, step=watch.step, show=watch.show,
+                        stop=look, step=watch.step, show=watch.show, look=watch.look,
                         progress=lambda line: watch.epoch(line, _line(line, settings.epochs)))  # fmt: skip
     if not watch.first:
         return

@@ -30,6 +30,7 @@ class Watch:
         self.out = out
         self.first = int(os.environ.get("RANK", 0)) == 0
         self._bar: Any = None
+        self._looking: Any = None
         self._board: Any = None
         self._wanted = tensorboard and self.first
         if self._wanted:
@@ -41,8 +42,9 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        for bar in (self._looking, self._bar):
+            if bar is not None:
+                bar.close()
         if self._board is not None:
             self._board.close()
 
@@ -55,6 +57,19 @@ class Watch:
         note(text)
         if self._bar is not None:
             self._bar.refresh()
+
+    def look(self, role: str, done: int, total: int) -> None:
+        """An image of the "training" or "validation" data was read before training: a bar where it takes a while."""
+        if self._looking is None and self.first:
+            from tqdm import tqdm
+
+            self._looking = tqdm(desc=f"looking at {role} images", total=total, unit="image", file=sys.stderr, delay=1,
+                                 disable=None, leave=False, dynamic_ncols=True)  # fmt: skip
+        if self._looking is not None:
+            self._looking.update()
+            if done == total:
+                self._looking.close()
+                self._looking = None
 
     def step(self, line: dict[str, Any]) -> None:
         """The line of a step; the first of them opens the bar, on a terminal."""

@@ -50,6 +50,7 @@ def finetune(
     show: Show | None = None,
     note: Callable[[str], None] | None = None,
     stop: Callable[[], None] | None = None,
+    look: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Trains as `settings` say and writes the checkpoint folder `out`, anew whenever the best improves.
 
@@ -68,6 +69,8 @@ def finetune(
         note: called with each remark (what of a checkpoint was kept, x unlike what it saw, ...); None: warnings.warn.
         stop: called after every step and between batches of validation; what it raises ends the run, whose state is
             kept as it stands.
+        look: called before training for every image of the last look at the data with ("training" or "validation", how
+            many were read, how many there are).
 
     Returns:
         The last log line: {"epoch", "loss", "miou", "best_miou", "seconds", ...}; miou is a fraction, None without
@@ -93,7 +96,7 @@ def finetune(
             model, kept = fit_classes(given, train, settings.model, keep_head=settings.keep_head)
             say(kept)
         check_task(model, train)
-        train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess)
+        train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess, look)
         with_statistics(model, found, new=given is None)
         for remark in remarks(found, train):
             say(remark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fusionzoo.data.validate import sorted_out
@@ -20,12 +21,18 @@ LARGE = 2 << 30
 
 
 def ready(
-    train: Any, val: Any, settings: Settings, say: Callable[[str], None], preprocess: Preprocess | None
+    train: Any,
+    val: Any,
+    settings: Settings,
+    say: Callable[[str], None],
+    preprocess: Preprocess | None,
+    look: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Any, Any, Survey]:
     """(training data, validation data, what was found in the training data), images without x handled as asked.
 
     Args:
         preprocess: of the checkpoint that training starts from.
+        look: called for every image with ("training" or "validation", how many were read, how many there are).
 
     Raises:
         InputError: images without any valid x that the settings do not skip or keep, no labels at all, an x channel
@@ -42,7 +49,8 @@ def ready(
         if data is None:
             out.append((None, None))
             continue
-        found = survey(data, preprocess=preprocess if role == "training" else None, workers=settings.workers)
+        found = survey(data, preprocess=preprocess if role == "training" else None, workers=settings.workers,
+                       look=None if look is None else partial(look, role))  # fmt: skip
         _refuse_unusable(found, data, role)
         data, note = sorted_out(data, found.empty, settings.empty, role)
         if note:

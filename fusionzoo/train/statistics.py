@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,15 @@ class Survey:
     unlike: tuple[int, str]
 
 
-def survey(data: Any, *, preprocess: Preprocess | None = None, workers: int = 0) -> Survey:
+def survey(
+    data: Any, *, preprocess: Preprocess | None = None, workers: int = 0, look: Callable[[int, int], None] | None = None
+) -> Survey:
     """Goes once through `data` (samples as of `fusionzoo.data`) and fills its cache on the way.
 
     Args:
         preprocess: of the weights that training starts from, to compare with what they saw.
         workers: processes that read.
+        look: called for every image with (how many were read, how many there are).
 
     Raises:
         InputError: an unusable sample, by name.
@@ -69,6 +73,8 @@ def survey(data: Any, *, preprocess: Preprocess | None = None, workers: int = 0)
     far: list[str] = []
     most = max(64, VALUES // max(1, len(data)))
     for i, sample in enumerate(s for batch in loader(data, 1, workers=workers) for s in batch):
+        if look is not None:
+            look(i + 1, len(data))
         counts += torch.bincount(sample["label"].flatten(), minlength=256)
         x = sample["x"].float()
         valid = ~missing_x(x, data.x_kind)

@@ -40,6 +40,21 @@ def test_a_terminal_gets_a_bar_that_counts_from_where_the_run_stands(
     assert "epoch 2, loss 1.000" in screen.getvalue() and "3/4" in screen.getvalue()
 
 
+def test_a_terminal_sees_how_far_the_look_at_the_data_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with Watch(tmp_path) as watch:
+        for done in (1, 2):
+            watch.look("training", done, 3)
+        bar = watch._looking
+        assert (bar.n, bar.total, bar.desc) == (2, 3, "looking at training images")
+        watch.look("training", 3, 3)
+        watch.look("validation", 1, 2)
+        assert bar.disable and watch._looking.desc == "looking at validation images"
+        second = watch._looking
+    assert second.disable  # closed with the watch: nothing of it stays on the screen
+
+
 def test_a_file_gets_lines_and_no_bar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,8 +116,10 @@ def test_evaluate_equals_a_plain_count() -> None:
 
 def test_a_run_learns_and_its_checkpoint_loads(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = []
+    looked: list[tuple[str, int, int]] = []
     last = finetune(tiny(epochs=4, limit=4, lr=3e-3, jitter=0.0, scale=(1.0, 1.0), ema=0.0), tmp_path / "run",
-                    progress=lines.append)  # fmt: skip
+                    progress=lines.append, look=lambda *at: looked.append(at))  # fmt: skip
+    assert looked[3] == ("training", 4, 4) and looked[4][:2] == ("validation", 1)
     assert lines[-1]["loss"] < lines[0]["loss"] * 0.95
     assert last["best_miou"] == max(line["miou"] for line in lines)
     assert not (tmp_path / "run" / "state.pt").exists() and (tmp_path / "run" / "finished.pt").is_file()
