@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +47,11 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
     options |= {"num_classes": classes, "limit": settings.limit}
     if kind not in GENERATED:
         options |= {"align": settings.align or None, "empty_depth": "keep"}  # `ready` sees to images without depth
-    data = parse_spec(settings.data, **options)
+    cached = settings.cache and not settings.cache_dir
+    if cached and kind in GENERATED:
+        data = _drawn(settings.data, tuple(options.items()))
+    else:
+        data = parse_spec(settings.data, **options)
     fitted = data
     if start is not None:
         way = f"start from the architecture's name instead: fusionzoo finetune {start.architecture}"
@@ -60,9 +65,15 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
             )
     if settings.cache_dir:
         return Cached(fitted, settings.cache_dir)
-    if not settings.cache:
+    if not cached or (fitted is data and kind in GENERATED):
         return fitted
     return parse_spec(settings.data, **options, cache=True) if fitted is data else Cached(fitted)
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn(spec: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    """Generated scenes, drawn once for all runs of a process: a short run spends a third of its time on them."""
+    return parse_spec(spec, **dict(options), cache=True)
 
 
 def sample_bytes(data: Any) -> int:

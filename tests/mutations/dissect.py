@@ -97,6 +97,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("there = valid[mine]", "there = torch.ones_like(valid[mine])"),
         ("kept.covariance(about, (0, 1, 2)) + torch.outer(mean, mean))", "kept.covariance(about, (0, 1, 2)))"),
     ]),
+    ("tests/dissect/test_information.py::test_what_varies_in_one_group_of_images_alone_varies_without_it_no_more",
+     "fusionzoo/dissect/measures/information.py", [
+        ("<= RANK * varies", "<= -1.0 * varies"),
+    ]),
     ("tests/dissect/test_field.py::test_of_a_stack_of_convolutions_it_is_the_closed_form",
      "fusionzoo/dissect/attribution/extent.py", [
         ("first = span[0] * stride - padding\n", "first = span[0] - padding\n"),

@@ -23,7 +23,7 @@ from fusionzoo.dissect.measures.base import Batch, Done, Measure, Measured, Metr
 from fusionzoo.dissect.measures.concepts import FULL, Curve
 from fusionzoo.dissect.measures.similarity import StageMoments
 from fusionzoo.metrics import Grouped, Moments, jackknife
-from fusionzoo.metrics.cooperation.pid import Components, leading_components, pid_of_covariance, too_few
+from fusionzoo.metrics.cooperation.pid import RANK, Components, leading_components, pid_of_covariance, too_few
 from fusionzoo.metrics.similarity.moments import CentredMoments
 
 __all__ = ["METRIC", "Atoms", "Decomposition", "Information", "StageInformation"]
@@ -158,9 +158,12 @@ def _decomposed(sums: Grouped[Moments]) -> Decomposition | None:
     kept = leading_components(whole, (0, 1, 2), (SOURCE, SOURCE, TARGET))
     if not min(kept.dims):
         return None
+    varies = kept.covariance(whole, (0, 1, 2)).diagonal()
 
     def parts(n: Tensor, total: Tensor, products: Tensor, gap: float = ERROR_GAP) -> Tensor:
         about = products / n - torch.outer(total, total) / n**2
+        still = about.diagonal() <= RANK * varies  # without the images left out: what stands here is rounding
+        about = about.masked_fill(still[:, None] | still, 0.0)
         made = pid_of_covariance(about, kept.dims, ridge=RIDGE, gap=gap)
         return torch.tensor([made.information, *made.parts, *made.shares], dtype=torch.float64)
 
