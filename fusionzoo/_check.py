@@ -35,7 +35,7 @@ from fusionzoo.hub.load import Checkpoint, resolve
 from fusionzoo.hub.records import Record, read_record
 from fusionzoo.hub.verification import Verification
 from fusionzoo.models.device import usable_device
-from fusionzoo.tasks import CLASSIFICATION, check_task, spoken
+from fusionzoo.tasks import CLASSIFICATION, model_for, spoken
 
 __all__ = ["CheckResult", "Finding", "check", "labelled", "measured", "open_data", "record_of", "report_path", "unlike"]
 
@@ -156,6 +156,7 @@ def check(
         if device is not None:
             model.to(usable_device(device))
         dataset = open_data(data, model, record, split=split, size=size, limit=limit, align=align, empty=empty)
+        model = model_for(model, dataset)
         labelled(dataset)
         remarks = [getattr(dataset, "empty_note", ""), unlike(model, dataset)]
         try:
@@ -277,14 +278,13 @@ def open_data(
             options["num_classes"] = classes
         dataset = parse_spec(data, split=split, size=size, limit=limit, **options)
     else:
-        dataset = fitted(model, data)
+        _, dataset = fitted(model, data)
     # with "refuse" they are refused when they are met: looking for them costs a pass over x
     dataset, note = sorted_out(dataset, without_x(dataset) if empty in ("skip", "keep") else (), empty)
     if note:
         warnings.warn(note, FusionZooWarning, stacklevel=3)
     dataset = as_kind(dataset, model.preprocess.x_kind) if named else dataset
-    check_task(model, dataset)
-    _same_classes(model, dataset, record)
+    _same_classes(model_for(model, dataset), dataset, record)
     return dataset
 
 

@@ -132,7 +132,7 @@ def explained(
     if "x" not in ready.fed:
         raise InputError(f"{ready.id}: no x, or none with a valid value; to explain a prediction takes both modalities")
     label = torch.full(ready.fed["rgb"].shape[-2:], 255)
-    data = fitted(predictor.model, [{**ready.fed, "label": label, "id": ready.id}])
+    _, data = fitted(predictor.model, [{**ready.fed, "label": label, "id": ready.id}])
     example = look(Reader(predictor.model, data, absence), [data[0]])
     if method == "modality":
         return Explanation(example)

@@ -13,6 +13,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,11 @@ from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.hub import from_pretrained
 from fusionzoo.modalities import split
-from fusionzoo.models import FusionModel, predict_labels
+from fusionzoo.models import FusionModel, TwoStream, predict_labels
 from fusionzoo.models.device import usable_device
 from fusionzoo.models.labels import evaluating
+from fusionzoo.models.two_stream import SCENE_LOGITS
+from fusionzoo.probes import probe
 from fusionzoo.report.overlay import areas, overlay
 from fusionzoo.report.pictures import encoded
 from fusionzoo.tasks import CLASSIFICATION
@@ -60,6 +63,7 @@ class Prediction:
         class_names: name of each class number.
         rgb: uint8 (3, H, W), the image as it was read.
         probabilities: (K,) of a model that says one class of the whole image, and `labels` is (1, 1); else empty.
+        scene: (name, probability) of every scene type, the likeliest first, of a joint model; else empty.
     """
 
     id: str
@@ -67,6 +71,7 @@ class Prediction:
     class_names: tuple[str, ...]
     rgb: Tensor = field(repr=False)
     probabilities: tuple[float, ...] = ()
+    scene: tuple[tuple[str, float], ...] = ()
 
     def shares(self) -> list[tuple[int, str, float]]:
         """(class number, name, fraction of the pixels) of the classes that occur, largest first; of one class of
@@ -217,6 +222,7 @@ class Predictor:
         if not isinstance(plain, FusionModel):
             raise InputError(f"{type(plain).__name__} is no model of fusionzoo; give one, or the name of a checkpoint")
         self.preprocess, self.class_names = plain.preprocess, tuple(plain.class_names)
+        self.scene_names = tuple(plain.scene_names) if isinstance(plain, TwoStream) else ()
         self.needs, self.modalities, self.task = plain.needs, plain.modalities, plain.task
         names = ["rgb", "x", *(self.modalities[1:] if len(self.modalities) > 2 else ())]
         if without is not None and without not in names:
@@ -268,8 +274,8 @@ class Predictor:
         """
         share = {name: 1.0 if keep is None else keep.get(name, 1.0) for name in ready.fed if name != self.without}
         share = {name: part for name, part in share.items() if part > 0} or share
-        rgb, logits = ready.rgb, self._logits(ready.fed, share)
-        if not bool(torch.isfinite(logits).all()):
+        rgb, (logits, *scene) = ready.rgb, self._logits(ready.fed, share)
+        if not all(bool(torch.isfinite(v).all()) for v in (logits, *scene)):
             raise CheckFailed(f"{ready.id}: the model's output is not finite")
         few = len(self.class_names) <= 256
         of_image = self.task == CLASSIFICATION
@@ -277,7 +283,9 @@ class Predictor:
         chances = tuple(logits.float().softmax(1)[0, :, 0, 0].tolist()) if of_image else ()
         labels = predict_labels(logits, whole, dtype=torch.uint8 if few else torch.int32)[0].cpu().numpy()
         labels = labels if few else labels.astype(np.uint16)
-        return Prediction(ready.id, labels, self.class_names, rgb_bytes(rgb), chances)
+        types = [(n, p) for v in scene for n, p in zip(self.scene_names, v.softmax(1).flatten().tolist(), strict=True)]
+        told = tuple(sorted(types, key=lambda one: -one[1]))
+        return Prediction(ready.id, labels, self.class_names, rgb_bytes(rgb), chances, told)
 
     def _read(self, pair: Pair) -> tuple[Tensor, Tensor | None, str] | None:
         """(rgb (3, H, W), x (Cx, H, W) or None, kind of x); None: left out, since x has no valid value."""
@@ -374,17 +382,21 @@ class Predictor:
         return {name: ways[name](v[None].to(first.device)).to(first.dtype) for name, v in fed.items()}
 
     @torch.inference_mode()
-    def _logits(self, fed: Mapping[str, Tensor], share: Mapping[str, float]) -> Tensor:
-        """(1, K, h, w) of raw rgb (3, h, w) and x (Cx, h, w), in eval mode; the mode is put back.
+    def _logits(self, fed: Mapping[str, Tensor], share: Mapping[str, float]) -> list[Tensor]:
+        """[(1, K, h, w), of a joint model (1, S, 1, 1) too] of raw rgb (3, h, w) and x (Cx, h, w), in eval mode; the
+        mode is put back.
 
         Args:
             share: of each modality that is given, what its normalised values are multiplied by.
         """
         given = self.normalised({name: fed[name] for name in share})
         ready = {name: value * share[name] for name, value in given.items()}
-        with evaluating(self.model):
+        seen: AbstractContextManager[Mapping[str, Tensor]] = nullcontext({})
+        if self.scene_names:
+            seen = probe(self.model, SCENE_LOGITS)
+        with evaluating(self.model), seen as tape:
             logits: Tensor = self.model(ready.get("rgb"), ready.get("x"))
-        return logits
+        return [logits, *(v.float() for v in tape.values())]
 
     def _warn(self, kind: str, text: str) -> None:
         """One warning of a kind, however many images there are."""

@@ -6,6 +6,10 @@ absence, Shapley values and curves are those of segmentation, but for the score:
 a classification has the recall of each class and their mean over the classes that are labelled, the balanced accuracy.
 Code and Python call both by segmentation's names (`miou`, `iou`, `pixel_accuracy`); whatever is read by people or
 stored as JSON calls them by their own (`spoken`, `stored`).
+
+Joint data and joint models are of segmentation and say the scene type beside it: samples have "scene", int64, a scalar
+(255: not known), data and model `scene_names`. On data of scene types alone a joint model is used by its view of them
+(`model_for`).
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ from typing import Any, TypeVar
 
 from fusionzoo.errors import InputError
 
-__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "data_task", "is_whole", "means_and_classes",
-           "spoken", "stored", "stored_task", "unstored"]  # fmt: skip
+__all__ = ["CLASSIFICATION", "SALIENCY", "SEGMENTATION", "check_task", "data_scenes", "data_task", "is_whole",
+           "means_and_classes", "model_for", "spoken", "stored", "stored_task", "unstored"]  # fmt: skip
 
 SEGMENTATION, SALIENCY, CLASSIFICATION = "segmentation", "saliency", "classification"
 
@@ -44,6 +48,23 @@ def is_whole(label_size: tuple[int, ...], size: tuple[int, ...]) -> bool:
 def data_task(data: Any) -> str:
     """The task of a data set; of one that states none, segmentation."""
     return str(getattr(data, "task", SEGMENTATION))
+
+
+def data_scenes(data: Any) -> list[str]:
+    """Names of the scene types that joint data has beside its labels of pixels; of other data none."""
+    return list(getattr(data, "scene_names", None) or ())
+
+
+def model_for(model: Any, data: Any) -> Any:
+    """What of `model` is used on `data`: of a joint model, on data of whole images, `model.scenes()`; else itself.
+
+    Raises:
+        InputError: as of `check_task`.
+    """
+    if getattr(model, "num_scenes", 0) and data_task(data) == CLASSIFICATION:
+        model = model.scenes()
+    check_task(model, data)
+    return model
 
 
 def check_task(model: Any, data: Any) -> None:

@@ -18,7 +18,7 @@ import click
 
 from fusionzoo.cli.output import Pair, json_option, print_json, say
 from fusionzoo.errors import FusionZooError
-from fusionzoo.tasks import spoken, stored_task, unstored
+from fusionzoo.tasks import CLASSIFICATION, spoken, stored_task, unstored
 from fusionzoo.train.settings import Settings
 
 __all__ = ["command"]
@@ -184,4 +184,6 @@ def _line(line: dict[str, Any], epochs: int) -> str:
         parts.append(f"accuracy {100 * line['pixel_accuracy']:.1f}")
     if (found := line.get("saliency")) is not None:
         parts.append(f"S {found['s_measure']:.3f} E {found['e_max']:.3f} F {found['f_max']:.3f} MAE {found['mae']:.3f}")
+    if (found := line.get("scene")) is not None:
+        parts.append(spoken(f"scene mIoU {100 * found['miou']:.1f}", CLASSIFICATION))
     return "  ".join([*parts, f"{line['seconds']:.0f} s"])

@@ -139,7 +139,7 @@ def _facts(config: Mapping[str, Any], record: Record | None, where: str) -> dict
     keys = ("preprocess", "input_size")
     if record is not None:
         return {**record.to_dict(), **{key: config.get(key) for key in keys}}
-    told = ("architecture", "model_args", "modalities", "class_names", *keys)
+    told = ("architecture", "model_args", "modalities", "class_names", "scene_names", *keys)
     return {
         **{key: config[key] for key in told if key in config},
         "record": "none: origin, data and results are not stated",

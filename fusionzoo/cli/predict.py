@@ -187,6 +187,9 @@ def command(
             best = fact["classes"][0]
             say(f"{fact['id']}  {100 * best['share']:5.1f} %  {best['name']}")
     elif many:
+        for fact in facts:
+            if "scene" in fact:
+                say(f"{fact['id']}  {100 * fact['scene'][0]['probability']:5.1f} %  {fact['scene'][0]['name']}")
         more = (f" and class maps to {labels}" if labels else "") + (f", explanations to {explain}" if explain else "")
         say(f"wrote {len(facts)} pictures to {output}{more}")
         if skipped:
@@ -196,6 +199,8 @@ def command(
     else:
         for sentence in words:
             say(sentence)
+        for row in facts[0].get("scene", ())[:1]:
+            say(f"scene: {row['name']}, {100 * row['probability']:.1f} %")
         for row in facts[0]["classes"]:
             say(f"{100 * row['share']:5.1f} %  {row['name']}")
         written = [facts[0][key] for key in ("output", "labels", "explanation") if key in facts[0]]
@@ -248,6 +253,7 @@ def _classes(prediction: Prediction) -> dict[str, Any]:
     return {
         "id": prediction.id,
         "classes": [{"class": k, "name": n, "share": share} for k, n, share in prediction.shares()],
+        **({"scene": [{"name": n, "probability": p} for n, p in prediction.scene]} if prediction.scene else {}),
     }
 
 

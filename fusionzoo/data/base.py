@@ -2,7 +2,7 @@
 
 A sample is a dict: `rgb` uint8 (3, H, W); `x` float32 (Cx, H, W) raw, in the unit of `x_kind` (metres for depth, 0 =
 missing); `label` int64 (Hl, Wl), classes 0..K-1 and 255 = ignore, and (1, 1) where it is one class of the whole image;
-`id` str.
+`id` str. Joint data has `scene_names` and in each sample `scene`, int64, a scalar: the type, 255 where it is not known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fusionzoo.data.images import resize_rgb
 from fusionzoo.data.pair import check_pair, fitted, nearest
 from fusionzoo.errors import InputError
 from fusionzoo.schema import encode
-from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
+from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION, data_scenes
 
 __all__ = ["IGNORE", "Cached", "Sample", "SegmentationDataset", "WithTransform", "collate", "spread"]
 
@@ -34,7 +34,7 @@ Sample = dict[str, Any]
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
-    """Stacks rgb, x and label along a new first axis and lists the ids; other keys are listed too.
+    """Stacks rgb, x, label and scene along a new first axis and lists the ids; other keys are listed too.
 
     >>> one = {"rgb": torch.zeros(3, 2, 2), "x": torch.zeros(1, 2, 2), "label": torch.zeros(2, 2), "id": "a"}
     >>> batch = collate([one, one])
@@ -47,7 +47,7 @@ def collate(samples: Sequence[Sample]) -> Sample:
     batch: Sample = {}
     for key in samples[0]:
         values = [sample[key] for sample in samples]
-        if key not in ("rgb", "x", "label"):
+        if key not in ("rgb", "x", "label", "scene"):
             batch[key] = values
             continue
         odd = next((s for s, v in zip(samples, values, strict=True) if v.shape != values[0].shape), None)
@@ -270,25 +270,30 @@ class Cached(Wrapper):
 
     def __init__(self, dataset: Any, folder: str = "") -> None:
         self.dataset, self.folder = dataset, folder
-        self._store: _Store | None = _Store(len(dataset), self._make(0), folder) if len(dataset) else None
+        self._scenes: np.ndarray | None = None
+        self._store: _Store | None = self._reserved() if len(dataset) else None
 
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
         if self._store is None:
-            self._store = _Store(len(self), self._make(0), self.folder)
+            self._store = self._reserved()
         rgb, x, label, _ = self._store.get(index, self._make)
-        return {
-            "rgb": rgb,
-            "x": torch.from_numpy(x.copy()),
-            "label": torch.from_numpy(label.astype(np.int64)),
-            "id": self.dataset.ids[index],
-        }
+        sample = {"rgb": rgb, "x": torch.from_numpy(x.copy()), "label": torch.from_numpy(label.astype(np.int64))}
+        sample["id"] = self.dataset.ids[index]
+        return sample if self._scenes is None else {**sample, "scene": torch.tensor(int(self._scenes[index]))}
+
+    def _reserved(self) -> _Store:
+        if data_scenes(self.dataset):
+            self._scenes = _shared((len(self),), np.int64)
+        return _Store(len(self), self._make(0), self.folder)
 
     def _make(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         sample = self.dataset[index]
+        if self._scenes is not None:
+            self._scenes[index] = int(sample["scene"])
         return sample["rgb"], sample["x"].float().numpy(), sample["label"].numpy().astype(np.uint8), 1.0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None}
+        return {**self.__dict__, "_store": None, "_scenes": None}

@@ -7,6 +7,7 @@ the nine most frequent stay and the others are one, "others". Splits as of `NYUv
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fusionzoo.data.nyuv2 import NYUv2
 from fusionzoo.errors import InputError
 from fusionzoo.tasks import CLASSIFICATION
 
-__all__ = ["CLASSES", "NYUv2Scenes"]
+__all__ = ["CLASSES", "NYUv2Scenes", "scene_types", "type_of"]
 
 CLASSES = (
     "bathroom", "bedroom", "bookstore", "classroom", "dining room", "home office", "kitchen", "living room", "office",
@@ -45,20 +46,29 @@ class NYUv2Scenes(NYUv2):
     task = CLASSIFICATION
 
     def __init__(self, root: str | Path, split: str = "train", **options: Any) -> None:
-        place = Path(root).expanduser()
-        types = _types((place if place.is_dir() else place.parent) / FILE) if place.exists() else {}
         if "num_classes" in options:
             raise InputError("nyuv2-scenes has 10 scene types; leave num_classes out")
-        self._types = types
+        self._types = scene_types(root)
         super().__init__(root, split, **options)
         self.class_names = list(CLASSES)
 
     def load(self, index: int) -> tuple[Tensor, np.ndarray, np.ndarray, float]:
         rgb, depth, _, factor = super().load(index)
-        number = int(self.ids[index])
-        if number not in self._types:
-            raise InputError(f"{self.root}: {FILE} does not name image {self.ids[index]}; restore the line")
-        return rgb, depth, np.array([[self._types[number]]], np.uint8), factor
+        return rgb, depth, np.array([[type_of(self, index, self._types)]], np.uint8), factor
+
+
+def scene_types(root: str | Path) -> dict[int, int]:
+    """Id -> number in `CLASSES`, of the list in the folder `root` or beside the `.mat` file; empty without `root`."""
+    place = Path(root).expanduser()
+    return _types((place if place.is_dir() else place.parent) / FILE) if place.exists() else {}
+
+
+def type_of(data: NYUv2, index: int, types: Mapping[int, int]) -> int:
+    """The one of `scene_types` that image `index` of `data` has; InputError where the list does not name it."""
+    number = int(data.ids[index])
+    if number not in types:
+        raise InputError(f"{data.root}: {FILE} does not name image {data.ids[index]}; restore the line")
+    return types[number]
 
 
 def _types(path: Path) -> dict[int, int]:

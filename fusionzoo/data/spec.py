@@ -30,14 +30,15 @@ OFFICIAL = {
 }
 """Kind, which is the name of its module too -> class: published data sets in their official layouts."""
 
-GENERATED = ("planted", "planted-2", "planted-multi", "planted-scenes")
+GENERATED = ("planted", "planted-2", "planted-multi", "planted-scenes", "planted-joint")
 """Data that is drawn, not read."""
-_NYU = ("nyuv2", "nyuv2-scenes")
+_NYU = ("nyuv2", "nyuv2-scenes", "nyuv2-joint")
 KINDS = (*GENERATED, *_NYU, "folder", *OFFICIAL)
 _OF_FOLDERS = ("align", "empty_depth", "labels")
 _NEEDS = {
     "nyuv2": "the folder with rgb/ depth/ label40/, or nyu_depth_v2_labeled.mat",
     "nyuv2-scenes": "the folder of nyuv2 with scenes.csv in it",
+    "nyuv2-joint": "the folder of nyuv2 with scenes.csv in it",
     "folder": "the folder with rgb/ x/ label/ and dataset.toml",
 }
 _PARTIAL = {"partial": {"partial": True}}
@@ -56,10 +57,11 @@ def parse_spec(
 
     Args:
         spec: "planted", "planted-2", "planted-multi" ("planted-multi:depth,thermal" with some of its sensors),
-            "nyuv2:PATH", "folder:PATH", with a scene type for each image "planted-scenes" or "nyuv2-scenes:PATH", or a
-            published data set (`OFFICIAL`): "mfnet:PATH". Words behind `#` choose what such a data set offers:
-            "deliver:PATH#event", "mfnet:PATH#partial" (where images are missing),
-            several with commas; several modalities make x of all of them, "deliver:PATH#depth,event".
+            "nyuv2:PATH", "folder:PATH", with a scene type for each image "planted-scenes" or "nyuv2-scenes:PATH", with
+            that and labels of pixels "planted-joint" or "nyuv2-joint:PATH", or a published data set (`OFFICIAL`):
+            "mfnet:PATH". Words behind `#` choose what such a data set offers: "deliver:PATH#event",
+            "mfnet:PATH#partial" (where images are missing), several with commas; several modalities make x of all of
+            them, "deliver:PATH#depth,event".
         split: None: "test", or where the labels of that are not published, "val"; for a folder without splits "all".
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).
@@ -90,10 +92,11 @@ def parse_spec(
             raise InputError(f"{spec!r}: {kind} data is generated and takes no path; give just '{kind}'")
         from fusionzoo.data.planted import Planted
         from fusionzoo.data.planted_graded import PlantedGraded
+        from fusionzoo.data.planted_joint import PlantedJoint
         from fusionzoo.data.planted_multi import PlantedMulti
         from fusionzoo.data.planted_scenes import PlantedScenes
 
-        classes: Any = (PlantedGraded, PlantedMulti, PlantedScenes)
+        classes: Any = (PlantedGraded, PlantedMulti, PlantedScenes, PlantedJoint)
         cls: Any = next((c for c in classes if c.name == kind), Planted)
         given.setdefault("split", "test")
         wanted, most = given.pop("num_classes", None), given.pop("limit", None)
@@ -108,16 +111,14 @@ def parse_spec(
         data = Cached(data) if cache else data
         return data if transform is None else WithTransform(data, transform)
     path, chosen = open_path(spec)
-    if kind == "nyuv2":
+    if kind in _NYU:
         from fusionzoo.data.nyuv2 import NYUv2
-
-        given.setdefault("split", "test")
-        return _build(kind, NYUv2, {"root": path, **given})
-    if kind == "nyuv2-scenes":
+        from fusionzoo.data.nyuv2_joint import NYUv2Joint
         from fusionzoo.data.nyuv2_scenes import NYUv2Scenes
 
         given.setdefault("split", "test")
-        return _build(kind, NYUv2Scenes, {"root": path, **given})
+        of_nyu = next(c for c in (NYUv2, NYUv2Scenes, NYUv2Joint) if c.name == kind)
+        return _build(kind, of_nyu, {"root": path, **given})
     if kind == "folder":
         from fusionzoo.data.folder import Folder
 
@@ -136,7 +137,7 @@ def official(kind: str) -> type[OfficialDataset]:
 
 def label_maps(kind: str) -> tuple[int, ...]:
     """The numbers of classes that a kind of data can be read with, its default first; empty: it has but one way."""
-    if kind == "nyuv2":
+    if kind in ("nyuv2", "nyuv2-joint"):
         return (40, 13, 4)
     return tuple(official(kind).facts.classes) if kind in OFFICIAL else ()
 

@@ -34,7 +34,7 @@ from fusionzoo.errors import InputError, check_known
 from fusionzoo.modalities import inputs_of, split
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import bare
-from fusionzoo.tasks import check_task
+from fusionzoo.tasks import model_for
 
 __all__ = [
     "CONSTANT",
@@ -209,14 +209,21 @@ def normalised(model: nn.Module, batch: Sample) -> Pair:
     return rgb, x
 
 
-def fitted(model: nn.Module, data: Any) -> Any:
-    """The data as a data set with names (`fusionzoo.data.adapt`); refuses what the model cannot have been made for."""
+def fitted(model: nn.Module, data: Any) -> tuple[Any, Any]:
+    """(the model for the task of the data, the data as a data set with names); refuses what do not belong together.
+
+    See `fusionzoo.tasks.model_for` and `fusionzoo.data.adapt`.
+    """
     plain = unwrapped(model)
     if not hasattr(plain, "levels") or not hasattr(plain, "preprocess"):
         raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its stages and its preprocessing")
     kind = plain.preprocess.x_kind.replace("inverse_depth", "depth")
-    data = adapt(data, class_names=plain.class_names, x_kind=kind, x_channels=plain.preprocess.x_channels)
-    check_task(plain, data)
+    given, channels = data, plain.preprocess.x_channels
+    data = adapt(given, class_names=plain.class_names, x_kind=kind, x_channels=channels)
+    chosen = model_for(plain, data)
+    if chosen is not plain:
+        data = adapt(given, class_names=chosen.class_names, x_kind=kind, x_channels=channels)
+        model = plain = chosen
     if len(plain.class_names) != data.num_classes:
         text = f"the model predicts {len(plain.class_names)} classes, {data.name} has {data.num_classes}"
         raise InputError(f"{text}; name the data it was trained for (fusionzoo info shows it)")
@@ -227,7 +234,7 @@ def fitted(model: nn.Module, data: Any) -> Any:
             f" {data.x_channels}-channel {kinds[1]}; fusionzoo.data.as_kind takes some of several, and"
             " makes HHA and grey pictures of depth"
         )
-    return data
+    return model, data
 
 
 @dataclass

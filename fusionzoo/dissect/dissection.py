@@ -120,7 +120,8 @@ def dissect(
     p = _chosen(protocol or Protocol(), choices)
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
-    data, names = concept_data(fitted(model, data), p.concepts)
+    model, data = fitted(model, data)
+    data, names = concept_data(data, p.concepts)
     indices = chosen_images(data, limit)
     seed = int(getattr(data, "seed", 0)) if p.seed is None else p.seed
     metrics = default_metrics(data, len(indices), p.concepts) if p.metrics is None else p.metrics

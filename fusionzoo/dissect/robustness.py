@@ -122,7 +122,7 @@ def robustness(
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give 1 or more")
     check_policy(absence)
-    data = fitted(model, data)
+    model, data = fitted(model, data)
     wanted = _wanted(corruptions, data.x_kind)
     if not wanted and not failures:
         raise InputError("nothing to measure: no corruption is chosen, and no failures")

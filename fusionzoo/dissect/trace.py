@@ -113,7 +113,7 @@ def trace(
     if batch_size < 1 or channel_groups < 1:
         raise InputError(f"batch_size ({batch_size}) and channel_groups ({channel_groups}) start at 1")
     check_policy(absence)
-    data = fitted(model, data)
+    model, data = fitted(model, data)
     wanted = list(data.class_names if concepts is None else concepts)
     for concept in wanted:
         check_known("class", concept, data.class_names)

@@ -18,7 +18,7 @@ from fusionzoo.metrics.segmentation import ConfusionMatrix
 from fusionzoo.models import FusionModel, predict_labels
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import probe
-from fusionzoo.tasks import CLASSIFICATION, check_task, means_and_classes, spoken
+from fusionzoo.tasks import CLASSIFICATION, means_and_classes, model_for, spoken
 
 __all__ = ["Comparison", "Loss", "compare", "loss"]
 
@@ -130,9 +130,10 @@ def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: i
         shapes: that `run` takes.
 
     Raises:
-        InputError: images of a size that `run` does not take.
+        InputError: images of a size that `run` does not take; data of scene types alone for a joint model.
     """
-    check_task(model, data)
+    if model_for(model, data) is not model:
+        raise InputError(f"the export says classes of pixels, and {data.name} has scene types alone; give other data")
     ours, theirs = (ConfusionMatrix(model.num_classes, data.ignore_index) for _ in range(2))
     size: tuple[int, int] = (0, 0)
     for samples in _batches(data, shapes.batch or batch_size):

@@ -40,7 +40,7 @@ def card(
         _head(record),
         f"# {escape(record.name)}\n",
         _what(record),
-        _load(source, record.task),
+        _load(source, record),
         "## Preprocessing\n",
         _preprocessing(config),
         "## Results\n",
@@ -68,7 +68,14 @@ def _head(record: Record) -> str:
     values |= {
         "library_name": "fusionzoo",
         "pipeline_tag": pipeline,
-        "tags": ["fusionzoo", "rgb-d", "multimodal-fusion", kind, record.architecture],
+        "tags": [
+            "fusionzoo",
+            "rgb-d",
+            "multimodal-fusion",
+            kind,
+            *["scene-classification"] * bool(record.scenes),
+            record.architecture,
+        ],
     }
     results = [
         {
@@ -89,20 +96,25 @@ def _what(record: Record) -> str:
     classes = [escape(c) for c in record.classes]
     named = f"{len(classes)} classes: {', '.join(classes)}" if classes else "classes not stated"
     what = "Classification of whole images" if record.task == CLASSIFICATION else "Semantic segmentation"
+    what += " and scene classification" if record.scenes else ""
+    types = [escape(s) for s in record.scenes]
+    named += f"; {len(types)} scene types: {', '.join(types)}" if types else ""
     return (
         f"{what} from {inputs}, by {code(record.architecture)} of fusionzoo:"
         f" {record.num_params:,} parameters, {named}.\n"
     )
 
 
-def _load(source: str, task: str) -> str:
-    shape = "(B, 1, 1): one class an image" if task == CLASSIFICATION else "(B, H, W)"
+def _load(source: str, record: Record) -> str:
+    shape = "(B, 1, 1): one class an image" if record.task == CLASSIFICATION else "(B, H, W)"
+    types = "    types = model.scenes()(*model.preprocess(rgb, x)).argmax(1)  # (B, 1, 1): one scene type an image\n"
     return (
         "```python\nimport torch\nimport fusionzoo\n\n"
         f"model = fusionzoo.from_pretrained({json.dumps(clean(source))})\n"
         "# rgb: uint8 (B, 3, H, W); x: float32 (B, Cx, H, W), depth in metres, 0 = missing\n"
         "with torch.inference_mode():\n"
         f"    classes = model(*model.preprocess(rgb, x)).argmax(1)  # {shape}\n"
+        f"{types if record.scenes else ''}"
         "```\n"
     )
 

@@ -127,6 +127,7 @@ class Record:
         num_params: learnable numbers.
         licence: of the weights, an SPDX identifier or "other"; `licence_note` says where it is stated and its limits.
         classes: names, index order; `ignore_index` marks unlabelled pixels.
+        scenes: names of the scene types of a joint model, index order.
         task: "classification" where the model says one class of a whole image; "" a class of each pixel.
         repo_id, revision: where the files lie on the Hub, pinned to a commit (40 hex); both or neither.
     """
@@ -140,6 +141,7 @@ class Record:
     modalities: list[str] = field(default_factory=list)
     x_kind: str = ""
     classes: list[str] = field(default_factory=list)
+    scenes: list[str] = field(default_factory=list)
     ignore_index: int = 255
     label_map: str = ""
     data: list[Data] = field(default_factory=list)

@@ -71,6 +71,7 @@ def save(
         "modalities": list(model.modalities),
         "x_kind": model.preprocess.x_kind,
         "classes": list(model.class_names),
+        "scenes": list(config.get("scene_names", ())),
         "dtype": "float16" if half else "float32",
         "task": model.task if model.task == CLASSIFICATION else "",
     }

@@ -173,6 +173,7 @@ def _config(folder: Path, record: Record | None) -> tuple[tuple[dict[str, Any], 
         pairs = {
             "architecture": (config["architecture"], record.architecture),
             "classes": (config.get("class_names"), record.classes or config.get("class_names")),
+            "scene types": (config.get("scene_names", []), record.scenes or config.get("scene_names", [])),
             "number of parameters": (wanted.num_params, record.num_params),
         }
         for what, (ours, theirs) in pairs.items():

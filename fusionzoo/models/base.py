@@ -76,6 +76,8 @@ class FusionModel(nn.Module):
 
     task: str = SEGMENTATION
     """What it says of an image, see `fusionzoo.tasks`."""
+    num_scenes: int = 0
+    """Scene types that a joint model says beside the classes of pixels (`TwoStream`); 0: it says none."""
     architecture: str = ""
     """The registered name from which the model is built again; a class that is not registered may give its own."""
     model_args: dict[str, Any]

@@ -10,8 +10,10 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.models.base import FusionModel
 from fusionzoo.models.presets import build
+from fusionzoo.models.two_stream import TwoStream
+from fusionzoo.tasks import CLASSIFICATION
 
-__all__ = ["class_axes", "reset_classes", "same_classes"]
+__all__ = ["class_axes", "reset_classes", "reset_scenes", "same_classes", "scenes_alone"]
 
 
 def reset_classes(
@@ -56,6 +58,52 @@ def reset_classes(
                 state[key] = _rows_kept(old[key], fresh[key], at, pairs)
     fitted.load_state_dict(state, strict=True)
     return fitted, tuple(sorted(key for key in axes if key in fresh))
+
+
+def reset_scenes(model: FusionModel, names: Sequence[str]) -> tuple[FusionModel, tuple[str, ...]]:
+    """A copy of `model` with a new head for the scene types `names`, and the names of the tensors that are new.
+
+    New are the scene head, and blocks that only it reads where the model had none; all others are equal to those of
+    `model`, which is not changed. Without `names` the copy has no scene head. It is in eval mode, on the CPU.
+
+    Raises:
+        InputError: a name twice, or a model that cannot say scene types beside the classes of pixels.
+
+    >>> from fusionzoo.models import create_model
+    >>> joint, new = reset_scenes(create_model("sum_mobilenetv1-025_fpn"), ["kitchen", "office"])
+    >>> joint.num_scenes, new
+    (2, ('scene_head.bias', 'scene_head.weight'))
+    """
+    if len(set(names)) != len(names):
+        raise InputError(f"{len(names)} scene types, {len(set(names))} of them different; give one name for each")
+    if not isinstance(model, TwoStream) or model.task == CLASSIFICATION:
+        raise InputError(
+            f"{model.architecture} has no place for scene types beside its classes; joint models are"
+            " STRATEGY_ENCODER_DECODER with a decoder of pixels, such as concat_mobilenetv1-025_fpn: give one, or data of one task"
+            " (nyuv2:PATH, nyuv2-scenes:PATH)"
+        )
+    config = {key: value for key, value in model.config().items() if key != "scene_names"}
+    args = {key: value for key, value in config["model_args"].items() if key != "num_scenes"}
+    if names:
+        args, config["scene_names"] = args | {"num_scenes": len(names)}, list(names)
+    fitted, old = build(config | {"model_args": args}), model.state_dict()
+    fresh = fitted.state_dict()
+    new = tuple(sorted(key for key in fresh if key not in old or key.startswith("scene_head.")))
+    fitted.load_state_dict({key: fresh[key] if key in new else old[key] for key in fresh}, strict=True)
+    return fitted, new
+
+
+def scenes_alone(model: TwoStream) -> FusionModel:
+    """The view of a joint model's scene types as a model of its own, with copies of the tensors that it needs.
+
+    >>> alone = scenes_alone(TwoStream("sum", "mobilenetv1-025", "unet", num_scenes=2))
+    >>> alone.task, alone.num_classes, sum(key.startswith("scene") for key in alone.state_dict())
+    ('classification', 2, 0)
+    """
+    view = model.scenes()
+    alone, state = build(view.config()), view.state_dict()
+    alone.load_state_dict({key: state[key] for key in alone.state_dict()}, strict=True)
+    return alone
 
 
 def same_classes(old: Sequence[str], new: Sequence[str]) -> dict[int, int]:

@@ -22,7 +22,8 @@ __all__ = ["build", "create_model", "list_fusions", "list_models"]
 NAMED_ENCODERS = ("mobilenetv1-025", "mobilenetv1-050", "mobilenetv1-075", "mobilenetv1-100", "resnet18", "resnet50",
                   "mit-b0", "mit-b2")  # fmt: skip
 NAMED_DECODERS = ("fpn", "unet", "segformer", "upernet")
-_CONFIG_KEYS = ("format_version", "architecture", "model_args", "preprocess", "modalities", "class_names", "input_size")
+_CONFIG_KEYS = ("format_version", "architecture", "model_args", "preprocess", "modalities", "class_names", "input_size",
+                "scene_names")  # fmt: skip
 
 
 def list_fusions(patterns: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()) -> list[str]:
@@ -175,6 +176,10 @@ def build(config: dict[str, Any]) -> FusionModel:
                 )
         if config.get("class_names") is not None:
             model.set_classes(config["class_names"])
+        if config.get("scene_names") is not None:
+            if not isinstance(model, TwoStream):
+                raise InputError(f"config.json has scene_names, and {name} says no scene types")
+            model.set_scenes(config["scene_names"])
         if config.get("input_size") is not None:
             height, width = config["input_size"]
             model.input_size = (int(height), int(width))

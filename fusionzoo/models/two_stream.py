@@ -6,12 +6,16 @@
 
 What the streams carry on with is the strategy's `interaction`: their own features ("none"), fused into the RGB stream
 ("inject"), or both rectified ("exchange"). A strategy that embeds x by itself (`FusionBlock.x_embed`) has no x encoder.
+
+A joint model (`num_scenes`) also says the scene type, as EMSANet does (Seichter et al., IJCNN 2022): the decoder `pool`
+and a head of its own on the same fused features, stages 2 to 5, which are then fused whatever the decoder reads.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -28,8 +32,16 @@ from fusionzoo.probes.point import Probe
 from fusionzoo.probes.tape import probe
 from fusionzoo.registry import fusions
 from fusionzoo.schema import refuse_unknown
+from fusionzoo.tasks import CLASSIFICATION
 
-__all__ = ["TwoStream"]
+__all__ = ["SCENE", "SCENE_FACTOR", "SCENE_LOGITS", "TwoStream"]
+
+SCENE = "scene"
+"""Name of the loss of the scene type among the auxiliary losses; of samples' scene types too."""
+SCENE_FACTOR = 0.25
+"""Of the scene type's cross-entropy beside the segmentation loss, EMSANet's for NYUv2 (semantic 1, scene 0.25)."""
+SCENE_LOGITS = "scene_logits"
+"""The probe that a joint model's scores of scene types, (B, S, 1, 1), pass in every forward pass."""
 
 
 class TwoStream(FusionModel):
@@ -41,13 +53,15 @@ class TwoStream(FusionModel):
             streams, or RGB's alone (`FusionBlock.x_embed`).
         decoder: one of `fusionzoo.models.DECODERS`.
         num_classes: K of the logits.
+        num_scenes: scene types of a joint model, see `scenes`; 0: none.
         x_channels: Cx of the second input.
         fusion_args, decoder_args: options of the strategy's and the decoder's constructor.
         preprocess: normalisation that belongs to the weights.
 
     Raises:
         UnknownNameError: unknown strategy, encoder or decoder.
-        InputError: an encoder that cannot run stage by stage beside a strategy whose streams interact.
+        InputError: an encoder that cannot run stage by stage beside a strategy whose streams interact; scene types
+            beside the decoder `pool`.
 
     >>> import torch
     >>> model = TwoStream("concat", "mobilenetv1-025", "fpn", num_classes=5)
@@ -62,6 +76,7 @@ class TwoStream(FusionModel):
         decoder: str = "fpn",
         *,
         num_classes: int = 13,
+        num_scenes: int = 0,
         x_channels: int = 1,
         fusion_args: dict[str, Any] | None = None,
         decoder_args: dict[str, Any] | None = None,
@@ -71,6 +86,14 @@ class TwoStream(FusionModel):
         self.model_args |= {"fusion_args": dict(fusion_args or {}), "decoder_args": dict(decoder_args or {})}
         strategy: type[FusionBlock] = fusions.get(fusion)
         self.interaction, self.task = strategy.interaction, decoder_task(decoder)
+        if num_scenes < 0 or (num_scenes and self.task == CLASSIFICATION):
+            raise InputError(
+                f"num_scenes is {num_scenes} beside the decoder {decoder!r}; give 0 or more, and none with pool, which"
+                " says one class of the whole image itself"
+            )
+        self.num_scenes, self.scene_names = num_scenes, [f"scene {i}" for i in range(num_scenes)]
+        if not num_scenes:
+            del self.model_args["num_scenes"]
         self.rgb_encoder = build_encoder(encoder, 3)
         self.x_encoder = build_encoder(encoder, x_channels) if strategy.x_embed is None else None
         if not has_stages(self.rgb_encoder) and self.interaction != "none":
@@ -88,9 +111,9 @@ class TwoStream(FusionModel):
                 raise InputError(f"fusion strategy {fusion!r}: {key} is true or false, not {value!r}")
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
-        used = used_stages(decoder, channels)
+        used = {*used_stages(decoder, channels), *(used_stages("pool", channels) if num_scenes else ())}
         last = max(used)
-        fused = {i for i in range(1, last) if channels[i] > 0} | set(used) if self.interaction != "none" else set(used)
+        fused = {i for i in range(1, last) if channels[i] > 0} | used if self.interaction != "none" else used
         self.depth = len(channels) - 1
         self.fused_stages = tuple(sorted(fused))
         for i in range(1, self.depth + 1):
@@ -110,6 +133,10 @@ class TwoStream(FusionModel):
         self.decoder = build_decoder(decoder, channels, decoder_args)
         self.head = head(self.decoder.out_channels, num_classes, self.decoder.head_kernel)
         self.logits = Probe(num_classes, role="logits", modality="fused", meaning="class scores before upsampling")
+        if num_scenes:
+            self.scene_decoder = build_decoder("pool", channels)
+            self.scene_head = head(self.scene_decoder.out_channels, num_scenes, self.scene_decoder.head_kernel)
+            self.scene_logits = Probe(num_scenes, role="logits", modality="fused", meaning="scores of scene types")
 
     def features(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
         """[rgb image, stage 1, ..., stage 5]: fused where a stage is fused, else the RGB stream's own feature."""
@@ -144,12 +171,59 @@ class TwoStream(FusionModel):
         return out
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
-        return self.logits(self.head(self.decoder(self.features(rgb, x))))
+        features = self.features(rgb, x)
+        if self.num_scenes:  # read at the probe: training, validation and prediction take both from one pass
+            self.scene_logits(self.scene_head(self.scene_decoder(features)))
+        return self.logits(self.head(self.decoder(features)))
+
+    def scenes(self) -> TwoStream:
+        """A view of a joint model that says the scene type: `view(rgb, x) -> logits (B, S, 1, 1)`.
+
+        Its task is classification, its `decoder`, `head`, `logits` and classes are those of the scene types, and all
+        its modules and parameters are this model's own: what moves, trains or edits one does so to the other. It is
+        made anew at each call. The config is that of the same model with the decoder `pool`.
+
+        Raises:
+            InputError: the model has no scene types.
+
+        >>> import torch
+        >>> joint = TwoStream("concat", "mobilenetv1-025", "fpn", num_classes=5, num_scenes=3)
+        >>> view = joint.scenes()
+        >>> view(torch.zeros(1, 3, 65, 70), None).shape, view.head is joint.scene_head
+        (torch.Size([1, 3, 1, 1]), True)
+        """
+        if not self.num_scenes:
+            raise InputError(f"{self.architecture or 'this model'} has no scene types; finetune it on joint data"
+                             " (nyuv2-joint:PATH), or give num_scenes")  # fmt: skip
+        view = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict):  # of modules, parameters, hooks, arguments
+                setattr(view, name, value.copy())
+        vars(view).pop("_compiled_call_impl", None)  # of `model.compile()`, bound to this model
+        for part in ("decoder", "head", "logits"):
+            setattr(view, part, getattr(self, f"scene_{part}"))
+            delattr(view, f"scene_{part}")
+        view.task, view.num_scenes, view.scene_names = CLASSIFICATION, 0, []
+        view.num_classes, view.class_names = self.num_scenes, list(self.scene_names)
+        view.model_args |= {"decoder": "pool", "decoder_args": {}, "num_classes": self.num_scenes}
+        del view.model_args["num_scenes"]
+        view.architecture = "_".join([*self.architecture.split("_")[:-1], "pool"])
+        return view
+
+    def set_scenes(self, names: Sequence[str]) -> None:
+        """Names the scene types; InputError unless there are `num_scenes` of them."""
+        if len(names) != self.num_scenes:
+            raise InputError(f"{len(names)} scene names for {self.num_scenes} scene types")
+        self.scene_names = [str(n) for n in names]
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | ({"scene_names": self.scene_names} if self.num_scenes else {})
 
     @property
     def loss_factors(self) -> dict[str, float]:
         blocks: list[FusionBlock] = [getattr(self, f"stage{i}").fusion for i in self.fused_stages]
-        return {name: factor for block in blocks for name, factor in block.loss_factors.items()}
+        of_blocks = {name: factor for block in blocks for name, factor in block.loss_factors.items()}
+        return of_blocks | ({SCENE: SCENE_FACTOR} if self.num_scenes else {})
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
         """(logits, auxiliary losses): each loss name of the strategy, averaged over stages."""

@@ -78,7 +78,7 @@ def training_page(out: Path) -> str:
     scored = [line for line in epochs if line.get("miou") is not None]
     best = max(scored, key=lambda line: line["miou"], default=None)
     kicker = f"fusionzoo finetune on {settings['data'].partition(':')[0]}, {len(epochs)} of {settings['epochs']} epochs"
-    columns = [_loss(steps, epochs), _rates(steps), *_scores(epochs), _norms(steps)]
+    columns = [_loss(steps, epochs), _rates(steps), *_scores(epochs), *_scenes(epochs), _norms(steps)]
     wide = [*_classes(out, best), *_pictures(out, best), _settings(settings)]
     columns, wide, sentences = spoken((columns, wide, _sentences(epochs, best)), task)
     return render(clean(f"Training of {settings['model']}"), kicker, clean(settings["model"]), columns=columns,
@@ -152,6 +152,18 @@ def _scores(epochs: Sequence[dict[str, Any]]) -> list[Part]:
     table = Table("Validation mIoU", ("epoch", "mIoU"), rows, ">>")
     series = [Series("mIoU", "fused", values)]
     return [_curve("miou", "Validation mIoU", series, "Of the weights that are saved, x 100.", table, x_label="epoch")]
+
+
+def _scenes(epochs: Sequence[dict[str, Any]]) -> list[Part]:
+    """Of a joint model: balanced accuracy of the scene types."""
+    values = [None if line.get("scene") is None else 100 * line["scene"]["miou"] for line in epochs]
+    rows = tuple((str(line["epoch"]), number(v, 1)) for line, v in zip(epochs, values, strict=True) if v is not None)
+    if not rows:
+        return []
+    title = "Validation balanced accuracy of scenes"
+    series = [Series("balanced accuracy", "fused", values)]
+    return [_curve("scenes", title, series, "Of the weights that are saved, x 100.",
+                   Table(title, ("epoch", "balanced accuracy"), rows, ">>"), x_label="epoch")]  # fmt: skip
 
 
 def _classes(out: Path, best: dict[str, Any] | None) -> list[Part]:

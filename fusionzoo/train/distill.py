@@ -23,7 +23,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import FusionModel
 from fusionzoo.probes.tape import probe
-from fusionzoo.tasks import check_task
+from fusionzoo.tasks import model_for
 from fusionzoo.train.rule import losses
 
 __all__ = ["Shown", "Student", "Teacher", "feature_loss", "logit_loss", "stage_probes"]
@@ -55,8 +55,7 @@ class Teacher:
     """
 
     def __init__(self, name: str, data: Any) -> None:
-        self.model = from_pretrained(name).eval().requires_grad_(False)
-        check_task(self.model, data)
+        self.model = model_for(from_pretrained(name).eval().requires_grad_(False), data)
         for what, ours, theirs in (
             ("classes", data.num_classes, self.model.num_classes),
             ("x channels", data.x_channels, self.model.x_channels),
@@ -126,19 +125,19 @@ class Student(nn.Module):
             self.projections[str(i)] = nn.Conv2d(c, d, 1, bias=False)
 
     def forward(
-        self, rgb: Tensor, x: Tensor, label: Tensor, shown: Shown | None = None
+        self, rgb: Tensor, x: Tensor, label: Tensor, shown: Shown | None = None, scene: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor], list[Tensor], dict[str, Tensor]]:
         """(logits on half the grid, auxiliary losses, scores of side heads, distillation losses) of normalised inputs.
 
         Args:
-            label: (B, H, W).
+            label: (B, H, W). scene: (B,) types, of a joint model.
         """
         if shown is None or not self.probes:
-            logits, auxiliary, sides = losses(self.model, rgb, x, label, self.auxiliary, step=2)
+            logits, auxiliary, sides = losses(self.model, rgb, x, label, self.auxiliary, step=2, scene=scene)
             found = {} if shown is None else {"logits": logit_loss(logits, shown.logits, self.temperature)}
             return logits, auxiliary, sides, found
         with probe(self.model, *self.probes.values(), detach=False, clone=False, trace=True) as seen:
-            logits, auxiliary, sides = losses(self.model, rgb, x, label, self.auxiliary, step=2)
+            logits, auxiliary, sides = losses(self.model, rgb, x, label, self.auxiliary, step=2, scene=scene)
         pairs = [(self.projections[str(i)](seen[name]), shown.features[i]) for i, name in self.probes.items()]
         found = {"features": torch.stack([feature_loss(mine, theirs) for mine, theirs in pairs]).mean()}
         return logits, auxiliary, sides, found | {"logits": logit_loss(logits, shown.logits, self.temperature)}

@@ -15,6 +15,7 @@ from fusionzoo.data.augment import Augment
 from fusionzoo.errors import DivergedError, InputError, unknown
 from fusionzoo.modalities import parts_of
 from fusionzoo.models.base import SIDE
+from fusionzoo.models.two_stream import SCENE
 from fusionzoo.tasks import SEGMENTATION, data_task
 from fusionzoo.train.average import update_average
 from fusionzoo.train.batches import Augmented, Batches, steps_of
@@ -190,10 +191,11 @@ def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor, sides: _Sid
         rgb, x = drop_modality(rgb, x, settings.drop_modality, torch.tensor([e[0] for e in part["extra"]]), parts)
     if settings.channels_last:
         rgb = rgb.contiguous(memory_format=torch.channels_last)
+    scene = part[SCENE] if run.model.num_scenes else None
     shown = None if plan.teacher is None else plan.teacher(part["rgb"], part["x"], amp=settings.amp)
     try:
         with torch.autocast(rgb.device.type, torch.bfloat16, enabled=settings.amp):
-            logits, auxiliary, seen, distilled = run.wrapped(rgb, x, part["label"], shown)
+            logits, auxiliary, seen, distilled = run.wrapped(rgb, x, part["label"], shown, scene)
     except RuntimeError as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise

@@ -21,7 +21,8 @@ def freeze(model: FusionModel, what: str) -> str:
 
     Args:
         what: "encoder" (see `fusionzoo.models.parts`), "all-but-head" (all whose shape does not depend on the number of
-            classes), or patterns of the names of modules or parameters, parted by commas: "rgb_encoder", "stage*".
+            classes or scene types), or patterns of the names of modules or parameters, parted by commas: "rgb_encoder",
+            "stage*".
 
     Raises:
         InputError: a pattern that nothing matches, or nothing left to train.
@@ -35,7 +36,7 @@ def freeze(model: FusionModel, what: str) -> str:
         chosen = {id(p) for part in encoder_parts(model).values() for p in part.parameters()}
     elif what == "all-but-head":
         heads = class_axes(model)
-        chosen = {id(p) for name, p in names.items() if name not in heads}
+        chosen = {id(p) for name, p in names.items() if name not in heads and not name.startswith("scene_head.")}
     else:
         chosen = {id(names[name]) for pattern in what.split(",") for name in _matched(model, pattern.strip())}
     for p in names.values():

@@ -106,6 +106,9 @@ class Keeper:
         run.line = stored(run.line, self.plan.task)
         if scores is not None and scores.saliency is not None:
             run.line["saliency"] = {name: round(value, 4) for name, value in scores.saliency.numbers().items()}
+        if scores is not None and scores.scenes is not None:
+            found = scores.scenes
+            run.line["scene"] = stored({"miou": found.miou, "pixel_accuracy": found.pixel_accuracy}, CLASSIFICATION)
         self.save()
         if self._log is not None:
             self._log.epoch(run.line)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss, LovaszLoss
 from torch import Tensor
 
-__all__ = ["Criterion", "class_weights", "on_grid", "on_side_grid", "total"]
+__all__ = ["Criterion", "class_weights", "on_grid", "on_side_grid", "scene_loss", "total"]
 
 LOG_OFFSET = 1.02
 """c of the weights 1 / ln(c + frequency): they lie between 1.4 and 50.5."""
@@ -119,6 +119,20 @@ def on_side_grid(label: Tensor, size: tuple[int, int], stride: int, ignore_index
     """
     down, right = -label.shape[-2] % stride, -label.shape[-1] % stride
     return on_grid(F.pad(label, (0, right, 0, down), value=ignore_index), size)
+
+
+def scene_loss(logits: Tensor, scene: Tensor, ignore_index: int = 255) -> Tensor:
+    """Sum of the cross-entropies of the images whose type is known / number of images: so parts of a batch, weighted by
+    their images, add up to the loss of the batch.
+
+    Args:
+        logits: (B, S, 1, 1). scene: (B,) int64, `ignore_index` where it is not known.
+
+    >>> float(scene_loss(torch.zeros(2, 4, 1, 1), torch.tensor([3, 255]))) == math.log(4) / 2
+    True
+    """
+    losses = F.cross_entropy(logits.float().flatten(1), scene, ignore_index=ignore_index, reduction="sum")
+    return losses / len(scene)
 
 
 def class_weights(pixels: Tensor, power: float, by: str = "median") -> Tensor:

@@ -29,7 +29,9 @@ from torch import Tensor
 from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel
 from fusionzoo.models.base import SIDE
+from fusionzoo.models.two_stream import SCENE, SCENE_LOGITS
 from fusionzoo.probes.tape import probe
+from fusionzoo.train.losses import scene_loss
 
 __all__ = ["RULE", "class_share", "consistent_and_specific", "losses", "rule_loss", "stream_pairs"]
 
@@ -38,18 +40,31 @@ RULE = "rule"
 
 
 def losses(
-    model: FusionModel, rgb: Tensor, x: Tensor, label: Tensor, factors: Mapping[str, float], *, step: int = 1
+    model: FusionModel,
+    rgb: Tensor,
+    x: Tensor,
+    label: Tensor,
+    factors: Mapping[str, float],
+    *,
+    step: int = 1,
+    scene: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
     """(logits, auxiliary losses, scores of side heads) of one pass: `model.losses(rgb, x, step=step)` and what else
-    `factors` gives weight, the rule among the auxiliary losses, the side heads of `model.side_scores`.
+    `factors` gives weight, the rule and the scene type among the auxiliary losses, the side heads of
+    `model.side_scores`.
 
     Args:
         label: (B, H, W) of the input's size, on its device.
         factors: of the auxiliary losses by name, the model's own (`loss_factors`) among them.
+        scene: (B,) types, where a joint model learns them.
 
     Raises:
         InputError: the rule is wanted of a model without two streams of equal width.
     """
+    if scene is not None and factors.get(SCENE):
+        with probe(model, SCENE_LOGITS, detach=False, clone=False, trace=True) as tape:
+            logits, auxiliary, sides = losses(model, rgb, x, label, factors, step=step)
+        return logits, {**auxiliary, SCENE: scene_loss(tape[SCENE_LOGITS], scene)}, sides
     if not factors.get(RULE):
         return _heads(model, rgb, x, factors, step)
     with _streams(model) as pairs:

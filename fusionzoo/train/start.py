@@ -16,10 +16,12 @@ from fusionzoo.hub.originals.checkpoints.cmx import mit_table
 from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.models import FusionModel, create_model, reset_classes
 from fusionzoo.models.base import init_x_from_rgb
-from fusionzoo.models.classes import same_classes
+from fusionzoo.models.classes import reset_scenes, same_classes, scenes_alone
 from fusionzoo.models.parts import encoder_parts
 from fusionzoo.models.presets import encoder_of, is_architecture
 from fusionzoo.models.published._mit import MiT
+from fusionzoo.models.two_stream import TwoStream
+from fusionzoo.tasks import CLASSIFICATION, data_scenes, data_task
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey
 
@@ -43,15 +45,31 @@ def checkpoint(settings: Settings) -> FusionModel | None:
 
 
 def fit_classes(model: FusionModel, data: Any, name: str, *, keep_head: bool = False) -> tuple[FusionModel, str]:
-    """`model` for the classes of `data`, by their names, and one line on what was kept and what is new.
+    """`model` for the classes and scene types of `data`, by their names, and one line on what was kept and what is new.
 
     Classes that are the same in the same order keep all weights, and so do as many classes that the checkpoint does not
     name; others get new classifiers, in which `keep_head` keeps the rows of classes of equal names. The names are the
-    data's in any case.
+    data's in any case. Scene types other than the checkpoint's get a new head, and without scene types in the data the
+    scene head is left out: no checkpoint says what it was not trained for. Of a joint model on data of scene types
+    alone, what says them is a model of its own.
 
     Raises:
-        InputError: `keep_head`, and no class has an equal name.
+        InputError: `keep_head`, and no class has an equal name; scene types for a model that cannot say them.
     """
+    told = ""
+    if isinstance(model, TwoStream) and model.num_scenes and data_task(data) == CLASSIFICATION:
+        model, told = scenes_alone(model), "; what says classes of pixels is left out"
+    fitted, text = _fit_classes(model, data, name, keep_head)
+    if list(getattr(fitted, "scene_names", ())) == (types := data_scenes(data)):
+        return fitted, text + told
+    fitted, new = reset_scenes(fitted, types)
+    if not types:
+        return fitted, f"{text}; the scene head is left out, {data.name} has no scene types"
+    layers = list(dict.fromkeys(key.rpartition(".")[0] for key in new))
+    return fitted, f"{text}; new for its {len(types)} scene types: {', '.join(layers)}"
+
+
+def _fit_classes(model: FusionModel, data: Any, name: str, keep_head: bool) -> tuple[FusionModel, str]:
     ours, theirs = list(model.class_names), list(data.class_names)
     if ours == theirs:
         return model, f"{name}: all weights kept, the {len(ours)} classes are those of {data.name}"
@@ -88,6 +106,8 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
     except TypeError as error:
         raise InputError(f"{settings.model} cannot be built with {options or 'these settings'}: {error}") from error
     model.set_classes(data.class_names)
+    if types := data_scenes(data):
+        model, _ = reset_scenes(model, types)
     model.input_size = settings.test_size or settings.base
     if initial:
         for name, module in encoder_parts(model).items():

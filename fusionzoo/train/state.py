@@ -171,6 +171,7 @@ def meaning(settings: Settings, model: FusionModel, train: Any, val: Any, proces
         ids = [] if data is None else [str(i) for i in data.ids]
         values[f"{role} images"] = f"{len(ids)} ({hashlib.sha256(chr(0).join(ids).encode()).hexdigest()[:12]})"
     config = model.config()
+    values |= {"scenes": config["scene_names"]} if "scene_names" in config else {}
     return values | {"classes": config["class_names"], "architecture": config["architecture"],
                      "model_args": config["model_args"]}  # fmt: skip
 

@@ -56,7 +56,7 @@ def chosen_examples(
     Raises:
         CheckFailed: the model's output is not finite.
     """
-    data, protocol = fitted(model, data), found.protocol
+    (model, data), protocol = fitted(model, data), found.protocol
     masks = None  # where the classes are the concepts
     if learned is not None and protocol.concepts != "labels":
         data, names = concept_data(data, protocol.concepts)

@@ -33,7 +33,7 @@ def exemplars(model: nn.Module, data: Any, found: Dissection) -> list[Exemplars]
     made: Dictionary | None = found.results.get("dictionary")
     if made is None:
         return []
-    plain = plain_data(fitted(model, data))
+    plain = plain_data(fitted(model, data)[1])
     chosen = [(row, i) for row in made.stages for i in worth_showing(row)]
     places = [place for row, i in chosen for place in row.elements[i].places]
     pieces: dict[tuple[int, float, float], Piece] = {}
