@@ -79,8 +79,8 @@ def reset_scenes(model: FusionModel, names: Sequence[str]) -> tuple[FusionModel,
     if not isinstance(model, TwoStream) or model.task == CLASSIFICATION:
         raise InputError(
             f"{model.architecture} has no place for scene types beside its classes; joint models are"
-            " STRATEGY_ENCODER_DECODER with a decoder of pixels, such as concat_mobilenetv1-025_fpn: give one, or data of one task"
-            " (nyuv2:PATH, nyuv2-scenes:PATH)"
+            " STRATEGY_ENCODER_DECODER with a decoder of pixels, such as concat_mobilenetv1-025_fpn; give data of one"
+            " task (nyuv2:PATH, nyuv2-scenes:PATH) for others"
         )
     config = {key: value for key, value in model.config().items() if key != "scene_names"}
     args = {key: value for key, value in config["model_args"].items() if key != "num_scenes"}

@@ -25,7 +25,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_freeze.py::test_what_is_frozen_keeps_weights_and_statistics", "fusionzoo/train/freeze.py", [
         ("            module.eval()", "            module.train()"),
-        ("if name not in heads}", "if name in heads}"),
+        ("if name not in heads and not", "if name in heads and not"),
         ("    return out\n", "    return out[:1]\n"),
     ]),
     ("tests/train/test_freeze.py::test_rows_of_equal_names_are_kept_on_request", "fusionzoo/train/start.py", [
