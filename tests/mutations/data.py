@@ -6,6 +6,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/data/transforms.py", [
         ('return {**moved, "label": label}', "return moved"),
     ]),
+    ("tests/data/test_joint.py::test_planted_rooms_are_those_of_planted_scenes_and_patches_are_labelled_by_what_they_show",
+     "fusionzoo/data/planted_joint.py", [
+        ("return PAINTED_RELIEF if slot.relief else PANEL", "return PANEL"),
+    ]),
+    ("tests/data/test_joint.py::test_the_type_goes_with_its_image_through_caches_transforms_and_batches",
+     "fusionzoo/data/base.py", [
+        ('self._scenes[index] = int(sample["scene"])', "pass"),
+    ]),
     ("tests/data/test_scenes.py::test_a_scene_type_is_what_its_patches_show", "fusionzoo/data/planted_scenes.py", [
         ("red == (kind == JOINT_A)", "red"),
     ]),

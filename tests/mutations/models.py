@@ -2,6 +2,14 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/models/test_joint.py::test_the_view_shares_every_module_and_the_model_holds_no_view",
+     "fusionzoo/models/two_stream.py", [
+        ("                setattr(view, name, value.copy())", "                pass"),
+    ]),
+    ("tests/models/test_joint.py::test_the_task_of_the_data_decides_what_is_dissected",
+     "fusionzoo/dissect/conditions.py", [
+        ("        model = plain = chosen", "        plain = chosen"),
+    ]),
     ("tests/models/test_pool.py::test_logits_are_a_linear_map_of_the_means_of_all_stages",
      "fusionzoo/models/decoders.py", [
         ("features[i].mean((2, 3), keepdim=True)", "features[i].amax((2, 3), keepdim=True)"),

@@ -2,6 +2,12 @@
 
 # fmt: off
 MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    ("tests/train/test_joint.py::test_the_gradient_is_the_sum_of_both_tasks", "fusionzoo/train/losses.py", [
+        ("return losses / len(scene)", "return losses / (scene != ignore_index).sum()"),
+    ]),
+    ("tests/train/test_joint.py::test_the_data_decides_what_a_checkpoint_goes_on_to_say", "fusionzoo/train/start.py", [
+        ("model, told = scenes_alone(model), ", "told = "),
+    ]),
     ("tests/train/test_start.py::test_an_error_in_the_first_epoch_leaves_nothing_in_the_way",
      "fusionzoo/train/state.py", [
         ("if not names <= {SETTINGS,", "if False and not names <= {SETTINGS,"),
