@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import re
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,9 +16,9 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import InputError
 from fusionzoo.modalities import names_of, parts_of
+from fusionzoo.models.arguments import recorded
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe, probe_points
-from fusionzoo.registry import architectures
 from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
 __all__ = ["FORMAT_VERSION", "SIDE", "SIDE_FACTOR", "FusionModel"]
@@ -84,7 +82,7 @@ class FusionModel(nn.Module):
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         model = super().__new__(cls)
-        name, model.model_args = _recorded(cls, args, options)
+        name, model.model_args = recorded(cls, args, options)
         model.architecture = name or cls.architecture
         return model
 
@@ -301,64 +299,6 @@ class FusionModel(nn.Module):
 
     def _shelf(self) -> Any:
         return importlib.import_module(self.shelf)
-
-
-def _recorded(cls: type[FusionModel], args: tuple[Any, ...], options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The registered name of a class with these arguments ("" where it has none), and the arguments it leaves open."""
-    try:
-        bound = inspect.signature(cls).bind_partial(*args, **options)
-    except TypeError:  # a wrong call, which the constructor names
-        return "", {}
-    bound.apply_defaults()
-    given = bound.arguments
-    name, fixed = "", 0
-    for known in architectures:
-        builder = architectures.get(known)
-        if isinstance(builder, partial) and builder.func is cls:
-            fixed = len(builder.args)
-            if tuple(given.values())[:fixed] == builder.args:
-                name = known
-        elif builder is cls:
-            name = known
-    return name, {key: _plain(value) for key, value in list(given.items())[fixed:] if key != "preprocess"}
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON gives it back, a copy of its own: lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def init_x_from_rgb(
-    rgb_state: dict[str, Tensor], x_state: dict[str, Tensor], *, joined: bool = False
-) -> dict[str, Tensor]:
-    """An x encoder's state from RGB weights: equal where shapes are, the first convolution summed over its input
-    channels.
-
-    The kernel sum keeps the response to a grey image of equal values in every channel; it is divided over Cx channels.
-
-    Args:
-        joined: the first convolution sees colour, then x, in one image: colour's kernels stay as they are, and x's have
-            the strength of one colour channel, their mean, divided over Cx.
-    """
-    for key in {**x_state, **rgb_state}:
-        if key not in rgb_state or key not in x_state:
-            raise InputError(f"{key!r} is {'missing' if key in x_state else 'left over'}: weights of another encoder")
-    out = {}
-    for key, target in x_state.items():
-        source = rgb_state[key]
-        if source.shape != target.shape:
-            if source.ndim != 4 or source.shape[0] != target.shape[0] or source.shape[2:] != target.shape[2:]:
-                raise InputError(f"cannot fit {key} {tuple(source.shape)} to {tuple(target.shape)}")
-            if joined:
-                left = target.shape[1] - source.shape[1]
-                x = source.mean(dim=1, keepdim=True).repeat_interleave(left, dim=1) / left
-                source = torch.cat([source, x], dim=1)
-            else:
-                source = source.sum(dim=1, keepdim=True).expand_as(target) / target.shape[1]
-        out[key] = source.to(target.dtype).clone()
-    return out
 
 
 def head(inp: int, num_classes: int, kernel: int) -> nn.Conv2d:

@@ -15,8 +15,8 @@ from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.originals.checkpoints.cmx import mit_table
 from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.models import FusionModel, create_model, reset_classes
-from fusionzoo.models.base import init_x_from_rgb
 from fusionzoo.models.classes import reset_scenes, same_classes, scenes_alone
+from fusionzoo.models.initial import init_x_from_rgb
 from fusionzoo.models.parts import encoder_parts
 from fusionzoo.models.presets import encoder_of, is_architecture
 from fusionzoo.models.published._mit import MiT

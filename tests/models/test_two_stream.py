@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import fusionzoo.models.two_stream as module
 from fusionzoo.fusion.base import Fused, FusionBlock
 from fusionzoo.models import create_model
-from fusionzoo.models.base import FusionModel, init_x_from_rgb
+from fusionzoo.models.base import FusionModel
+from fusionzoo.models.initial import init_x_from_rgb
 from fusionzoo.probes import probe
 from fusionzoo.registry import Registry
 

@@ -36,7 +36,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/models/test_models.py::test_late_is_the_mean_of_its_streams", "fusionzoo/models/baselines.py", [
         ("(first + others[0]) / 2", "(first + others[0])"),
     ]),
-    ("tests/models/test_two_stream.py::test_an_encoder_of_both_images_keeps_its_colours", "fusionzoo/models/base.py", [
+    ("tests/models/test_two_stream.py::test_an_encoder_of_both_images_keeps_its_colours",
+     "fusionzoo/models/initial.py", [
         ("            if joined:", "            if False:"),
     ]),
     ("tests/models/test_two_stream.py::test_baselines_by_hand", "fusionzoo/models/baselines.py", [
@@ -52,7 +53,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("rgb = x.new_zeros(x.shape[0], 3, *x.shape[-2:])", "rgb = x.new_ones(x.shape[0], 3, *x.shape[-2:])"),
     ]),
     ("tests/models/test_two_stream.py::test_an_x_encoder_from_rgb_weights_answers_grey_alike",
-     "fusionzoo/models/base.py", [
+     "fusionzoo/models/initial.py", [
         ("source = source.sum(dim=1, keepdim=True).expand_as(target) / target.shape[1]",
          "source = source.mean(dim=1, keepdim=True).expand_as(target)"),
     ]),
