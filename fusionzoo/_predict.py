@@ -13,7 +13,6 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,8 +37,6 @@ from fusionzoo.modalities import split
 from fusionzoo.models import FusionModel, TwoStream, predict_labels
 from fusionzoo.models.device import usable_device
 from fusionzoo.models.labels import evaluating
-from fusionzoo.models.two_stream import SCENE_LOGITS
-from fusionzoo.probes import probe
 from fusionzoo.report.overlay import areas, overlay
 from fusionzoo.report.pictures import encoded
 from fusionzoo.tasks import CLASSIFICATION
@@ -283,7 +280,11 @@ class Predictor:
         chances = tuple(logits.float().softmax(1)[0, :, 0, 0].tolist()) if of_image else ()
         labels = predict_labels(logits, whole, dtype=torch.uint8 if few else torch.int32)[0].cpu().numpy()
         labels = labels if few else labels.astype(np.uint16)
-        types = [(n, p) for v in scene for n, p in zip(self.scene_names, v.softmax(1).flatten().tolist(), strict=True)]
+        types = [
+            (n, p)
+            for v in scene
+            for n, p in zip(self.scene_names, v.float().softmax(1).flatten().tolist(), strict=True)
+        ]
         told = tuple(sorted(types, key=lambda one: -one[1]))
         return Prediction(ready.id, labels, self.class_names, rgb_bytes(rgb), chances, told)
 
@@ -391,12 +392,10 @@ class Predictor:
         """
         given = self.normalised({name: fed[name] for name in share})
         ready = {name: value * share[name] for name, value in given.items()}
-        seen: AbstractContextManager[Mapping[str, Tensor]] = nullcontext({})
-        if self.scene_names:
-            seen = probe(self.model, SCENE_LOGITS)
-        with evaluating(self.model), seen as tape:
-            logits: Tensor = self.model(ready.get("rgb"), ready.get("x"))
-        return [logits, *(v.float() for v in tape.values())]
+        with evaluating(self.model):
+            if self.scene_names:
+                return list(self.model.both(ready.get("rgb"), ready.get("x")))
+            return [self.model(ready.get("rgb"), ready.get("x"))]
 
     def _warn(self, kind: str, text: str) -> None:
         """One warning of a kind, however many images there are."""

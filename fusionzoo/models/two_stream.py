@@ -7,8 +7,8 @@
 What the streams carry on with is the strategy's `interaction`: their own features ("none"), fused into the RGB stream
 ("inject"), or both rectified ("exchange"). A strategy that embeds x by itself (`FusionBlock.x_embed`) has no x encoder.
 
-A joint model (`num_scenes`) also says the scene type, as EMSANet does (Seichter et al., IJCNN 2022): the decoder `pool`
-and a head of its own on the same fused features, stages 2 to 5, which are then fused whatever the decoder reads.
+A joint model (`num_scenes`) also says the scene type, as EMSANet does (Seichter et al., IJCNN 2022); what says it is ours:
+the decoder `pool` and a head on the same fused features, stages 2 to 5, which are then fused whatever the decoder reads.
 """
 
 from __future__ import annotations
@@ -176,6 +176,22 @@ class TwoStream(FusionModel):
             self.scene_logits(self.scene_head(self.scene_decoder(features)))
         return self.logits(self.head(self.decoder(features)))
 
+    def both(self, rgb: Tensor | None = None, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(logits of pixels (B, K, H, W), logits of scene types (B, S, 1, 1)) of a joint model, of one pass.
+
+        Raises:
+            InputError: the model has no scene types.
+        """
+        self._with_scenes()
+        with probe(self, SCENE_LOGITS, detach=False, clone=False) as tape:
+            logits: Tensor = self(rgb, x)
+        return logits, tape[SCENE_LOGITS]
+
+    def _with_scenes(self) -> None:
+        if not self.num_scenes:
+            raise InputError(f"{self.architecture or 'this model'} has no scene types; finetune it on joint data"
+                             " (nyuv2-joint:PATH), or give num_scenes")  # fmt: skip
+
     def scenes(self) -> TwoStream:
         """A view of a joint model that says the scene type: `view(rgb, x) -> logits (B, S, 1, 1)`.
 
@@ -192,9 +208,7 @@ class TwoStream(FusionModel):
         >>> view(torch.zeros(1, 3, 65, 70), None).shape, view.head is joint.scene_head
         (torch.Size([1, 3, 1, 1]), True)
         """
-        if not self.num_scenes:
-            raise InputError(f"{self.architecture or 'this model'} has no scene types; finetune it on joint data"
-                             " (nyuv2-joint:PATH), or give num_scenes")  # fmt: skip
+        self._with_scenes()
         view = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, dict):  # of modules, parameters, hooks, arguments

@@ -5,23 +5,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from fusionzoo.data import collate
 from fusionzoo.data.validate import Selected
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.metrics.saliency import SaliencyMeasures, SaliencyScores
 from fusionzoo.metrics.segmentation import ConfusionMatrix, SegmentationScores
-from fusionzoo.models import FusionModel, predict_labels
+from fusionzoo.models import FusionModel, TwoStream, predict_labels
 from fusionzoo.models.labels import class_probability, evaluating
-from fusionzoo.models.two_stream import SCENE, SCENE_LOGITS
-from fusionzoo.probes.tape import probe
+from fusionzoo.models.two_stream import SCENE
 from fusionzoo.tasks import CLASSIFICATION, SALIENCY, SEGMENTATION, data_scenes, data_task, model_for
 from fusionzoo.train.data import loader
 from fusionzoo.train.processes import Processes
@@ -68,7 +65,7 @@ def evaluate(
     """
     device = next(model.parameters()).device
     model = model_for(model, data)
-    types = _scene_types(model, data)
+    types, joint = _scene_types(model, data), cast(TwoStream, model)
 
     def empty() -> tuple[ConfusionMatrix, SaliencyMeasures, ConfusionMatrix]:
         ignored = data.ignore_index
@@ -87,16 +84,13 @@ def evaluate(
             for _, run in itertools.groupby(samples, lambda s: (s["rgb"].shape, s["label"].shape)):
                 batch = collate(list(run))
                 rgb, x = model.preprocess(batch["rgb"].to(device), batch["x"].to(device))
-                seen: AbstractContextManager[Mapping[str, Tensor]] = nullcontext({})
-                if types:
-                    seen = probe(model, SCENE_LOGITS)
-                with seen as tape, torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                    logits = model(rgb, x)
-                if not all(bool(torch.isfinite(v).all()) for v in (logits, *tape.values())):
+                with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+                    logits, *of_scenes = joint.both(rgb, x) if types else (model(rgb, x),)
+                if not all(bool(torch.isfinite(v).all()) for v in (logits, *of_scenes)):
                     raise CheckFailed(f"the model's output is not finite for {', '.join(map(str, batch['id'][:3]))}")
                 label = batch["label"].to(device)
                 matrix.update(predict_labels(logits.float(), label.shape[-2:]), label)
-                for of_scene in tape.values():
+                for of_scene in of_scenes:
                     scenes.update(of_scene.float().argmax(1), batch[SCENE].to(device)[:, None, None])  # (B, 1, 1)
                 if salient:
                     maps.update(class_probability(logits, label.shape[-2:], 1), label)
