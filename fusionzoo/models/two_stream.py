@@ -7,7 +7,7 @@
 What the streams carry on with is the strategy's `interaction`: their own features ("none"), fused into the RGB stream
 ("inject"), or both rectified ("exchange"). A strategy that embeds x by itself (`FusionBlock.x_embed`) has no x encoder.
 
-A joint model (`num_scenes`) also says the scene type, as EMSANet does (Seichter et al., IJCNN 2022). It is ours here:
+A joint model (`num_scenes`) also says the scene type, as EMSANet does (Seichter et al., IJCNN 2022). The head is ours:
 `pool` and a head on the same fused features, stages 2 to 5, which are then fused whatever the decoder reads.
 """
 
