@@ -127,6 +127,9 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("rgb + self.give_x(p_x), x + self.give_rgb(p_rgb)", "rgb + self.give_x(p_rgb), x + self.give_rgb(p_x)"),
         ("self.factor_rgb(p_rgb) * self.factor_x(p_x)", "self.factor_rgb(p_rgb) + self.factor_x(p_x)"),
     ]),
+    ("tests/fusion/test_hybrid_trust.py::test_what_is_left_out_has_no_parameters", "fusionzoo/fusion/hybrid_trust.py", [
+        ("exchange and private and self.level", "private and self.level"),
+    ]),
     ("tests/fusion/test_hybrid_exchange.py::test_it_equals_its_equations", "fusionzoo/fusion/hybrid_exchange.py", [
         ("rgb + self.given_x(self.give_x(x)), x + self.given_rgb(self.give_rgb(rgb))",
          "rgb + self.given_x(self.give_x(rgb)), x + self.given_rgb(self.give_rgb(x))"),
