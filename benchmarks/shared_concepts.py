@@ -344,9 +344,7 @@ def figure(found: dict[str, Any]) -> str:
         parts += [text(4, top + 15, name, "value"), inner.replace("<svg ", place, 1)]
         top += tall + 30
     title = f"Concepts without labels, by four ways on {' and '.join(found['summary'])}"
-    head, _, content = drawing("shared-concepts", title, "; ".join(words), top, "".join(parts)).partition(">")
-    back = '<rect width="100%" height="100%" style="fill:var(--back)"/>'
-    return f"{head}><style>{style.sheet()}svg{{font-family:system-ui,sans-serif}}</style>{back}{content}\n"
+    return style.alone(drawing("shared-concepts", title, "; ".join(words), top, "".join(parts)))
 
 
 def main() -> None:

@@ -1,15 +1,20 @@
 """What several benchmarks of strategies say together: rankings, what predicts them, interaction, ablations.
 
     python benchmarks/strategies/study.py runs/planted-2 runs/nyu13 runs/nyu40 --out benchmarks/results/strategies
+    python benchmarks/strategies/study.py benchmarks/results/planted-2 --out benchmarks/results/strategies \\
+      --readme benchmarks/README.md
 
-Each folder is an --out of `fusionzoo bench`; unfinished ones are read as far as they are. Writes OUT.json (all numbers)
-and OUT.md (tables). Nothing is left out because it did not come out well.
+Each folder is an --out of `fusionzoo bench`; unfinished ones are read as far as they are. Writes OUT.json (all
+numbers), OUT.md (tables) and OUT-BENCHMARK-PLOT.svg; a plot that has too few rows is left out, and OUT.md says so.
+--readme makes the tables of a page anew, each between lines `<!-- BENCHMARK: begin -->` and `<!-- BENCHMARK: end -->`.
+Nothing is left out because it did not come out well.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionzoo.bench import RunResult, final_results, rank, read_results
+from fusionzoo.bench import RunResult, drawings, rank, read_results
 from fusionzoo.bench.plan import variant
-from fusionzoo.bench.rank import Row, paired
+from fusionzoo.bench.plots import pareto
+from fusionzoo.bench.rank import ablation
 from fusionzoo.bench.study import (
     DRAWS,
     FEWEST,
@@ -33,11 +39,13 @@ from fusionzoo.bench.study import (
     row_means,
     spearman,
 )
-from fusionzoo.bench.table import gap, ranked
+from fusionzoo.bench.table import ablations, ranked, short
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write, dump_json
 from fusionzoo.hub.markdown import grid
 from fusionzoo.registry import fusions
+from fusionzoo.report.sections.base import Plot
+from fusionzoo.report.style import alone
 from fusionzoo.schema import encode
 
 
@@ -112,20 +120,11 @@ def exchange_at_equal_size(results: Sequence[RunResult]) -> dict[str, Any] | Non
     return out or None
 
 
-def ablation(rows: Sequence[Row], results: Sequence[RunResult]) -> list[list[str]]:
-    """[row with an option, its strategy without, difference]: every `STRATEGY@OPTION=VALUE` beside STRATEGY."""
-    runs: dict[str, list[RunResult]] = {}
-    for r in final_results(results):
-        runs.setdefault(r.strategy, []).append(r)
-    named = [(row.strategy, row.strategy.partition("@")[0]) for row in rows if "@" in row.strategy]
-    return [[name, plain, gap(paired(runs[name], runs.get(plain, []))) or "-"] for name, plain in named]
-
-
 def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any]]:
     """One benchmark: Markdown, and its numbers."""
     rows = rank(results)
     found = sorted(correlations(results), key=lambda c: (TARGETS.index(c.target), -abs(c.rho)))
-    lines = [f"## {name}", "", ranked(rows), ""]
+    lines = [f"## {name}", "", ranked(rows)]
     if found:
         cells = [[c.figure, c.target, f"{c.rho:+.2f}", f"{c.low:+.2f} to {c.high:+.2f}", str(c.n)] for c in found]
         lines += ["Spearman's rho over strategies, bootstrap interval, not corrected for number:", "",
@@ -136,11 +135,54 @@ def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any
             f"Streams that exchange, parameters held equal, {target}: rho {value['rho']:+.2f}"
             f" ({value['low']:+.2f} to {value['high']:+.2f}), n {value['n']}.  "
         )
-    ablated = ablation(rows, results)
-    if ablated:
-        lines += ["", grid(["row", "beside", "difference, points (95 %)"], ablated, "<<>"), ""]
+    ablated = ablation(results)
+    lines += ["", ablations(ablated), ""] if ablated else []
+    both = drawings.of_both(rows)
+    fronts = {cost: pareto([(r.strategy, of(r), r.miou["both"]) for r in both]) for cost, of in drawings.COSTS.items()}
+    said = [f"mIoU that no other of both inputs reaches at fewer {c}: {', '.join(f)}.  " for c, f in fronts.items()]
+    lines += ["", *said, ""]
     return "\n".join(lines), {"rows": encode(rows), "correlations": encode(found), "interaction": given,
-                              "ablation": ablated}  # fmt: skip
+                              "ablation": ablated, "fronts": fronts}  # fmt: skip
+
+
+def pictures(name: str, drawn: Mapping[str, tuple[str, Plot | str]], out: Path) -> str:
+    """Writes the plots beside `out`; Markdown that shows them, and says which there are not and why."""
+    shown, missing = [], []
+    for key, (title, plot) in drawn.items():
+        path = picture(out, name, key)
+        if isinstance(plot, str):
+            path.unlink(missing_ok=True)
+            missing.append(f"- {title}: {plot}.")
+        else:
+            atomic_write(path, alone(plot.drawing, f"{title}, {name}"))
+            shown += [f"![{title}]({path.name})", "", plot.caption, ""]
+    return "\n".join([*shown, *(["Not drawn:", "", *missing, ""] if missing else [])])
+
+
+def picture(out: Path, name: str, key: str) -> Path:
+    """Where a plot of a benchmark lies."""
+    return out.with_name(f"{out.name}-{name.replace('/', '-')}-{key}.svg")
+
+
+def block(results: Sequence[RunResult], drawn: Mapping[str, tuple[str, Plot | str]], files: str) -> str:
+    """The table of a benchmark as its page shows it, its ablations, and its plots.
+
+    Args:
+        files: where the plots lie as seen from the page, up to "-KEY.svg".
+    """
+    ablated = ablation(results)
+    tables = [short(rank(results)), *([ablations(ablated)] if ablated else [])]
+    there = {key: title for key, (title, plot) in drawn.items() if not isinstance(plot, str)}
+    shown = [f'<img alt="{title}" src="{files}-{key}.svg" width="430">' for key, title in there.items()]
+    return "\n".join([*tables, *shown, ""])
+
+
+def fresh(text: str, name: str, made: str) -> str:
+    """`text` with the block of the benchmark `name` made anew; InputError where it has none."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    if begin not in text or end not in text:
+        raise InputError(f"the page has no place for {name}: two lines, {begin.strip()!r} and {end!r}")
+    return text[: text.index(begin) + len(begin)] + made + text[text.index(end) :]
 
 
 def agreements(benchmarks: Mapping[str, Sequence[RunResult]]) -> tuple[str, Any]:
@@ -155,20 +197,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--readme", type=Path, help="page whose tables are made anew")
     args = parser.parse_args()
-    named = [folder.name for folder in args.folders]
-    titles = [f.name if named.count(f.name) == 1 else str(f) for f in args.folders]
+    names = [folder.name for folder in args.folders]
+    titles = [f.name if names.count(f.name) == 1 else str(f) for f in args.folders]
     benchmarks = {title: read_results(f / "results") for title, f in zip(titles, args.folders, strict=True)}
     for name, results in benchmarks.items():
         if not any(r.phase == "final" for r in results):
             raise InputError(f"{name} holds no final run yet")
     text, numbers = [f"# Strategies: {', '.join(benchmarks)}\n"], {}
+    page = args.readme.read_text(encoding="utf-8") if args.readme else ""
     for name, results in benchmarks.items():
-        made, numbers[name] = section(name, results)
-        text.append(made)
+        (made, numbers[name]), drawn = section(name, results), drawings.plots(results)
+        text += [made, pictures(name, drawn, args.out)]
+        if args.readme:
+            page = fresh(page, name, block(results, drawn, seen_from(args.readme, args.out, name)))
     made, between = agreements(benchmarks)
     atomic_write(args.out.with_suffix(".md"), "\n".join([*text, made]))
     atomic_write(args.out.with_suffix(".json"), dump_json({"benchmarks": numbers, "agreement": between}, indent=1))
+    if args.readme:
+        atomic_write(args.readme, page)
+
+
+def seen_from(page: Path, out: Path, name: str) -> str:
+    """Path of a benchmark's plots as a page writes it, without "-KEY.svg"."""
+    found = Path(os.path.relpath(picture(out, name, "").parent, page.parent)) / picture(out, name, "").name
+    return found.as_posix().removesuffix("-.svg")
 
 
 if __name__ == "__main__":

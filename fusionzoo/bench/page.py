@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fusionzoo.bench.plots import intervals, scatter
+from fusionzoo.bench.drawings import accuracy, changes, front, heat, of_both, predictors
+from fusionzoo.bench.plots import scatter
 from fusionzoo.bench.rank import Paired, Row, interval, paired, rank
 from fusionzoo.bench.results import RunResult, failed_rows, final_results
 from fusionzoo.bench.study import TARGETS, correlations, row_means
 from fusionzoo.bench.table import gap
 from fusionzoo.errors import InputError
-from fusionzoo.report import svg
 from fusionzoo.report.page import render
 from fusionzoo.report.sections.base import Fold, Part, Plot
-from fusionzoo.report.table import ABSENT, Table, clean, hundred, number, points
+from fusionzoo.report.table import ABSENT, Table, clean, number, points
 from fusionzoo.schema import encode
 from fusionzoo.tasks import spoken
 
@@ -83,34 +83,21 @@ def _sentences(rows: Sequence[Row], reference: str) -> list[str]:
     return out
 
 
-def _sign(row: Row) -> str:
-    return "fused" if row.strategy.startswith("hybrid") else "x" if row.strategy.endswith("_only") else "both"
-
-
 def _accuracy(rows: Sequence[Row], reference: str) -> Part:
-    drawn = [
-        (r.strategy, 100 * r.miou["both"], 100 * r.least, 100 * (r.least + r.spread["both"]), _sign(r)) for r in rows
-    ]
     cells = tuple(
         (r.strategy, str(len(r.seeds)), points(r.miou["both"]),
          points(r.spread["both"]) if len(r.seeds) > 1 else ABSENT, gap(r.difference) or ABSENT,
          f"{r.learning_rate:g}") for r in rows
     )  # fmt: skip
     columns = ("strategy", "seeds", "mIoU", "spread", f"minus {reference}, points (95 %)", "rate")
-    drawing = intervals("accuracy", "mIoU by strategy", "mIoU with the spread over seeds", drawn)
-    caption = "Mean mIoU in percent; the line spans the seeds. Diamond: hybrid; square: one modality only."
-    return Part("Accuracy", Plot(drawing, caption), Table("Accuracy", columns, cells))
+    return Part("Accuracy", accuracy(rows), Table("Accuracy", columns, cells))
 
 
 def _heat(key: str, title: str, caption: str, rows: Sequence[Row], values: Mapping[str, Mapping[str, float]]) -> Part:
     """A heat map of row x name -> fraction, with its table."""
-    names = list(dict.fromkeys(name for of in values.values() for name in of))
-    short = [n.removeprefix("joint: ").replace("without_", "no ").replace("_", " ") for n in names]
-    grid = [[hundred(values[r.strategy].get(n)) for n in names] for r in rows]
-    drawing = svg.heatmap(key, title, caption, [r.strategy for r in rows], [("", short, grid)], top=100)
+    plot, names, short = heat(key, title, caption, rows, values)
     cells = tuple((r.strategy, *(points(values[r.strategy].get(n)) for n in names)) for r in rows)
-    table = Table(title, ("strategy", *short), cells)
-    return Part(title, Plot(drawing, caption), table)
+    return Part(title, plot, Table(title, ("strategy", *short), cells))
 
 
 def _kinds(rows: Sequence[Row]) -> Part | None:
@@ -142,21 +129,16 @@ def _differences(title: str, gaps: Mapping[str, Mapping[str, Paired]]) -> Fold |
 
 
 def _rule(rows: Sequence[Row]) -> Part | None:
-    ruled = [(r, r.rule_gain) for r in rows if r.rule_gain is not None]
-    if not ruled:
+    gains = {r.strategy.removesuffix("+rule"): r.rule_gain for r in rows if r.rule_gain is not None}
+    if not gains:
         return None
-    drawn = [
-        (r.strategy.removesuffix("+rule"), 100 * mean, 100 * low, 100 * high, _sign(r))
-        for r, (mean, low, high) in sorted(ruled, key=lambda pair: -pair[1][0])
-    ]
-    caption = "mIoU with the rule minus without, points, paired by seed, 95 % interval."
-    drawing = intervals("rule", "What the rule changes", caption, drawn, zero=True)
-    cells = tuple((r.strategy.removesuffix("+rule"), gap(gain)) for r, gain in ruled)
-    return Part("What the rule changes", Plot(drawing, caption), Table("Rule", ("strategy", "change"), cells))
+    title, caption = "What the rule changes", "mIoU with the rule minus without, points, paired by seed, 95 % interval."
+    cells = tuple((name, gap(gain)) for name, gain in gains.items())
+    return Part(title, changes("rule", title, caption, gains), Table("Rule", ("strategy", "change"), cells))
 
 
 def _fronts(rows: Sequence[Row], final: Sequence[RunResult]) -> list[Part]:
-    """Score over each cost, and over how well it does with a modality missing."""
+    """Score over each cost, of rows that see both inputs, and over how well they do with a modality missing."""
     means = row_means(final)
     slow = _medians(final, "latency_ratio")
     costs = {
@@ -166,12 +148,9 @@ def _fronts(rows: Sequence[Row], final: Sequence[RunResult]) -> list[Part]:
     }
     out = []
     for i, (label, values) in enumerate(costs.items()):
-        there = [(r.strategy, values[r.strategy], 100 * r.miou["both"]) for r in rows if values.get(r.strategy, 0) > 0]
-        if len(there) > 1:
-            caption = f"mIoU over {label}; joined: those that no other beats at the same cost or less."
-            out.append(
-                Part(f"Accuracy and cost: {label}", Plot(scatter(f"front{i}", label, caption, there, label), caption))
-            )
+        plot = front(f"front{i}", label, values, of_both(rows))
+        if plot is not None:
+            out.append(Part(f"Accuracy and cost: {label}", plot))
     missing = [
         (r.strategy, 100 * means[r.strategy][TARGETS[1]], 100 * r.miou["both"])
         for r in rows
@@ -247,15 +226,12 @@ def _correlations(final: Sequence[RunResult]) -> Part | None:
         (c.figure, c.target, f"{c.rho:+.2f}", f"{c.low:+.2f} to {c.high:+.2f}", str(c.n))
         for c in sorted(found, key=lambda c: (TARGETS.index(c.target), -abs(c.rho)))
     )
-    drawn = [(c.figure, c.rho, c.low, c.high, "both") for c in found if c.target == TARGETS[0]]
-    drawing = intervals("rho", "Rank correlation with mIoU", "Spearman's rho of each figure", drawn, zero=True)
     note = (
         "Spearman over strategies (means over seeds), percentile bootstrap over strategies; "
         f"{len(found)} pairs, not corrected for their number."
     )
     table = Table("Correlations", ("figure", "with", "rho", "95 %", "n"), cells, "<<>>>")
-    plot = Plot(drawing, "With mIoU; the others are in the table.")
-    return Part("What predicts accuracy and robustness", plot, table, note=note)
+    return Part("What predicts accuracy and robustness", predictors(found), table, note=note)
 
 
 def _left_out(refused: Mapping[str, str]) -> Part | None:

@@ -11,10 +11,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fusionzoo.bench.plan import variant
 from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
 
-__all__ = ["Row", "interval", "paired", "rank"]
+__all__ = ["Row", "ablation", "interval", "paired", "rank"]
 
 _T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """97.5 % quantile of Student's t by degrees of freedom; from 10 on 1.96 (1 + 1.25 / df), within 1.1 %."""
@@ -94,6 +95,23 @@ def paired(found: Sequence[RunResult], base: Sequence[RunResult], condition: str
     other = {r.seed: r.scores[condition].miou for r in base if condition in r.scores}
     pairs = [r.scores[condition].miou - other[r.seed] for r in found if r.seed in other and condition in r.scores]
     return interval(pairs) if len(pairs) > 1 else None
+
+
+def ablation(results: Sequence[RunResult]) -> list[tuple[str, str, Paired | None]]:
+    """(row with options, the row it stands beside, first minus second), best row first; None without two common seeds.
+
+    `STRATEGY@OPTION=VALUE` stands beside STRATEGY, with the rule beside `STRATEGY+rule`.
+    """
+    runs: dict[str, list[RunResult]] = {}
+    for r in final_results(results):
+        runs.setdefault(r.strategy, []).append(r)
+    out = []
+    for row in rank(results):
+        made = variant(row.strategy)
+        if made.options:
+            whole = made.fusion + ("+rule" if made.rule else "")
+            out.append((row.strategy, whole, paired(runs[row.strategy], runs.get(whole, []))))
+    return out
 
 
 def _gaps(found: Sequence[RunResult], base: Sequence[RunResult]) -> dict[str, Paired]:

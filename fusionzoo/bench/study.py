@@ -16,6 +16,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.metrics.stats.ranks import ranks
 
 __all__ = [
+    "ABSENT",
     "DRAWS",
     "FEWEST",
     "TARGETS",

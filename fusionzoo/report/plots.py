@@ -11,8 +11,6 @@ from fusionzoo.tasks import spoken
 
 __all__ = ["plots"]
 
-_FONT = "svg{font-family:system-ui,sans-serif}"
-
 
 def plots(dissection: Any) -> dict[str, tuple[str, str]]:
     """File name -> (title, SVG text) for each plot that the dissection has numbers for.
@@ -24,7 +22,5 @@ def plots(dissection: Any) -> dict[str, tuple[str, str]]:
     for name, (title, section) in PLOTS.items():
         title, plot = spoken((title, section.plot(d)), d.data.task)
         if plot is not None:
-            head, _, content = plot.drawing.partition(">")
-            back = '<rect width="100%" height="100%" style="fill:var(--back)"/>'
-            out[name] = (title, f"{head}><style>{style.sheet()}{_FONT}</style>{back}{content}\n")
+            out[name] = (title, style.alone(plot.drawing))
     return out

@@ -6,9 +6,12 @@ Okabe and Ito's set, darkened or lightened to a contrast of at least 3:1 with th
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
-__all__ = ["DARK", "LIGHT", "sheet"]
+from fusionzoo.report.shapes import escape
+
+__all__ = ["DARK", "LIGHT", "alone", "sheet"]
 
 LIGHT = {
     "back": "#ffffff", "panel": "#f4f5f7", "ink": "#1a1c20", "faint": "#55595f", "line": "#d5d8dd",
@@ -36,3 +39,14 @@ def sheet() -> str:
         + "}"
         + (files("fusionzoo.report") / "page.css").read_text(encoding="utf-8")
     )
+
+
+def alone(drawing: str, heading: str = "") -> str:
+    """An inline drawing as a file of its own: with the style sheet and a background, and with `heading` above it."""
+    head, _, content = drawing.partition(">")
+    if heading:
+        head = re.sub(r'viewBox="0 0 (\d+) (\d+)"', lambda m: f'viewBox="0 0 {m[1]} {int(m[2]) + 24}"', head)
+        above = f'<text x="4" y="14" class="value">{escape(heading)}</text>'
+        content = f'{above}<g transform="translate(0 24)">{content.removesuffix("</svg>")}</g></svg>'
+    back = '<rect width="100%" height="100%" style="fill:var(--back)"/>'
+    return f"{head}><style>{sheet()}svg{{font-family:system-ui,sans-serif}}</style>{back}{content}\n"

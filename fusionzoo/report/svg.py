@@ -144,21 +144,34 @@ def heatmap(
     rows: Sequence[str],
     panels: Sequence[tuple[str, Sequence[str], Sequence[Values]]],
     top: float | None = None,
+    written: bool = False,
 ) -> str:
     """Panels side by side that share their rows: each (name, column names, values[row][column]); darker is more.
 
     The value sets the opacity of one hue, so the map works on light and dark; the largest is `top`, else the maximum.
+    Names of columns that are too long for their column stand aslant.
+
+    Args:
+        written: each value stands in its cell as a whole number.
     """
     shown = [v for _, _, grid in panels for row in grid for v in row if v is not None]
     most = (max(shown, default=1.0) if top is None else top) or 1.0
-    left, head, tall, space = 108.0, 46.0, 17.0, 8.0
-    count = sum(len(columns) for _, columns, _ in panels)
-    wide = (WIDTH - left - space * (len(panels) - 1) - 2) / max(count, 1)
+    longest = 16 + 6.5 * max(map(len, rows), default=0)
+    left, tall, space = min(max(108.0, longest), 150.0) if written else 108.0, 17.0, 8.0
+    names = [column for _, columns, _ in panels for column in columns]
+    wide = (WIDTH - left - space * (len(panels) - 1) - 2) / max(len(names), 1)
+    across = 5.6 * max(map(len, names), default=0)
+    aslant = across > wide
+    head = 46.0 if not aslant else max(46.0, 34 + across * math.sin(math.radians(_SLANT)))
     out, x = [], left
     for name, columns, grid in panels:
-        out.append(text(x + wide * len(columns) / 2, head - 22, name, anchor="middle"))
+        out.append(text(x + wide * len(columns) / 2, 24 if not aslant else 12, name, anchor="middle"))
         for j, column in enumerate(columns):
-            out.append(text(x + wide * (j + 0.5), head - 6, column, "tick", "middle"))
+            middle = x + wide * (j + 0.5)
+            turn = f"rotate({_SLANT} {middle + 3:.1f} {head - 5:.1f})" if aslant else None
+            place = {"x": middle + 3, "y": head - 5} if aslant else {"x": middle, "y": head - 6}
+            anchor = "end" if aslant else "middle"
+            out.append(element("text", escape(column), **place, class_="tick", text_anchor=anchor, transform=turn))
             for i, label in enumerate(rows):
                 value, y = grid[i][j], head + tall * i
                 tip = element(
@@ -168,11 +181,18 @@ def heatmap(
                 shade = None if value is None else 0.04 + 0.96 * min(value / most, 1)
                 class_ = "void" if shade is None else "heat"
                 out.append(element("rect", tip, **shape, class_=class_, fill_opacity=shade))
+                if written and value is not None:
+                    inside = "inside" if shade is not None and shade > 0.62 else "value"
+                    out.append(text(middle, y + 12.5, f"{value:.0f}", inside, "middle"))
         x += wide * len(columns) + space
     for i, label in enumerate(rows):
         out.append(text(left - 8, head + tall * i + 13, fit(label, left - 8), anchor="end"))
     out.append(_key(most))
     return drawing(key, title, description, head + tall * len(rows) + 2, "".join(out))
+
+
+_SLANT = 40
+"""Degrees."""
 
 
 def _key(most: float) -> str:

@@ -40,7 +40,7 @@ def test_it_equals_its_equations(without: str) -> None:
             t = np.full((2, 2, *rgb.shape[2:]), 0.5)
             if without != "trust":
                 t = softmax(np.concatenate([evidence(n_rgb, p, "trust_rgb"), evidence(n_x, p, "trust_x")], 1), axis=1)
-            a = np.full((2, 1, *rgb.shape[2:]), 0.5) if without == "agreement" else (1 + cosine(s_rgb, s_x)[:, None]) / 2
+            a = (1 + (0 if without == "agreement" else cosine(s_rgb, s_x)[:, None])) / 2 * np.ones_like(t[:, :1])
             c = 2 * a * (t[:, :1] * s_rgb + t[:, 1:] * s_x)
             shared = {"shared_rgb": s_rgb, "shared_x": s_x, "trust": t, "agreement": a, "consistent": c}
         own: dict[str, Array] = {}
