@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fusionzoo.errors import InputError, closest
 
-__all__ = ["decode", "encode", "schema_of", "need", "refuse_unknown", "typed", "versioned"]
+__all__ = ["check_option", "decode", "encode", "schema_of", "need", "refuse_unknown", "typed", "versioned"]
 
 T = TypeVar("T")
 _NONE = type(None)
@@ -82,6 +82,33 @@ def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str, said
             near = closest(key, known, 1)
             tail = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
             raise InputError(f"{where}{said} {key[:80]!r}{tail}")
+
+
+def check_option(where: str, key: str, value: Any, default: Any) -> None:
+    """InputError where the option `key` is not of the kind of its default, of which None says nothing.
+
+    What is counted starts at 1, or at 0 where that is the default.
+
+    >>> check_option("decoder 'fpn'", "pyramid_channels", 0, 256)
+    Traceback (most recent call last):
+        ...
+    fusionzoo.errors.InputError: decoder 'fpn': pyramid_channels is a whole number from 1, not 0
+    """
+    if isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        least = min(default, 1)
+        fits, wanted = _counts(value, least), f"a whole number from {least}"
+    elif isinstance(default, tuple):
+        counted = isinstance(value, list | tuple) and all(_counts(v, 1) for v in value)
+        fits, wanted = counted, "a list of whole numbers from 1"
+    else:
+        fits, wanted = default is None or not isinstance(value, bool), f"a value such as {default}"
+    need(fits, f"{where}: {key} is {wanted}, not {value!r}")
+
+
+def _counts(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def typed(text: str) -> Any:

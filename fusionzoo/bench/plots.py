@@ -42,10 +42,9 @@ def intervals(
         window: the axis reaches no further than these ends; a value beyond is an arrow at the edge.
     """
     ends = [v for _, value, low, high, _ in rows for v in (value, low, high)] + ([0.0] if zero else [])
-    first, last = min(ends, default=0.0), max(ends, default=1.0)
     if window is not None:
-        first, last = max(first, window[0]), min(last, window[1])
-    ticks = nice_ticks(first, last)
+        ends = [v for v in ends if window[0] <= v <= window[1]]
+    ticks = nice_ticks(min(ends, default=0.0), max(ends, default=1.0))
     left, right, head = _margin([row[0] for row in rows]), 46.0 if spec else 14.0, 42 if signs else 22
     span, bottom = WIDTH - left - right, head + _STEP * len(rows)
     inside = lambda v: min(max(v, ticks[0]), ticks[-1])  # noqa: E731
@@ -151,7 +150,7 @@ def scatter(
     low, high = min(places), max(places)
     room = high - low or 0.2
     low, high = low - 0.2 * room, high + 0.2 * room  # room for names
-    ticks = nice_ticks(min(scores) if floor is None else max(min(scores), floor), max(scores))
+    ticks = nice_ticks(min(v for v in scores if floor is None or v >= floor), max(scores))
     left, right, top, tall = 36.0, 10.0, 22.0, 190.0
     base = top + tall
     across = lambda v: left + (WIDTH - left - right) * (place(v) - low) / (high - low)  # noqa: E731
@@ -183,15 +182,16 @@ def scatter(
             out.append(mark("fused" if named else "both", x, y, 4 if named else 3, hint))
     names: list[Box] = []
     said = {label: label if score >= ticks[0] else f"{label} {score:.1f}" for label, _, score in points}
-    for label, (x, y) in sorted(there.items(), key=lambda item: (item[0] not in front, item[1][1])):
-        named = label in front
-        found = _free(x, y, said[label], taken, (0.0, 0.0, WIDTH, base), _FRONT if named else _PLACES)
-        if found is None and named:  # over signs, if need be, but not over another name
-            found = _free(x, y, said[label], names, (0.0, 0.0, WIDTH, base), _FRONT) or _PLACES[0]
+    must = {*front, *(label for label, words in said.items() if words != label)}
+    for label, (x, y) in sorted(there.items(), key=lambda item: (item[0] not in must, item[1][1])):
+        places = _FRONT if label in front else _PLACES
+        found = _free(x, y, said[label], taken, (0.0, 0.0, WIDTH, base), places)
+        if found is None and label in must:  # over signs, if need be, but not over another name
+            found = _free(x, y, said[label], names, (0.0, 0.0, WIDTH, base), places) or _PLACES[0]
         if found is not None:
             taken.append(_box(x, y, said[label], found))
             names.append(taken[-1])
-            out.append(text(x + found[0], y + found[1], said[label], "" if named else "tick", found[2]))
+            out.append(text(x + found[0], y + found[1], said[label], "" if label in front else "tick", found[2]))
     return drawing(key, title, description, base + 38, "".join(out))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import InputError, check_known, first_line
 from fusionzoo.probes.point import Probe
-from fusionzoo.schema import refuse_unknown
+from fusionzoo.schema import check_option, refuse_unknown
 from fusionzoo.tasks import CLASSIFICATION, SEGMENTATION
 
 __all__ = ["DECODERS", "Decoder", "Pool", "build_decoder", "decoder_task"]
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
         kind = _kind(name)
         refuse_unknown(options, kind.options, f"decoder {name!r}", " has no option")
         for key, value in options.items():
-            _check_option(name, key, value, kind.options[key])
+            check_option(f"decoder {name!r}", key, value, kind.options[key])
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in (kind.options | options).items()}
         cls = getattr(importlib.import_module(kind.home.format(name)), kind.cls)
         channels = list(encoder_channels)
@@ -142,24 +142,6 @@ class Decoder(nn.Module):
         if self.skip_stage_1:
             features = [features[0], *features[2:]]
         return self.out(self.net(features))
-
-
-def _check_option(name: str, key: str, value: Any, default: Any) -> None:
-    """InputError where `value` is not of the kind of `default`: what is counted starts at 1."""
-    if isinstance(default, bool):
-        fits, wanted = isinstance(value, bool), "true or false"
-    elif isinstance(default, int):
-        fits, wanted = _counts(value), "a whole number from 1"
-    elif isinstance(default, tuple):
-        fits, wanted = isinstance(value, list | tuple) and all(map(_counts, value)), "a list of whole numbers from 1"
-    else:
-        fits, wanted = not isinstance(value, bool), f"a value such as {default}"
-    if not fits:
-        raise InputError(f"decoder {name!r}: {key} is {wanted}, not {value!r}")
-
-
-def _counts(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _kind(name: str) -> _Kind:

@@ -31,7 +31,7 @@ from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import Probe
 from fusionzoo.probes.tape import probe
 from fusionzoo.registry import fusions
-from fusionzoo.schema import refuse_unknown
+from fusionzoo.schema import check_option, refuse_unknown
 from fusionzoo.tasks import CLASSIFICATION
 
 __all__ = ["SCENE", "SCENE_FACTOR", "SCENE_LOGITS", "TwoStream"]
@@ -107,8 +107,7 @@ class TwoStream(FusionModel):
         known = {key: p.default for key, p in inspect.signature(strategy).parameters.items() if key not in given}
         refuse_unknown(options, known, f"fusion strategy {fusion!r}", " has no option")
         for key, value in options.items():
-            if isinstance(known[key], bool) and not isinstance(value, bool):
-                raise InputError(f"fusion strategy {fusion!r}: {key} is true or false, not {value!r}")
+            check_option(f"fusion strategy {fusion!r}", key, value, known[key])
         channels = out_channels(self.rgb_encoder)
         self._empty = [c == 0 for c in channels]
         used = {*used_stages(decoder, channels), *(used_stages("pool", channels) if num_scenes else ())}

@@ -268,8 +268,10 @@ def test_options_that_no_decoder_can_be_built_with(
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [("gate", {"reductoin": 4}, "no option 'reductoin'; did you mean 'reduction'"), ("sum", {"a": 1}, "known: none"),
-     ("gate", {"reduction": "four"}, "'gate' cannot be built with {'reduction': 'four'}"),
-     ("gate", {"reduction": 0}, "cannot be built with"), ("gate", {"level": 2}, "no option 'level'")],
+     ("gate", {"reduction": "four"}, "'gate': reduction is a whole number from 1, not 'four'"),
+     ("gate", {"reduction": 0}, "whole number from 1, not 0"), ("hybrid_exchange", {"rank": -1}, "whole number from 0"),
+     ("dformer", {"scale": True}, "a value such as 0.1"), ("low_rank_tensor", {"rank": 10**18}, "cannot be built with"),
+     ("gate", {"level": 2}, "no option 'level'")],
 )  # fmt: skip
 def test_fusion_options_are_checked(name: str, options: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):

@@ -40,5 +40,17 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/bench/study.py", [
         ('not r.strategy.endswith("_only") and', ""),
     ]),
+    ("tests/bench/test_drawings.py::test_options_stand_beside_their_strategy_and_the_rule_beside_the_rule",
+     "fusionzoo/bench/rank.py", [
+        ('made.fusion + ("+rule" if made.rule else "")', "made.fusion"),
+    ]),
+    ("tests/bench/test_drawings.py::test_the_front_is_the_planted_one_and_single_modalities_are_not_on_it",
+     "fusionzoo/bench/drawings.py", [
+        ('if sign(row.strategy) not in ("rgb", "x")]', "]"),
+    ]),
+    ("tests/bench/test_drawings.py::test_the_figure_that_predicts_comes_first_and_has_the_other_sign",
+     "fusionzoo/bench/plots.py", [
+        ('"fused" if low > 0 or high < 0 else "both"', '"both"'),
+    ]),
 ]
 # fmt: on
