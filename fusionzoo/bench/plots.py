@@ -184,10 +184,10 @@ def scatter(
     said = {label: label if score >= ticks[0] else f"{label} {score:.1f}" for label, _, score in points}
     must = {*front, *(label for label, words in said.items() if words != label)}
     for label, (x, y) in sorted(there.items(), key=lambda item: (item[0] not in must, item[1][1])):
-        places = _FRONT if label in front else _PLACES
-        found = _free(x, y, said[label], taken, (0.0, 0.0, WIDTH, base), places)
+        around = _FRONT if label in front else _PLACES
+        found = _free(x, y, said[label], taken, (0.0, 0.0, WIDTH, base), around)
         if found is None and label in must:  # over signs, if need be, but not over another name
-            found = _free(x, y, said[label], names, (0.0, 0.0, WIDTH, base), places) or _PLACES[0]
+            found = _free(x, y, said[label], names, (0.0, 0.0, WIDTH, base), around) or _PLACES[0]
         if found is not None:
             taken.append(_box(x, y, said[label], found))
             names.append(taken[-1])
