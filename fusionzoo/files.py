@@ -23,6 +23,7 @@ __all__ = [
     "git_sha1",
     "inside",
     "parse_json",
+    "place_name",
     "read_exactly",
     "read_json",
     "sha256_file",
@@ -187,3 +188,12 @@ def inside(folder: str | os.PathLike[str], name: object) -> Path:
     if name.startswith("~") or ":" in parts[0] or any(p in ("", ".", "..") for p in parts):
         raise InputError(f"refused file name {name!r}: it would leave its folder")
     return Path(folder).joinpath(*parts)
+
+
+def place_name(value: str) -> str:
+    """Of a folder on this machine its last part; any other name as it is.
+
+    >>> place_name("/data/runs/mine/"), place_name("hf-hub:org/name"), place_name("cmx_mit_b2.nyuv2-40")
+    ('mine', 'hf-hub:org/name', 'cmx_mit_b2.nyuv2-40')
+    """
+    return Path(value).name if Path(value).is_absolute() or Path(value).is_dir() else value

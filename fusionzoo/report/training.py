@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fusionzoo.errors import InputError
-from fusionzoo.files import atomic_write, read_json
+from fusionzoo.files import atomic_write, place_name, read_json
 from fusionzoo.report.curves import curve, thinned
 from fusionzoo.report.overlay import overlay
 from fusionzoo.report.page import PICTURES, render
@@ -81,7 +81,8 @@ def training_page(out: Path) -> str:
     columns = [_loss(steps, epochs), _rates(steps), *_scores(epochs), *_scenes(epochs), _norms(steps)]
     wide = [*_classes(out, best), *_pictures(out, best), _settings(settings)]
     columns, wide, sentences = spoken((columns, wide, _sentences(epochs, best)), task)
-    return render(clean(f"Training of {settings['model']}"), kicker, clean(settings["model"]), columns=columns,
+    name = clean(place_name(settings["model"]))
+    return render(f"Training of {name}", kicker, name, columns=columns,
                   wide=wide, policy=PICTURES, sentences=sentences)  # fmt: skip
 
 
@@ -208,7 +209,8 @@ def _picture(words: str, path: Path) -> str:
 def _settings(settings: dict[str, Any]) -> Part:
     """All of them; of a place on this machine the last part."""
     kind, colon, path = str(settings["data"]).partition(":")
-    places = {key: Path(str(settings[key])).name for key in ("init", "teacher", "cache_dir") if settings.get(key)}
+    places = {key: Path(str(settings[key])).name for key in ("init", "cache_dir") if settings.get(key)}
+    places |= {key: place_name(settings[key]) for key in ("model", "teacher") if settings.get(key)}
     shown = settings | places | {"data": f"{kind}{colon}{Path(path).name}"}
     rows = tuple((clean(key), clean(json.dumps(value, ensure_ascii=False))) for key, value in shown.items())
     return Part("Settings", table=Table("Settings", ("setting", "value"), rows, "<<"))

@@ -118,7 +118,7 @@ class Student(nn.Module):
         self.probes = {i: name for i, name in mine.items() if i in theirs}
         if not self.probes:
             raise InputError(f"teacher {teacher.model.architecture} has no stage in common with {model.architecture};"
-                             " --distill features=0 compares the logits alone")  # fmt: skip
+                             " --distill logits=1 compares the logits alone")  # fmt: skip
         for i, name in self.probes.items():
             c, d = model.probe_points()[name].channels, teacher.model.probe_points()[theirs[i]].channels
             assert c is not None and d is not None  # of stage maps they are fixed

@@ -95,6 +95,7 @@ def finetune(
         else:
             model, kept = fit_classes(given, train, settings.model, keep_head=settings.keep_head)
             say(kept)
+            model.input_size = settings.test_size or settings.base
         check_task(model, train)
         train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess, look)
         with_statistics(model, found, new=given is None)
@@ -114,7 +115,8 @@ def finetune(
             say("on CPU each process's batch norms see its own share of a batch (torch synchronises them on GPUs only):"
                 " the losses are not those of one process")  # fmt: skip
         if given is None and not settings.init and (idle := idle_encoders(model)):
-            say(f"{', '.join(idle)} cannot learn and has random weights: --init imagenet gives it trained ones")
+            has = "has" if len(idle) == 1 else "have"
+            say(f"{', '.join(idle)} cannot learn and {has} random weights: --init imagenet gives trained ones")
         optimiser = optimiser_of(model, settings)
         if features and teacher:
             optimiser.add_param_group({"params": list(student.projections.parameters()), "lr": settings.lr})

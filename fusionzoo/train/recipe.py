@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from fusionzoo.files import place_name
 from fusionzoo.hub.encoders import origin as initial_origin
-from fusionzoo.models.presets import encodes_x
+from fusionzoo.models.presets import encodes_x, is_architecture
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import initial_encoder
 
@@ -17,14 +18,14 @@ _UNSAID = ("cache", "cache_dir", "workers", "state_steps")
 
 
 def command(settings: Settings, out: Path | str) -> str:
-    """The command line that repeats the run; paths are shortened to their last part.
+    """The command line that repeats the run; paths are shortened to their last part, names of the Hub are whole.
 
     >>> command(Settings("sum_mobilenetv1-025_fpn", "folder:/data/rooms", epochs=3, size=(64, 96)), "/tmp/run")
     'fusionzoo finetune sum_mobilenetv1-025_fpn --data folder:rooms --out run --epochs 3 --size 64x96'
     """
     defaults = Settings(settings.model, settings.data).to_dict()
-    words = ["fusionzoo finetune", shlex.quote(settings.model), "--data", shlex.quote(_short(settings.data)), "--out",
-             shlex.quote(Path(out).name)]  # fmt: skip
+    words = ["fusionzoo finetune", shlex.quote(place_name(settings.model)), "--data",
+             shlex.quote(_short(settings.data)), "--out", shlex.quote(Path(out).name)]  # fmt: skip
     for key, value in settings.to_dict().items():
         if key in ("model", "data", *_UNSAID) or value == defaults[key]:
             continue
@@ -36,7 +37,7 @@ def command(settings: Settings, out: Path | str) -> str:
         elif isinstance(value, list):
             words.append(f"{flag} {'x'.join(map(str, value))}")
         else:
-            words.append(f"{flag} {shlex.quote(Path(value).name if key in ('init', 'teacher') else str(value))}")
+            words.append(f"{flag} {shlex.quote(place_name(value) if key in ('init', 'teacher') else str(value))}")
     return " ".join(words)
 
 
@@ -53,6 +54,8 @@ def _short(spec: str) -> str:
 
 
 def _origin(settings: Settings) -> str:
+    if not is_architecture(settings.model):
+        return f"checkpoint {place_name(settings.model)}"
     if not settings.init:
         return "random"
     origin = initial_origin(settings.init, initial_encoder(settings.model))

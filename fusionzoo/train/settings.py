@@ -90,7 +90,9 @@ class Settings:
                                            " of the model's own; 0: off.")  # fmt: skip
     drop_modality: float = _setting(0.0, "Share of images that lose an input, rgb or x evenly.")
     teacher: str = _setting("", "Checkpoint to learn from (bundled name, folder, Hub id).", flag="NAME", free=True)
-    distill: dict[str, float] = _setting(DISTILL, "Factor of the teacher's logits or features. [default: 1 each]")
+    distill: dict[str, float] = _setting(
+        DISTILL, "Factor of the teacher's logits or features; one that is not named is left out. [default: 1 each]"
+    )
     temperature: float = _setting(2.0, "Of the teacher's and the student's logits in distillation.")
     decoder_args: dict[str, Any] = _setting({}, "Option of a new model's decoder.")
     fusion_args: dict[str, Any] = _setting({}, "Option of a new model's fusion blocks.")
@@ -141,6 +143,11 @@ class Settings:
                     raise InputError(f"{part} {name}={factor} is no factor; give a number from 0, such as {name}=0.1")
         if not any(self.loss.values()):
             raise InputError("loss has no part with a factor above 0; give cross_entropy=1")
+        if self.teacher and not any(self.distill.values()):
+            raise InputError(
+                f"teacher {self.teacher} teaches nothing: distill has no factor above 0; give logits=1, features=1 or"
+                " both"
+            )
         for name in ("balance", "ohem", "label_smoothing"):
             if (value := getattr(self, name)) and not self.loss.get("cross_entropy"):
                 raise InputError(

@@ -116,7 +116,7 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
             try:
                 state = _of_mit(model, name, initial.state) if isinstance(module, MiT) else initial.state
                 fitted = init_x_from_rgb(state, module.state_dict(), joined=name.startswith("fused"))
-                module.load_state_dict(fitted, strict=True)
+                module.load_state_dict(fitted)  # strictly; smp's Mix Transformer takes no further argument
             except (InputError, RuntimeError) as error:
                 raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
     return model

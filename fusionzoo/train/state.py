@@ -219,7 +219,8 @@ def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, pro
     other = {key: value for key, value in wanted.items() if kept.get(key) != value}
     for key, value in other.items():
         if key not in Settings.adjustable():
-            raise InputError(f"{path} is of a run with {key} = {kept.get(key)!r}, not {value!r}")
+            raise InputError(f"{path} is of a run with {key} = {kept.get(key)!r}, not {value!r}; go on with that, or"
+                             " begin anew in another folder")  # fmt: skip
     if settings.epochs < state["epoch"]:
         raise InputError(f"{out} has trained {state['epoch']} epochs, more than --epochs {settings.epochs}")
     run.load(state, processes)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import segmentation_models_pytorch as smp
 import timm
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fusionzoo.cli import main
+from fusionzoo.data import parse_spec
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.hub import convert, encoders
 from fusionzoo.hub.encoders import initial_weights, origin
@@ -28,6 +30,7 @@ from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.originals.checkpoints.encoder import fit_encoder
 from fusionzoo.models import build_encoder, create_model
 from fusionzoo.train import finetune
+from fusionzoo.train.start import new_model
 from tests.train.rooms import SMALL, rooms, settings
 
 
@@ -169,6 +172,21 @@ def test_a_converted_file_starts_both_streams(tmp_path: Path) -> None:
     assert "r18.pth" in record["recipe"]["init"]
     with pytest.raises(InputError, match="does not fit the encoder.*of another encoder"):
         finetune(settings(rooms(tmp_path / "e"), init=str(out)), tmp_path / "other")
+
+
+def test_a_mix_transformer_of_smp_starts_both_streams(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = smp.encoders.get_encoder("mit_b0", weights=None).state_dict()
+    torch.save(theirs, tmp_path / "mit.pth")
+    convert.run("encoder", tmp_path / "mit.pth", tmp_path / "mit", encoder="mit-b0")
+    data = rooms(tmp_path / "d")
+    model = new_model(settings(data, model="sum_mit-b0_fpn", init=str(tmp_path / "mit")), parse_spec(data, split="val"))
+    stem = "patch_embed1.proj.weight"
+    for name in ("rgb_encoder", "x_encoder"):
+        ours = model.get_submodule(name).state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs if key != stem)
+    torch.testing.assert_close(model.get_parameter(f"x_encoder.{stem}").detach(), theirs[stem].sum(1, keepdim=True))
 
 
 # -------------------------------------------------------------------------------------------------------- other sources

@@ -55,7 +55,7 @@ def test_a_run_with_a_teacher(tmp_path: Path) -> None:
     name = teacher_folder(tmp_path / "teacher", data)
     before = (tmp_path / "teacher" / "model.safetensors").read_bytes()
     kept: dict[str, list[float]] = {}
-    for what in ({"logits": 1.0}, {"features": 1.0}, {"logits": 0.0, "features": 0.0}):
+    for what in ({"logits": 1.0}, {"features": 1.0}, {"logits": 1e-9}):
         seen: list[float] = []
         run = settings(data, epochs=6, teacher=name, distill=what, loss={"cross_entropy": 1e-6}, val_split="", ema=0.0,
                        lr=5e-3)  # fmt: skip
@@ -136,3 +136,10 @@ def test_resumed_with_a_teacher_it_equals_an_unbroken_run(tmp_path: Path) -> Non
         finetune(given, tmp_path / "cut", stop=stop)
     finetune(given, tmp_path / "cut", resume=True)
     assert (tmp_path / "cut" / "steps.jsonl").read_text() == (tmp_path / "whole" / "steps.jsonl").read_text()
+
+
+def test_a_teacher_that_teaches_nothing_is_refused() -> None:
+    for nothing in ({"features": 0.0}, {"logits": 0.0, "features": 0.0}):
+        with pytest.raises(InputError, match="teaches nothing.*give logits=1, features=1 or both"):
+            settings("planted", teacher="some", distill=nothing)
+    assert settings("planted", teacher="some", distill={"features": 0.0, "logits": 1.0}).distill["logits"] == 1.0
