@@ -69,7 +69,7 @@ def _in_order(encoder: nn.Module) -> Iterator[list[nn.Parameter]]:
     """Parameters of each unit, as the image meets them where that is known, then what is left over."""
     stages = stage_modules(encoder)
     for path in [path for stage in stages or [] for path in stage]:
-        yield from _units(encoder.get_submodule(path))
+        yield from _units(encoder.get_submodule(path), inside=path.rpartition(".")[2].isdigit())  # one of a list
     yield from _units(encoder)
 
 

@@ -154,6 +154,10 @@ class Settings:
                     f"{name} ({value}) acts on cross-entropy, which the loss ({', '.join(self.loss)}) does not have;"
                     " leave it out, or add cross_entropy=1"
                 )
+        for name, usual, needed in (("temperature", 2.0, "teacher"), ("distill", DISTILL, "teacher"),
+                                    ("balance_by", "median", "balance")):  # fmt: skip
+            if (value := getattr(self, name)) != usual and not getattr(self, needed):
+                raise InputError(f"{name} ({value}) does nothing without {needed}; give --{needed}, or leave it out")
         for f in fields(self):
             if (choices := f.metadata.get("choices")) and getattr(self, f.name) not in choices:
                 raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give one of {', '.join(choices)}")

@@ -149,6 +149,26 @@ def test_layers_are_met_from_the_image_on() -> None:
                 assert found == {n for n in of.values() if n.startswith(tuple(f"{encoder}.{p}." for p in parts))}
 
 
+@pytest.mark.parametrize(
+    ("encoder", "blocks"), [("mobilenetv1-025", 13), ("mobilenet-v2", 17), ("efficientnet-b0", 16)]
+)
+def test_a_layer_is_a_block_where_the_encoder_names_its_blocks_one_by_one(encoder: str, blocks: int) -> None:
+    """Their papers' depths, the stem, and the last convolution of those that have one."""
+    with torch.device("meta"):
+        model = create_model(f"sum_{encoder}_fpn")
+    last = 0 if encoder.startswith("mobilenetv1") else 1
+    assert [len(layers) for layers in encoder_layers(model)] == [1 + blocks + last] * 2
+
+
+@pytest.mark.parametrize(
+    "option", [{"temperature": 4.0}, {"distill": {"logits": 1.0}}, {"balance_by": "log"}], ids=lambda o: next(iter(o))
+)
+def test_an_option_that_does_nothing_is_refused(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(InputError, match=f"^{name} .* does nothing without (teacher|balance); give --"):
+        Settings(MODEL, "planted", **option)
+
+
 def test_sgd_moves_by_its_rate_and_adamw_by_its_own(tmp_path: Path) -> None:
     """The first step: Nesterov's is rate times (1 + momentum) times gradient, Adam's the rate whatever the gradient."""
     steps = {}
