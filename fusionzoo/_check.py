@@ -30,14 +30,13 @@ from fusionzoo.dissect.split import chosen_images
 from fusionzoo.dissect.trace import trace as trace_effects
 from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
-from fusionzoo.hub.layout import RECORD
-from fusionzoo.hub.load import Checkpoint, resolve
-from fusionzoo.hub.records import Record, read_record
+from fusionzoo.hub.load import resolve
+from fusionzoo.hub.records import Record
 from fusionzoo.hub.verification import Verification
 from fusionzoo.models.device import usable_device
 from fusionzoo.tasks import CLASSIFICATION, model_for, spoken
 
-__all__ = ["CheckResult", "Finding", "check", "labelled", "measured", "open_data", "record_of", "report_path", "unlike"]
+__all__ = ["CheckResult", "Finding", "check", "labelled", "measured", "open_data", "report_path", "unlike"]
 
 FORMAT_VERSION = 1
 TOLERANCE = 0.001
@@ -152,7 +151,7 @@ def check(
         why = checkpoint.failure(verification)
         result.findings = [Finding("fail", f"The checkpoint failed its verification: {why}")]
     else:
-        record = record_of(checkpoint)
+        record = checkpoint.stated
         if device is not None:
             model.to(usable_device(device))
         dataset = open_data(data, model, record, split=split, size=size, limit=limit, align=align, empty=empty)
@@ -239,13 +238,6 @@ def measured(d: Dissection) -> dict[str, Any]:
         "pixel_accuracy": both.pixel_accuracy,
         "n": d.data.n,
     }
-
-
-def record_of(checkpoint: Checkpoint) -> Record | None:
-    """The record that has authority over a checkpoint: that of the index, or else the folder's own."""
-    if checkpoint.record is not None:
-        return checkpoint.record
-    return read_record(checkpoint.folder) if (checkpoint.folder / RECORD).is_file() else None
 
 
 def open_data(

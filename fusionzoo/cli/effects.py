@@ -34,7 +34,7 @@ def subject(name: str, given: Mapping[str, Any]) -> tuple[Any, Any, dict[str, An
     Raises:
         CheckFailed: the checkpoint fails its verification. UnknownNameError, InputError: no such checkpoint or data.
     """
-    from fusionzoo._check import labelled, open_data, record_of, unlike
+    from fusionzoo._check import labelled, open_data, unlike
     from fusionzoo.hub.load import resolve
     from fusionzoo.models.device import usable_device
 
@@ -45,7 +45,7 @@ def subject(name: str, given: Mapping[str, Any]) -> tuple[Any, Any, dict[str, An
     if given["device"] is not None:
         model.to(usable_device(given["device"]))
     wanted = {key: given[key] for key in ("split", "size", "limit", "align", "empty")}
-    found = open_data(given["data"], model, record_of(checkpoint), **wanted)
+    found = open_data(given["data"], model, checkpoint.stated, **wanted)
     labelled(found)
     unlike(model, found)
     common = {key: given[key] for key in ("limit", "batch_size", "state")}

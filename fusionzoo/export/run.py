@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo import __version__
-from fusionzoo._check import labelled, open_data, record_of
+from fusionzoo._check import labelled, open_data
 from fusionzoo.errors import CheckFailed, InputError, closest
 from fusionzoo.export.compare import Comparison, Loss, compare, loss
 from fusionzoo.export.formats import OPSETS, SUFFIXES, OnnxFile, Runner, TorchFile, needs, versions
@@ -213,7 +213,7 @@ def _model(model: Any, revision: str | None, token: Any, index: Any) -> tuple[Fu
         if is_architecture(text) and not os.path.exists(text):
             return create_model(text), text, "random weights", None
         checkpoint = resolve(text, revision, token, index=index)
-        return checkpoint.load()[0], checkpoint.name, checkpoint.source, record_of(checkpoint)
+        return checkpoint.load()[0], checkpoint.name, checkpoint.source, checkpoint.stated
     plain = bare(model)
     if not isinstance(plain, FusionModel):
         raise InputError(f"{type(plain).__name__} is no model of fusionzoo; give one, or the name of a checkpoint")

@@ -31,6 +31,13 @@ class Checkpoint:
     record: Record | None = None
     pulled: remote.Pulled | None = field(default=None, repr=False)
 
+    @property
+    def stated(self) -> Record | None:
+        """The record that has authority: that of the index, or else the folder's own, if it has one."""
+        if self.record is not None:
+            return self.record
+        return read_record(self.folder) if (self.folder / RECORD).is_file() else None
+
     def verify(self) -> Verification:
         """All checks; does not raise for what they find."""
         return self.inspect()[0]

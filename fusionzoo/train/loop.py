@@ -29,6 +29,7 @@ from fusionzoo.train.losses import class_weights
 from fusionzoo.train.optim import optimiser_of
 from fusionzoo.train.processes import joined
 from fusionzoo.train.ready import ready, remarks
+from fusionzoo.train.recipe import inherited
 from fusionzoo.train.recipe import record_fields as recipe_fields
 from fusionzoo.train.samples import Show, show_images
 from fusionzoo.train.settings import Settings
@@ -87,7 +88,7 @@ def finetune(
             reopen(out, settings, resume)
         torch.manual_seed(settings.seed)
 
-        given = checkpoint(settings)
+        given, began = checkpoint(settings), inherited(settings)
         train, val = training_data(settings, given), validation_data(settings, given)
         teacher = Teacher(settings.teacher, train) if settings.teacher else None
         if given is None:
@@ -141,7 +142,7 @@ def finetune(
                         show_images(average, val, epoch, show)
                 if val is None or (scores is not None and scores.miou > run.best):
                     run.best = -1.0 if scores is None else scores.miou
-                    fields = recipe_fields(settings, out, train, keeper.clock()) | (record_fields or {})
+                    fields = recipe_fields(settings, out, train, keeper.clock(), began) | (record_fields or {})
                     if processes.first:
                         publish(average, out, half=settings.half, record_fields=fields)
                 line = keeper.epoch(loss, scores)

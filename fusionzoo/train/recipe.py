@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fusionzoo.files import place_name
 from fusionzoo.hub.encoders import origin as initial_origin
+from fusionzoo.hub.load import resolve
 from fusionzoo.models.presets import encodes_x, is_architecture
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import initial_encoder
 
-__all__ = ["command", "record_fields"]
+__all__ = ["command", "inherited", "record_fields"]
 _UNSAID = ("cache", "cache_dir", "workers", "state_steps")
 """Settings that change nothing in the result."""
 
@@ -41,11 +43,29 @@ def command(settings: Settings, out: Path | str) -> str:
     return " ".join(words)
 
 
-def record_fields(settings: Settings, out: Path, train: Any, seconds: float) -> dict[str, Any]:
-    """Recipe and data of a checkpoint's record."""
+def inherited(settings: Settings) -> dict[str, Any]:
+    """What the record of a run says of the checkpoint that it begins as: data it saw, terms of its weights.
+
+    Nothing of a run with new weights, and of a checkpoint without a record.
+    """
+    record = None if is_architecture(settings.model) else resolve(settings.model).stated
+    if record is None:
+        return {}
+    name = place_name(settings.model)
+    data = [{**vars(d), "note": "; ".join(filter(None, (f"seen by {name}, which this began as", d.note)))}
+            for d in record.data]  # fmt: skip
+    terms = f"Began as {name}, whose licence is {record.licence}." + f" {record.licence_note}".rstrip()
+    return {"data": data, "licence_note": terms}
+
+
+def record_fields(
+    settings: Settings, out: Path, train: Any, seconds: float, began: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Recipe and data of a checkpoint's record. `began`: what is `inherited`."""
     recipe = {"command": command(settings, out), "seed": settings.seed, "epochs": settings.epochs,
               "resolution": list(settings.size), "init": _origin(settings), "seconds": round(seconds, 1)}  # fmt: skip
-    return {"recipe": recipe, "data": [{"name": train.name, "split": settings.train_split, "n": len(train)}]}
+    data = [{"name": train.name, "split": settings.train_split, "n": len(train)}, *(began or {}).get("data", [])]
+    return {**(began or {}), "recipe": recipe, "data": data}
 
 
 def _short(spec: str) -> str:

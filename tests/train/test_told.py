@@ -58,6 +58,23 @@ def test_where_it_began_without_this_machines_folders(start: Path, tmp_path: Pat
     assert "Training of mine" in page and str(start.parent) not in page
 
 
+def test_the_terms_of_what_it_began_as_go_with_it(tmp_path: Path) -> None:
+    name = "concat_mobilenetv1-025_fpn.nyuv2-13"
+    data = rooms(tmp_path / "d")
+    finetune(settings(data, model=name, val_split=""), tmp_path / "out", note=list[str]().append)
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert [d["name"] for d in record["data"]] == ["d", "nyuv2"]
+    assert record["data"][1]["note"].startswith(f"seen by {name}, which this began as")
+    assert record["data"][1]["licence"] == "none stated; research use"
+    assert record["licence_note"].startswith(f"Began as {name}, whose licence is other.")
+    assert "research" in record["licence_note"] and "metrics" not in record
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "research" in card and "Began as concat" in card
+    finetune(settings(data, model=str(tmp_path / "out"), val_split=""), tmp_path / "again", note=list[str]().append)
+    again = json.loads((tmp_path / "again" / "record.json").read_text())
+    assert [d["name"] for d in again["data"]] == ["d", "d", "nyuv2"]
+
+
 def test_names_of_the_hub_are_whole_in_a_recipe() -> None:
     run = Settings("hf-hub:org/student", "planted", teacher="hf-hub:org/teacher", init="timm:resnet18.a1_in1k")
     words = command(run, "out")
