@@ -143,6 +143,8 @@ def reopen(out: Path, settings: Settings, resume: bool) -> None:
     Raises:
         InputError: anything else in the folder, with what to do instead.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a new folder")
     if not resume:
         if not nothing_done(out):
             raise InputError(

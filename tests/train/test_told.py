@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import jaccard_score
 
 from fusionzoo.data import parse_spec
+from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import create_model, predict_labels
 from fusionzoo.report.training import training_page
@@ -73,6 +74,12 @@ def test_the_terms_of_what_it_began_as_go_with_it(tmp_path: Path) -> None:
     finetune(settings(data, model=str(tmp_path / "out"), val_split=""), tmp_path / "again", note=list[str]().append)
     again = json.loads((tmp_path / "again" / "record.json").read_text())
     assert [d["name"] for d in again["data"]] == ["d", "d", "nyuv2"]
+
+
+def test_a_file_cannot_take_a_run(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="out is a file; name a new folder"):
+        finetune(settings("planted"), tmp_path / "out")
 
 
 def test_names_of_the_hub_are_whole_in_a_recipe() -> None:
