@@ -96,7 +96,8 @@ def reset_scenes(model: FusionModel, names: Sequence[str]) -> tuple[FusionModel,
 def scenes_alone(model: TwoStream) -> FusionModel:
     """The view of a joint model's scene types as a model of its own, with copies of the tensors that it needs.
 
-    >>> alone = scenes_alone(TwoStream("sum", "mobilenetv1-025", "unet", num_scenes=2))
+    >>> from fusionzoo.models import create_model
+    >>> alone = scenes_alone(create_model("sum_mobilenetv1-025_unet", num_scenes=2))
     >>> alone.task, alone.num_classes, sum(key.startswith("scene") for key in alone.state_dict())
     ('classification', 2, 0)
     """

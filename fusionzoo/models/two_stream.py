@@ -220,7 +220,8 @@ class TwoStream(FusionModel):
         view.num_classes, view.class_names = self.num_scenes, list(self.scene_names)
         view.model_args |= {"decoder": "pool", "decoder_args": {}, "num_classes": self.num_scenes}
         del view.model_args["num_scenes"]
-        view.architecture = "_".join([*self.architecture.split("_")[:-1], "pool"])
+        if self.architecture:
+            view.architecture = "_".join([*self.architecture.split("_")[:-1], "pool"])
         return view
 
     def set_scenes(self, names: Sequence[str]) -> None:

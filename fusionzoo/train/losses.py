@@ -128,8 +128,8 @@ def scene_loss(logits: Tensor, scene: Tensor, ignore_index: int = 255) -> Tensor
     Args:
         logits: (B, S, 1, 1). scene: (B,) int64, `ignore_index` where it is not known.
 
-    >>> float(scene_loss(torch.zeros(2, 4, 1, 1), torch.tensor([3, 255]))) == math.log(4) / 2
-    True
+    >>> round(float(scene_loss(torch.zeros(2, 4, 1, 1), torch.tensor([3, 255]))), 4)  # ln(4) / 2
+    0.6931
     """
     losses = F.cross_entropy(logits.float().flatten(1), scene, ignore_index=ignore_index, reduction="sum")
     return losses / len(scene)

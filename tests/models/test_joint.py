@@ -36,6 +36,11 @@ def pair() -> tuple[Tensor, Tensor]:
     return torch.randn(2, 3, 70, 97), torch.randn(2, 1, 70, 97)
 
 
+def test_the_view_has_the_name_of_a_pool_model_or_none_where_the_model_has_none() -> None:
+    assert joint().scenes().architecture == "concat_mobilenetv1-025_pool"
+    assert TwoStream("sum", "mobilenetv1-025", "unet", num_scenes=2).scenes().architecture == ""
+
+
 @pytest.mark.parametrize("strategy", ["concat", "cross_attention", "sagate", "prompt"])
 @pytest.mark.parametrize("decoder", ["fpn", "unet", "pspnet"])
 def test_both_answers_are_those_of_two_models_of_one_task(

@@ -51,9 +51,9 @@ def test_a_step_loses_the_main_loss_and_the_mean_of_the_sides_by_the_factor(
     ran: list[int] = []
     forward, losses = Student.forward, []
 
-    def looked(self: Student, rgb: Tensor, x: Tensor, label: Tensor, shown: Any = None) -> Any:
+    def looked(self: Student, rgb: Tensor, x: Tensor, label: Tensor, *more: Any) -> Any:
         hook = self.model.get_submodule("rgb_encoder.layer4").register_forward_hook(lambda *_: ran.append(0))
-        out = forward(self, rgb, x, label, shown)
+        out = forward(self, rgb, x, label, *more)
         hook.remove()
         given.append((label.clone(), [v.detach().clone() for v in out[2]], out[0].detach().clone()))
         return out
