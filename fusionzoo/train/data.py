@@ -48,10 +48,8 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
     if kind not in GENERATED:
         options |= {"align": settings.align or None, "empty_depth": "keep"}  # `ready` sees to images without depth
     cached = settings.cache and not settings.cache_dir
-    if cached and kind in GENERATED:
-        data = _drawn(settings.data, tuple(options.items()))
-    else:
-        data = parse_spec(settings.data, **options)
+    drawn = cached and kind in GENERATED
+    data = _drawn(settings.data, tuple(options.items())) if drawn else parse_spec(settings.data, **options)
     fitted = data
     if start is not None:
         way = f"start from the architecture's name instead: fusionzoo finetune {start.architecture}"
@@ -65,7 +63,7 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
             )
     if settings.cache_dir:
         return Cached(fitted, settings.cache_dir)
-    if not cached or (fitted is data and kind in GENERATED):
+    if not cached or (drawn and fitted is data):
         return fitted
     return parse_spec(settings.data, **options, cache=True) if fitted is data else Cached(fitted)
 

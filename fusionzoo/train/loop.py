@@ -88,7 +88,8 @@ def finetune(
             reopen(out, settings, resume)
         torch.manual_seed(settings.seed)
 
-        given, began = checkpoint(settings), inherited(settings)
+        given, record = checkpoint(settings)
+        began = inherited(settings, record)
         train, val = training_data(settings, given), validation_data(settings, given)
         teacher = Teacher(settings.teacher, train) if settings.teacher else None
         if given is None:

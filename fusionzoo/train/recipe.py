@@ -9,7 +9,7 @@ from typing import Any
 
 from fusionzoo.files import place_name
 from fusionzoo.hub.encoders import origin as initial_origin
-from fusionzoo.hub.load import resolve
+from fusionzoo.hub.records import Record
 from fusionzoo.models.presets import encodes_x, is_architecture
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import initial_encoder
@@ -43,12 +43,10 @@ def command(settings: Settings, out: Path | str) -> str:
     return " ".join(words)
 
 
-def inherited(settings: Settings) -> dict[str, Any]:
-    """What the record of a run says of the checkpoint that it begins as: data it saw, terms of its weights.
-
-    Nothing of a run with new weights, and of a checkpoint without a record.
+def inherited(settings: Settings, record: Record | None) -> dict[str, Any]:
+    """What the record of a run says of the checkpoint that it begins as, by that one's: data it saw, terms of its
+    weights; nothing of a run with new weights, and of a checkpoint without a record.
     """
-    record = None if is_architecture(settings.model) else resolve(settings.model).stated
     if record is None:
         return {}
     name = place_name(settings.model)

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.encoders import Initial, initial_weights
-from fusionzoo.hub.load import from_pretrained
+from fusionzoo.hub.load import resolve
 from fusionzoo.hub.originals.checkpoints.cmx import mit_table
 from fusionzoo.hub.originals.keys import expand_table
+from fusionzoo.hub.records import Record
 from fusionzoo.models import FusionModel, create_model, reset_classes
 from fusionzoo.models.classes import reset_scenes, same_classes, scenes_alone
 from fusionzoo.models.initial import init_x_from_rgb
@@ -28,20 +29,22 @@ from fusionzoo.train.statistics import Survey
 __all__ = ["checkpoint", "fit_classes", "initial_encoder", "new_model", "with_statistics"]
 
 
-def checkpoint(settings: Settings) -> FusionModel | None:
-    """The checkpoint that the settings name; None when they name an architecture."""
+def checkpoint(settings: Settings) -> tuple[FusionModel | None, Record | None]:
+    """(the model of the checkpoint that the settings name, its record if it has one); None where they name no
+    checkpoint, but an architecture."""
     if is_architecture(settings.model):
         if settings.keep_head:
             raise InputError(f"keep_head is for checkpoints; {settings.model} begins with new weights: leave it out")
-        return None
-    model = from_pretrained(settings.model)
+        return None, None
+    found = resolve(settings.model)
+    model = found.load()[0]
     for option in ("init", "decoder_args", "fusion_args"):
         if getattr(settings, option):
             raise InputError(
                 f"{option} belongs to new models, and {settings.model} is a checkpoint with weights of its own; leave"
                 f" it out, or start from the architecture's name, {model.architecture}"
             )
-    return model
+    return model, found.stated
 
 
 def fit_classes(model: FusionModel, data: Any, name: str, *, keep_head: bool = False) -> tuple[FusionModel, str]:
