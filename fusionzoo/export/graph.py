@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import InputError, first_line
 from fusionzoo.modalities import METRIC, parts_of
 from fusionzoo.models import FusionModel
+from fusionzoo.models.two_stream import SCENE_LOGITS
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import select
 from fusionzoo.tasks import CLASSIFICATION
@@ -84,6 +85,8 @@ class _Keep:
 class Graph(nn.Module):
     """(rgb, x) -> (logits, probed values ...), float32, at the size of rgb; probed values as they pass, padded.
 
+    A joint model's scores of scene types, which it says at a probe, follow the logits in any case.
+
     Args:
         model: copied, put in evaluation mode; nothing may be attached to its probes.
         inside: rgb is uint8 0..255 and x raw, normalised within the graph; else both are normalised float32.
@@ -101,7 +104,8 @@ class Graph(nn.Module):
             self.model.half()
         self.inside = inside
         self.values: dict[str, Tensor] = {}
-        points = select(self.model, patterns) if patterns else {}
+        joint = {SCENE_LOGITS: self.model.probe_points()[SCENE_LOGITS]} if self.model.num_scenes else {}
+        points = joint | (select(self.model, patterns) if patterns else {})
         self.names = tuple(points)
         for name, point in points.items():
             point.tap = _Keep(self.values, name)
@@ -109,7 +113,11 @@ class Graph(nn.Module):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what `forward` returns."""
-        return ("logits", *(f"probe.{name}" for name in self.names))
+        return ("logits", *map(self.output, self.names))
+
+    def output(self, name: str) -> str:
+        """The output's name of what passes the probe `name`."""
+        return SCENE_LOGITS if name == SCENE_LOGITS else f"probe.{name}"
 
     def forward(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         if self.inside:

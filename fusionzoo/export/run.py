@@ -21,6 +21,7 @@ from fusionzoo.hub.load import resolve
 from fusionzoo.modalities import METRIC, Part, parts_of
 from fusionzoo.models import FusionModel, create_model
 from fusionzoo.models.presets import is_architecture
+from fusionzoo.models.two_stream import SCENE_LOGITS, TwoStream
 from fusionzoo.probes import assert_untapped, select
 from fusionzoo.probes.point import bare
 from fusionzoo.schema import encode
@@ -51,6 +52,7 @@ class Export:
         fixed_because: why the size or the batch is fixed although that was not asked for; "" otherwise.
         comparison: with PyTorch, float32.
         loss: of mIoU on data, where data was given.
+        scene_names: of a joint model's `scene_logits`.
     """
 
     path: str
@@ -71,6 +73,7 @@ class Export:
     fixed_because: str
     comparison: Comparison
     loss: Loss | None = field(default=None)
+    scene_names: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: the content of the file beside the model."""
@@ -154,6 +157,7 @@ def export(
         arithmetic=kind, preprocess_inside=graph.inside, preprocess=plain.preprocess.to_dict(),
         inputs=_inputs(plain, graph.inside), outputs=_outputs(plain, graph), class_names=list(plain.class_names),
         modalities=list(plain.modalities), shapes=shapes, fixed_because=why, comparison=comparison, loss=lost,
+        scene_names=plain.scene_names if isinstance(plain, TwoStream) else [],
     )  # fmt: skip
     inner = {key: value for key, value in facts.to_dict().items() if key not in ("path", "size_bytes")}
     content = written.content(inner)
@@ -254,5 +258,8 @@ def _outputs(model: FusionModel, graph: Graph) -> dict[str, str]:
     found = {"logits": f"float32 (batch, {model.num_classes}, {size}): class scores, the largest wins"}
     points = model.probe_points()
     for name in graph.names:
-        found[f"probe.{name}"] = points[name].meaning or points[name].role or "what passes the probe"
+        if name == SCENE_LOGITS:
+            found[name] = f"float32 (batch, {model.num_scenes}, 1, 1): scores of scene types, the largest wins"
+            continue
+        found[graph.output(name)] = points[name].meaning or points[name].role or "what passes the probe"
     return found

@@ -67,19 +67,27 @@ def _layers(modules: list[nn.Module], taken: set[int]) -> list[list[nn.Parameter
 
 def _in_order(encoder: nn.Module) -> Iterator[list[nn.Parameter]]:
     """Parameters of each unit, as the image meets them where that is known, then what is left over."""
-    stages = stage_modules(encoder)
-    for path in [path for stage in stages or [] for path in stage]:
-        yield from _units(encoder.get_submodule(path), inside=path.rpartition(".")[2].isdigit())  # one of a list
+    for path in [path for stage in stage_modules(encoder) or [] for path in stage]:
+        parent, _, name = path.rpartition(".")
+        # one of a list, or of numbered blocks without one; timm's flat dict of stages is no list of blocks
+        block = isinstance(encoder.get_submodule(parent), nn.Sequential) or (name[-1].isdigit() and parent != "model")
+        yield from _units(encoder.get_submodule(path), inside=block)
     yield from _units(encoder)
 
 
 def _units(module: nn.Module, *, inside: bool = False) -> Iterator[list[nn.Parameter]]:
     """Blocks: what lies in a list of modules and is no list itself; outside of lists, modules without children."""
-    listed = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
     children = list(module.children())
+    listed = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict) or _numbered(module)
     if not children or (inside and not listed):
         yield list(module.parameters())
         return
     yield list(module.parameters(recurse=False))
     for child in children:
         yield from _units(child, inside=listed)
+
+
+def _numbered(module: nn.Module) -> bool:
+    """Whether it holds nothing but blocks of one kind, numbered: a stage of RegNet."""
+    kinds = {type(child) for child in module.children() if list(child.children())}
+    return len(kinds) == 1 and all(re.fullmatch(r"[a-z]+\d+", name) for name, _ in module.named_children())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusionzoo.data import collate, train_transform
 from fusionzoo.data.augment import Augment
-from fusionzoo.errors import DivergedError, InputError, unknown
+from fusionzoo.errors import DivergedError, InputError
 from fusionzoo.modalities import parts_of
 from fusionzoo.models.base import SIDE
 from fusionzoo.models.two_stream import SCENE
@@ -26,7 +26,6 @@ from fusionzoo.train.freeze import train_mode
 from fusionzoo.train.losses import Criterion, on_grid, on_side_grid, total
 from fusionzoo.train.optim import clip_gradients
 from fusionzoo.train.processes import Processes
-from fusionzoo.train.rule import RULE
 from fusionzoo.train.schedule import schedule, set_rates
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.state import Run
@@ -70,6 +69,11 @@ def planned(
     weight = None if weight is None else weight.to(processes.device)
     criterion = Criterion(settings.loss, weight, settings.ohem, settings.label_smoothing)
     steps = steps_of(n, settings.batch_size, settings.accumulate * processes.count)
+    if (settings.warmup or 0) > settings.epochs * steps:
+        raise InputError(
+            f"warmup ({settings.warmup} steps) is longer than the run ({settings.epochs * steps} steps), which would"
+            " never reach its learning rate; give fewer, or more epochs"
+        )
     rate = schedule(settings.schedule, settings.epochs * steps, settings.warmup)
     return Plan(settings, augment, criterion, min(n, settings.batch_size), steps, rate, teacher, processes,
                 data_task(train))  # fmt: skip
@@ -87,7 +91,6 @@ def train_epoch(run: Run, train: Any, plan: Plan, after: Callable[[float, float]
 
     Raises:
         DivergedError: a loss or gradient that is not finite, with the images of its batch.
-        UnknownNameError: a factor for an auxiliary loss that the model does not have.
     """
     settings = plan.settings
     batches = _batches(run, train, plan)
@@ -201,10 +204,7 @@ def _loss(run: Run, part: dict[str, Any], plan: Plan, whole: Tensor, sides: _Sid
             raise
         reason = str(error).partition("\n")[0][:150]
         raise InputError(f"torch.compile cannot compile this training step here ({reason}); drop --compile") from error
-    own = dict.fromkeys(auxiliary, 1.0) | run.model.loss_factors
-    given = own | settings.auxiliary
-    for name in settings.auxiliary.keys() - own.keys() - {RULE}:
-        raise unknown(f"auxiliary loss of {settings.model}", name, own | {RULE: 0.0}, "--auxiliary NAME=FACTOR")
+    given = dict.fromkeys(auxiliary, 1.0) | run.model.loss_factors | settings.auxiliary
     loss = plan.criterion(logits[..., : target.shape[-2], : target.shape[-1]], target, whole, fraction)
     for values, factors in ((auxiliary, given), (distilled, settings.distill)):
         loss = total(loss, {name: fraction * value for name, value in values.items()}, factors)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
+from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError, check_known
 from fusionzoo.models import FusionModel
 from fusionzoo.tasks import CLASSIFICATION, check_task
 from fusionzoo.train.data import training_data, validation_data
@@ -31,6 +31,7 @@ from fusionzoo.train.processes import joined
 from fusionzoo.train.ready import ready, remarks
 from fusionzoo.train.recipe import inherited
 from fusionzoo.train.recipe import record_fields as recipe_fields
+from fusionzoo.train.rule import RULE
 from fusionzoo.train.samples import Show, show_images
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import checkpoint, fit_classes, new_model, with_statistics
@@ -97,8 +98,16 @@ def finetune(
         else:
             model, kept = fit_classes(given, train, settings.model, keep_head=settings.keep_head)
             say(kept)
-            model.input_size = settings.test_size or settings.base
+            size = settings.test_size or settings.base
+            if model.input_size and tuple(model.input_size) != size:
+                was, now = ("x".join(map(str, pair)) for pair in (model.input_size, size))
+                say(f"{settings.model} was trained for whole images of {was}, this run is for {now}; --base, --size and"
+                    " --test-size name others")  # fmt: skip
+            model.input_size = size
         check_task(model, train)
+        for name in settings.auxiliary:
+            check_known(f"auxiliary loss of {settings.model}", name, [*model.loss_factors, RULE],
+                        "--auxiliary NAME=FACTOR")  # fmt: skip
         train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess, look)
         with_statistics(model, found, new=given is None)
         for remark in remarks(found, train):

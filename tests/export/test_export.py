@@ -22,6 +22,7 @@ from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.export import formats
 from fusionzoo.export.compare import Comparison, compare, loss
 from fusionzoo.export.graph import Graph, Shapes
+from fusionzoo.models.two_stream import TwoStream
 from tests.export.tiny import Looks, OneSize, Tiny, Whole, tiny
 
 SHAPES = [(1, 5, 40), (2, 33, 21), (3, 16, 12)]
@@ -159,6 +160,24 @@ def test_one_class_of_a_whole_image_at_any_size(tmp_path: Path) -> None:
         (found,) = session.run(["logits"], {"rgb": rgb, "x": x})
         assert found.shape == (shape[0], 3, 1, 1)
         np.testing.assert_allclose(found, by_hand(model, rgb, x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_joint_model_says_the_scene_type_beside_the_pixels(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model, path = TwoStream("sum", "mobilenetv1-025", "fpn", num_classes=3, num_scenes=4).eval(), tmp_path / "m.onnx"
+    model.set_scenes(["bath", "bed", "hall", "shop"])
+    done = fusionzoo.export(model, path)
+    assert "(batch, 4, 1, 1)" in done.outputs["scene_logits"] and list(done.outputs) == ["logits", "scene_logits"]
+    assert json.loads(Path(f"{path}.json").read_text())["scene_names"] == ["bath", "bed", "hall", "shop"]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for shape in ((2, 40, 50), (1, 65, 33)):
+        rgb, x = raw(*shape)
+        pixels, scenes = session.run(None, {"rgb": rgb, "x": x})
+        with torch.no_grad():
+            wanted = model.both(*model.preprocess(torch.from_numpy(rgb), torch.from_numpy(x)))
+        np.testing.assert_allclose(pixels, wanted[0].numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(scenes, wanted[1].numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_that_looks_at_its_size_is_exported_at_one(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from fusionzoo.errors import InputError
+from fusionzoo.data import parse_spec
+from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import create_model, list_fusions
 from fusionzoo.models.parts import encoder_layers, encoder_parts
@@ -150,14 +151,26 @@ def test_layers_are_met_from_the_image_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "blocks"), [("mobilenetv1-025", 13), ("mobilenet-v2", 17), ("efficientnet-b0", 16)]
+    ("encoder", "blocks", "alone"),
+    [
+        ("mobilenetv1-025", 13, 1),  # the stem
+        ("mobilenet-v2", 17, 2),  # the stem, the last convolution
+        ("efficientnet-b0", 16, 2),
+        ("xception", 12, 4),  # two convolutions before, two after
+        ("dpn68", 3 + 4 + 12 + 3, 1),
+        ("tu-regnetx_002", 1 + 1 + 4 + 7, 1),
+        ("tu-regnety_002", 1 + 1 + 4 + 7, 1),
+        ("mobileone_s0", 2 * (2 + 8 + 10 + 1), 1),  # of its blocks, depthwise and pointwise alike
+        ("tu-convnext_atto", 2 + 2 + 6 + 2, 1 + 3),  # and what halves the size between stages
+    ],
 )
-def test_a_layer_is_a_block_where_the_encoder_names_its_blocks_one_by_one(encoder: str, blocks: int) -> None:
-    """Their papers' depths, the stem, and the last convolution of those that have one."""
+def test_a_layer_is_a_block_where_the_encoder_names_its_blocks_one_by_one(
+    encoder: str, blocks: int, alone: int
+) -> None:
+    """Their papers' depths, and lone convolutions."""
     with torch.device("meta"):
-        model = create_model(f"sum_{encoder}_fpn")
-    last = 0 if encoder.startswith("mobilenetv1") else 1
-    assert [len(layers) for layers in encoder_layers(model)] == [1 + blocks + last] * 2
+        model = create_model("sum_resnet18_fpn", encoder=encoder)
+    assert [len(layers) for layers in encoder_layers(model)] == [blocks + alone] * 2
 
 
 @pytest.mark.parametrize(
@@ -167,6 +180,48 @@ def test_an_option_that_does_nothing_is_refused(option: dict[str, Any]) -> None:
     (name,) = option
     with pytest.raises(InputError, match=f"^{name} .* does nothing without (teacher|balance); give --"):
         Settings(MODEL, "planted", **option)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"freeze": "encoder", "encoder_lr": 0.1}, "encoder_lr does nothing with encoders that are frozen"),
+        ({"freeze": "all-but-head", "layer_decay": 0.5}, "layer_decay does nothing with encoders that are frozen"),
+        ({"cache": False, "cache_dir": "kept"}, "cache_dir .kept. is for a cache, and there is to be none"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=f"^{said}"):
+        Settings(MODEL, "planted", **options)
+
+
+def test_a_warm_up_beyond_the_end_is_refused(tmp_path: Path) -> None:
+    data = rooms(tmp_path / "d", n=4)
+    run = settings(data, batch_size=2, epochs=2, warmup=5)
+    with pytest.raises(InputError, match=r"^warmup \(5 steps\) is longer than the run \(4 steps\)"):
+        finetune(run, tmp_path / "out")
+    finetune(settings(data, batch_size=2, epochs=2, warmup=4), tmp_path / "out")
+
+
+def test_an_unknown_loss_is_refused_before_the_data_is_gone_through(tmp_path: Path) -> None:
+    looked: list[str] = []
+    run = settings(rooms(tmp_path / "d"), auxiliary={"rool": 1.0})
+    with pytest.raises(UnknownNameError, match="'rool'; did you mean 'rule'"):
+        finetune(run, tmp_path / "out", look=lambda role, done, n: looked.append(role))
+    assert not looked
+
+
+def test_a_size_other_than_the_checkpoints_is_said(tmp_path: Path) -> None:
+    data = rooms(tmp_path / "d")
+    model = create_model(MODEL, num_classes=len(parse_spec(data, split="train").class_names))
+    model.input_size = (96, 128)
+    model.save_pretrained(tmp_path / "given")
+    for base, said in (((96, 128), []), ((32, 32), ["whole images of 96x128, this run is for 32x32"])):
+        notes: list[str] = []
+        run = settings(data, model=str(tmp_path / "given"), base=base, epochs=1)
+        finetune(run, tmp_path / f"out{base[0]}", note=notes.append)
+        found = [note for note in notes if "was trained for whole images" in note]
+        assert len(found) == len(said) and all(text in note for text, note in zip(said, found, strict=True))
 
 
 def test_sgd_moves_by_its_rate_and_adamw_by_its_own(tmp_path: Path) -> None:
