@@ -148,6 +148,15 @@ PROTOCOLS = {
     "scenes": BenchProtocol(
         "scenes", decoder="pool", train_images=1200, learning_rates=(1e-3, 3e-3, 6e-3), select_epochs=4
     ),
+    "saliency": BenchProtocol(
+        "saliency",
+        decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
+        train_images=600,
+        learning_rates=(6e-3, 1.2e-2, 2.4e-2),
+        scale=(0.9, 1.3),
+        jitter=0.1,
+        select_epochs=4,
+    ),
     "folder": BenchProtocol("folder", learning_rates=(1e-3, 3e-3, 6e-3), epochs=20, select_epochs=6),
     "nyu40": BenchProtocol(
         "nyu40",
@@ -173,7 +182,7 @@ def protocol_for(data: str) -> str:
     ['folder', 'nyu13', 'planted-2', 'scenes']
     """
     kind = data.partition(":")[0]
-    usual = {"nyuv2": "nyu13", "nyuv2-scenes": "scenes", "planted-scenes": "scenes"}
+    usual = {"nyuv2": "nyu13", "nyuv2-scenes": "scenes", "planted-scenes": "scenes", "planted-saliency": "saliency"}
     return usual.get(kind, kind if kind in PROTOCOLS else "folder")
 
 

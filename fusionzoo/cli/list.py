@@ -119,6 +119,8 @@ def _data_sets(patterns: tuple[str, ...]) -> list[dict[str, Any]]:
                            "generated here: MIT"),
         "planted-joint": ("planted-joint", "depth", {"train": 2000, "val": 200, "test": 200}, "8, and 8 scene types",
                           "generated here: MIT"),
+        "planted-saliency": ("planted-saliency", "depth", {"train": 2000, "val": 200, "test": 200},
+                             "2: background, salient", "generated here: MIT"),
         "nyuv2-joint": ("nyuv2-joint:PATH", "depth", {"train": 681, "val": 114, "test": 654},
                         "40, 13, 4, and 10 scene types", "none stated"),
         "nyuv2-scenes": ("nyuv2-scenes:PATH", "depth", {"train": 681, "val": 114, "test": 654}, "10 scene types",

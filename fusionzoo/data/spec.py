@@ -30,7 +30,7 @@ OFFICIAL = {
 }
 """Kind, which is the name of its module too -> class: published data sets in their official layouts."""
 
-GENERATED = ("planted", "planted-2", "planted-multi", "planted-scenes", "planted-joint")
+GENERATED = ("planted", "planted-2", "planted-multi", "planted-scenes", "planted-joint", "planted-saliency")
 """Data that is drawn, not read."""
 _NYU = ("nyuv2", "nyuv2-scenes", "nyuv2-joint")
 KINDS = (*GENERATED, *_NYU, "folder", *OFFICIAL)
@@ -58,8 +58,8 @@ def parse_spec(
     Args:
         spec: "planted", "planted-2", "planted-multi" ("planted-multi:depth,thermal" with some of its sensors),
             "nyuv2:PATH", "folder:PATH", with a scene type for each image "planted-scenes" or "nyuv2-scenes:PATH", with
-            that and labels of pixels "planted-joint" or "nyuv2-joint:PATH", or a published data set (`OFFICIAL`):
-            "mfnet:PATH". Words behind `#` choose what such a data set offers: "deliver:PATH#event",
+            that and labels of pixels "planted-joint" or "nyuv2-joint:PATH", of salient objects "planted-saliency", or a
+            published data set (`OFFICIAL`): "mfnet:PATH". Words behind `#` choose what such a data set offers: "deliver:PATH#event",
             "mfnet:PATH#partial" (where images are missing), several with commas; several modalities make x of all of
             them, "deliver:PATH#depth,event".
         split: None: "test", or where the labels of that are not published, "val"; for a folder without splits "all".
@@ -94,9 +94,10 @@ def parse_spec(
         from fusionzoo.data.planted_graded import PlantedGraded
         from fusionzoo.data.planted_joint import PlantedJoint
         from fusionzoo.data.planted_multi import PlantedMulti
+        from fusionzoo.data.planted_saliency import PlantedSaliency
         from fusionzoo.data.planted_scenes import PlantedScenes
 
-        classes: Any = (PlantedGraded, PlantedMulti, PlantedScenes, PlantedJoint)
+        classes: Any = (PlantedGraded, PlantedMulti, PlantedScenes, PlantedJoint, PlantedSaliency)
         cls: Any = next((c for c in classes if c.name == kind), Planted)
         given.setdefault("split", "test")
         wanted, most = given.pop("num_classes", None), given.pop("limit", None)

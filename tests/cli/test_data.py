@@ -118,8 +118,8 @@ def test_an_unknown_unit_is_drafted_to_be_decided(root: Path) -> None:
 def test_published_sets_and_wrong_use(root: Path, tmp_path: Path) -> None:
     rows = json.loads(call("list", "--data", "--json").stdout)
     names = [row["data"].partition(":")[0] for row in rows]
-    generated = ["planted", "planted-2", "planted-multi", "planted-scenes", "planted-joint"]
-    assert names[:9] == [*generated, "nyuv2", "nyuv2-scenes", "nyuv2-joint", "folder"] and {
+    generated = ["planted", "planted-2", "planted-multi", "planted-scenes", "planted-joint", "planted-saliency"]
+    assert names[:10] == [*generated, "nyuv2", "nyuv2-scenes", "nyuv2-joint", "folder"] and {
         "mfnet",
         "deliver",
         "cityscapes",

@@ -86,7 +86,7 @@ def test_what_is_refused(nyu: Path, rooms: Path, tmp_path: Path) -> None:
         parse_spec("nyu:somewhere")
     with pytest.raises(UnknownNameError, match="did you mean 'planted'"):
         parse_spec("plantd")
-    with pytest.raises(UnknownNameError, match=r"planted-scenes \| planted-joint \| nyuv2:PATH \| folder:PATH"):
+    with pytest.raises(UnknownNameError, match=r"planted-joint \| planted-saliency \| nyuv2:PATH \| folder:PATH"):
         parse_spec("")
     with pytest.raises(InputError, match=r"'nyuv2' has no path; give nyuv2:PATH, the folder with rgb/ depth/ label40/"):
         parse_spec("nyuv2")

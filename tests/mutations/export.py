@@ -11,6 +11,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/export/test_export.py::test_other_classes_in_int8_are_refused", "fusionzoo/export/compare.py", [
         ("if not same / pixels >= SAME[kind]:", "if False:"),
     ]),
+    ("tests/export/test_export.py::test_a_joint_model_says_the_scene_type_beside_the_pixels",
+     "fusionzoo/export/graph.py", [
+        ("        points = joint | (", "        points = {} | ("),
+    ]),
     ("tests/export/test_export.py::test_a_full_disk_leaves_what_was_there", "fusionzoo/export/run.py", [
         ("    atomic_files(target.parent, {", "    target.unlink(missing_ok=True)\n    atomic_files(target.parent, {"),
     ]),

@@ -68,7 +68,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("name.casefold()", "name"),
     ]),
     ("tests/train/test_freeze.py::test_layers_are_met_from_the_image_on", "fusionzoo/models/parts.py", [
-        ("for stage in stages or []", "for stage in []"),
+        ("for stage in stage_modules(encoder) or []", "for stage in []"),
         ("all(p.ndim < 2 for p in parameters)", "all(p.ndim < 1 for p in parameters)"),
     ]),
     ("tests/probes/test_tape.py::test_edits_run_outermost_first", "fusionzoo/probes/tape.py", [

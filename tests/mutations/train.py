@@ -29,6 +29,15 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("len(seq) - 1 - i for seq", "i for seq"),
         ("        if p.requires_grad:\n", "        if p.ndim > 1:\n"),
     ]),
+    ("tests/train/test_freeze.py::test_a_layer_is_a_block_where_the_encoder_names_its_blocks_one_by_one",
+     "fusionzoo/models/parts.py", [
+        ('isinstance(encoder.get_submodule(parent), nn.Sequential) or', "False or"),
+        (" and parent != \"model\")", ")"),
+        (" or _numbered(module)", ""),
+    ]),
+    ("tests/train/test_freeze.py::test_a_warm_up_beyond_the_end_is_refused", "fusionzoo/train/epoch.py", [
+        ("if (settings.warmup or 0) > settings.epochs * steps:", "if (settings.warmup or 0) >= settings.epochs * steps:"),
+    ]),
     ("tests/train/test_freeze.py::test_what_is_frozen_keeps_weights_and_statistics", "fusionzoo/train/freeze.py", [
         ("            module.eval()", "            module.train()"),
         ("if name not in heads and not", "if name in heads and not"),
@@ -113,7 +122,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_train.py::test_a_strategy_trains_with_its_own_losses", "fusionzoo/train/epoch.py", [
         ("dict.fromkeys(auxiliary, 1.0) | run.model.loss_factors", "dict.fromkeys(auxiliary, 1.0)"),
-        ("given = own | settings.auxiliary", "given = own"),
+        ("| run.model.loss_factors | settings.auxiliary", "| run.model.loss_factors"),
     ]),
     ("tests/train/test_rule.py::test_it_is_computed_in_float32_under_autocast", "fusionzoo/train/rule.py", [
         ("torch.autocast(label.device.type, enabled=False)", "torch.autocast(label.device.type, enabled=True)"),
