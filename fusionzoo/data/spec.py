@@ -59,9 +59,9 @@ def parse_spec(
         spec: "planted", "planted-2", "planted-multi" ("planted-multi:depth,thermal" with some of its sensors),
             "nyuv2:PATH", "folder:PATH", with a scene type for each image "planted-scenes" or "nyuv2-scenes:PATH", with
             that and labels of pixels "planted-joint" or "nyuv2-joint:PATH", of salient objects "planted-saliency", or a
-            published data set (`OFFICIAL`): "mfnet:PATH". Words behind `#` choose what such a data set offers: "deliver:PATH#event",
-            "mfnet:PATH#partial" (where images are missing), several with commas; several modalities make x of all of
-            them, "deliver:PATH#depth,event".
+            published data set (`OFFICIAL`): "mfnet:PATH". Words behind `#` choose what such a data set offers:
+            "deliver:PATH#event", "mfnet:PATH#partial" (where images are missing), several with commas; several
+            modalities make x of all of them, "deliver:PATH#depth,event".
         split: None: "test", or where the labels of that are not published, "val"; for a folder without splits "all".
         size: (H, W) of rgb and x; None: the dataset's own.
         num_classes: None: the dataset's default (40 for nyuv2).

@@ -1,4 +1,4 @@
-"""Planted salient objects: the mask is of the patches that the rules call salient, and the inputs tell what they say."""
+"""Planted salient objects: the mask is of the patches that the rules call salient."""
 
 from __future__ import annotations
 

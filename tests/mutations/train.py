@@ -36,7 +36,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         (" or _numbered(module)", ""),
     ]),
     ("tests/train/test_freeze.py::test_a_warm_up_beyond_the_end_is_refused", "fusionzoo/train/epoch.py", [
-        ("if (settings.warmup or 0) > settings.epochs * steps:", "if (settings.warmup or 0) >= settings.epochs * steps:"),
+        ("(settings.warmup or 0) > settings.epochs", "(settings.warmup or 0) >= settings.epochs"),
     ]),
     ("tests/train/test_freeze.py::test_what_is_frozen_keeps_weights_and_statistics", "fusionzoo/train/freeze.py", [
         ("            module.eval()", "            module.train()"),
