@@ -144,5 +144,10 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("np.where(label == FLICKER, FIRES, STRAY)", "np.where(label == WARM, FIRES, STRAY)"),
         ("WARMER * (label == WARM)", "WARMER * (label >= WARM)"),
     ]),
+    ("tests/data/test_planted_saliency.py::test_the_mask_is_of_the_patches_that_stand_out_by_the_rules",
+     "fusionzoo/data/planted_saliency.py", [
+        ('(sample["label"] == SALIENT)', '(sample["label"] >= SALIENT - 1)'),
+        ("SALIENT if salient else lay.WALL", "SALIENT if relief > 0 else lay.WALL"),
+    ]),
 ]
 # fmt: on
