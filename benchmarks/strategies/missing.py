@@ -13,6 +13,7 @@ checkpoint's own size. Finished runs are kept. Writes OUT/missing.json.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from fusionzoo._check import open_data
@@ -37,6 +38,12 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    told = {key: str(value) for key, value in vars(args).items() if key not in ("out", "seed", "test_split")}
+    asked = args.out / "asked.json"
+    if asked.is_file() and json.loads(asked.read_text()) != told:
+        raise SystemExit(f"{args.out} holds runs of other arguments: {asked.read_text()}; give another --out")
+    args.out.mkdir(parents=True, exist_ok=True)
+    atomic_write(asked, dump_json(told))
     start, given = args.out / "start", from_pretrained(args.checkpoint)
     if not start.is_dir():
         MissingX.of(given).save_pretrained(start)
@@ -62,8 +69,8 @@ def main() -> None:
         scores = score(model, data, {key: CONDITIONS[key] for key in SHOWN})
         found[name] = {key: one.miou for key, one in scores.items()}
         print(name, {key: round(100 * value, 1) for key, value in found[name].items()}, flush=True)
-    told = {key: str(value) for key, value in vars(args).items()}
-    atomic_write(args.out / "missing.json", dump_json({"arguments": told, "size": list(size), "miou": found}))
+    whole = {"arguments": told, "seed": args.seed, "test_split": args.test_split, "size": list(size), "miou": found}
+    atomic_write(args.out / "missing.json", dump_json(whole))
 
 
 if __name__ == "__main__":

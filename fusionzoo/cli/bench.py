@@ -29,7 +29,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
     "--protocol",
     "protocol_name",
     metavar="NAME|FILE.toml",
-    help="Held equal: planted, planted-2, nyu13, nyu40, scenes, folder, a file; default: by data.",
+    help="Held equal: planted, planted-2, nyu13, nyu40, scenes, saliency, folder, a file; default: by data.",
 )
 @click.option("--strategies", "patterns", default="all", show_default=True,
               help="Names and patterns, by commas; NAME@OPTION=VALUE sets an option.")  # fmt: skip

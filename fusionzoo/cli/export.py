@@ -78,6 +78,8 @@ def _say(done: Export) -> None:
         f" difference {found.largest:.2g} (logits up to {found.logits:.3g}), same class in"
         f" {100 * found.same_class:.3f} % of the {found.of}"
     )
+    if found.scenes is not None:
+        say("        scene_logits: largest difference {:.2g} (up to {:.3g})".format(*found.scenes))
     for name, difference in found.probes.items():
         say(f"        probe.{name}: largest difference {difference:.2g}")
     if (lost := done.loss) is not None:

@@ -16,6 +16,7 @@ from fusionzoo.export.formats import Runner
 from fusionzoo.export.graph import Graph, Shapes, example
 from fusionzoo.metrics.segmentation import ConfusionMatrix
 from fusionzoo.models import FusionModel, predict_labels
+from fusionzoo.models.two_stream import SCENE_LOGITS
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes import probe
 from fusionzoo.tasks import CLASSIFICATION, means_and_classes, model_for, spoken
@@ -39,6 +40,7 @@ class Comparison:
     Attributes:
         largest: difference of any logit at any of `shapes`.
         logits: largest absolute logit of PyTorch.
+        scenes: (largest difference, largest absolute score) of a joint model's scene types; None of others.
         same_class: share (0..1) of what `of` says whose class is the same.
         shapes: (batch, height, width) that were compared.
         probes: probe -> largest difference of its values.
@@ -51,6 +53,7 @@ class Comparison:
     shapes: list[tuple[int, int, int]]
     probes: dict[str, float]
     of: str = "pixels"
+    scenes: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ def compare(
         CheckFailed: outputs that are not finite, of another shape, further apart than TOLERANCE says, or of which fewer
             than SAME says have the model's class.
     """
-    largest, logits, same, pixels = 0.0, 0.0, 0, 0
-    probes = dict.fromkeys(graph.names, 0.0)
+    same, pixels = 0, 0
+    far, high = dict.fromkeys(graph.outputs, 0.0), dict.fromkeys(graph.outputs, 0.0)
     of = "images" if model.task == CLASSIFICATION else "pixels"
     for seed, case in enumerate([*cases] * (ROUNDS if (kind, of) == ("int8", "images") else 1)):
         rgb, x = example(graph.model.preprocess, graph.inside, case, seed)
@@ -103,23 +106,25 @@ def compare(
             if not bool(b.isfinite().all()):
                 tail = ": float16 overflows" if kind == "float16" else ""
                 raise CheckFailed(f"{name} is not finite at {case}{tail}; nothing was written")
-        largest = max(largest, float((wanted[0] - found[0]).abs().max()))
-        logits = max(logits, float(wanted[0].abs().max()))
+            far[name] = max(far[name], float((a - b).abs().max()))
+            high[name] = max(high[name], float(a.abs().max()))
         labels, theirs = wanted[0].argmax(1), found[0].argmax(1)
         same, pixels = same + int((labels == theirs).sum()), pixels + labels.numel()
-        for name, a, b in zip(graph.names, wanted[1:], found[1:], strict=True):
-            probes[name] = max(probes[name], float((a - b).abs().max()))
-    if not largest <= TOLERANCE[kind] * logits:
-        raise CheckFailed(
-            f"{model.architecture}: the exported model's logits differ by up to {largest:.2g} (of {logits:.2g})"
-            f" from PyTorch's, more than {TOLERANCE[kind]:g} of them; nothing was written"
-        )
+    scores = [name for name in graph.outputs if name in ("logits", SCENE_LOGITS)]
+    for name in scores:
+        if not far[name] <= TOLERANCE[kind] * high[name]:
+            raise CheckFailed(
+                f"{model.architecture}: the exported model's {name} differ by up to {far[name]:.2g} (of"
+                f" {high[name]:.2g}) from PyTorch's, more than {TOLERANCE[kind]:g} of them; nothing was written"
+            )
     if not same / pixels >= SAME[kind]:
         raise CheckFailed(
             f"{model.architecture}: in {kind} {100 * same / pixels:.1f} % of the {of} keep their class, fewer than"
             f" {100 * SAME[kind]:g} %; nothing was written"
         )
-    return Comparison(largest, logits, same / pixels, list(cases), probes, of)
+    probes = {name: far[graph.output(name)] for name in graph.names if graph.output(name) not in scores}
+    scenes = (far[SCENE_LOGITS], high[SCENE_LOGITS]) if len(scores) > 1 else None
+    return Comparison(far["logits"], high["logits"], same / pixels, list(cases), probes, of, scenes)
 
 
 def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: int, shapes: Shapes) -> Loss:
@@ -133,7 +138,7 @@ def loss(model: FusionModel, inside: bool, run: Runner, data: Any, batch_size: i
         InputError: images of a size that `run` does not take; data of scene types alone for a joint model.
     """
     if model_for(model, data) is not model:
-        raise InputError(f"the export says classes of pixels, and {data.name} has scene types alone; give other data")
+        raise InputError(f"the loss is of classes of pixels, and {data.name} has scene types alone; give other data")
     ours, theirs = (ConfusionMatrix(model.num_classes, data.ignore_index) for _ in range(2))
     size: tuple[int, int] = (0, 0)
     for samples in _batches(data, shapes.batch or batch_size):

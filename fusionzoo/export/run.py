@@ -113,7 +113,8 @@ def export(
         size: (H, W) of the input, fixed. None: any size, where torch.export can keep it free.
         preprocess: "inside" the graph (rgb uint8 0..255, x raw: depth in metres) or "beside" it, as JSON (both float32,
             normalised).
-        probes: names or patterns of probes whose values are outputs too, named `probe.NAME`.
+        probes: names or patterns of probes whose values are outputs too, named `probe.NAME`. A joint model's scene
+            types are an output in any case, `scene_logits`.
         dtype: of weights and arithmetic: "float32" or "float16". Inputs and outputs stay as they are.
         int8: weights in 8 bits, activations quantised on the way: for CPUs, ONNX only.
         opset: of ONNX, 18 to 23.

@@ -73,8 +73,9 @@ class FusionBlock(nn.Module):
     loss_probes: tuple[str, ...] = ()
     """Names of this block's own probes whose values `losses` needs, with gradients. An option may leave some out."""
     loss_factors: Mapping[str, float] = MappingProxyType({})
-    """Name of each loss -> its factor where training names no other; 1 for what is not named here. An option that
-    takes a loss away takes its name away (of the block alone, a plain dict: blocks are pickled)."""
+    """Name of each loss -> its factor where training names no other. A loss that is not named here counts 1, and
+    training cannot name another. An option that takes a loss away takes its name away (of the block alone, a plain
+    dict: blocks are pickled)."""
 
     def losses(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Auxiliary losses (scalars) from the values that passed `loss_probes`; none by default."""

@@ -236,7 +236,9 @@ class FusionModel(nn.Module):
 
     @property
     def loss_factors(self) -> dict[str, float]:
-        """Name of each auxiliary loss that `losses` gives -> its factor where training names no other; else 1."""
+        """Name of each auxiliary loss that `losses` gives -> its factor where training names no other.
+
+        A loss that is not named here counts 1, and training cannot name another."""
         return {}
 
     def losses(self, rgb: Tensor, x: Tensor, *, step: int = 1) -> tuple[Tensor, dict[str, Tensor]]:

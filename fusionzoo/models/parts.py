@@ -68,17 +68,16 @@ def _layers(modules: list[nn.Module], taken: set[int]) -> list[list[nn.Parameter
 def _in_order(encoder: nn.Module) -> Iterator[list[nn.Parameter]]:
     """Parameters of each unit, as the image meets them where that is known, then what is left over."""
     for path in [path for stage in stage_modules(encoder) or [] for path in stage]:
-        parent, _, name = path.rpartition(".")
-        # one of a list, or of numbered blocks without one; timm's flat dict of stages is no list of blocks
-        block = isinstance(encoder.get_submodule(parent), nn.Sequential) or (name[-1].isdigit() and parent != "model")
-        yield from _units(encoder.get_submodule(path), inside=block)
+        module = encoder.get_submodule(path)
+        for part in module.children() if _numbered(module) else [module]:
+            yield from _units(part, inside=not hasattr(part, "blocks"))  # a stage with a list of blocks, or a block
     yield from _units(encoder)
 
 
 def _units(module: nn.Module, *, inside: bool = False) -> Iterator[list[nn.Parameter]]:
     """Blocks: what lies in a list of modules and is no list itself; outside of lists, modules without children."""
+    listed = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
     children = list(module.children())
-    listed = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict) or _numbered(module)
     if not children or (inside and not listed):
         yield list(module.parameters())
         return
@@ -88,6 +87,6 @@ def _units(module: nn.Module, *, inside: bool = False) -> Iterator[list[nn.Param
 
 
 def _numbered(module: nn.Module) -> bool:
-    """Whether it holds nothing but blocks of one kind, numbered: a stage of RegNet."""
-    kinds = {type(child) for child in module.children() if list(child.children())}
-    return len(kinds) == 1 and all(re.fullmatch(r"[a-z]+\d+", name) for name, _ in module.named_children())
+    """Whether it holds nothing but blocks b1, b2, ...: a stage of RegNet."""
+    names = [name for name, _ in module.named_children()]
+    return bool(names) and all(re.fullmatch(r"b\d+", name) for name in names)

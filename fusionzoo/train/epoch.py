@@ -69,11 +69,6 @@ def planned(
     weight = None if weight is None else weight.to(processes.device)
     criterion = Criterion(settings.loss, weight, settings.ohem, settings.label_smoothing)
     steps = steps_of(n, settings.batch_size, settings.accumulate * processes.count)
-    if (settings.warmup or 0) > settings.epochs * steps:
-        raise InputError(
-            f"warmup ({settings.warmup} steps) is longer than the run ({settings.epochs * steps} steps), which would"
-            " never reach its learning rate; give fewer, or more epochs"
-        )
     rate = schedule(settings.schedule, settings.epochs * steps, settings.warmup)
     return Plan(settings, augment, criterion, min(n, settings.batch_size), steps, rate, teacher, processes,
                 data_task(train))  # fmt: skip

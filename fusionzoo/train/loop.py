@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError, check_known
+from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError
 from fusionzoo.models import FusionModel
 from fusionzoo.tasks import CLASSIFICATION, check_task
 from fusionzoo.train.data import training_data, validation_data
@@ -28,10 +28,9 @@ from fusionzoo.train.keep import Keeper
 from fusionzoo.train.losses import class_weights
 from fusionzoo.train.optim import optimiser_of
 from fusionzoo.train.processes import joined
-from fusionzoo.train.ready import ready, remarks
+from fusionzoo.train.ready import check_settings, ready, remarks
 from fusionzoo.train.recipe import inherited
 from fusionzoo.train.recipe import record_fields as recipe_fields
-from fusionzoo.train.rule import RULE
 from fusionzoo.train.samples import Show, show_images
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.start import checkpoint, fit_classes, new_model, with_statistics
@@ -105,9 +104,9 @@ def finetune(
                     " --test-size name others")  # fmt: skip
             model.input_size = size
         check_task(model, train)
-        for name in settings.auxiliary:
-            check_known(f"auxiliary loss of {settings.model}", name, [*model.loss_factors, RULE],
-                        "--auxiliary NAME=FACTOR")  # fmt: skip
+        if settings.freeze:
+            say(freeze(model, settings.freeze))
+        check_settings(settings, model, len(train), processes.count)
         train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess, look)
         with_statistics(model, found, new=given is None)
         for remark in remarks(found, train):
@@ -120,8 +119,6 @@ def finetune(
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         for module in (student, *([teacher.model] if teacher else [])):
             module.to(processes.device).to(memory_format=layout)
-        if settings.freeze:
-            say(freeze(model, settings.freeze))
         if processes.first and processes.unsynchronised(model):
             say("on CPU each process's batch norms see its own share of a batch (torch synchronises them on GPUs only):"
                 " the losses are not those of one process")  # fmt: skip

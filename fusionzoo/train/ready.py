@@ -7,17 +7,40 @@ from functools import partial
 from typing import Any
 
 from fusionzoo.data.validate import sorted_out
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, check_known
+from fusionzoo.models import FusionModel
+from fusionzoo.models.parts import encoder_layers, encoder_parts
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.tasks import CLASSIFICATION, data_task
+from fusionzoo.train.batches import steps_of
 from fusionzoo.train.data import sample_bytes
+from fusionzoo.train.freeze import idle_encoders
+from fusionzoo.train.rule import RULE
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey, survey
 
-__all__ = ["ready", "remarks"]
+__all__ = ["check_settings", "ready", "remarks"]
 
 LARGE = 2 << 30
 """Bytes of a cache from which on its size is said."""
+
+
+def check_settings(settings: Settings, model: FusionModel, n: int, processes: int) -> None:
+    """InputError for settings that can do nothing with `model`, frozen as asked, and `n` training images."""
+    for name in settings.auxiliary:
+        check_known(f"auxiliary loss of {settings.model}", name, [*model.loss_factors, RULE], "--auxiliary NAME=FACTOR")
+    steps = settings.epochs * steps_of(n, settings.batch_size, settings.accumulate * processes)
+    if (settings.warmup or 0) > steps:
+        raise InputError(
+            f"warmup ({settings.warmup} steps) is longer than the run ({steps} steps), which would never reach its"
+            " learning rate; give fewer, or more epochs"
+        )
+    asked = [key for key, usual in (("encoder_lr", None), ("layer_decay", 1.0)) if getattr(settings, key) != usual]
+    if asked and len(idle_encoders(model)) == len(encoder_parts(model)):
+        raise InputError(f"{asked[0]} does nothing here: all encoders of {settings.model} are frozen; leave it out")
+    if settings.layer_decay < 1 and all(len(layers) < 2 for layers in encoder_layers(model)):
+        raise InputError(f"layer_decay does nothing here: the encoders of {settings.model} are of one layer each as far"
+                         " as can be told; leave it out")  # fmt: skip
 
 
 def ready(

@@ -158,10 +158,6 @@ class Settings:
                                     ("balance_by", "median", "balance")):  # fmt: skip
             if (value := getattr(self, name)) != usual and not getattr(self, needed):
                 raise InputError(f"{name} ({value}) does nothing without {needed}; give --{needed}, or leave it out")
-        if self.freeze in ("encoder", "all-but-head"):
-            for name, left in (("encoder_lr", self.encoder_lr is None), ("layer_decay", self.layer_decay == 1)):
-                if not left:
-                    raise InputError(f"{name} does nothing with encoders that are frozen; leave one of both out")
         if self.cache_dir and not self.cache:
             raise InputError(f"cache_dir ({self.cache_dir}) is for a cache, and there is to be none; leave one out")
         for f in fields(self):

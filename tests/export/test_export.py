@@ -178,6 +178,18 @@ def test_a_joint_model_says_the_scene_type_beside_the_pixels(tmp_path: Path) -> 
             wanted = model.both(*model.preprocess(torch.from_numpy(rgb), torch.from_numpy(x)))
         np.testing.assert_allclose(pixels, wanted[0].numpy(), rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(scenes, wanted[1].numpy(), rtol=1e-4, atol=1e-4)
+    assert done.comparison.scenes is not None and done.comparison.scenes[0] < 1e-4 < done.comparison.scenes[1]
+    assert done.comparison.probes == {}
+
+
+def test_other_scene_types_than_the_models_are_refused() -> None:
+    torch.manual_seed(0)
+    model = TwoStream("sum", "mobilenetv1-025", "fpn", num_classes=3, num_scenes=4).eval()
+    graph = Graph(model, inside=True)
+    cases = [(2, 64, 64)]
+    assert compare(model, graph, graph, cases, "float32").scenes is not None
+    with pytest.raises(CheckFailed, match="exported model's scene_logits differ by up to"):
+        compare(model, graph, lambda rgb, x: (graph(rgb, x)[0], torch.zeros(2, 4, 1, 1)), cases, "float32")
 
 
 def test_a_model_that_looks_at_its_size_is_exported_at_one(tmp_path: Path) -> None:

@@ -31,12 +31,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_freeze.py::test_a_layer_is_a_block_where_the_encoder_names_its_blocks_one_by_one",
      "fusionzoo/models/parts.py", [
-        ('isinstance(encoder.get_submodule(parent), nn.Sequential) or', "False or"),
-        (" and parent != \"model\")", ")"),
-        (" or _numbered(module)", ""),
+        ('inside=not hasattr(part, "blocks")', "inside=False"),
+        ('inside=not hasattr(part, "blocks")', "inside=True"),
+        ("if _numbered(module) else", "if False else"),
     ]),
-    ("tests/train/test_freeze.py::test_a_warm_up_beyond_the_end_is_refused", "fusionzoo/train/epoch.py", [
-        ("(settings.warmup or 0) > settings.epochs", "(settings.warmup or 0) >= settings.epochs"),
+    ("tests/train/test_freeze.py::test_a_warm_up_of_the_whole_run_and_a_rate_for_one_frozen_encoder_of_two",
+     "fusionzoo/train/ready.py", [
+        ("(settings.warmup or 0) > steps", "(settings.warmup or 0) >= steps"),
+        ("== len(encoder_parts(model))", "> 0"),
     ]),
     ("tests/train/test_freeze.py::test_what_is_frozen_keeps_weights_and_statistics", "fusionzoo/train/freeze.py", [
         ("            module.eval()", "            module.train()"),

@@ -18,6 +18,7 @@ from fusionzoo.registry import architectures
 from fusionzoo.train import Settings, finetune
 from fusionzoo.train.freeze import freeze, idle_encoders, train_mode
 from fusionzoo.train.optim import optimiser_of, parameter_groups
+from fusionzoo.train.ready import check_settings
 from tests.train.rooms import MODEL, SMALL, rooms, settings
 
 
@@ -162,6 +163,10 @@ def test_layers_are_met_from_the_image_on() -> None:
         ("tu-regnety_002", 1 + 1 + 4 + 7, 1),
         ("mobileone_s0", 2 * (2 + 8 + 10 + 1), 1),  # of its blocks, depthwise and pointwise alike
         ("tu-convnext_atto", 2 + 2 + 6 + 2, 1 + 3),  # and what halves the size between stages
+        ("tu-densenet121", 6 + 12 + 24 + 16, 1 + 3),
+        ("tu-dpn68", 3 + 4 + 12 + 3, 1),
+        ("inceptionv4", 3 + 4 + 1 + 7 + 1 + 3, 3),  # the stem's three and two reductions among the blocks
+        ("inceptionresnetv2", 1 + 10 + 1 + 20 + 1 + 9 + 1, 5 + 1),
     ],
 )
 def test_a_layer_is_a_block_where_the_encoder_names_its_blocks_one_by_one(
@@ -182,33 +187,43 @@ def test_an_option_that_does_nothing_is_refused(option: dict[str, Any]) -> None:
         Settings(MODEL, "planted", **option)
 
 
+def test_a_cache_that_is_to_be_none_is_refused() -> None:
+    with pytest.raises(InputError, match="^cache_dir .kept. is for a cache, and there is to be none"):
+        Settings(MODEL, "planted", cache=False, cache_dir="kept")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"freeze": "encoder", "encoder_lr": 0.1}, "encoder_lr does nothing with encoders that are frozen"),
-        ({"freeze": "all-but-head", "layer_decay": 0.5}, "layer_decay does nothing with encoders that are frozen"),
-        ({"cache": False, "cache_dir": "kept"}, "cache_dir .kept. is for a cache, and there is to be none"),
+        ({"freeze": "encoder", "encoder_lr": 0.1}, "encoder_lr does nothing here: all encoders of .* are frozen"),
+        ({"freeze": "*encoder", "layer_decay": 0.5}, "layer_decay does nothing here: all encoders of .* are frozen"),
+        ({"warmup": 5}, r"warmup \(5 steps\) is longer than the run \(4 steps\)"),
+        ({"auxiliary": {"rool": 1.0}}, "unknown auxiliary loss of .* 'rool'; did you mean 'rule'"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=f"^{said}"):
-        Settings(MODEL, "planted", **options)
-
-
-def test_a_warm_up_beyond_the_end_is_refused(tmp_path: Path) -> None:
-    data = rooms(tmp_path / "d", n=4)
-    run = settings(data, batch_size=2, epochs=2, warmup=5)
-    with pytest.raises(InputError, match=r"^warmup \(5 steps\) is longer than the run \(4 steps\)"):
-        finetune(run, tmp_path / "out")
-    finetune(settings(data, batch_size=2, epochs=2, warmup=4), tmp_path / "out")
-
-
-def test_an_unknown_loss_is_refused_before_the_data_is_gone_through(tmp_path: Path) -> None:
+def test_what_can_do_nothing_is_refused_before_the_data_is_gone_through(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
     looked: list[str] = []
-    run = settings(rooms(tmp_path / "d"), auxiliary={"rool": 1.0})
-    with pytest.raises(UnknownNameError, match="'rool'; did you mean 'rule'"):
-        finetune(run, tmp_path / "out", look=lambda role, done, n: looked.append(role))
+    run = settings(rooms(tmp_path / "d", n=4), batch_size=2, epochs=2, **options)
+    with pytest.raises((InputError, UnknownNameError), match=f"^{said}"):
+        finetune(run, tmp_path / "out", note=lambda text: None, look=lambda role, done, n: looked.append(role))
     assert not looked
+
+
+def test_a_warm_up_of_the_whole_run_and_a_rate_for_one_frozen_encoder_of_two(tmp_path: Path) -> None:
+    model = create_model(MODEL, num_classes=2)
+    run = settings("planted", batch_size=2, epochs=2, warmup=4, freeze="rgb_encoder", encoder_lr=0.1, layer_decay=0.5)
+    freeze(model, run.freeze)
+    check_settings(run, model, 4, 1)
+
+
+def test_layer_decay_of_an_encoder_of_one_layer_is_refused() -> None:
+    """timm takes this one's features from inside modules, by hooks, so that no blocks are known."""
+    with torch.device("meta"):
+        model = create_model("sum_resnet18_fpn", fusion="late", encoder="tu-legacy_xception")
+    with pytest.raises(InputError, match="^layer_decay does nothing here: the encoders of .* are of one layer each"):
+        check_settings(settings("planted", layer_decay=0.5), model, 16, 1)
 
 
 def test_a_size_other_than_the_checkpoints_is_said(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def compute(done: Done, results: Mapping[str, Any]) -> Planted | None:
 def planted_table(
     rows: Sequence[StageConcepts], class_names: Sequence[str], concepts: Mapping[str, str], own: Sequence[str] = ()
 ) -> Planted | None:
-    """Whether the concept probes find the planted truth; None without concepts or without both streams.
+    """Whether the concept probes find the planted truth; None without concepts of one modality or without both streams.
 
     For each concept and each stream the best set IoU over the stages is taken (each stream at its own best stage, the
     same rule for all); `stage` is the stage of the best of all. A row is found when
@@ -67,7 +67,7 @@ def planted_table(
     stream is above all others, one that several show ("rgb+depth") when each of those is above each of the others; the
     table is when every row of one modality is. Where the model has no streams of theirs, x stands for each of them.
     """
-    if not concepts or not any("rgb" in row.iou and "x" in row.iou for row in rows):
+    if not set(concepts.values()) & {"rgb", "x", *own} or not any("rgb" in row.iou and "x" in row.iou for row in rows):
         return None
     table = []
     for k, name in enumerate(class_names):
