@@ -1,8 +1,8 @@
 """What several benchmarks of strategies say together: rankings, what predicts them, interaction, ablations.
 
     python benchmarks/strategies/study.py runs/planted-2 runs/nyu13 runs/nyu40 --out benchmarks/results/strategies
-    python benchmarks/strategies/study.py benchmarks/results/planted-2 --out benchmarks/results/strategies \\
-      --readme benchmarks/README.md
+    python benchmarks/strategies/study.py benchmarks/results/planted-2 benchmarks/results/planted-scenes \\
+      --out benchmarks/results/strategies --readme benchmarks/README.md
 
 Each folder is an --out of `fusionzoo bench`; unfinished ones are read as far as they are. Writes OUT.json (all
 numbers), OUT.md (tables) and OUT-BENCHMARK-PLOT.svg; a plot that has too few rows is left out, and OUT.md says so.
@@ -47,6 +47,7 @@ from fusionzoo.registry import fusions
 from fusionzoo.report.sections.base import Plot
 from fusionzoo.report.style import alone
 from fusionzoo.schema import encode
+from fusionzoo.tasks import spoken
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,11 @@ def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any
     fronts = {cost: pareto([(r.strategy, of(r), r.miou["both"]) for r in both]) for cost, of in drawings.COSTS.items()}
     said = [f"mIoU that no other of both inputs reaches at fewer {c}: {', '.join(f)}.  " for c, f in fronts.items()]
     lines += ["", *said, ""]
-    return "\n".join(lines), {"rows": encode(rows), "correlations": encode(found), "interaction": given,
-                              "ablation": ablated, "fronts": fronts}  # fmt: skip
+    numbers = {"rows": encode(rows), "correlations": encode(found), "interaction": given, "ablation": ablated}
+    return spoken("\n".join(lines), results[0].task), numbers | {"fronts": fronts}
 
 
-def pictures(name: str, drawn: Mapping[str, tuple[str, Plot | str]], out: Path) -> str:
+def pictures(name: str, task: str, drawn: Mapping[str, tuple[str, Plot | str]], out: Path) -> str:
     """Writes the plots beside `out`; Markdown that shows them, and says which there are not and why."""
     shown, missing = [], []
     for key, (title, plot) in drawn.items():
@@ -154,9 +155,9 @@ def pictures(name: str, drawn: Mapping[str, tuple[str, Plot | str]], out: Path) 
             path.unlink(missing_ok=True)
             missing.append(f"- {title}: {plot}.")
         else:
-            atomic_write(path, alone(plot.drawing, f"{title}, {name}"))
+            atomic_write(path, spoken(alone(plot.drawing, f"{title}, {name}"), task))
             shown += [f"![{title}]({path.name})", "", plot.caption, ""]
-    return "\n".join([*shown, *(["Not drawn:", "", *missing, ""] if missing else [])])
+    return spoken("\n".join([*shown, *(["Not drawn:", "", *missing, ""] if missing else [])]), task)
 
 
 def picture(out: Path, name: str, key: str) -> Path:
@@ -174,7 +175,7 @@ def block(results: Sequence[RunResult], drawn: Mapping[str, tuple[str, Plot | st
     tables = [short(rank(results)), *([ablations(ablated)] if ablated else [])]
     there = {key: title for key, (title, plot) in drawn.items() if not isinstance(plot, str)}
     shown = [f'<img alt="{title}" src="{files}-{key}.svg" width="430">' for key, title in there.items()]
-    return "\n".join([*tables, *shown, ""])
+    return spoken("\n".join([*tables, *shown, ""]), results[0].task)
 
 
 def fresh(text: str, name: str, made: str) -> str:
@@ -209,7 +210,7 @@ def main() -> None:
     page = args.readme.read_text(encoding="utf-8") if args.readme else ""
     for name, results in benchmarks.items():
         (made, numbers[name]), drawn = section(name, results), drawings.plots(results)
-        text += [made, pictures(name, drawn, args.out)]
+        text += [made, pictures(name, results[0].task, drawn, args.out)]
         if args.readme:
             page = fresh(page, name, block(results, drawn, seen_from(args.readme, args.out, name)))
     made, between = agreements(benchmarks)

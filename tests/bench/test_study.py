@@ -18,6 +18,7 @@ from fusionzoo.bench.page import html
 from fusionzoo.bench.plots import pareto, scatter
 from fusionzoo.bench.study import comparable, correlations, row_means, spearman
 from fusionzoo.errors import InputError
+from fusionzoo.tasks import CLASSIFICATION
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = runpy.run_path(str(ROOT / "benchmarks/strategies/study.py"))
@@ -93,7 +94,8 @@ def test_rankings_agree_over_the_strategies_that_both_hold() -> None:
 
 
 def test_the_study_of_several_benchmarks_is_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, runs in (("one", made()), ("two", made(8))):
+    of_scenes = [replace(r, task=CLASSIFICATION) for r in made(8)]
+    for name, runs in (("one", made()), ("two", of_scenes)):
         (tmp_path / name / "results").mkdir(parents=True)
         for i, r in enumerate(runs):
             row = {"way1": "cmx", "way2": "sum", "way3": "hybrid_trust", "way4": "hybrid_trust@trust=false"}
@@ -103,6 +105,10 @@ def test_the_study_of_several_benchmarks_is_one_command(tmp_path: Path, monkeypa
     runpy.run_path(str(ROOT / "benchmarks/strategies/study.py"), run_name="__main__")
     text, numbers = (tmp_path / "study.md").read_text(), json.loads((tmp_path / "study.json").read_text())
     assert "hybrid_trust@trust=false | hybrid_trust" in text and "cka gap" in text
+    one, two = text.split("## two")
+    assert "| mIoU |" in one and "balanced accuracy" not in one
+    assert "| balanced accuracy |" in two and "mIoU" not in two.partition("## Do the rankings")[0]
+    assert "balanced accuracy by strategy" in (tmp_path / "study-two-accuracy.svg").read_text()
     assert numbers["agreement"][0]["n"] == 7 and set(numbers["benchmarks"]) == {"one", "two"}
 
 
