@@ -230,7 +230,7 @@ def train_and_score(
 @functools.lru_cache(maxsize=1)
 def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | None) -> Any:
     """The images that one run after another is scored on; drawn scenes are kept, files are read again."""
-    options = {"cache": True} if data in GENERATED else {}
+    options = {"cache": True} if data.partition(":")[0] in GENERATED else {}
     return parse_spec(data, split=split, size=size, num_classes=num_classes, **options)
 
 
