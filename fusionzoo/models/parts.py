@@ -16,7 +16,7 @@ from fusionzoo.models.families import stage_modules
 
 __all__ = ["encoder_layers", "encoder_parts"]
 
-_AFTER = re.compile(r"decoder|head|logits.*|share")
+_AFTER = re.compile(r"(scene_)?(decoder|head|logits.*)|share")
 """Children of models that come after the encoder."""
 
 _FUSION = re.compile(r"stage\d+")

@@ -21,13 +21,17 @@ from fusionzoo.data import Planted, parse_spec
 from fusionzoo.data.planted_joint import CLASSES, PlantedJoint
 from fusionzoo.data.planted_scenes import PlantedScenes
 from fusionzoo.errors import InputError
+from fusionzoo.hub import convert
 from fusionzoo.models import TwoStream, create_model
+from fusionzoo.models.parts import encoder_parts
 from fusionzoo.train import Settings, evaluate, finetune
 from fusionzoo.train.distill import Teacher
+from fusionzoo.train.freeze import freeze
 from fusionzoo.train.losses import total
 from fusionzoo.train.rule import losses
-from fusionzoo.train.start import fit_classes
+from fusionzoo.train.start import fit_classes, new_model
 from tests.train.rooms import PLAIN
+from tests.train.test_optim import encoder_folder
 from tests.train.test_processes import fork
 
 NAME = "concat_mobilenetv1-025_fpn"
@@ -211,6 +215,19 @@ def test_the_data_decides_what_a_checkpoint_goes_on_to_say(run: tuple[Path, str]
     assert torch.equal(other.head.weight, model.head.weight)
     assert not torch.equal(other.scene_head.weight, model.scene_head.weight)
     assert Teacher(str(out), scenes).model.task == "classification"
+
+
+def test_encoders_begin_with_given_weights_and_the_scene_head_is_none_of_them(tmp_path: Path) -> None:
+    init = encoder_folder(tmp_path / "encoder")
+    model = new_model(Settings(NAME, "planted-joint", init=init), PlantedJoint("train", n=1))
+    assert isinstance(model, TwoStream) and model.num_scenes == 8
+    assert list(encoder_parts(model)) == ["rgb_encoder", "x_encoder"]
+    wanted = convert.encoder_state(init)[0]
+    for name, p in model.rgb_encoder.named_parameters():
+        torch.testing.assert_close(p.detach(), wanted[name], rtol=0, atol=0)
+    freeze(model, "encoder")
+    left = {name.partition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert {"scene_head", "decoder", "head"} <= left and not left & {"rgb_encoder", "x_encoder"}
 
 
 def test_models_without_a_place_for_scene_types_are_refused_before_training(tmp_path: Path) -> None:
