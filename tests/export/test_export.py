@@ -168,7 +168,7 @@ def test_a_joint_model_says_the_scene_type_beside_the_pixels(tmp_path: Path) -> 
     model, path = TwoStream("sum", "mobilenetv1-025", "fpn", num_classes=3, num_scenes=4).eval(), tmp_path / "m.onnx"
     model.set_scenes(["bath", "bed", "hall", "shop"])
     done = fusionzoo.export(model, path)
-    assert "(batch, 4, 1, 1)" in done.outputs["scene_logits"] and list(done.outputs) == ["logits", "scene_logits"]
+    assert list(done.outputs) == ["logits", "scene_logits"] and "(batch, 4, 1, 1)" in done.outputs["scene_logits"]
     assert json.loads(Path(f"{path}.json").read_text())["scene_names"] == ["bath", "bed", "hall", "shop"]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for shape in ((2, 40, 50), (1, 65, 33)):

@@ -147,7 +147,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/data/test_planted_saliency.py::test_the_mask_is_of_the_patches_that_stand_out_by_the_rules",
      "fusionzoo/data/planted_saliency.py", [
         ('(sample["label"] == SALIENT)', '(sample["label"] >= SALIENT - 1)'),
-        ("SALIENT if salient else lay.WALL", "SALIENT if relief > 0 else lay.WALL"),
+        ("SALIENT if salient else lay.WALL", "SALIENT if side > 0 else lay.WALL"),
     ]),
 ]
 # fmt: on

@@ -215,7 +215,11 @@ def test_a_warm_up_of_the_whole_run_and_a_rate_for_one_frozen_encoder_of_two(tmp
     model = create_model(MODEL, num_classes=2)
     run = settings("planted", batch_size=2, epochs=2, warmup=4, freeze="rgb_encoder", encoder_lr=0.1, layer_decay=0.5)
     freeze(model, run.freeze)
-    check_settings(run, model, 4, 1)
+    try:
+        refused = check_settings(run, model, 4, 1)
+    except InputError as error:
+        refused = error
+    assert refused is None
 
 
 def test_layer_decay_of_an_encoder_of_one_layer_is_refused() -> None:
