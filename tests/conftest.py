@@ -52,6 +52,8 @@ def _threads() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(2, torch.get_num_threads()))
+    # torch.export before a process's first backward pass makes autograd refuse to run in forks, which tests train in
+    torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(autouse=True)
