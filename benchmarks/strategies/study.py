@@ -142,8 +142,9 @@ def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any
     fronts = {cost: pareto([(r.strategy, of(r), r.miou["both"]) for r in both]) for cost, of in drawings.COSTS.items()}
     said = [f"mIoU that no other of both inputs reaches at fewer {c}: {', '.join(f)}.  " for c, f in fronts.items()]
     lines += ["", *said, ""]
-    numbers = {"rows": encode(rows), "correlations": encode(found), "interaction": given, "ablation": ablated}
-    return spoken("\n".join(lines), results[0].task), numbers | {"fronts": fronts}
+    numbers = {"rows": encode(rows), "correlations": encode(found), "interaction": given, "ablation": ablated,
+               "fronts": fronts}  # fmt: skip
+    return spoken("\n".join(lines), results[0].task), numbers
 
 
 def pictures(name: str, task: str, drawn: Mapping[str, tuple[str, Plot | str]], out: Path) -> str:

@@ -259,8 +259,7 @@ def _outputs(model: FusionModel, graph: Graph) -> dict[str, str]:
     found = {"logits": f"float32 (batch, {model.num_classes}, {size}): class scores, the largest wins"}
     points = model.probe_points()
     for name in graph.names:
-        if name == SCENE_LOGITS:
-            found[name] = f"float32 (batch, {model.num_scenes}, 1, 1): scores of scene types, the largest wins"
-            continue
         found[graph.output(name)] = points[name].meaning or points[name].role or "what passes the probe"
+    if SCENE_LOGITS in found:
+        found[SCENE_LOGITS] = f"float32 (batch, {model.num_scenes}, 1, 1): scores of scene types, the largest wins"
     return found
