@@ -140,10 +140,11 @@ PROTOCOLS = {
         decoder_args={"pyramid_channels": 96, "segmentation_channels": 32},
         num_classes=13,
         final_split="trainval",
-        learning_rates=(1e-3, 3e-3, 6e-3, 1.2e-2),
+        learning_rates=(6e-3, 1.2e-2, 2.4e-2),
         epochs=12,
         select_epochs=4,
         size=(120, 160),
+        balance=0.5,
     ),
     "scenes": BenchProtocol(
         "scenes", decoder="pool", train_images=1200, learning_rates=(1e-3, 3e-3, 6e-3), select_epochs=4
@@ -170,6 +171,7 @@ PROTOCOLS = {
         select_epochs=5,
         size=(128, 160),
         base=(168, 224),
+        balance=0.5,
     ),
 }
 """Protocols by name; the data set itself is named on the command line."""
