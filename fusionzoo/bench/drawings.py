@@ -12,12 +12,13 @@ from functools import partial
 
 from fusionzoo.bench.plan import variant
 from fusionzoo.bench.plots import forest, intervals, scatter
-from fusionzoo.bench.rank import Paired, Row, ablation, rank
+from fusionzoo.bench.rank import Paired, Row, ablation, by_term, rank
 from fusionzoo.bench.results import RunResult
 from fusionzoo.bench.study import FEWEST, TARGETS, Correlation, comparable, correlations
 from fusionzoo.report import svg
 from fusionzoo.report.sections.base import Plot
 from fusionzoo.report.table import hundred
+from fusionzoo.train.terms import TERMS
 
 __all__ = [
     "COSTS",
@@ -52,7 +53,7 @@ def sign(strategy: str) -> str:
 
 
 def plain(rows: Sequence[Row]) -> list[Row]:
-    """Without rows with options or with the rule whose strategy stands among the rows as it is."""
+    """Without rows with options or with a training term whose strategy stands among the rows as it is."""
     names = {row.strategy for row in rows}
     return [row for row in rows if (own := variant(row.strategy).fusion) == row.strategy or own not in names]
 
@@ -158,13 +159,13 @@ def named(row: str, alone: bool) -> str:
     """
     made = variant(row)
     said = [f"without {k}" if v is False else f"{k} {v}" for k, v in made.options.items()]
-    return ", ".join([*([] if alone else [made.fusion]), *said]) + ("+rule" if made.rule else "")
+    return "+".join([", ".join([*([] if alone else [made.fusion]), *said]), *made.terms])
 
 
 def plots(results: Sequence[RunResult], reference: str = "concat") -> dict[str, tuple[str, Plot | str]]:
     """Name -> (title, the plot, or why there is none): every plot of one benchmark.
 
-    Rows with options or with the rule are in the last two alone; cost and differences leave out rows of one input.
+    Rows with options or a training term are in the last ones alone; cost and differences leave out rows of one input.
     """
     rows, out = rank(results, reference), dict[str, tuple[str, Plot | str]]()
     own = plain(rows)
@@ -196,8 +197,10 @@ def plots(results: Sequence[RunResult], reference: str = "concat") -> dict[str, 
     said = f"mIoU with the option minus that of {ablated[0][1] if alone else 'the strategy as it is'}, {points}"
     add("ablations", "What options change", len(terms), 2, "rows with an option",
         lambda: changes("ablations", "Options", said, terms))  # fmt: skip
-    rules = {r.strategy.removesuffix("+rule"): r.rule_gain for r in rows if r.rule_gain is not None}
-    ruled = f"mIoU with the rule minus without, {points}"
-    add("rule", "What the rule changes", len(rules), 2, "strategies with and without the rule",
-        lambda: changes("rule", "Rule", ruled, rules))  # fmt: skip
+    changed = by_term(rows)
+    for name, term in TERMS.items():
+        gains, title = changed.get(name, {}), f"What {term.said} changes"
+        text = f"mIoU with {term.said} minus without, {points}"
+        add(name, title, len(gains), 2, f"strategies with and without {term.said}",
+            partial(changes, name, title, text, gains))  # fmt: skip
     return out

@@ -9,7 +9,7 @@ from typing import Any
 
 from fusionzoo.bench.drawings import accuracy, changes, front, heat, of_both, predictors
 from fusionzoo.bench.plots import scatter
-from fusionzoo.bench.rank import Paired, Row, interval, paired, rank
+from fusionzoo.bench.rank import Paired, Row, by_term, interval, paired, rank
 from fusionzoo.bench.results import RunResult, failed_rows, final_results
 from fusionzoo.bench.study import TARGETS, correlations, row_means
 from fusionzoo.bench.table import gap
@@ -19,6 +19,7 @@ from fusionzoo.report.sections.base import Fold, Part, Plot
 from fusionzoo.report.table import ABSENT, Table, clean, number, points
 from fusionzoo.schema import encode
 from fusionzoo.tasks import spoken
+from fusionzoo.train.terms import TERMS
 
 __all__ = ["html"]
 
@@ -48,8 +49,8 @@ def html(results: Sequence[RunResult], refused: Mapping[str, str] | None = None,
     first = final[0]
     name = first.protocol.name
     title = f"Fusion strategies on {clean(first.data)}, protocol {name}"
-    parts = [_accuracy(rows, reference), _kinds(rows), _robustness(rows, reference), _rule(rows), *_fronts(rows, final),
-             _pairs(rows, final)]  # fmt: skip
+    parts = [_accuracy(rows, reference), _kinds(rows), _robustness(rows, reference), *_terms(rows),
+             *_fronts(rows, final), _pairs(rows, final)]  # fmt: skip
     gone = {**(refused or {}), **{row: f"failed: {why}" for row, why in failed_rows(results).items()}}
     wide = [_cost(rows, final), _figures(rows, final), _correlations(final), _left_out(gone), _made(final)]
     seeds = sorted({r.seed for r in final})
@@ -71,15 +72,13 @@ def _sentences(rows: Sequence[Row], reference: str) -> list[str]:
             f"With an interval wholly above {reference}: {', '.join(above) or 'none'}; wholly below:"
             f" {', '.join(below) or 'none'}. Student's intervals, 95 %, paired by seed, not corrected for number."
         )
-    ruled = [r.rule_gain for r in rows if r.rule_gain is not None]
-    if ruled:
-        up = sum(g[0] > 0 for g in ruled)
-        text = f"The rule lifts {up} of {len(ruled)} strategies; mean change"
-        if len(ruled) > 1:
-            found = gap(interval([g[0] for g in ruled]))
-            out.append(f"{text} {found} points, Student's interval over strategies, 95 %.")
+    for term, of in by_term(rows).items():
+        gains, said = [g[0] for g in of.values()], TERMS[term].said
+        text = f"{said[0].upper()}{said[1:]} lifts {sum(g > 0 for g in gains)} of {len(gains)} strategies; mean change"
+        if len(gains) > 1:
+            out.append(f"{text} {gap(interval(gains))} points, Student's interval over strategies, 95 %.")
         else:
-            out.append(f"{text} {points(ruled[0][0], signed=True)} points.")
+            out.append(f"{text} {points(gains[0], signed=True)} points.")
     return out
 
 
@@ -114,7 +113,7 @@ def _robustness(rows: Sequence[Row], reference: str) -> Part | None:
     part = _heat("robust", "Robustness", caption, rows, {r.strategy: r.miou for r in rows})
     folds = [
         _differences(f"Minus {reference}, points (95 %)", {r.strategy: r.gaps for r in rows}),
-        _differences("With the rule minus without, points (95 %)", {r.strategy: r.rule_gaps for r in rows}),
+        _differences("With a training term minus without, points (95 %)", {r.strategy: r.term_gaps for r in rows}),
     ]
     return replace(part, folds=tuple(fold for fold in folds if fold is not None))
 
@@ -128,13 +127,18 @@ def _differences(title: str, gaps: Mapping[str, Mapping[str, Paired]]) -> Fold |
     return Fold(title, Table(title, ("strategy", *(c.replace("_", " ") for c in conditions)), cells))
 
 
-def _rule(rows: Sequence[Row]) -> Part | None:
-    gains = {r.strategy.removesuffix("+rule"): r.rule_gain for r in rows if r.rule_gain is not None}
-    if not gains:
-        return None
-    title, caption = "What the rule changes", "mIoU with the rule minus without, points, paired by seed, 95 % interval."
-    cells = tuple((name, gap(gain)) for name, gain in gains.items())
-    return Part(title, changes("rule", title, caption, gains), Table("Rule", ("strategy", "change"), cells))
+def _terms(rows: Sequence[Row]) -> list[Part]:
+    parts = []
+    for term, gains in by_term(rows).items():
+        said = TERMS[term].said
+        title, caption = (
+            f"What {said} changes",
+            f"mIoU with {said} minus without, points, paired by seed, 95 % interval.",
+        )
+        cells = tuple((name, gap(gain)) for name, gain in gains.items())
+        table = Table(f"{said[0].upper()}{said[1:]}", ("strategy", "change"), cells)
+        parts.append(Part(title, changes(term, title, caption, gains), table))
+    return parts
 
 
 def _fronts(rows: Sequence[Row], final: Sequence[RunResult]) -> list[Part]:

@@ -10,11 +10,11 @@ import torch
 
 from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.bench.results import RunResult, best_rate, select_scores
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.errors import InputError, check_known, unknown
 from fusionzoo.models import FusionModel, create_model, list_fusions, list_models
 from fusionzoo.models.presets import encoder_of
 from fusionzoo.schema import typed
-from fusionzoo.train.rule import stream_pairs
+from fusionzoo.train.terms import TERMS
 
 __all__ = [
     "PUBLISHED", "Run", "Variant", "architecture", "build", "chosen_rates", "final_runs", "published", "select_runs",
@@ -29,25 +29,25 @@ SELECT_SEED = 1000
 
 @dataclass(frozen=True)
 class Variant:
-    """What one row of a table trains: a registered strategy, options of its blocks, with or without the rule."""
+    """What one row of a table trains: a registered strategy, options of its blocks, terms of the training."""
 
     fusion: str
     options: dict[str, Any]
-    rule: bool
+    terms: tuple[str, ...]
 
 
 def variant(row: str) -> Variant:
-    """The variant that a row's name says: `STRATEGY[@OPTION=VALUE...][+rule]`.
+    """The variant that a row's name says: `STRATEGY[@OPTION=VALUE...][+TERM...]`, TERM one of `fusionzoo.train.terms`.
 
     Raises:
-        InputError: an option without a value, or something other than the rule after "+".
+        InputError: an option without a value. UnknownNameError: another term after "+".
 
     >>> variant("hybrid_trust@trust=false+rule")
-    Variant(fusion='hybrid_trust', options={'trust': False}, rule=True)
+    Variant(fusion='hybrid_trust', options={'trust': False}, terms=('rule',))
     """
-    named, plus, rule = row.partition("+")
-    if plus and rule != "rule":
-        raise InputError(f"{row!r}: after '+' stands 'rule' and nothing else")
+    named, *terms = row.split("+")
+    for term in terms:
+        check_known(f"training term of the row {row!r}", term, TERMS, "STRATEGY+TERM")
     fusion, *given = named.split("@")
     options = {}
     for pair in given:
@@ -55,7 +55,7 @@ def variant(row: str) -> Variant:
         if not equals or not key:
             raise InputError(f"{row!r}: {pair!r} is no option; write STRATEGY@OPTION=VALUE")
         options[key] = typed(value)
-    return Variant(fusion, options, bool(plus))
+    return Variant(fusion, options, tuple(dict.fromkeys(terms)))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
 
     Args:
         patterns: "all", or names and fnmatch patterns, in a list or parted by commas; each with `@OPTION=VALUE` and
-            `+rule` behind it where wanted, see `variant`. `published-NAME` is a published architecture as it is
+            `+TERM` behind it where wanted, see `variant`. `published-NAME` is a published architecture as it is
             (`published-cmx_*`), trained from random weights by the same protocol.
 
     Raises:
@@ -107,8 +107,8 @@ def strategies(patterns: str | Sequence[str], protocol: BenchProtocol) -> tuple[
         try:
             with torch.device("meta"):
                 model = build(name, protocol, num_classes=2)
-            if variant(name).rule:
-                stream_pairs(model)
+            for term in variant(name).terms:
+                TERMS[term].points(model)
         except InputError as error:
             refused[name] = str(error)
         else:

@@ -37,7 +37,7 @@ class BenchProtocol:
         train_images: at most that many training images; None: all.
         learning_rates: the grid; with one entry nothing is chosen. select_epochs: of these runs; None: `epochs`.
         encoder_lr_share: learning rate of pretrained encoders / that of new parts.
-        rule: factor of the rule (`fusionzoo.train.rule`) in the rows named `STRATEGY+rule`.
+        rule, streams: factor of that term (`fusionzoo.train.terms`) in the rows `STRATEGY+rule`, `STRATEGY+streams`.
         dissect_images: test images that each final run is dissected on; 0: none.
         epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, drop_modality, amp: as in
             `fusionzoo.train.Settings`.
@@ -70,6 +70,7 @@ class BenchProtocol:
     weight_decay: float = 0.01
     auxiliary: dict[str, float] = field(default_factory=dict)
     rule: float = 0.1
+    streams: float = 1.0
     dissect_images: int = 60
     drop_modality: float = 0.0
     amp: bool = False

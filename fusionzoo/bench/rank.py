@@ -15,7 +15,7 @@ from fusionzoo.bench.plan import variant
 from fusionzoo.bench.results import RunResult, final_results
 from fusionzoo.errors import InputError
 
-__all__ = ["Row", "ablation", "interval", "paired", "rank"]
+__all__ = ["Row", "ablation", "by_term", "interval", "paired", "rank"]
 
 _T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """97.5 % quantile of Student's t by degrees of freedom; from 10 on 1.96 (1 + 1.25 / df), within 1.1 %."""
@@ -36,8 +36,8 @@ class Row:
         kinds: kind of concept -> mean IoU of its classes with both inputs, for data whose truth is known.
         difference: (mean, low, high) of mIoU minus the reference's, paired by seed; None for the reference itself
             and with fewer than two common seeds.
-        rule_gain: the same for a row with the rule, minus its strategy without.
-        gaps, rule_gaps: condition -> the two differences under each condition that both have.
+        term_gain: the same for a row with a training term (`STRATEGY+TERM`), minus the row without it (its last one).
+        gaps, term_gaps: condition -> the two differences under each condition that both have.
     """
 
     strategy: str
@@ -50,10 +50,10 @@ class Row:
     spread: dict[str, float]
     kinds: dict[str, float]
     difference: Paired | None
-    rule_gain: Paired | None = None
+    term_gain: Paired | None = None
     least: float = 0.0
     gaps: dict[str, Paired] = field(default_factory=dict)
-    rule_gaps: dict[str, Paired] = field(default_factory=dict)
+    term_gaps: dict[str, Paired] = field(default_factory=dict)
 
 
 def interval(differences: Sequence[float]) -> Paired:
@@ -83,11 +83,21 @@ def rank(results: Sequence[RunResult], reference: str = "concat") -> list[Row]:
         by_strategy.setdefault(result.strategy, []).append(result)
     rows = []
     for name, found in by_strategy.items():
-        plain = name.removesuffix("+rule")
+        plain = name.rpartition("+")[0] or name
         gaps = _gaps(found, by_strategy.get(reference, []) if name != reference else [])
         gains = _gaps(found, by_strategy.get(plain, []) if plain != name else [])
         rows.append(_row(name, found, gaps, gains))
     return sorted(rows, key=lambda row: -row.miou["both"])
+
+
+def by_term(rows: Sequence[Row]) -> dict[str, dict[str, Paired]]:
+    """Training term -> row without it -> what it changes, of the rows where that is known."""
+    out: dict[str, dict[str, Paired]] = {}
+    for row in rows:
+        if row.term_gain is not None:
+            without, _, term = row.strategy.rpartition("+")
+            out.setdefault(term, {})[without] = row.term_gain
+    return out
 
 
 def paired(found: Sequence[RunResult], base: Sequence[RunResult], condition: str = "both") -> Paired | None:
@@ -100,7 +110,7 @@ def paired(found: Sequence[RunResult], base: Sequence[RunResult], condition: str
 def ablation(results: Sequence[RunResult]) -> list[tuple[str, str, Paired | None]]:
     """(row with options, the row it stands beside, first minus second), best row first; None without two common seeds.
 
-    `STRATEGY@OPTION=VALUE` stands beside STRATEGY, with the rule beside `STRATEGY+rule`.
+    `STRATEGY@OPTION=VALUE` stands beside STRATEGY, with `+TERM` beside `STRATEGY+TERM`.
     """
     runs: dict[str, list[RunResult]] = {}
     for r in final_results(results):
@@ -109,7 +119,7 @@ def ablation(results: Sequence[RunResult]) -> list[tuple[str, str, Paired | None
     for row in rank(results):
         made = variant(row.strategy)
         if made.options:
-            whole = made.fusion + ("+rule" if made.rule else "")
+            whole = "+".join([made.fusion, *made.terms])
             out.append((row.strategy, whole, paired(runs[row.strategy], runs.get(whole, []))))
     return out
 
@@ -119,7 +129,7 @@ def _gaps(found: Sequence[RunResult], base: Sequence[RunResult]) -> dict[str, Pa
     return {condition: value for condition, value in values.items() if value is not None}
 
 
-def _row(strategy: str, found: list[RunResult], gaps: dict[str, Paired], rule_gaps: dict[str, Paired]) -> Row:
+def _row(strategy: str, found: list[RunResult], gaps: dict[str, Paired], term_gaps: dict[str, Paired]) -> Row:
     conditions = list(found[0].scores)
     values = {c: [r.scores[c].miou for r in found] for c in conditions}
     return Row(
@@ -133,10 +143,10 @@ def _row(strategy: str, found: list[RunResult], gaps: dict[str, Paired], rule_ga
         {c: max(v) - min(v) for c, v in values.items()},
         _by_kind(found),
         gaps.get("both"),
-        rule_gaps.get("both"),
+        term_gaps.get("both"),
         min(values["both"]),
         gaps,
-        rule_gaps,
+        term_gaps,
     )
 
 

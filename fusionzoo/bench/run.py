@@ -134,7 +134,7 @@ def _with_rule(patterns: str | Sequence[str], rule: str) -> list[str]:
     """The rows' patterns without the rule, with it, or both."""
     check_known("choice for the rule", rule, RULES)
     asked = [p.strip() for p in patterns.split(",")] if isinstance(patterns, str) else list(patterns)
-    ruled = [p if variant(p).rule else f"{p}+{RULE}" for p in asked]
+    ruled = [p if RULE in variant(p).terms else f"{p}+{RULE}" for p in asked]
     return {"off": asked, "on": ruled, "both": [*asked, *ruled]}[rule]
 
 
@@ -163,6 +163,11 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
         except InputError as error:
             raise InputError(f"protocol {protocol.name} starts its encoders from {init!r}: {error}") from error
     return tested
+
+
+def _factors(row: str, protocol: BenchProtocol) -> dict[str, float]:
+    """The factor of each term that a row's training has."""
+    return {term: getattr(protocol, term) for term in variant(row).terms}
 
 
 def _losses(row: str, protocol: BenchProtocol) -> set[str]:
@@ -214,7 +219,7 @@ def train_and_score(
         seconds=seconds,
         failed=failed,
         task=data_task(tested),
-        options={**variant(run.strategy).options, **({RULE: protocol.rule} if variant(run.strategy).rule else {})},
+        options={**variant(run.strategy).options, **_factors(run.strategy, protocol)},
         data=tested.name,
         images=len(tested),
         class_names=list(tested.class_names),
@@ -239,7 +244,7 @@ def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Set
     final, row = run.phase == "final", variant(run.strategy)
     composed = not run.strategy.startswith(PUBLISHED)
     start = init if composed else ""
-    factors = {RULE: protocol.rule} if row.rule else {}
+    factors = _factors(run.strategy, protocol)
     if protocol.auxiliary:
         own = _losses(run.strategy, protocol)
         factors |= {name: factor for name, factor in protocol.auxiliary.items() if name in own}

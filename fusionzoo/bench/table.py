@@ -20,15 +20,15 @@ def ranked(rows: Sequence[Row], reference: str = "concat") -> str:
     """
     conditions = [c for c in rows[0].miou if c != "both"]
     kinds = list(rows[0].kinds)
-    ruled = any(row.rule_gain is not None for row in rows)
-    head = ["strategy", "seeds", "mIoU", f"- {reference}", *(["- without rule"] if ruled else []),
+    termed = any(row.term_gain is not None for row in rows)
+    head = ["strategy", "seeds", "mIoU", f"- {reference}", *(["- without term"] if termed else []),
             *(c.replace("_", " ") for c in conditions),
             *(f"IoU {k}" for k in kinds), "parameters", "GMACs", "s a run"]  # fmt: skip
     lines = []
     for row in rows:
         lines.append([
             row.strategy, str(len(row.seeds)), _spread(row),
-            gap(row.difference), *([gap(row.rule_gain)] if ruled else []),
+            gap(row.difference), *([gap(row.term_gain)] if termed else []),
             *(f"{100 * row.miou[c]:.1f}" for c in conditions), *(f"{100 * row.kinds[k]:.1f}" for k in kinds),
             f"{row.num_params:,}", f"{row.gmacs:.3f}", f"{row.seconds:.0f}",
         ])  # fmt: skip

@@ -32,7 +32,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
     help="Held equal: planted, planted-2, nyu13, nyu40, scenes, saliency, folder, a file; default: by data.",
 )
 @click.option("--strategies", "patterns", default="all", show_default=True,
-              help="Names and patterns, by commas; NAME@OPTION=VALUE sets an option.")  # fmt: skip
+              help="Names and patterns, by commas; NAME@OPTION=VALUE sets an option, NAME+TERM trains with rule or"
+                   " streams.")  # fmt: skip
 @click.option("--rule", type=click.Choice(["off", "on", "both"]), default="off", show_default=True,
               help="Train with the consistency-specificity rule on the encoders, without, or both ways.")  # fmt: skip
 @click.option("--seeds", default="0,1,2", show_default=True, callback=_seeds, help="Of the final runs.")

@@ -24,7 +24,7 @@ from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import FusionModel
 from fusionzoo.probes.tape import probe
 from fusionzoo.tasks import model_for
-from fusionzoo.train.rule import losses
+from fusionzoo.train.terms import losses
 
 __all__ = ["Shown", "Student", "Teacher", "feature_loss", "logit_loss", "stage_probes"]
 

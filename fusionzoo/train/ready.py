@@ -15,9 +15,9 @@ from fusionzoo.tasks import CLASSIFICATION, data_task
 from fusionzoo.train.batches import steps_of
 from fusionzoo.train.data import sample_bytes
 from fusionzoo.train.freeze import idle_encoders
-from fusionzoo.train.rule import RULE
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey, survey
+from fusionzoo.train.terms import TERMS
 
 __all__ = ["check_settings", "ready", "remarks"]
 
@@ -27,8 +27,12 @@ LARGE = 2 << 30
 
 def check_settings(settings: Settings, model: FusionModel, n: int, processes: int) -> None:
     """InputError for settings that can do nothing with `model`, frozen as asked, and `n` training images."""
-    for name in settings.auxiliary:
-        check_known(f"auxiliary loss of {settings.model}", name, [*model.loss_factors, RULE], "--auxiliary NAME=FACTOR")
+    for name, factor in settings.auxiliary.items():
+        check_known(
+            f"auxiliary loss of {settings.model}", name, [*model.loss_factors, *TERMS], "--auxiliary NAME=FACTOR"
+        )
+        if factor and name in TERMS:
+            TERMS[name].points(model)
     steps = settings.epochs * steps_of(n, settings.batch_size, settings.accumulate * processes)
     if (settings.warmup or 0) > steps:
         raise InputError(

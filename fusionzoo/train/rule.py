@@ -19,8 +19,7 @@ rare classes do not count as shared. A class seen once has e = 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,58 +27,11 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel
-from fusionzoo.models.base import SIDE
-from fusionzoo.models.two_stream import SCENE, SCENE_LOGITS
-from fusionzoo.probes.tape import probe
-from fusionzoo.train.losses import scene_loss
 
-__all__ = ["RULE", "class_share", "consistent_and_specific", "losses", "rule_loss", "stream_pairs"]
+__all__ = ["RULE", "at_cells", "class_share", "consistent_and_specific", "rule_loss", "standard", "stream_pairs"]
 
 RULE = "rule"
 """Name of the term among the auxiliary losses."""
-
-
-def losses(
-    model: FusionModel,
-    rgb: Tensor,
-    x: Tensor,
-    label: Tensor,
-    factors: Mapping[str, float],
-    *,
-    step: int = 1,
-    scene: Tensor | None = None,
-) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-    """(logits, auxiliary losses, scores of side heads) of one pass: `model.losses(rgb, x, step=step)` and what else
-    `factors` gives weight, the rule and the scene type among the auxiliary losses, the side heads of
-    `model.side_scores`.
-
-    Args:
-        label: (B, H, W) of the input's size, on its device.
-        factors: of the auxiliary losses by name, the model's own (`loss_factors`) among them.
-        scene: (B,) types, where a joint model learns them.
-
-    Raises:
-        InputError: the rule is wanted of a model without two streams of equal width.
-    """
-    if scene is not None and factors.get(SCENE):
-        with probe(model, SCENE_LOGITS, detach=False, clone=False, trace=True) as tape:
-            logits, auxiliary, sides = losses(model, rgb, x, label, factors, step=step)
-        return logits, {**auxiliary, SCENE: scene_loss(tape[SCENE_LOGITS], scene)}, sides
-    if not factors.get(RULE):
-        return _heads(model, rgb, x, factors, step)
-    with _streams(model) as pairs:
-        logits, auxiliary, sides = _heads(model, rgb, x, factors, step)
-    return logits, {**auxiliary, RULE: rule_loss(pairs, label, model.num_classes)}, sides
-
-
-def _heads(
-    model: FusionModel, rgb: Tensor, x: Tensor, factors: Mapping[str, float], step: int
-) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-    if factors.get(SIDE):
-        logits, *sides = model.side_scores(rgb, x, step=step)
-        return logits, {}, sides
-    logits, auxiliary = model.losses(rgb, x, step=step)
-    return logits, auxiliary, []
 
 
 def stream_pairs(model: FusionModel) -> list[tuple[str, str]]:
@@ -96,17 +48,7 @@ def stream_pairs(model: FusionModel) -> list[tuple[str, str]]:
     return pairs
 
 
-@contextmanager
-def _streams(model: FusionModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """What the two encoders say at each stage of the next forward pass: (rgb, x), with gradients."""
-    pairs = stream_pairs(model)
-    out: list[tuple[Tensor, Tensor]] = []
-    with probe(model, *(name for pair in pairs for name in pair), detach=False, clone=False, trace=True) as tape:
-        yield out
-        out += [(tape[a], tape[b]) for a, b in pairs]
-
-
-def rule_loss(pairs: list[tuple[Tensor, Tensor]], label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+def rule_loss(pairs: Sequence[Sequence[Tensor]], label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Mean over the stages of the sum of the rule's two terms, in float32 also under autocast.
 
     Args:
@@ -131,15 +73,10 @@ def consistent_and_specific(
     >>> abs(float(consistent_and_specific(v, v, label, 3)[0])) < 1e-5
     True
     """
-    (height, width), (full_h, full_w) = rgb.shape[2:], label.shape[1:]
-    rows = (torch.arange(height, device=label.device) * 2 + 1) * full_h // (2 * height)
-    cols = (torch.arange(width, device=label.device) * 2 + 1) * full_w // (2 * width)
-    classes = label[:, rows][:, :, cols].flatten()  # (B h w)
-    known = classes != ignore_index
+    classes, known = at_cells(label, rgb, ignore_index)
     if not bool(known.any()):
         return rgb.sum() * 0, x.sum() * 0
-    classes = classes[known]
-    z_rgb, z_x = (_standard(v.float().movedim(1, -1).flatten(0, 2)[known]) for v in (rgb, x))  # (N, C)
+    z_rgb, z_x = (standard(v.float().movedim(1, -1).flatten(0, 2)[known]) for v in (rgb, x))  # (N, C)
     member = F.one_hot(classes, num_classes).to(z_rgb.dtype)  # (N, K)
     count = member.sum(0).clamp(min=1)[:, None]  # (K, 1)
     mean_rgb, mean_x = member.t() @ z_rgb / count, member.t() @ z_x / count  # (K, C)
@@ -162,7 +99,24 @@ def class_share(mean: Tensor, z: Tensor, member: Tensor, count: Tensor) -> Tenso
     return torch.where(n > 1, (n * share - 1) / (n - 1).clamp(min=1), 0).clamp(0, 1)
 
 
-def _standard(v: Tensor) -> Tensor:
+def at_cells(label: Tensor, features: Tensor, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
+    """(classes of the labelled positions (N,), which are labelled (B h w,)) at the centres of the features' cells.
+
+    Args:
+        label: (B, H, W) int64. features: (B, C, h, w).
+
+    >>> at_cells(torch.tensor([[[0, 1, 255, 255]]]), torch.zeros(1, 3, 1, 4))
+    (tensor([0, 1]), tensor([ True,  True, False, False]))
+    """
+    (height, width), (full_h, full_w) = features.shape[2:], label.shape[1:]
+    rows = (torch.arange(height, device=label.device) * 2 + 1) * full_h // (2 * height)
+    cols = (torch.arange(width, device=label.device) * 2 + 1) * full_w // (2 * width)
+    classes = label[:, rows][:, :, cols].flatten()  # (B h w)
+    known = classes != ignore_index
+    return classes[known], known
+
+
+def standard(v: Tensor) -> Tensor:
     """Each column of (N, C) with mean 0 and variance 1; a constant one is 0."""
     v = v - v.mean(0)
     return v / v.square().mean(0).add(1e-6).sqrt()

@@ -86,8 +86,8 @@ class Settings:
                                choices=("median", "log"))  # fmt: skip
     ohem: float = _setting(0.0, "Share of the pixels that count in cross-entropy, the hardest; 0: all.")
     label_smoothing: float = _setting(0.0, "Of cross-entropy, 0..1.")
-    auxiliary: dict[str, float] = _setting({}, "Factor of an auxiliary loss (side: of side heads; rule; ...) instead"
-                                           " of the model's own; 0: off.")  # fmt: skip
+    auxiliary: dict[str, float] = _setting({}, "Factor of an auxiliary loss (side: of side heads; rule; streams; ...)"
+                                           " instead of the model's own; 0: off.")  # fmt: skip
     drop_modality: float = _setting(0.0, "Share of images that lose an input, rgb or x evenly.")
     teacher: str = _setting("", "Checkpoint to learn from (bundled name, folder, Hub id).", flag="NAME", free=True)
     distill: dict[str, float] = _setting(

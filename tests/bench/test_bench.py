@@ -30,6 +30,7 @@ from fusionzoo.bench import (
     read_results,
 )
 from fusionzoo.bench.plan import SELECT_SEED, Run, Variant, chosen_rates, final_runs, select_runs, strategies, variant
+from fusionzoo.bench.rank import by_term
 from fusionzoo.bench.run import run_settings
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.bench.table import ranked
@@ -174,6 +175,8 @@ def test_a_factor_goes_to_the_strategies_that_have_the_loss(data: str, tmp_path:
     common = (replace(protocol, auxiliary={"sparsity": 0.5}), data, "")
     assert run_settings(Run("channel_exchange", "final", 0, 1e-3), *common).auxiliary == {"sparsity": 0.5}
     assert run_settings(Run("concat+rule", "final", 0, 1e-3), *common).auxiliary == {"rule": 0.1}
+    both = replace(common[0], streams=0.3), data, ""
+    assert run_settings(Run("sum+streams+rule", "final", 0, 1e-3), *both).auxiliary == {"streams": 0.3, "rule": 0.1}
     plain = Run("concat", "final", 0, 1e-2)
     assert run_settings(plain, *common).encoder_lr is None  # no weights are given: all learns at one rate
     assert run_settings(plain, protocol, data, "imagenet").encoder_lr == pytest.approx(0.3e-2)
@@ -247,26 +250,30 @@ def test_ranking_and_its_intervals_equal_scipy() -> None:
     assert "| 60.00 +- 0.00 |" in ranked([gate]) and "| 50.00 |" in ranked([concat]), "one seed has no spread"
 
 
-def test_the_rule_is_compared_with_its_own_strategy() -> None:
-    values = {"concat": [0.5, 0.5], "sum": [0.4, 0.42], "sum+rule": [0.43, 0.44]}
+def test_a_training_term_is_compared_with_its_own_strategy() -> None:
+    values = {"concat": [0.5, 0.5], "sum": [0.4, 0.42], "sum+rule": [0.43, 0.44], "sum+rule+streams": [0.41, 0.43]}
     rows = {r.strategy: r for r in rank([result(k, s, v) for k, of in values.items() for s, v in enumerate(of)])}
-    assert rows["sum+rule"].rule_gain is not None and rows["sum+rule"].rule_gain[0] == pytest.approx(0.025)
-    assert rows["sum"].rule_gain is None and rows["sum+rule"].difference is not None
+    assert rows["sum+rule"].term_gain is not None and rows["sum+rule"].term_gain[0] == pytest.approx(0.025)
+    changed = {term: {row: v[0] for row, v in of.items()} for term, of in by_term(list(rows.values())).items()}
+    assert changed == {"rule": {"sum": pytest.approx(0.025)}, "streams": {"sum+rule": pytest.approx(-0.015)}}
+    assert rows["sum"].term_gain is None and rows["sum+rule"].difference is not None
     assert rows["sum+rule"].difference[0] == pytest.approx(-0.065)
     assert "+2.50 (" in ranked(list(rows.values()))
 
 
 def test_a_row_says_its_options_and_the_rule() -> None:
     assert variant("hybrid_trust@trust=false@product=true+rule") == Variant(
-        "hybrid_trust", {"trust": False, "product": True}, True
+        "hybrid_trust", {"trust": False, "product": True}, ("rule",)
     )
     protocol = BenchProtocol("toy")
-    fitting, refused = strategies("sum+rule,rgb_only+rule,hybrid_trust@trust=false", protocol)
-    assert fitting == ["sum+rule", "hybrid_trust@trust=false"]
-    assert list(refused) == ["rgb_only+rule"] and "no two streams" in refused["rgb_only+rule"]
+    asked = "sum+rule+streams,rgb_only+rule,rgb_only+streams,early+streams,hybrid_trust@trust=false"
+    fitting, refused = strategies(asked, protocol)
+    assert fitting == ["sum+rule+streams", "rgb_only+streams", "hybrid_trust@trust=false"]
+    assert list(refused) == ["rgb_only+rule", "early+streams"] and "no two streams" in refused["rgb_only+rule"]
+    assert "no stream of one modality" in refused["early+streams"]
     assert "trust" in strategies("hybrid_trust@trst=false", protocol)[1]["hybrid_trust@trst=false"]
     for wrong in ("sum+rul", "sum@trust"):
-        with pytest.raises(InputError, match="after|OPTION=VALUE"):
+        with pytest.raises((InputError, UnknownNameError), match="did you mean 'rule'|OPTION=VALUE"):
             strategies(wrong, protocol)
 
 

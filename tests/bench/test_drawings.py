@@ -164,7 +164,7 @@ def test_what_has_too_few_rows_says_what_it_needs() -> None:
     made = drawings.plots([*seeds("concat", 0.5), *seeds("rgb_only", 0.3)])
     assert isinstance(made["accuracy"][1], Plot) and isinstance(made["kinds"][1], Plot)
     reasons = {name: plot for name, (_, plot) in made.items() if isinstance(plot, str)}
-    assert set(reasons) == {"differences", "parameters", "gmacs", "predictors", "ablations", "rule"}
+    assert set(reasons) == {"differences", "parameters", "gmacs", "predictors", "ablations", "rule", "streams"}
     assert reasons["predictors"] == "needs 5 strategies that see both inputs; 1 so far"
     assert reasons["differences"] == "needs 2 strategies with two seeds that concat has too; 0 so far"
 

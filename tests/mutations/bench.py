@@ -19,11 +19,12 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("        self.now -= size", "        self.now -= 0"),
         ("not in given | self.known:", "not in self.known:"),
     ]),
-    ("tests/bench/test_bench.py::test_the_rule_is_compared_with_its_own_strategy", "fusionzoo/bench/rank.py", [
+    ("tests/bench/test_bench.py::test_a_training_term_is_compared_with_its_own_strategy", "fusionzoo/bench/rank.py", [
         ("by_strategy.get(plain, [])", "by_strategy.get(reference, [])"),
+        ('name.rpartition("+")[0] or name', 'name.partition("+")[0] or name'),
     ]),
     ("tests/bench/test_bench.py::test_a_row_says_its_options_and_the_rule", "fusionzoo/bench/plan.py", [
-        ("            if variant(name).rule:", "            if False:"),
+        ("            for term in variant(name).terms:", "            for term in ():"),
         ("options[key] = typed(value)", "options[key] = value"),
     ]),
     ("tests/bench/test_bench.py::test_the_rate_is_chosen_and_a_run_that_diverges_ends_nothing",
@@ -42,7 +43,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/bench/test_drawings.py::test_options_stand_beside_their_strategy_and_the_rule_beside_the_rule",
      "fusionzoo/bench/rank.py", [
-        ('made.fusion + ("+rule" if made.rule else "")', "made.fusion"),
+        ('"+".join([made.fusion, *made.terms])', "made.fusion"),
     ]),
     ("tests/bench/test_drawings.py::test_the_front_is_the_planted_one_and_single_modalities_are_not_on_it",
      "fusionzoo/bench/drawings.py", [

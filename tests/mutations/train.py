@@ -129,6 +129,19 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_rule.py::test_it_is_computed_in_float32_under_autocast", "fusionzoo/train/rule.py", [
         ("torch.autocast(label.device.type, enabled=False)", "torch.autocast(label.device.type, enabled=True)"),
     ]),
+    ("tests/train/test_streams.py::test_the_loss_equals_its_equations", "fusionzoo/train/streams.py", [
+        ("weight = count.clamp(min=1).rsqrt()[classes]", "weight = count.clamp(min=1)[classes]"),
+        ('.masked_fill(count == 0, float("-inf"))', ""),
+        ("TEMPERATURE = 0.1", "TEMPERATURE = 0.2"),
+        ("torch.autocast(label.device.type, enabled=False)", "torch.autocast(label.device.type, enabled=True)"),
+    ]),
+    ("tests/train/test_streams.py::test_which_features_are_asked", "fusionzoo/train/streams.py", [
+        ('if name != "fused"]', "]"),
+        ("if names][-STAGES:]", "if names]"),
+    ]),
+    ("tests/train/test_streams.py::test_a_training_with_it_and_one_that_cannot", "fusionzoo/train/ready.py", [
+        ("        if factor and name in TERMS:", "        if False:"),
+    ]),
     ("tests/train/test_losses.py::test_ohem_is_the_mean_of_the_hardest", "fusionzoo/train/losses.py", [
         ("losses.flatten().topk(most)", "losses.flatten().topk(most, largest=False)"),
     ]),

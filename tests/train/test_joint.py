@@ -28,8 +28,8 @@ from fusionzoo.train import Settings, evaluate, finetune
 from fusionzoo.train.distill import Teacher
 from fusionzoo.train.freeze import freeze
 from fusionzoo.train.losses import total
-from fusionzoo.train.rule import losses
 from fusionzoo.train.start import fit_classes, new_model
+from fusionzoo.train.terms import losses
 from tests.train.rooms import PLAIN
 from tests.train.test_optim import encoder_folder
 from tests.train.test_processes import fork

@@ -11,7 +11,8 @@ import torch
 from fusionzoo.errors import InputError
 from fusionzoo.models import create_model
 from fusionzoo.train import finetune
-from fusionzoo.train.rule import class_share, consistent_and_specific, losses, rule_loss
+from fusionzoo.train.rule import class_share, consistent_and_specific, rule_loss
+from fusionzoo.train.terms import losses
 from tests.train.rooms import rooms, settings
 
 K = 4
