@@ -37,17 +37,20 @@ class Variant:
 
 
 def variant(row: str) -> Variant:
-    """The variant that a row's name says: `STRATEGY[@OPTION=VALUE...][+TERM...]`, TERM one of `fusionzoo.train.terms`.
+    """The variant that a row's name says: `STRATEGY[@OPTION=VALUE...][+TERM...]`, each TERM of `fusionzoo.train.terms`
+    at most once and in their order, so that a training has one name.
 
     Raises:
-        InputError: an option without a value. UnknownNameError: another term after "+".
+        InputError: an option without a value, terms twice or in another order. UnknownNameError: another term.
 
     >>> variant("hybrid_trust@trust=false+rule")
     Variant(fusion='hybrid_trust', options={'trust': False}, terms=('rule',))
     """
     named, *terms = row.split("+")
     for term in terms:
-        check_known(f"training term of the row {row!r}", term, TERMS, "STRATEGY+TERM")
+        check_known("training term", term, TERMS, f"STRATEGY+TERM, here {row!r}")
+    if terms != (ordered := [term for term in TERMS if term in terms]):
+        raise InputError(f"{row!r} is another name of {'+'.join([named, *ordered])!r}; write that")
     fusion, *given = named.split("@")
     options = {}
     for pair in given:
@@ -55,7 +58,7 @@ def variant(row: str) -> Variant:
         if not equals or not key:
             raise InputError(f"{row!r}: {pair!r} is no option; write STRATEGY@OPTION=VALUE")
         options[key] = typed(value)
-    return Variant(fusion, options, tuple(dict.fromkeys(terms)))
+    return Variant(fusion, options, tuple(terms))
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ from fusionzoo.tasks import check_task, data_task
 from fusionzoo.train import Settings, finetune
 from fusionzoo.train.rule import RULE
 from fusionzoo.train.start import new_model
+from fusionzoo.train.terms import TERMS
 
 __all__ = ["bench", "run_settings", "train_and_score"]
 
@@ -103,7 +104,7 @@ def bench(
         raise InputError(f"{out} is not empty; add --resume to go on with it, or name a new folder")
     names, refused = strategies(_with_rule(patterns, rule), protocol)
     if not names:
-        raise InputError(f"no strategy fits the encoder {protocol.encoder}: {next(iter(refused.values()))}")
+        raise InputError(f"none of these rows can be trained with {protocol.encoder}: {next(iter(refused.values()))}")
     tested = _begins(protocol, data, init, names)
     (out / "results").mkdir(parents=True, exist_ok=True)
     with _alone(out):
@@ -134,8 +135,14 @@ def _with_rule(patterns: str | Sequence[str], rule: str) -> list[str]:
     """The rows' patterns without the rule, with it, or both."""
     check_known("choice for the rule", rule, RULES)
     asked = [p.strip() for p in patterns.split(",")] if isinstance(patterns, str) else list(patterns)
-    ruled = [p if RULE in variant(p).terms else f"{p}+{RULE}" for p in asked]
+    ruled = [p if RULE in variant(p).terms else _ruled(p) for p in asked]
     return {"off": asked, "on": ruled, "both": [*asked, *ruled]}[rule]
+
+
+def _ruled(row: str) -> str:
+    """The row with the rule, which stands before other terms."""
+    named, *terms = row.split("+")
+    return "+".join([named, RULE, *terms])
 
 
 def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) -> Any:
@@ -143,7 +150,8 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
     cannot be loaded, for factors of losses that no strategy has."""
     have = set().union(*(_losses(row, protocol) for row in rows)) if protocol.auxiliary else set()
     for name in protocol.auxiliary.keys() - have:
-        raise unknown("auxiliary loss of these strategies", name, have)
+        hint = f"--strategies NAME+{name}" if name in TERMS else ""
+        raise unknown("auxiliary loss of these strategies", name, have, hint)
     tested = _tested(data, protocol.test_split, protocol.test_size or protocol.base, protocol.num_classes)
     with torch.device("meta"):
         check_task(build(rows[0], protocol, num_classes=tested.num_classes), tested)

@@ -117,8 +117,17 @@ def on_side_grid(label: Tensor, size: tuple[int, int], stride: int, ignore_index
     >>> on_side_grid(torch.arange(6).view(1, 2, 3), (1, 2), 4).tolist()
     [[[255, 255]]]
     """
+    return on_grid(padded(label, stride, ignore_index), size)
+
+
+def padded(label: Tensor, stride: int, ignore_index: int = 255) -> Tensor:
+    """Labels (B, H, W) with `ignore_index` below and to the right, where a model of this `stride` pads its images.
+
+    >>> padded(torch.zeros(1, 1, 3).long(), 2).tolist()
+    [[[0, 0, 0, 255], [255, 255, 255, 255]]]
+    """
     down, right = -label.shape[-2] % stride, -label.shape[-1] % stride
-    return on_grid(F.pad(label, (0, right, 0, down), value=ignore_index), size)
+    return F.pad(label, (0, right, 0, down), value=ignore_index)
 
 
 def scene_loss(logits: Tensor, scene: Tensor, ignore_index: int = 255) -> Tensor:

@@ -27,12 +27,13 @@ LARGE = 2 << 30
 
 def check_settings(settings: Settings, model: FusionModel, n: int, processes: int) -> None:
     """InputError for settings that can do nothing with `model`, frozen as asked, and `n` training images."""
-    for name, factor in settings.auxiliary.items():
+    for name in settings.auxiliary:
         check_known(
             f"auxiliary loss of {settings.model}", name, [*model.loss_factors, *TERMS], "--auxiliary NAME=FACTOR"
         )
-        if factor and name in TERMS:
-            TERMS[name].points(model)
+    terms = [name for name, factor in settings.auxiliary.items() if factor and name in TERMS]
+    for name in terms:
+        TERMS[name].points(model)
     steps = settings.epochs * steps_of(n, settings.batch_size, settings.accumulate * processes)
     if (settings.warmup or 0) > steps:
         raise InputError(
@@ -40,6 +41,8 @@ def check_settings(settings: Settings, model: FusionModel, n: int, processes: in
             " learning rate; give fewer, or more epochs"
         )
     asked = [key for key, usual in (("encoder_lr", None), ("layer_decay", 1.0)) if getattr(settings, key) != usual]
+    if getattr(model, "interaction", "none") == "none":  # else fusion blocks reach what the terms look at
+        asked += terms
     if asked and len(idle_encoders(model)) == len(encoder_parts(model)):
         raise InputError(f"{asked[0]} does nothing here: all encoders of {settings.model} are frozen; leave it out")
     if settings.layer_decay < 1 and all(len(layers) < 2 for layers in encoder_layers(model)):

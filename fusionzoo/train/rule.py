@@ -14,7 +14,7 @@ channel brought to mean 0 and variance 1 over the labelled positions of the batc
     rule = mean over the stages of consistency + decorrelation
 
 r of features that know nothing of the class is 1 / n_k in the mean, and 1 for a class seen once; e is 0 there, so that
-rare classes do not count as shared. A class seen once has e = 0.
+rare classes do not count as shared. A class seen once has e = 0. The batch is what one process sees at once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel
+from fusionzoo.train.cells import at_cells, standard
 
-__all__ = ["RULE", "at_cells", "class_share", "consistent_and_specific", "rule_loss", "standard", "stream_pairs"]
+__all__ = ["RULE", "class_share", "consistent_and_specific", "rule_loss", "stream_pairs"]
 
 RULE = "rule"
 """Name of the term among the auxiliary losses."""
@@ -53,7 +54,7 @@ def rule_loss(pairs: Sequence[Sequence[Tensor]], label: Tensor, num_classes: int
 
     Args:
         pairs: (rgb, x) features (B, C, h, w) of each stage.
-        label: (B, H, W) int64 at the size of the input.
+        label: (B, H, W) int64 of what the features cover, the images as they are padded.
     """
     with torch.autocast(label.device.type, enabled=False):
         terms = [consistent_and_specific(rgb, x, label, num_classes, ignore_index) for rgb, x in pairs]
@@ -97,29 +98,6 @@ def class_share(mean: Tensor, z: Tensor, member: Tensor, count: Tensor) -> Tenso
     energy = (member.t() @ z.square().sum(1, keepdim=True) / count)[:, 0]
     share, n = mean.square().sum(1) / energy.clamp(min=1e-6), count[:, 0]
     return torch.where(n > 1, (n * share - 1) / (n - 1).clamp(min=1), 0).clamp(0, 1)
-
-
-def at_cells(label: Tensor, features: Tensor, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
-    """(classes of the labelled positions (N,), which are labelled (B h w,)) at the centres of the features' cells.
-
-    Args:
-        label: (B, H, W) int64. features: (B, C, h, w).
-
-    >>> at_cells(torch.tensor([[[0, 1, 255, 255]]]), torch.zeros(1, 3, 1, 4))
-    (tensor([0, 1]), tensor([ True,  True, False, False]))
-    """
-    (height, width), (full_h, full_w) = features.shape[2:], label.shape[1:]
-    rows = (torch.arange(height, device=label.device) * 2 + 1) * full_h // (2 * height)
-    cols = (torch.arange(width, device=label.device) * 2 + 1) * full_w // (2 * width)
-    classes = label[:, rows][:, :, cols].flatten()  # (B h w)
-    known = classes != ignore_index
-    return classes[known], known
-
-
-def standard(v: Tensor) -> Tensor:
-    """Each column of (N, C) with mean 0 and variance 1; a constant one is 0."""
-    v = v - v.mean(0)
-    return v / v.square().mean(0).add(1e-6).sqrt()
 
 
 def _correlation(u: Tensor, v: Tensor, weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Stream supervision: each encoder's own features must tell the classes, a training-time term for any two streams.
+"""Stream supervision: each encoder's own features must tell the classes, a training-time term for any strategy.
 
 A loss on the fused scores alone lets one modality do the work and leaves the other's encoder half trained. Here every
 stream is asked by itself, without a head, by the prototypes of the batch; nothing of it is left at inference. With f
@@ -10,7 +10,8 @@ the batch, z = f / |f| at each position i of class k_i, and n_k positions of cla
     streams = mean of the loss over the modalities and over the last 3 stages
 
 Classes that are not in the batch have no prototype and take no part. The weights u are those of `balance` 0.5 within a
-batch.
+batch, without their limits. The batch is what one process sees at once: the parts of `--accumulate` and other processes
+have prototypes of their own. An input that `--drop-modality` took away is asked all the same, as zeros.
 
 Prototypes as classifiers: Snell et al., "Prototypical Networks for Few-shot Learning" (NeurIPS 2017), arXiv 1703.05175;
 against one modality's dominance: Fan et al., "PMR: Prototypical Modal Rebalance" (CVPR 2023), arXiv 2211.07089, whose
@@ -20,7 +21,7 @@ validation part (`benchmarks/README.md`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from fusionzoo.errors import InputError
 from fusionzoo.models import FusionModel
-from fusionzoo.train.rule import at_cells, standard
+from fusionzoo.train.cells import at_cells, standard
 
 __all__ = ["STREAMS", "prototype_loss", "stream_loss", "stream_points"]
 
@@ -37,10 +38,14 @@ STREAMS = "streams"
 STAGES = 3
 """The last so many stages are asked."""
 TEMPERATURE = 0.1
+FAINT = 1e-2
+"""Shorter features, of a stream that is all but dead, are not brought to unit length: their direction is rounding."""
 
 
 def stream_points(model: FusionModel) -> list[list[str]]:
-    """The probes of each of the last stages at which one modality is still by itself.
+    """The probes of each modality's features at the last stages, before the fusion of that stage.
+
+    Where a strategy exchanges features or injects them, they carry what earlier stages brought in.
 
     Raises:
         InputError: a model without such features.
@@ -49,10 +54,16 @@ def stream_points(model: FusionModel) -> list[list[str]]:
     >>> stream_points(create_model("rgb_only_mobilenetv1-025_fpn", num_classes=2))[-1]
     ['rgb_stream.stage5.rgb']
     """
-    found = [[at[name] for name in at if name != "fused"] for at in model.levels.values()]
+    found = [[at[name] for name in _own(at)] for at in model.levels.values()]
     if not any(found):
         raise InputError(f"{model.architecture} has no stream of one modality to supervise; train it without `streams`")
     return [names for names in found if names][-STAGES:]
+
+
+def _own(at: Collection[str]) -> list[str]:
+    """The modalities that a stage has by themselves: with several beside rgb, not what they become together."""
+    names = [name for name in at if name != "fused"]
+    return [name for name in names if name != "x" or set(names) <= {"rgb", "x"}]
 
 
 def stream_loss(stages: Sequence[Sequence[Tensor]], label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -60,7 +71,7 @@ def stream_loss(stages: Sequence[Sequence[Tensor]], label: Tensor, num_classes: 
 
     Args:
         stages: features (B, C, h, w) of each modality at each stage.
-        label: (B, H, W) int64 at the size of the input.
+        label: (B, H, W) int64 of what the features cover, the images as they are padded.
     """
     with torch.autocast(label.device.type, enabled=False):
         terms = [
@@ -86,7 +97,8 @@ def prototype_loss(features: Tensor, label: Tensor, num_classes: int, ignore_ind
     classes, known = at_cells(label, features, ignore_index)
     if not bool(known.any()):
         return features.sum() * 0
-    z = F.normalize(standard(features.float().movedim(1, -1).flatten(0, 2)[known]), dim=1)  # (N, C)
+    z = standard(features.float().movedim(1, -1).flatten(0, 2)[known])  # (N, C)
+    z = F.normalize(z, dim=1, eps=FAINT)
     member = F.one_hot(classes, num_classes).to(z.dtype)  # (N, K)
     count = member.sum(0)  # (K,)
     prototypes = F.normalize(member.t() @ z / count.clamp(min=1)[:, None], dim=1)  # (K, C)

@@ -11,7 +11,8 @@ from fusionzoo.models import FusionModel
 from fusionzoo.models.base import SIDE
 from fusionzoo.models.two_stream import SCENE, SCENE_LOGITS
 from fusionzoo.probes.tape import probe
-from fusionzoo.train.losses import scene_loss
+from fusionzoo.tasks import CLASSIFICATION
+from fusionzoo.train.losses import padded, scene_loss
 from fusionzoo.train.rule import RULE, rule_loss, stream_pairs
 from fusionzoo.train.streams import STREAMS, stream_loss, stream_points
 
@@ -24,7 +25,7 @@ class Term:
 
     Attributes:
         points: the probes that it reads of a model, stage by stage; InputError for a model without them.
-        loss: of what they saw, the labels (B, H, W) at the input's size, and the number of classes.
+        loss: of what they saw, the labels (B, H, W) of the images as the model pads them, and the number of classes.
         said: its name in a sentence.
     """
 
@@ -37,7 +38,8 @@ TERMS = {
     RULE: Term(stream_pairs, rule_loss, "the rule"),
     STREAMS: Term(stream_points, stream_loss, "stream supervision"),
 }
-"""By name: `--auxiliary NAME=FACTOR` of any training, `STRATEGY+NAME` of a benchmark."""
+"""By name: `--auxiliary NAME=FACTOR` of any training, `STRATEGY+NAME` of a benchmark, whose protocol has a factor of
+that name."""
 
 
 def losses(
@@ -70,6 +72,8 @@ def losses(
         return _heads(model, rgb, x, factors, step)
     with probe(model, *sorted(names), detach=False, clone=False, trace=True) as tape:
         logits, auxiliary, sides = _heads(model, rgb, x, factors, step)
+    if model.task != CLASSIFICATION:
+        label = padded(label, model.stride)  # as the features, which cover the padded images
     for name, stages in wanted.items():
         seen = [[tape[point] for point in stage] for stage in stages]
         auxiliary[name] = TERMS[name].loss(seen, label, model.num_classes)

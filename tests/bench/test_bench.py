@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ from fusionzoo.cli.bench import command
 from fusionzoo.data import parse_spec
 from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
 from fusionzoo.models import create_model
+from fusionzoo.train.terms import TERMS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = """
@@ -176,7 +178,7 @@ def test_a_factor_goes_to_the_strategies_that_have_the_loss(data: str, tmp_path:
     assert run_settings(Run("channel_exchange", "final", 0, 1e-3), *common).auxiliary == {"sparsity": 0.5}
     assert run_settings(Run("concat+rule", "final", 0, 1e-3), *common).auxiliary == {"rule": 0.1}
     both = replace(common[0], streams=0.3), data, ""
-    assert run_settings(Run("sum+streams+rule", "final", 0, 1e-3), *both).auxiliary == {"streams": 0.3, "rule": 0.1}
+    assert run_settings(Run("sum+rule+streams", "final", 0, 1e-3), *both).auxiliary == {"streams": 0.3, "rule": 0.1}
     plain = Run("concat", "final", 0, 1e-2)
     assert run_settings(plain, *common).encoder_lr is None  # no weights are given: all learns at one rate
     assert run_settings(plain, protocol, data, "imagenet").encoder_lr == pytest.approx(0.3e-2)
@@ -272,6 +274,10 @@ def test_a_row_says_its_options_and_the_rule() -> None:
     assert list(refused) == ["rgb_only+rule", "early+streams"] and "no two streams" in refused["rgb_only+rule"]
     assert "no stream of one modality" in refused["early+streams"]
     assert "trust" in strategies("hybrid_trust@trst=false", protocol)[1]["hybrid_trust@trst=false"]
+    for same in ("sum+streams+rule", "sum+rule+rule+streams"):  # one training, one name
+        with pytest.raises(InputError, match=re.escape(f"{same!r} is another name of 'sum+rule+streams'")):
+            variant(same)
+    assert set(TERMS) <= {f.name for f in fields(BenchProtocol)}
     for wrong in ("sum+rul", "sum@trust"):
         with pytest.raises((InputError, UnknownNameError), match="did you mean 'rule'|OPTION=VALUE"):
             strategies(wrong, protocol)

@@ -26,6 +26,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/bench/test_bench.py::test_a_row_says_its_options_and_the_rule", "fusionzoo/bench/plan.py", [
         ("            for term in variant(name).terms:", "            for term in ():"),
         ("options[key] = typed(value)", "options[key] = value"),
+        ("    if terms != (ordered :=", "    if () == (ordered :="),
     ]),
     ("tests/bench/test_bench.py::test_the_rate_is_chosen_and_a_run_that_diverges_ends_nothing",
      "fusionzoo/bench/results.py", [

@@ -140,7 +140,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("if names][-STAGES:]", "if names]"),
     ]),
     ("tests/train/test_streams.py::test_a_training_with_it_and_one_that_cannot", "fusionzoo/train/ready.py", [
-        ("        if factor and name in TERMS:", "        if False:"),
+        ("        TERMS[name].points(model)", "        pass"),
+    ]),
+    ("tests/train/test_streams.py::test_frozen_encoders_have_no_term", "fusionzoo/train/ready.py", [
+        ("        asked += terms", "        pass"),
+    ]),
+    ("tests/train/test_streams.py::test_cells_have_the_classes_of_the_padded_image[streams]",
+     "fusionzoo/train/terms.py", [
+        ("label = padded(label, model.stride)", "pass"),
     ]),
     ("tests/train/test_losses.py::test_ohem_is_the_mean_of_the_hardest", "fusionzoo/train/losses.py", [
         ("losses.flatten().topk(most)", "losses.flatten().topk(most, largest=False)"),

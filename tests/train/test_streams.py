@@ -106,6 +106,29 @@ def test_which_features_are_asked() -> None:
     assert stream_points(made["x_only"]) == [[f"x_stream.stage{i}.x"] for i in (3, 4, 5)]
     with pytest.raises(InputError, match="no stream of one modality"):
         stream_points(made["early"])
+    several = stream_points(create_model("cmnext_mit_b0", num_classes=K, auxiliaries=2))[-1]
+    assert len(several) == 3 and "stage5.x" not in several, "not what the others become together"
+
+
+@pytest.mark.parametrize("name", ["rule", "streams"])
+def test_cells_have_the_classes_of_the_padded_image(name: str) -> None:
+    """Of 40 rows padded to 64, the cells of a stage cover all 64, and those in the padding have no class."""
+    torch.manual_seed(0)
+    model = create_model("sum_mobilenetv1-025_fpn", num_classes=K).eval()
+    rgb, x, label = torch.randn(2, 3, 40, 64), torch.randn(2, 1, 40, 64), torch.randint(K, (2, 40, 64))
+    found = losses(model, rgb, x, label, {name: 1.0})[1][name]
+    down = lambda v: torch.nn.functional.pad(v, (0, 0, 0, 24), mode="replicate")  # noqa: E731
+    whole = torch.cat([label, torch.full((2, 24, 64), 255)], 1)
+    want = losses(model, down(rgb), down(x), whole, {name: 1.0})[1][name]
+    assert found.item() == pytest.approx(want.item(), rel=1e-6)
+
+
+def test_frozen_encoders_have_no_term(tmp_path: Path) -> None:
+    data = rooms(tmp_path / "d")
+    for name in ("rule", "streams"):
+        run = settings(data, val_split="", auxiliary={name: 1.0}, freeze="encoder")
+        with pytest.raises(InputError, match=f"{name} does nothing here: all encoders"):
+            finetune(run, tmp_path / name, note=lambda text: None)
 
 
 def test_both_terms_come_of_one_pass() -> None:
@@ -114,7 +137,7 @@ def test_both_terms_come_of_one_pass() -> None:
     batch = torch.randn(2, 3, 64, 64), torch.randn(2, 1, 64, 64), torch.randint(K, (2, 64, 64))
     apart = {name: losses(model, *batch, {name: 1.0})[1][name] for name in ("rule", "streams")}
     together = losses(model, *batch, {"rule": 1.0, "streams": 1.0})[1]
-    assert {n: float(v) for n, v in together.items()} == pytest.approx({n: float(v) for n, v in apart.items()})
+    assert {n: v.item() for n, v in together.items()} == pytest.approx({n: v.item() for n, v in apart.items()})
 
 
 def test_a_training_with_it_and_one_that_cannot(tmp_path: Path) -> None:
