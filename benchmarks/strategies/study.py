@@ -1,7 +1,7 @@
 """What several benchmarks of strategies say together: rankings, what predicts them, interaction, ablations.
 
     python benchmarks/strategies/study.py runs/planted-2 runs/nyu13 runs/nyu40 --out benchmarks/results/strategies
-    python benchmarks/strategies/study.py benchmarks/results/planted-2 benchmarks/results/planted-saliency \\
+    python benchmarks/strategies/study.py benchmarks/results/{nyu13,planted-2,planted-saliency} \\
       --out benchmarks/results/strategies --readme benchmarks/README.md
 
 Each folder is an --out of `fusionzoo bench`; unfinished ones are read as far as they are. Writes OUT.json (all

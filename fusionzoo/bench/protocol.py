@@ -70,7 +70,7 @@ class BenchProtocol:
     weight_decay: float = 0.01
     auxiliary: dict[str, float] = field(default_factory=dict)
     rule: float = 0.1
-    streams: float = 1.0
+    streams: float = 0.3
     dissect_images: int = 60
     drop_modality: float = 0.0
     amp: bool = False
