@@ -131,10 +131,8 @@ def _terms(rows: Sequence[Row]) -> list[Part]:
     parts = []
     for term, gains in by_term(rows).items():
         said = TERMS[term].said
-        title, caption = (
-            f"What {said} changes",
-            f"mIoU with {said} minus without, points, paired by seed, 95 % interval.",
-        )
+        title = f"What {said} changes"
+        caption = f"mIoU with {said} minus without, points, paired by seed, 95 % interval."
         cells = tuple((name, gap(gain)) for name, gain in gains.items())
         table = Table(f"{said[0].upper()}{said[1:]}", ("strategy", "change"), cells)
         parts.append(Part(title, changes(term, title, caption, gains), table))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss, LovaszLoss
 from torch import Tensor
 
-__all__ = ["Criterion", "class_weights", "on_grid", "on_side_grid", "scene_loss", "total"]
+__all__ = ["Criterion", "class_weights", "on_grid", "on_side_grid", "padded", "scene_loss", "total"]
 
 LOG_OFFSET = 1.02
 """c of the weights 1 / ln(c + frequency): they lie between 1.4 and 50.5."""

@@ -100,7 +100,7 @@ def test_both_encoders_are_reached_and_nothing_stays(strategy: str) -> None:
 
 
 def test_which_features_are_asked() -> None:
-    """Those before any fusion, of the last three stages; one modality alone has them too."""
+    """Those before the fusion of their stage, of the last three; one modality alone has them too."""
     made = {name: create_model(f"{name}_mobilenetv1-025_fpn", num_classes=K) for name in ("concat", "x_only", "early")}
     assert stream_points(made["concat"]) == [[f"stage{i}.rgb", f"stage{i}.x"] for i in (3, 4, 5)]
     assert stream_points(made["x_only"]) == [[f"x_stream.stage{i}.x"] for i in (3, 4, 5)]
