@@ -62,19 +62,18 @@ def model_of(name: str) -> Any:
     return fusionzoo.from_pretrained(name) if name in bundled() else fusionzoo.create_model(name)
 
 
-def exported(name: str, ending: str) -> dict[str, Any]:
-    """What `fusionzoo.export` says of a model."""
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.process_time()
-        try:
-            done = fusionzoo.export(name, Path(folder) / f"model{ending}")
-        except FusionZooError as error:
-            return {"fails": str(error)}
-        return {
-            "takes": done.shapes.says(), "fixed_because": done.fixed_because, "largest": done.comparison.largest,
-            "logits": done.comparison.logits, "same_class": done.comparison.same_class, "opset": done.opset,
-            "mb": round(done.size_bytes / 1e6, 1), "cpu_s": round(time.process_time() - start, 1),
-        }  # fmt: skip
+def exported(name: str, path: Path) -> dict[str, Any]:
+    """What `fusionzoo.export` says of a model; the file stays for `latency`."""
+    start = time.process_time()
+    try:
+        done = fusionzoo.export(name, path, preprocess="beside" if path.suffix == ".onnx" else "inside")
+    except FusionZooError as error:
+        return {"fails": str(error)}
+    return {
+        "takes": done.shapes.says(), "fixed_because": done.fixed_because, "largest": done.comparison.largest,
+        "logits": done.comparison.logits, "same_class": done.comparison.same_class, "opset": done.opset,
+        "mb": round(done.size_bytes / 1e6, 1), "cpu_s": round(time.process_time() - start, 1),
+    }  # fmt: skip
 
 
 def side_by_side(a: Callable[[], Any], b: Callable[[], Any], rounds: int) -> dict[str, Any]:
@@ -90,24 +89,24 @@ def side_by_side(a: Callable[[], Any], b: Callable[[], Any], rounds: int) -> dic
     return {"eager_ms": spread(times[0]), "ms": spread(times[1]), "ratio": spread(ratios)}
 
 
-def latency(name: str, rounds: int) -> dict[str, Any]:
+def latency(name: str, rounds: int, path: Path) -> dict[str, Any]:
     """Eager against onnxruntime, preprocessing left out of both."""
     import onnxruntime
 
     model = model_of(name)
     rgb, x = example(model.preprocess, False, (1, *SIZE))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    facts_path = path.with_name(f"{path.name}.json")
+    if not facts_path.is_file():
         try:
             fusionzoo.export(name, path, preprocess="beside")
         except FusionZooError as error:
             return {"fails": str(error)}
-        facts = json.loads(path.with_name("model.onnx.json").read_text())
-        if facts["shapes"]["height"] is not None:
-            rgb, x = example(model.preprocess, False, (1, facts["shapes"]["height"], facts["shapes"]["width"]))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    facts = json.loads(facts_path.read_text())
+    if facts["shapes"]["height"] is not None:
+        rgb, x = example(model.preprocess, False, (1, facts["shapes"]["height"], facts["shapes"]["width"]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
     taken = {i.name for i in session.get_inputs()}
     given = {k: v for k, v in (("rgb", rgb.numpy()), ("x", x.numpy())) if k in taken}
     with torch.inference_mode():
@@ -128,17 +127,18 @@ def compiled(name: str, rounds: int) -> dict[str, Any]:
                 **side_by_side(lambda: model(*pair), lambda: fast(*pair), rounds)}  # fmt: skip
 
 
-def part_of(name: str, part: str, rounds: int) -> dict[str, Any]:
+def part_of(name: str, part: str, rounds: int, folder: Path) -> dict[str, Any]:
     """One part of one model, in this process."""
     torch.set_num_threads(1)
     if part in ("onnx", "pt2"):
-        return exported(name, f".{part}")
-    return latency(name, rounds) if part == "latency" else compiled(name, rounds)
+        return exported(name, folder / f"model.{part}")
+    return latency(name, rounds, folder / "model.onnx") if part == "latency" else compiled(name, rounds)
 
 
-def measured(name: str, part: str, args: argparse.Namespace) -> dict[str, Any]:
+def measured(name: str, part: str, args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """The same in a process of its own."""
     command = [sys.executable, __file__, "--child", name, "--parts", part, "--rounds", str(args.rounds)]
+    command += ["--folder", folder]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=args.limit)
     except subprocess.TimeoutExpired:
@@ -204,24 +204,26 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also what is there already")
     parser.add_argument("--table-only", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        print(json.dumps(part_of(args.child, args.parts, args.rounds)))
+        print(json.dumps(part_of(args.child, args.parts, args.rounds, args.folder)))
         return
     models = stored()
     load = [os.getloadavg()[0]]
     for name in [] if args.table_only else smallest():
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in args.names.split(",")):
             continue
-        for part in args.parts.split(","):
-            before = models.get(name, {}).get(part, {})
-            if before and "stopped" not in before and not args.again:
-                continue
-            found = measured(name, part, args)
-            models = stored()  # another run may have written meanwhile
-            models.setdefault(name, {})[part] = found
-            print(name, part, models[name][part], flush=True)
-            write(models, args, [*load, os.getloadavg()[0]])
+        with tempfile.TemporaryDirectory() as folder:
+            for part in args.parts.split(","):
+                before = models.get(name, {}).get(part, {})
+                if before and "stopped" not in before and not args.again:
+                    continue
+                found = measured(name, part, args, folder)
+                models = stored()  # another run may have written meanwhile
+                models.setdefault(name, {})[part] = found
+                print(name, part, found, flush=True)
+                write(models, args, [*load, os.getloadavg()[0]])
     if args.table_only:
         write(models, args, load)
 

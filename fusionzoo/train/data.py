@@ -19,7 +19,8 @@ __all__ = ["loader", "sample_bytes", "training_data", "validation_data"]
 
 
 def training_data(settings: Settings, start: FusionModel | None) -> Any:
-    """The training split, large enough for the largest zoom, as the checkpoint `start` takes it; not augmented."""
+    """The training split, large enough for the largest zoom, as the checkpoint `start`, or the encoders of it,
+    take it; not augmented."""
     zoomed = (round(settings.base[0] * settings.scale[1]), round(settings.base[1] * settings.scale[1]))
     try:
         return _open(settings, start, split=settings.train_split, size=zoomed, label_size="input")
@@ -42,7 +43,7 @@ def validation_data(settings: Settings, start: FusionModel | None) -> Any:
 def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
     kind = settings.data.partition(":")[0]
     classes = settings.num_classes
-    if classes is None and start is not None and start.num_classes in label_maps(kind):
+    if classes is None and start is not None and not settings.init and start.num_classes in label_maps(kind):
         classes = start.num_classes
     options |= {"num_classes": classes, "limit": settings.limit}
     if kind not in GENERATED:
@@ -53,13 +54,16 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
     fitted = data
     if start is not None:
         way = f"start from the architecture's name instead: fusionzoo finetune {start.architecture}"
+        if settings.init:
+            way = "leave out --init, or start from another encoder's weights"
         try:
             fitted = as_kind(data, start.preprocess.x_kind)
         except InputError as error:
             raise InputError(f"{error}; {way}") from error
         if fitted.x_channels != start.x_channels:
             raise InputError(
-                f"{settings.model} takes {start.x_channels} x channels, {data.name} has {fitted.x_channels}; {way}"
+                f"{settings.init or settings.model} takes {start.x_channels} x channels, {data.name} has"
+                f" {fitted.x_channels}; {way}"
             )
     if settings.cache_dir:
         return Cached(fitted, settings.cache_dir)

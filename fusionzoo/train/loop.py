@@ -33,7 +33,7 @@ from fusionzoo.train.recipe import inherited
 from fusionzoo.train.recipe import record_fields as recipe_fields
 from fusionzoo.train.samples import Show, show_images
 from fusionzoo.train.settings import Settings
-from fusionzoo.train.start import checkpoint, fit_classes, new_model, with_statistics
+from fusionzoo.train.start import checkpoint, fit_classes, lender, new_model, with_statistics
 from fusionzoo.train.state import Run, finish, meaning, nothing_done, publish, reopen, resumed
 
 __all__ = ["finetune"]
@@ -89,11 +89,12 @@ def finetune(
         torch.manual_seed(settings.seed)
 
         given, record = checkpoint(settings)
-        began = inherited(settings, record)
-        train, val = training_data(settings, given), validation_data(settings, given)
+        lent, of_lent = lender(settings)
+        began, before = inherited(settings, record or of_lent), given or lent
+        train, val = training_data(settings, before), validation_data(settings, before)
         teacher = Teacher(settings.teacher, train) if settings.teacher else None
         if given is None:
-            model = new_model(settings, train)
+            model = new_model(settings, train, lent)
         else:
             model, kept = fit_classes(given, train, settings.model, keep_head=settings.keep_head)
             say(kept)
@@ -107,8 +108,8 @@ def finetune(
         if settings.freeze:
             say(freeze(model, settings.freeze))
         check_settings(settings, model, len(train), processes.count)
-        train, val, found = ready(train, val, settings, say, None if given is None else model.preprocess, look)
-        with_statistics(model, found, new=given is None)
+        train, val, found = ready(train, val, settings, say, None if before is None else model.preprocess, look)
+        with_statistics(model, found, new=before is None)
         for remark in remarks(found, train):
             say(remark)
         if show is not None and val is not None and model.task == CLASSIFICATION:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo.files import place_name
+from fusionzoo.hub.encoders import names_checkpoint
 from fusionzoo.hub.encoders import origin as initial_origin
 from fusionzoo.hub.records import Record
 from fusionzoo.models.presets import encodes_x, is_architecture
@@ -44,15 +45,18 @@ def command(settings: Settings, out: Path | str) -> str:
 
 
 def inherited(settings: Settings, record: Record | None) -> dict[str, Any]:
-    """What the record of a run says of the checkpoint that it begins as, by that one's: data it saw, terms of its
-    weights; nothing of a run with new weights, and of a checkpoint without a record.
+    """What the record of a run says of the checkpoint that it, or its encoders, began as, by that one's: data it saw,
+    terms of its weights; nothing of a run with new weights, and of a checkpoint without a record.
     """
     if record is None:
         return {}
-    name = place_name(settings.model)
-    data = [{**vars(d), "note": "; ".join(filter(None, (f"seen by {name}, which this began as", d.note)))}
+    name = place_name(settings.init or settings.model)
+    begun, what = "Began as", "which this began as"
+    if settings.init:
+        begun, what = "Its encoders began as those of", "whose encoders this began with"
+    data = [{**vars(d), "note": "; ".join(filter(None, (f"seen by {name}, {what}", d.note)))}
             for d in record.data]  # fmt: skip
-    terms = f"Began as {name}, whose licence is {record.licence}." + f" {record.licence_note}".rstrip()
+    terms = f"{begun} {name}, whose licence is {record.licence}." + f" {record.licence_note}".rstrip()
     return {"data": data, "licence_note": terms}
 
 
@@ -79,4 +83,6 @@ def _origin(settings: Settings) -> str:
     origin = initial_origin(settings.init, initial_encoder(settings.model))
     if not encodes_x(settings.model):
         return f"encoder from {origin}"
+    if names_checkpoint(settings.init):
+        return f"both encoders from {origin}"
     return f"both encoders from {origin}; x stem: RGB kernel summed over its channels"

@@ -48,8 +48,8 @@ class Settings:
     model: str
     data: str
     num_classes: int | None = _setting(None, "Of the data's label map (nyuv2: 40, 13 or 4).")
-    init: str = _setting("", "Encoders' weights: a folder of fusionzoo convert, efficientnet_lite0 to 2 (installed),"
-                         " or imagenet and timm:TAG, from the Hub.", flag="FROM", free=True)  # fmt: skip
+    init: str = _setting("", "Encoders' weights: a checkpoint, a folder of fusionzoo convert, efficientnet_lite0 to"
+                         " 2 (installed), or imagenet and timm:TAG, from the Hub.", flag="FROM", free=True)  # fmt: skip
     train_split: str = _setting("train", "Split to train on.")
     val_split: str = _setting("val", "Split to validate on; '' trains without and keeps the last weights.")
     val_every: int = _setting(1, "Epochs between validations; the last is always validated.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import InputError
-from fusionzoo.hub.encoders import Initial, initial_weights
+from fusionzoo.hub.encoders import Initial, initial_weights, names_checkpoint
 from fusionzoo.hub.load import resolve
 from fusionzoo.hub.originals.checkpoints.cmx import mit_table
 from fusionzoo.hub.originals.keys import expand_table
@@ -26,7 +26,7 @@ from fusionzoo.tasks import CLASSIFICATION, data_scenes, data_task
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey
 
-__all__ = ["checkpoint", "fit_classes", "initial_encoder", "new_model", "with_statistics"]
+__all__ = ["checkpoint", "fit_classes", "initial_encoder", "lender", "new_model", "with_statistics"]
 
 
 def checkpoint(settings: Settings) -> tuple[FusionModel | None, Record | None]:
@@ -44,6 +44,28 @@ def checkpoint(settings: Settings) -> tuple[FusionModel | None, Record | None]:
                 f"{option} belongs to new models, and {settings.model} is a checkpoint with weights of its own; leave"
                 f" it out, or start from the architecture's name, {model.architecture}"
             )
+    return model, found.stated
+
+
+def lender(settings: Settings) -> tuple[FusionModel | None, Record | None]:
+    """(the checkpoint whose encoders the new model begins with, its record); None where `init` names none.
+
+    Raises:
+        InputError: a model or a checkpoint that is not composed, encoders of another kind.
+    """
+    if not (settings.init and is_architecture(settings.model) and names_checkpoint(settings.init)):
+        return None, None
+    found = resolve(settings.init)
+    model = found.load()[0]
+    theirs, ours = encoder_of(model.architecture), encoder_of(settings.model)
+    if theirs is None or ours is None:
+        published = model.architecture if theirs is None else settings.model
+        raise InputError(f"--init CHECKPOINT is for composed models, STRATEGY_ENCODER_DECODER; {published} is not")
+    if theirs != ours:
+        named = settings.model.replace(f"_{ours}_", f"_{theirs}_")
+        raise InputError(
+            f"the encoders of {settings.init} are {theirs}, those of {settings.model} {ours}; name {named}"
+        )
     return model, found.stated
 
 
@@ -90,16 +112,19 @@ def _fit_classes(model: FusionModel, data: Any, name: str, keep_head: bool) -> t
     )
 
 
-def new_model(settings: Settings, data: Any) -> FusionModel:
-    """The architecture that the settings name with random weights, or with encoders from `init`, for `data`."""
-    initial = _initial(settings) if settings.init else None
+def new_model(settings: Settings, data: Any, lent: FusionModel | None = None) -> FusionModel:
+    """The architecture that the settings name with random weights, or with encoders from `init`, for `data`.
+
+    `lent`: where `init` names a checkpoint, the model of it, see `lender`; its preprocessing goes with its encoders.
+    """
+    initial = _initial(settings) if settings.init and lent is None else None
     neutral = (0.0,) * data.x_channels, (1.0,) * data.x_channels  # until the data has been looked through
-    preprocess = {
+    preprocess: Any = {
         **(initial.preprocess if initial else {}),
         "x_kind": data.x_kind,
         "x_mean": neutral[0],
         "x_std": neutral[1],
-    }
+    } if lent is None else lent.preprocess  # fmt: skip
     options: dict[str, Any] = {"decoder_args": settings.decoder_args} if settings.decoder_args else {}
     if settings.fusion_args:
         options["fusion_args"] = settings.fusion_args
@@ -112,6 +137,8 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
     if types := data_scenes(data):
         model, _ = reset_scenes(model, types)
     model.input_size = settings.test_size or settings.base
+    if lent is not None:
+        _borrow(model, lent, settings)
     if initial:
         for name, module in encoder_parts(model).items():
             if encoder_of(settings.model) is None and not isinstance(module, MiT):
@@ -123,6 +150,24 @@ def new_model(settings: Settings, data: Any) -> FusionModel:
             except (InputError, RuntimeError) as error:
                 raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
     return model
+
+
+def _borrow(model: FusionModel, lent: FusionModel, settings: Settings) -> None:
+    """Gives the encoders of `model` the weights of those of `lent` that take the same input."""
+    theirs = {_input_of(name): module for name, module in encoder_parts(lent).items()}
+    for name, module in encoder_parts(model).items():
+        given = theirs.get(_input_of(name))
+        try:
+            if given is None:
+                raise InputError(f"it has {', '.join(theirs)}")
+            module.load_state_dict(given.state_dict())
+        except (InputError, RuntimeError) as error:
+            raise InputError(f"{settings.init} has no {name} as {settings.model} needs it: {error}") from error
+
+
+def _input_of(encoder: str) -> str:
+    """The encoder's name by what it takes, the same in models that fuse late: rgb_stream.encoder is rgb_encoder."""
+    return encoder.replace("_stream.", "_")
 
 
 def initial_encoder(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from fusionzoo.data import parse_spec
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.hub import convert
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.models import build_encoder, create_model
@@ -30,8 +31,6 @@ def depth_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     place = tmp_path_factory.mktemp("start")
     model = create_model(MODEL, num_classes=3, **SMALL)
     model.set_classes(["wall", "floor", "box"])
-    from dataclasses import replace
-
     model.preprocess = replace(model.preprocess, x_quantiles=(1.8, 2.0, 3.0, 4.0, 4.1), x_missing=(0.0, 0.1))
     model.save_pretrained(place / "depth")
     return str(place / "depth")
@@ -128,6 +127,56 @@ def test_depth_is_made_grey_as_check_and_predict_do(tmp_path: Path) -> None:
     preprocess = from_pretrained(str(tmp_path / "out")).preprocess
     assert preprocess.x_kind == "grey" and preprocess.x_mean == (0.5,)
     assert preprocess.x_quantiles[0] < 30 and preprocess.x_quantiles[-1] == pytest.approx(255, abs=1)
+
+
+@pytest.mark.parametrize("strategy", ["gate", "late", "x_only"])
+def test_another_strategy_begins_with_the_encoders_of_a_checkpoint(
+    depth_checkpoint: str, tmp_path: Path, strategy: str
+) -> None:
+    """At rate 0 each stream says of an image what it said in the checkpoint, which normalised it in the same way."""
+    given = from_pretrained(depth_checkpoint)
+    given.preprocess = replace(given.preprocess, x_mean=(3.25,), x_std=(0.75,))
+    given.save_pretrained(tmp_path / "lender")
+    name, notes = MODEL.replace("concat", strategy), list[str]()
+    data = rooms(tmp_path / "d", names=["wall", "floor", "box", "sky"])
+    finetune(settings(data, model=name, init=str(tmp_path / "lender"), lr=0.0, ema=0.0, **SMALL), tmp_path / "out",
+             note=notes.append)  # fmt: skip
+    model = from_pretrained(str(tmp_path / "out"))
+    assert model.class_names == ["wall", "floor", "box", "sky"]
+    assert (model.preprocess.x_mean, model.preprocess.x_std) == ((3.25,), (0.75,))
+    assert model.preprocess.x_quantiles != given.preprocess.x_quantiles  # what this run's data was
+    place = "{}_encoder" if strategy == "gate" else "{}_stream.encoder"
+    for stream in ("x",) if strategy == "x_only" else ("rgb", "x"):
+        theirs, ours = given.get_submodule(f"{stream}_encoder"), model.get_submodule(place.format(stream))
+        wanted = dict(theirs.named_parameters())
+        assert wanted and all(torch.equal(v, wanted[k]) for k, v in ours.named_parameters())
+    recipe = json.loads((tmp_path / "out" / "record.json").read_text())["recipe"]
+    assert recipe["init"].endswith("checkpoint lender") and "--init lender" in recipe["command"]
+
+
+def test_the_terms_of_borrowed_encoders_go_with_them(tmp_path: Path) -> None:
+    name = "concat_mobilenetv1-025_fpn.nyuv2-13"
+    finetune(settings(rooms(tmp_path / "d"), init=name, val_split=""), tmp_path / "out", note=list[str]().append)
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert [d["name"] for d in record["data"]] == ["d", "nyuv2"]
+    assert record["data"][1]["note"].startswith(f"seen by {name}, whose encoders this began with")
+    assert record["licence_note"].startswith(f"Its encoders began as those of {name}, whose licence is other.")
+
+
+def test_encoders_that_cannot_be_borrowed(depth_checkpoint: str, tmp_path: Path) -> None:
+    data, out = rooms(tmp_path / "d"), tmp_path / "out"
+    with pytest.raises(InputError, match="resnet18; name concat_mobilenetv1-025_fpn"):
+        finetune(settings(data, model="concat_resnet18_fpn", init=depth_checkpoint), out)
+    with pytest.raises(InputError, match="for composed models.*mfnet is not"):
+        finetune(settings(data, model="mfnet", init=depth_checkpoint), out)
+    with pytest.raises(InputError, match="thermal.*leave out --init"):
+        finetune(settings(rooms(tmp_path / "t", depth=grey, kind="thermal"), init=depth_checkpoint), out)
+    create_model(MODEL.replace("concat", "rgb_only"), num_classes=3, **SMALL).save_pretrained(tmp_path / "alone")
+    with pytest.raises(InputError, match="alone has no x_encoder as concat_.*: it has rgb_encoder"):
+        finetune(settings(data, init=str(tmp_path / "alone")), out)
+    with pytest.raises(UnknownNameError, match="did you mean 'concat_mobilenetv1-025_fpn.planted'"):
+        finetune(settings(data, init="concat_mobilenetv1-025_fpn.plantd"), out)
+    assert not out.exists()
 
 
 def test_init_and_options_belong_to_new_models(depth_checkpoint: str, tmp_path: Path) -> None:
