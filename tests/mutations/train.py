@@ -82,6 +82,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/train/test_start.py::test_other_classes_get_a_new_head_and_all_else_is_kept", "fusionzoo/train/start.py", [
         ("    if ours == theirs:", "    if len(ours) == len(theirs):"),
     ]),
+    ("tests/train/test_start.py::test_another_strategy_begins_with_the_encoders_of_a_checkpoint",
+     "fusionzoo/train/start.py", [
+        ("            module.load_state_dict(given.state_dict())", "            pass"),
+    ]),
+    ("tests/train/test_start.py::test_another_strategy_begins_with_the_encoders_of_a_checkpoint",
+     "fusionzoo/train/loop.py", [
+        ("new=before is None)", "new=given is None)"),
+    ]),
     ("tests/train/test_start.py::test_depth_is_made_grey_as_check_and_predict_do", "fusionzoo/train/start.py", [
         ('    if new:\n', '    if not new:\n'),
     ]),
