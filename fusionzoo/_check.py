@@ -94,7 +94,7 @@ class CheckResult:
 
 def check(
     name: str | os.PathLike[str],
-    data: str | Any = "planted",
+    data: str | Any | None = None,
     out: str | os.PathLike[str] | None = "report",
     limit: int | None = None,
     *,
@@ -121,7 +121,8 @@ def check(
 
     Args:
         name: a bundled `architecture.tag`, a folder, or `hf-hub:org/name`.
-        data: "planted", "nyuv2:PATH", "folder:PATH", or a dataset.
+        data: "planted", "nyuv2:PATH", "folder:PATH", or a dataset; None: what the checkpoint was trained on, where that
+            is drawn and needs no files, else "planted".
         out: where report.json goes: "report" writes report.json, a folder gets a report.json inside; None: nowhere.
         limit: at most that many images.
         split: of the data; by default "test".
@@ -241,7 +242,7 @@ def measured(d: Dissection) -> dict[str, Any]:
 
 
 def open_data(
-    data: str | Any,
+    data: str | Any | None,
     model: Any,
     record: Record | None = None,
     *,
@@ -251,7 +252,7 @@ def open_data(
     align: bool = False,
     empty: str = "refuse",
 ) -> Any:
-    """The dataset that `data` names, as the model takes it: its kind of x, its classes, its size.
+    """The dataset that `data` names (None: see `check`), as the model takes it: its kind of x, its classes, its size.
 
     Without `size` that is the size of the record's result on this data, or else of the config.
     With `empty` "skip" or "keep" its `note` says which images without x there are, if any; and so does a warning.
@@ -259,6 +260,7 @@ def open_data(
     Raises:
         UnknownNameError, InputError: no such data, data of which the model's x cannot be made, or of other classes.
     """
+    data = _usual_data(record) if data is None else data
     named = isinstance(data, str)
     if named:
         kind, classes = data.partition(":")[0], len(model.class_names)
@@ -278,6 +280,12 @@ def open_data(
     dataset = as_kind(dataset, model.preprocess.x_kind) if named else dataset
     _same_classes(model_for(model, dataset), dataset, record)
     return dataset
+
+
+def _usual_data(record: Record | None) -> str:
+    """The drawn scenes that a checkpoint was trained on last, as far as its record says so; else planted."""
+    trained = record.data[0].name if record is not None and record.data else ""
+    return trained if trained in GENERATED else "planted"
 
 
 def labelled(data: Any) -> None:

@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fusionzoo import hub
-from fusionzoo._check import CheckResult, check, measured, report_path
+from fusionzoo._check import CheckResult, check, measured, open_data, report_path
 from fusionzoo.data import Planted, parse_spec
 from fusionzoo.dissect import Dissection, dissect
 from fusionzoo.dissect.findings import Finding
 from fusionzoo.dissect.results import JUDGED_FROM
 from fusionzoo.errors import FusionZooWarning, InputError, UnknownNameError
 from fusionzoo.hub.expect import fill
+from fusionzoo.hub.load import resolve
+from fusionzoo.hub.records import bundled
 from fusionzoo.hub.verification import Verification
 from fusionzoo.models import create_model
 from fusionzoo.train.evaluate import evaluate
@@ -173,6 +175,16 @@ def test_data_of_other_classes_is_refused_with_what_to_give(tmp_path):
     hub.save(twelve, tmp_path, record_fields=fields)
     with pytest.raises(InputError, match="first that differs is 'class 0' and 'floor'"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("trained", ["planted-2", "planted-saliency", "planted-scenes"])
+def test_without_data_it_is_looked_at_on_the_scenes_it_was_trained_on(trained):
+    name = next(name for name in bundled() if name.endswith(f".{trained}"))
+    found = resolve(name)
+    data = open_data(None, found.load()[0], found.stated, limit=2)
+    assert (data.name, len(data)) == (trained, 2)
+    with pytest.raises(InputError, match=trained):
+        open_data("planted", found.load()[0], found.stated)
 
 
 def test_unknown_names(tmp_path):

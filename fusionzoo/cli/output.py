@@ -63,8 +63,8 @@ json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON,
 def checkpoint_options(command: F) -> F:
     """The options of the commands that run a checkpoint on data, as `fusionzoo.check` calls its arguments."""
     for option in reversed((
-        click.option("--data", default="planted", show_default=True, metavar="SPEC",
-                     help="planted, folder:PATH, ... (list --data)."),
+        click.option("--data", metavar="SPEC", help="planted, folder:PATH, ... (list --data).  [default: scenes of the"
+                     " kind that it was trained on, else planted]"),
         click.option("--split", help="Split of the data.  [default: test]"),
         click.option("--limit", type=click.IntRange(min=1), help="Use at most so many images, evenly spread."),
         size_option,

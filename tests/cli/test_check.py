@@ -111,6 +111,14 @@ def test_several_names_are_compared(checkpoint: Path, tmp_path: Path) -> None:
     assert "the first, has right" in page and "Of other images" not in page
 
 
+def test_several_names_are_compared_on_one_set_of_images() -> None:
+    """That of the first, so a checkpoint of other scenes is refused and not set beside it."""
+    gate = "gate_mobilenetv1-025_fpn"
+    result = call(f"{gate}.planted", f"{gate}.planted-2", "--limit", "2", "--quiet", "--json")
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "18 classes and planted 12" in result.stderr and "trained on planted-2" in result.stderr
+
+
 def test_folders_are_unique() -> None:
     found = _folders("o", ("hf-hub:a/x", "hf-hub:b/x", "runs/x/", "y"))
     assert found == [Path("o/x"), Path("o/x-2"), Path("o/x-3"), Path("o/y")]
