@@ -27,6 +27,7 @@ from fusionzoo.errors import FusionZooError, FusionZooWarning, InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.hub.records import bundled
 from fusionzoo.report.pictures import encoded
+from fusionzoo.tasks import CLASSIFICATION
 
 if TYPE_CHECKING:
     import gradio
@@ -99,7 +100,8 @@ def build(checkpoints: Sequence[str] = ()) -> gradio.Blocks:
     """The page, to `launch()` or to mount.
 
     Args:
-        checkpoints: what can be chosen; none: the bundled ones. Visitors can choose among these alone.
+        checkpoints: what can be chosen; none: the bundled ones that say classes of pixels. Visitors can choose
+            among these alone.
 
     Raises:
         InputError: Gradio is not installed.
@@ -108,7 +110,7 @@ def build(checkpoints: Sequence[str] = ()) -> gradio.Blocks:
         import gradio as gr
     except ImportError as error:
         raise InputError("the demo needs Gradio: pip install 'fusionzoo[demo]'") from error
-    names = list(checkpoints) or sorted(bundled())
+    names = list(checkpoints) or sorted(name for name, record in bundled().items() if record.task != CLASSIFICATION)
     folder = tempfile.mkdtemp(prefix="fusionzoo-demo-")
     scene = example(folder)
 

@@ -20,6 +20,7 @@ from fusionzoo import demo
 from fusionzoo.cli import main
 from fusionzoo.demo import answer, build, example
 from fusionzoo.errors import InputError
+from fusionzoo.hub.records import bundled
 
 NAME = "concat_mobilenetv1-025_fpn.planted"
 
@@ -59,6 +60,13 @@ def test_without_gradio_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(InputError, match=r"pip install 'fusionzoo\[demo\]'"):
         build()
+
+
+def test_every_bundled_checkpoint_of_pixels_can_be_chosen() -> None:
+    gr = pytest.importorskip("gradio")
+    chooser = next(block for block in build().blocks.values() if isinstance(block, gr.Dropdown))
+    offered = {name for name, _ in chooser.choices}
+    assert set(bundled()) - offered == {"concat_mobilenetv1-025_pool.planted-scenes"} and offered < set(bundled())
 
 
 def test_a_visitor_gets_one_line_for_what_is_wrong(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ __all__ = ["command"]
 def command(checkpoints: tuple[str, ...], host: str, port: int, no_browser: bool) -> None:
     """Serve a page to click: two pictures in, classes and modality map out.
 
-    CHECKPOINT: what can be chosen on the page (bundled names, folders, Hub names); default: all bundled ones.
+    CHECKPOINT: what can be chosen on the page (bundled names, folders, Hub names); default: all bundled ones of pixels.
     Needs the extra demo: pip install 'fusionzoo[demo]'.
     """
     from fusionzoo.demo import build, launch_options
