@@ -7,7 +7,8 @@
 One model a family, the smallest, random weights; and bundled checkpoints. Every part of every model runs in a process
 of its own with a time limit, and is written at once: a stopped run goes on where it was.
 
-* `onnx`: `fusionzoo.export(name, "model.onnx")`: the sizes that it takes, the largest difference from PyTorch.
+* `onnx`: `fusionzoo.export(name, "model.onnx", preprocess="beside")`, so that the next part can time it: the sizes that
+  it takes, the largest difference from PyTorch.
 * `pt2`: the same as a program of torch.export.
 * `latency`: PyTorch and onnxruntime one after the other, CPU time of one pass at batch 1, one thread: medians of
   `--rounds`, and the ratio within each round with its spread.

@@ -29,7 +29,7 @@ class BenchProtocol:
     Args:
         name: of the protocol, in tables and file names.
         encoder, decoder, decoder_args: of every model, as in `fusionzoo.create_model`.
-        init: pretrained weights that both encoders start from, as in `Settings.init`; "" for random weights. `--init`
+        init: pretrained weights that the encoders start from, as in `Settings.init`; "" for random weights. `--init`
             goes before it.
         num_classes: of the data's label map; None: its default.
         select_split, select_on: training and validation part for the choice of the learning rate.
@@ -101,7 +101,7 @@ class BenchProtocol:
             changed = [f"{k}={json.dumps(v)}" for k, v in encode(self).items() if v != held[k] and k != "init"]
             words += [f"--set {shlex.quote(pair)}" for pair in changed]
         if self.init != (usual.init if usual else ""):
-            words += ["--init", self.init]
+            words += ["--init", shlex.quote(self.init)]
         return " ".join([*words, "--strategies", row, "--seeds", str(seed), "--out OUT"])
 
     @property

@@ -41,7 +41,7 @@ from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.data import parse_spec
 from fusionzoo.data.spec import GENERATED
 from fusionzoo.errors import CheckFailed, DivergedError, FusionZooError, InputError, check_known, unknown
-from fusionzoo.files import atomic_write, dump_json
+from fusionzoo.files import atomic_write, dump_json, place_name
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.hub.records import read_record
 from fusionzoo.schema import encode
@@ -99,7 +99,7 @@ def bench(
     if isinstance(protocol, str):
         protocol = read_protocol(protocol)
     if init:
-        protocol = replace(protocol, init=Path(init).name)
+        protocol = replace(protocol, init=place_name(init))
     init = init or protocol.init
     if out.exists() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty; add --resume to go on with it, or name a new folder")
@@ -167,9 +167,13 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
     composed = [row for row in rows if not row.startswith(PUBLISHED)]
     if init and composed:
         try:
-            first = Run(composed[0], "final", 0, protocol.learning_rates[0])
-            asked = run_settings(first, protocol, data, init)
-            new_model(asked, tested, lender(asked)[0])
+            runs = [Run(row, "final", 0, protocol.learning_rates[0]) for row in composed]
+            asked = [run_settings(run, protocol, data, init) for run in runs]
+            lent = lender(asked[0])[0]
+            if lent is not None and lent.preprocess.x_kind != tested.x_kind:
+                raise InputError(f"its x is {lent.preprocess.x_kind}, that of {tested.name} {tested.x_kind}")
+            for settings in asked if lent is not None else asked[:1]:  # weights of one encoder fit all or none
+                new_model(settings, tested, lent)
         except InputError as error:
             raise InputError(f"protocol {protocol.name} starts its encoders from {init!r}: {error}") from error
     return tested

@@ -77,7 +77,8 @@ def command(
             note(f"{name}:")
         shown = album is not None or (folder is not None and not no_pictures)
         beside = next((r for r in results if r.examples), None) if folder is not None and shown else None
-        if given["data"] is None and results and (first := results[0].dissection) is not None:
+        first = next((r.dissection for r in results if r.dissection is not None), None)
+        if given["data"] is None and first is not None:
             given["data"] = first.data.name  # drawn, so its name is all of it; all are compared on the same images
         result = check(name, out=None, trace=trace, robustness=robustness, pictures=shown, progress=not quiet,
                        state=state, beside=beside, **given)  # fmt: skip

@@ -153,6 +153,7 @@ def _made(record: Record) -> str:
     lines = [
         f"Trained on {escape(d.name)}, {escape(d.split)} split"
         + (f", {d.n} images" if d.n else "")
+        + (f" ({escape(d.note)})" if d.note else "")
         + (f". Data terms: {escape(d.licence)}" if d.licence else "")
         + "."
         for d in record.data

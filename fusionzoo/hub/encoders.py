@@ -71,10 +71,12 @@ def initial_weights(init: str, encoder: str) -> Initial:
         return _timm(full, init.removeprefix("timm:"))
     if init in PACKAGES:
         return _package(full, init)
-    if not Path(init).is_dir():
+    if not (Path(init) / CONFIG).is_file():
+        what = "no converted encoder and no checkpoint in that folder" if Path(init).is_dir() else "no such folder"
         near = closest(init, ["imagenet", *PACKAGES], 1)
         raise InputError(
-            f"--init {init}: no such folder" + (f"; did you mean {near[0]}?" if near else "") + f"; {_ways(full)}"
+            f"--init {init}: {what}" + (f"; did you mean {near[0]}?" if near else "") + f"; {_ways(full)}, or name a"
+            " trained checkpoint (bundled, a folder, hf-hub:org/name)"
         )
     state, config = encoder_state(init)
     return Initial(state, dict(config.get("preprocess", {})), origin(init, encoder))

@@ -18,12 +18,15 @@ from fusionzoo.train.settings import Settings
 __all__ = ["loader", "sample_bytes", "training_data", "validation_data"]
 
 
-def training_data(settings: Settings, start: FusionModel | None) -> Any:
+def training_data(settings: Settings, start: FusionModel | None, say: Callable[[str], None] | None = None) -> Any:
     """The training split, large enough for the largest zoom, as the checkpoint `start`, or the encoders of it,
-    take it; not augmented."""
+    take it; not augmented.
+
+    `say` is told where that is not all of x, or another kind of it.
+    """
     zoomed = (round(settings.base[0] * settings.scale[1]), round(settings.base[1] * settings.scale[1]))
     try:
-        return _open(settings, start, split=settings.train_split, size=zoomed, label_size="input")
+        return _open(settings, start, say, split=settings.train_split, size=zoomed, label_size="input")
     except UnknownNameError as error:
         if (error.kind, error.names) != ("split", ("all",)):
             raise
@@ -35,12 +38,12 @@ def validation_data(settings: Settings, start: FusionModel | None) -> Any:
     if not settings.val_split:
         return None
     try:
-        return _open(settings, start, split=settings.val_split, size=settings.test_size or settings.base)
+        return _open(settings, start, None, split=settings.val_split, size=settings.test_size or settings.base)
     except UnknownNameError as error:
         raise InputError(f"{error}; --val-split names the validation split, '' trains without validation") from error
 
 
-def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
+def _open(settings: Settings, start: FusionModel | None, say: Callable[[str], None] | None, **options: Any) -> Any:
     kind = settings.data.partition(":")[0]
     classes = settings.num_classes
     if classes is None and start is not None and not settings.init and start.num_classes in label_maps(kind):
@@ -65,6 +68,8 @@ def _open(settings: Settings, start: FusionModel | None, **options: Any) -> Any:
                 f"{settings.init or settings.model} takes {start.x_channels} x channels, {data.name} has"
                 f" {fitted.x_channels}; {way}"
             )
+        if say is not None and fitted.x_kind != data.x_kind:
+            say(f"x is {fitted.x_kind}, as {settings.init or settings.model} takes it, of the data's {data.x_kind}")
     if settings.cache_dir:
         return Cached(fitted, settings.cache_dir)
     if not cached or (drawn and fitted is data):

@@ -91,7 +91,7 @@ def finetune(
         given, record = checkpoint(settings)
         lent, of_lent = lender(settings)
         began, before = inherited(settings, record or of_lent), given or lent
-        train, val = training_data(settings, before), validation_data(settings, before)
+        train, val = training_data(settings, before, say), validation_data(settings, before)
         teacher = Teacher(settings.teacher, train) if settings.teacher else None
         if given is None:
             model = new_model(settings, train, lent)

@@ -21,7 +21,9 @@ from fusionzoo.models.initial import init_x_from_rgb
 from fusionzoo.models.parts import encoder_parts
 from fusionzoo.models.presets import encoder_of, is_architecture
 from fusionzoo.models.published._mit import MiT
+from fusionzoo.models.stages import encoder_name
 from fusionzoo.models.two_stream import TwoStream
+from fusionzoo.registry import architectures, wrappers
 from fusionzoo.tasks import CLASSIFICATION, data_scenes, data_task
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey
@@ -52,16 +54,23 @@ def lender(settings: Settings) -> tuple[FusionModel | None, Record | None]:
 
     Raises:
         InputError: a model or a checkpoint that is not composed, encoders of another kind.
+        UnknownNameError: no such checkpoint.
     """
     if not (settings.init and is_architecture(settings.model) and names_checkpoint(settings.init)):
         return None, None
     found = resolve(settings.init)
     model = found.load()[0]
-    theirs, ours = encoder_of(model.architecture), encoder_of(settings.model)
-    if theirs is None or ours is None:
-        published = model.architecture if theirs is None else settings.model
-        raise InputError(f"--init CHECKPOINT is for composed models, STRATEGY_ENCODER_DECODER; {published} is not")
-    if theirs != ours:
+    for name, way in (
+        (settings.model, "go on from a checkpoint of it, or --init imagenet"),
+        (model.architecture, "name another"),
+    ):
+        if name in architectures or name in wrappers:
+            raise InputError(
+                f"--init CHECKPOINT is for composed models, STRATEGY_ENCODER_DECODER, on both sides; {name} is none:"
+                f" {way}"
+            )
+    theirs, ours = str(encoder_of(model.architecture)), str(encoder_of(settings.model))
+    if encoder_name(theirs) != encoder_name(ours):
         named = settings.model.replace(f"_{ours}_", f"_{theirs}_")
         raise InputError(
             f"the encoders of {settings.init} are {theirs}, those of {settings.model} {ours}; name {named}"
@@ -153,14 +162,19 @@ def new_model(settings: Settings, data: Any, lent: FusionModel | None = None) ->
 
 
 def _borrow(model: FusionModel, lent: FusionModel, settings: Settings) -> None:
-    """Gives the encoders of `model` the weights of those of `lent` that take the same input."""
+    """Gives the encoders of `model` the weights of those of `lent` that take the same input.
+
+    One of both inputs joined (`early`) begins as that of rgb, as with any other `init`.
+    """
     theirs = {_input_of(name): module for name, module in encoder_parts(lent).items()}
     for name, module in encoder_parts(model).items():
-        given = theirs.get(_input_of(name))
+        joined = name.startswith("fused")
+        given = theirs.get("rgb_encoder" if joined else _input_of(name))
         try:
             if given is None:
                 raise InputError(f"it has {', '.join(theirs)}")
-            module.load_state_dict(given.state_dict())
+            state = given.state_dict()
+            module.load_state_dict(init_x_from_rgb(state, module.state_dict(), joined=True) if joined else state)
         except (InputError, RuntimeError) as error:
             raise InputError(f"{settings.init} has no {name} as {settings.model} needs it: {error}") from error
 

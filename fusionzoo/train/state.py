@@ -164,7 +164,8 @@ def meaning(settings: Settings, model: FusionModel, train: Any, val: Any, proces
     """What two runs must have in common for one to go on with the other's state, in plain values.
 
     The settings, but of the names of files what they stand for: of the data its images and classes, of the model its
-    config. What changes no number (cache, workers) is left out, and so is the number of epochs.
+    config and how it normalises its inputs. What changes no number (cache, workers) is left out, and so is the number
+    of epochs.
     """
     values = {k: v for k, v in settings.to_dict().items() if k not in Settings.free()}
     del values["epochs"]
@@ -174,6 +175,10 @@ def meaning(settings: Settings, model: FusionModel, train: Any, val: Any, proces
         values[f"{role} images"] = f"{len(ids)} ({hashlib.sha256(chr(0).join(ids).encode()).hexdigest()[:12]})"
     config = model.config()
     values |= {"scenes": config["scene_names"]} if "scene_names" in config else {}
+    of = model.preprocess
+    values["normalisation"] = {"x_kind": of.x_kind} | {
+        key: list(getattr(of, key)) for key in ("rgb_mean", "rgb_std", "x_mean", "x_std")
+    }
     return values | {"classes": config["class_names"], "architecture": config["architecture"],
                      "model_args": config["model_args"]}  # fmt: skip
 
@@ -217,7 +222,7 @@ def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, pro
     if not path.is_file():
         return ""
     state = read_state(path)
-    kept = dict(state["meaning"])
+    kept = {"normalisation": wanted["normalisation"], **state["meaning"]}  # older states do not say it
     other = {key: value for key, value in wanted.items() if kept.get(key) != value}
     for key, value in other.items():
         if key not in Settings.adjustable():

@@ -14,6 +14,7 @@ from fusionzoo.cli import main
 from fusionzoo.cli.check import _folders
 from fusionzoo.dissect.results import JUDGED_FROM, Dissection, Evolution
 from fusionzoo.hub import from_pretrained
+from fusionzoo.hub.records import bundled_folder
 
 LIMIT = ["--limit", "8", "--quiet"]
 
@@ -111,12 +112,18 @@ def test_several_names_are_compared(checkpoint: Path, tmp_path: Path) -> None:
     assert "the first, has right" in page and "Of other images" not in page
 
 
-def test_several_names_are_compared_on_one_set_of_images() -> None:
+def test_several_names_are_compared_on_one_set_of_images(tmp_path: Path) -> None:
     """That of the first, so a checkpoint of other scenes is refused and not set beside it."""
     gate = "gate_mobilenetv1-025_fpn"
     result = call(f"{gate}.planted", f"{gate}.planted-2", "--limit", "2", "--quiet", "--json")
     assert result.exit_code == 2 and result.stdout == ""
     assert "18 classes and planted 12" in result.stderr and "trained on planted-2" in result.stderr
+    shutil.copytree(bundled_folder(f"{gate}.planted"), tmp_path / "damaged")
+    with (tmp_path / "damaged" / "model.safetensors").open("r+b") as handle:
+        handle.seek(-1, 2)
+        handle.write(b"\x7f")
+    after = call(str(tmp_path / "damaged"), f"{gate}.planted", f"{gate}.planted-2", "--limit", "2", "--quiet", "--json")
+    assert after.exit_code == 2 and "18 classes and planted 12" in after.stderr
 
 
 def test_folders_are_unique() -> None:

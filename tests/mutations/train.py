@@ -84,7 +84,12 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_start.py::test_another_strategy_begins_with_the_encoders_of_a_checkpoint",
      "fusionzoo/train/start.py", [
-        ("            module.load_state_dict(given.state_dict())", "            pass"),
+        ("joined=True) if joined else state)", "joined=True) if joined else module.state_dict())"),
+        ("    } if lent is None else lent.preprocess", "    }"),
+    ]),
+    ("tests/train/test_start.py::test_a_run_goes_on_with_the_normalisation_that_it_began_with",
+     "fusionzoo/train/state.py", [
+        ('for key in ("rgb_mean", "rgb_std", "x_mean", "x_std")', 'for key in ("rgb_mean", "rgb_std")'),
     ]),
     ("tests/train/test_start.py::test_another_strategy_begins_with_the_encoders_of_a_checkpoint",
      "fusionzoo/train/loop.py", [

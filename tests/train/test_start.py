@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from fusionzoo.bench import BenchProtocol, bench
 from fusionzoo.data import parse_spec
 from fusionzoo.errors import InputError, UnknownNameError
 from fusionzoo.hub import convert
 from fusionzoo.hub.load import from_pretrained
-from fusionzoo.models import build_encoder, create_model
+from fusionzoo.models import MissingX, build_encoder, create_model
 from fusionzoo.train import evaluate, finetune
 from fusionzoo.train.ready import ready
 from fusionzoo.train.start import new_model
@@ -129,27 +130,33 @@ def test_depth_is_made_grey_as_check_and_predict_do(tmp_path: Path) -> None:
     assert preprocess.x_quantiles[0] < 30 and preprocess.x_quantiles[-1] == pytest.approx(255, abs=1)
 
 
-@pytest.mark.parametrize("strategy", ["gate", "late", "x_only"])
+@pytest.mark.parametrize("strategy", ["gate", "late", "x_only", "early"])
 def test_another_strategy_begins_with_the_encoders_of_a_checkpoint(
     depth_checkpoint: str, tmp_path: Path, strategy: str
 ) -> None:
-    """At rate 0 each stream says of an image what it said in the checkpoint, which normalised it in the same way."""
+    """With all its tensors, statistics of norms too, and the checkpoint's normalisation of both inputs."""
     given = from_pretrained(depth_checkpoint)
-    given.preprocess = replace(given.preprocess, x_mean=(3.25,), x_std=(0.75,))
+    given.preprocess = replace(given.preprocess, x_mean=(3.25,), x_std=(0.75,), rgb_mean=(0.4, 0.5, 0.6))
+    for buffer in given.buffers():
+        buffer.add_(1)
     given.save_pretrained(tmp_path / "lender")
     name, notes = MODEL.replace("concat", strategy), list[str]()
     data = rooms(tmp_path / "d", names=["wall", "floor", "box", "sky"])
-    finetune(settings(data, model=name, init=str(tmp_path / "lender"), lr=0.0, ema=0.0, **SMALL), tmp_path / "out",
+    finetune(settings(data, model=name, init=str(tmp_path / "lender"), freeze="encoder", **SMALL), tmp_path / "out",
              note=notes.append)  # fmt: skip
     model = from_pretrained(str(tmp_path / "out"))
     assert model.class_names == ["wall", "floor", "box", "sky"]
     assert (model.preprocess.x_mean, model.preprocess.x_std) == ((3.25,), (0.75,))
     assert model.preprocess.x_quantiles != given.preprocess.x_quantiles  # what this run's data was
+    assert model.preprocess.rgb_mean == (0.4, 0.5, 0.6)
     place = "{}_encoder" if strategy == "gate" else "{}_stream.encoder"
-    for stream in ("x",) if strategy == "x_only" else ("rgb", "x"):
-        theirs, ours = given.get_submodule(f"{stream}_encoder"), model.get_submodule(place.format(stream))
-        wanted = dict(theirs.named_parameters())
-        assert wanted and all(torch.equal(v, wanted[k]) for k, v in ours.named_parameters())
+    for stream in {"x_only": ["x"], "early": ["fused"]}.get(strategy, ["rgb", "x"]):
+        wanted = given.get_submodule("rgb_encoder" if stream == "fused" else f"{stream}_encoder").state_dict()
+        ours = model.get_submodule(place.format(stream)).state_dict()
+        if stream == "fused":  # colour's kernels stay, depth's are their mean
+            stem = next(iter(wanted))
+            wanted[stem] = torch.cat([wanted[stem], wanted[stem].mean(1, keepdim=True)], 1)
+        assert wanted.keys() == ours.keys() and all(torch.equal(v, wanted[k]) for k, v in ours.items())
     recipe = json.loads((tmp_path / "out" / "record.json").read_text())["recipe"]
     assert recipe["init"].endswith("checkpoint lender") and "--init lender" in recipe["command"]
 
@@ -163,12 +170,46 @@ def test_the_terms_of_borrowed_encoders_go_with_them(tmp_path: Path) -> None:
     assert record["licence_note"].startswith(f"Its encoders began as those of {name}, whose licence is other.")
 
 
+def test_what_borrowed_encoders_do_not_take_is_said(tmp_path: Path) -> None:
+    notes: list[str] = []
+    create_model(MODEL, num_classes=3, preprocess={"x_kind": "grey", "x_mean": (0.5,), "x_std": (0.25,)},
+                 **SMALL).save_pretrained(tmp_path / "grey")  # fmt: skip
+    data = rooms(tmp_path / "d")
+    finetune(settings(data, init=str(tmp_path / "grey")), tmp_path / "out", note=notes.append)
+    assert f"x is grey, as {tmp_path / 'grey'} takes it, of the data's depth" in notes
+    with pytest.raises(InputError, match="its x is grey, that of d depth"):
+        bench(
+            data,
+            BenchProtocol("toy", test_split="val", learning_rates=(0.003,), **SMALL),
+            tmp_path / "bench",
+            patterns="gate",
+            init=str(tmp_path / "grey"),
+        )
+
+
+def test_a_run_goes_on_with_the_normalisation_that_it_began_with(depth_checkpoint: str, tmp_path: Path) -> None:
+    data, run = rooms(tmp_path / "d"), tmp_path / "out"
+    finetune(settings(data, init=depth_checkpoint), run, note=list[str]().append)
+    other = from_pretrained(depth_checkpoint)
+    other.preprocess = replace(other.preprocess, x_mean=(5.0,))
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match=r"is of a run with normalisation = .*not .*'x_mean': \[5.0\]"):
+        finetune(settings(data, init=str(tmp_path / "other"), epochs=2), run, resume=True, note=list[str]().append)
+    finetune(settings(data, init=depth_checkpoint, epochs=2), run, resume=True, note=list[str]().append)
+
+
 def test_encoders_that_cannot_be_borrowed(depth_checkpoint: str, tmp_path: Path) -> None:
     data, out = rooms(tmp_path / "d"), tmp_path / "out"
     with pytest.raises(InputError, match="resnet18; name concat_mobilenetv1-025_fpn"):
         finetune(settings(data, model="concat_resnet18_fpn", init=depth_checkpoint), out)
-    with pytest.raises(InputError, match="for composed models.*mfnet is not"):
+    with pytest.raises(InputError, match="for composed models.*mfnet is none: go on from a checkpoint of it"):
         finetune(settings(data, model="mfnet", init=depth_checkpoint), out)
+    MissingX.of(from_pretrained(depth_checkpoint)).save_pretrained(tmp_path / "guess")
+    with pytest.raises(InputError, match="for composed models.*missing_x is none: name another"):
+        finetune(settings(data, init=str(tmp_path / "guess")), out)
+    for init, said in (("runs/mine", "no such folder"), (str(tmp_path / "d"), "no checkpoint in that folder")):
+        with pytest.raises(InputError, match=f"{said}.* or name a trained checkpoint .*hf-hub:org/name"):
+            finetune(settings(data, init=init), out)
     with pytest.raises(InputError, match="thermal.*leave out --init"):
         finetune(settings(rooms(tmp_path / "t", depth=grey, kind="thermal"), init=depth_checkpoint), out)
     create_model(MODEL.replace("concat", "rgb_only"), num_classes=3, **SMALL).save_pretrained(tmp_path / "alone")
