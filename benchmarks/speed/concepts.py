@@ -333,7 +333,7 @@ def main() -> None:
     parser.add_argument("--nyuv2-images", type=int, default=128)
     parser.add_argument("--agreement-images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2, help="of part 2")
-    parser.add_argument("--checkpoint", default="hybrid_mobilenetv1-075_fpn.nyuv2-40")
+    parser.add_argument("--checkpoint", default="hybrid_tu-tf-efficientnet-lite2_fpn.nyuv2-40")
     parser.add_argument("--out", type=Path, default=RESULTS / "concepts.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
