@@ -23,7 +23,6 @@ from fusionzoo.models.presets import encoder_of, is_architecture
 from fusionzoo.models.published._mit import MiT
 from fusionzoo.models.stages import encoder_name
 from fusionzoo.models.two_stream import TwoStream
-from fusionzoo.registry import architectures, wrappers
 from fusionzoo.tasks import CLASSIFICATION, data_scenes, data_task
 from fusionzoo.train.settings import Settings
 from fusionzoo.train.statistics import Survey
@@ -64,7 +63,7 @@ def lender(settings: Settings) -> tuple[FusionModel | None, Record | None]:
         (settings.model, "go on from a checkpoint of it, or --init imagenet"),
         (model.architecture, "name another"),
     ):
-        if name in architectures or name in wrappers:
+        if not is_architecture(name) or encoder_of(name) is None:
             raise InputError(
                 f"--init CHECKPOINT is for composed models, STRATEGY_ENCODER_DECODER, on both sides; {name} is none:"
                 f" {way}"
