@@ -96,13 +96,9 @@ def latency(name: str, rounds: int, path: Path) -> dict[str, Any]:
 
     model = model_of(name)
     rgb, x = example(model.preprocess, False, (1, *SIZE))
-    facts_path = path.with_name(f"{path.name}.json")
-    if not facts_path.is_file():
-        try:
-            fusionzoo.export(name, path, preprocess="beside")
-        except FusionZooError as error:
-            return {"fails": str(error)}
-    facts = json.loads(facts_path.read_text())
+    if not path.is_file() and "fails" in (done := exported(name, path)):
+        return done
+    facts = json.loads(path.with_name(f"{path.name}.json").read_text())
     if facts["shapes"]["height"] is not None:
         rgb, x = example(model.preprocess, False, (1, facts["shapes"]["height"], facts["shapes"]["width"]))
     options = onnxruntime.SessionOptions()

@@ -55,19 +55,12 @@ def lender(settings: Settings) -> tuple[FusionModel | None, Record | None]:
         InputError: a model or a checkpoint that is not composed, encoders of another kind.
         UnknownNameError: no such checkpoint.
     """
-    if not (settings.init and is_architecture(settings.model) and names_checkpoint(settings.init)):
+    if not (settings.init and names_checkpoint(settings.init)):
         return None, None
+    _composed(settings.model, "go on from a checkpoint of it, or --init imagenet")
     found = resolve(settings.init)
     model = found.load()[0]
-    for name, way in (
-        (settings.model, "go on from a checkpoint of it, or --init imagenet"),
-        (model.architecture, "name another"),
-    ):
-        if not is_architecture(name) or encoder_of(name) is None:
-            raise InputError(
-                f"--init CHECKPOINT is for composed models, STRATEGY_ENCODER_DECODER, on both sides; {name} is none:"
-                f" {way}"
-            )
+    _composed(model.architecture, "name another")
     theirs, ours = str(encoder_of(model.architecture)), str(encoder_of(settings.model))
     if encoder_name(theirs) != encoder_name(ours):
         named = settings.model.replace(f"_{ours}_", f"_{theirs}_")
@@ -75,6 +68,15 @@ def lender(settings: Settings) -> tuple[FusionModel | None, Record | None]:
             f"the encoders of {settings.init} are {theirs}, those of {settings.model} {ours}; name {named}"
         )
     return model, found.stated
+
+
+def _composed(name: str, otherwise: str) -> None:
+    """InputError for the name of a model that is not composed, whose encoders are not lent and do not borrow."""
+    if not is_architecture(name) or encoder_of(name) is None:
+        raise InputError(
+            f"--init CHECKPOINT is for composed models, STRATEGY_ENCODER_DECODER, on both sides; {name} is none:"
+            f" {otherwise}"
+        )
 
 
 def fit_classes(model: FusionModel, data: Any, name: str, *, keep_head: bool = False) -> tuple[FusionModel, str]:
@@ -126,13 +128,9 @@ def new_model(settings: Settings, data: Any, lent: FusionModel | None = None) ->
     `lent`: where `init` names a checkpoint, the model of it, see `lender`; its preprocessing goes with its encoders.
     """
     initial = _initial(settings) if settings.init and lent is None else None
-    neutral = (0.0,) * data.x_channels, (1.0,) * data.x_channels  # until the data has been looked through
-    preprocess: Any = {
-        **(initial.preprocess if initial else {}),
-        "x_kind": data.x_kind,
-        "x_mean": neutral[0],
-        "x_std": neutral[1],
-    } if lent is None else lent.preprocess  # fmt: skip
+    neutral = {"x_mean": (0.0,) * data.x_channels, "x_std": (1.0,) * data.x_channels}  # until data is looked through
+    known: dict[str, Any] = initial.preprocess if initial else {}
+    preprocess = {**known, "x_kind": data.x_kind, **neutral} if lent is None else lent.preprocess
     options: dict[str, Any] = {"decoder_args": settings.decoder_args} if settings.decoder_args else {}
     if settings.fusion_args:
         options["fusion_args"] = settings.fusion_args
@@ -145,37 +143,32 @@ def new_model(settings: Settings, data: Any, lent: FusionModel | None = None) ->
     if types := data_scenes(data):
         model, _ = reset_scenes(model, types)
     model.input_size = settings.test_size or settings.base
-    if lent is not None:
-        _borrow(model, lent, settings)
-    if initial:
-        for name, module in encoder_parts(model).items():
-            if encoder_of(settings.model) is None and not isinstance(module, MiT):
-                continue  # of a published model that lies beside its encoders
-            try:
-                state = _of_mit(model, name, initial.state) if isinstance(module, MiT) else initial.state
-                fitted = init_x_from_rgb(state, module.state_dict(), joined=name.startswith("fused"))
-                module.load_state_dict(fitted)  # strictly; smp's Mix Transformer takes no further argument
-            except (InputError, RuntimeError) as error:
-                raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
+    for name, module in encoder_parts(model).items() if settings.init else ():
+        if encoder_of(settings.model) is None and not isinstance(module, MiT):
+            continue  # of a published model that lies beside its encoders
+        if lent is not None:
+            state = _state_of(lent, name, settings)
+        else:
+            assert initial is not None
+            state = initial.state
+        try:
+            if lent is None and isinstance(module, MiT):
+                state = _of_mit(model, name, state)
+            fitted = init_x_from_rgb(state, module.state_dict(), joined=name.startswith("fused"))
+            module.load_state_dict(fitted)  # strictly; smp's Mix Transformer takes no further argument
+        except (InputError, RuntimeError) as error:
+            raise InputError(f"{settings.init} does not fit the encoder of {settings.model}: {error}") from error
     return model
 
 
-def _borrow(model: FusionModel, lent: FusionModel, settings: Settings) -> None:
-    """Gives the encoders of `model` the weights of those of `lent` that take the same input.
-
-    One of both inputs joined (`early`) begins as that of rgb, as with any other `init`.
-    """
-    theirs = {_input_of(name): module for name, module in encoder_parts(lent).items()}
-    for name, module in encoder_parts(model).items():
-        joined = name.startswith("fused")
-        given = theirs.get("rgb_encoder" if joined else _input_of(name))
-        try:
-            if given is None:
-                raise InputError(f"it has {', '.join(theirs)}")
-            state = given.state_dict()
-            module.load_state_dict(init_x_from_rgb(state, module.state_dict(), joined=True) if joined else state)
-        except (InputError, RuntimeError) as error:
-            raise InputError(f"{settings.init} has no {name} as {settings.model} needs it: {error}") from error
+def _state_of(lent: FusionModel, name: str, settings: Settings) -> dict[str, Tensor]:
+    """Of the checkpoint's encoders the state of that which takes the same input as the model's encoder `name`; the
+    input of both joined (`early`) begins as rgb, as with any other `init`."""
+    theirs = {_input_of(part): module for part, module in encoder_parts(lent).items()}
+    given = theirs.get("rgb_encoder" if name.startswith("fused") else _input_of(name))
+    if given is None:
+        raise InputError(f"{settings.init} has no {name} as {settings.model} needs it: it has {', '.join(theirs)}")
+    return given.state_dict()
 
 
 def _input_of(encoder: str) -> str:

@@ -84,8 +84,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/train/test_start.py::test_another_strategy_begins_with_the_encoders_of_a_checkpoint",
      "fusionzoo/train/start.py", [
-        ("joined=True) if joined else state)", "joined=True) if joined else module.state_dict())"),
-        ("    } if lent is None else lent.preprocess", "    }"),
+        ('"rgb_encoder" if name.startswith("fused") else _input_of(name)', '"rgb_encoder"'),
+        ("**neutral} if lent is None else lent.preprocess", "**neutral}"),
     ]),
     ("tests/train/test_start.py::test_a_run_goes_on_with_the_normalisation_that_it_began_with",
      "fusionzoo/train/state.py", [
