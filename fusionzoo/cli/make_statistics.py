@@ -2,7 +2,7 @@
 
     python -m fusionzoo.cli.make_statistics weights nyuv2=nyuv2:PATH
 
-goes once through the training images that each record names (`planted` is generated; other data need their place),
+goes once through the training images that each record names (drawn scenes are drawn anew; others need their place),
 puts `x_quantiles` and `x_missing` into the "preprocess" of each config.json, and brings the checksums in record.json
 and index.json up to date. Weights, fingerprints and stated results stay as they are.
 """
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fusionzoo.data import parse_spec
+from fusionzoo.data.spec import GENERATED
 from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_files, dump_json, read_json
 from fusionzoo.hub.layout import CONFIG, RECORD
@@ -36,8 +37,8 @@ def update(folder: Path, found: Survey) -> None:
 
 
 def update_all(root: Path, places: Mapping[str, str]) -> list[str]:
-    """`update` for every checkpoint in `root` whose data are in `places` (name -> spec) or generated; their names."""
-    places = {"planted": "planted", **places}
+    """`update` for every checkpoint in `root` whose data are in `places` (name -> spec) or drawn; their names."""
+    places = {**{name: name for name in GENERATED}, **places}
     known: dict[tuple[str, str, int | None], Survey] = {}
     done = []
     for name, record in bundled(root).items():
