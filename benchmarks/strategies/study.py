@@ -27,6 +27,7 @@ from fusionzoo.bench import RunResult, drawings, rank, read_results
 from fusionzoo.bench.plan import variant
 from fusionzoo.bench.plots import pareto
 from fusionzoo.bench.rank import ablation
+from fusionzoo.bench.results import final_results, select_scores
 from fusionzoo.bench.study import (
     DRAWS,
     FEWEST,
@@ -121,6 +122,45 @@ def exchange_at_equal_size(results: Sequence[RunResult]) -> dict[str, Any] | Non
     return out or None
 
 
+def budget(results: Sequence[RunResult]) -> dict[str, Any] | None:
+    """Whether fewer epochs rank the strategies alike, and how much each depends on the learning rate.
+
+    `scores`: row -> rate -> score of its run on the validation part, that chose the rate; `epochs` of these runs and of
+    the final ones; `rho`, `low`, `high`, `n`: rank correlation of the best of them with the final mean, over the
+    `comparable` strategies, None with fewer than FEWEST. None where no run chose a rate.
+    """
+    rows = row_means(final_results(results))
+    scores = {name: of for name, of in select_scores(results).items() if name in rows}
+    if not scores:
+        return None
+    protocol = results[0].protocol
+    names = [name for name in row_means(comparable(results)) if name in scores]
+    enough = len(names) >= FEWEST
+    pairs = [[max(scores[n].values()) for n in names], [rows[n]["mIoU"] for n in names]]
+    found = spearman(*pairs) if enough else (None, None, None)
+    return {
+        "scores": {name: scores[name] for name in sorted(scores, key=lambda n: -rows[n]["mIoU"])},
+        "epochs": [protocol.select_epochs or protocol.epochs, protocol.epochs],
+        **dict(zip(("rho", "low", "high"), found, strict=True)),
+        "n": len(names),
+    }
+
+
+def budgets(found: Mapping[str, Any]) -> str:
+    """The same as Markdown."""
+    short_run, whole = found["epochs"]
+    rates = sorted({rate for of in found["scores"].values() for rate in of})
+    cells = [[name, *(f"{100 * of[rate]:.1f}" if rate in of else "" for rate in rates)]
+             for name, of in found["scores"].items()]  # fmt: skip
+    said = f"mIoU after {short_run} epochs on the validation part, which chose the rate (one seed)"
+    if found["rho"] is not None:
+        said += (f"; its best beside the final mean after {whole} epochs: rho {found['rho']:+.2f}"
+                 f" ({found['low']:+.2f} to {found['high']:+.2f}), {found['n']} strategies")  # fmt: skip
+    return "\n".join(
+        [f"{said}:", "", grid(["strategy", *(f"{r:g}" for r in rates)], cells, "<" + ">" * len(rates)), ""]
+    )
+
+
 def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any]]:
     """One benchmark: Markdown, and its numbers."""
     rows = rank(results)
@@ -136,14 +176,15 @@ def section(name: str, results: Sequence[RunResult]) -> tuple[str, dict[str, Any
             f"Streams that exchange, parameters held equal, {target}: rho {value['rho']:+.2f}"
             f" ({value['low']:+.2f} to {value['high']:+.2f}), n {value['n']}.  "
         )
-    ablated = ablation(results)
+    ablated, shorter = ablation(results), budget(results)
     lines += ["", ablations(ablated), ""] if ablated else []
+    lines += ["", budgets(shorter)] if shorter else []
     both = drawings.of_both(rows)
     fronts = {cost: pareto([(r.strategy, of(r), r.miou["both"]) for r in both]) for cost, of in drawings.COSTS.items()}
     said = [f"mIoU that no other of both inputs reaches at fewer {c}: {', '.join(f)}.  " for c, f in fronts.items()]
     lines += ["", *said, ""]
     numbers = {"rows": encode(rows), "correlations": encode(found), "interaction": given, "ablation": ablated,
-               "fronts": fronts}  # fmt: skip
+               "budget": shorter, "fronts": fronts}  # fmt: skip
     return spoken("\n".join(lines), results[0].task), numbers
 
 

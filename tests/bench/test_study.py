@@ -22,7 +22,7 @@ from fusionzoo.tasks import CLASSIFICATION
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = runpy.run_path(str(ROOT / "benchmarks/strategies/study.py"))
-agreement, partial = SCRIPT["agreement"], SCRIPT["partial"]
+agreement, partial, budget = SCRIPT["agreement"], SCRIPT["partial"], SCRIPT["budget"]
 
 
 def made(count: int = 12, seeds: int = 3) -> list[RunResult]:
@@ -91,6 +91,27 @@ def test_rankings_agree_over_the_strategies_that_both_hold() -> None:
     (found,) = agreement({"planted": one, "nyu": other})
     assert (found.rho, found.n, found.one, found.two) == (-1.0, 11, "planted", "nyu")
     assert agreement({"planted": one, "nyu": other[:9]}) == []
+
+
+def test_fewer_epochs_are_compared_with_all_by_the_best_rate_of_each_strategy() -> None:
+    whole = [replace(r, learning_rate=2e-3) for r in made(6)]
+    assert budget(whole) is None
+    final = {r.strategy: r.scores["both"].miou for r in whole if r.seed == 0}
+    tried = []
+    for i, (name, miou) in enumerate(final.items()):  # the worst rate ranks them by name, the best as the final runs do
+        for rate, score in ((1e-3, 0.01 * i), (2e-3, miou / 2)):
+            one = next(r for r in whole if r.strategy == name)
+            short = {"both": Score(score, 0.5)}
+            tried.append(replace(one, phase="select", seed=1000, learning_rate=rate, scores=short))
+    found = budget([*whole, *tried])
+    means = row_means(whole)
+    names = [n for n in final if "+" not in n]
+    want = stats.spearmanr([final[n] for n in names], [means[n]["mIoU"] for n in names]).statistic
+    assert (found["n"], found["rho"]) == (6, pytest.approx(want)) and found["epochs"] == [8, 8]
+    assert found["scores"]["way2"] == pytest.approx({1e-3: 0.02, 2e-3: final["way2"] / 2})
+    assert list(found["scores"])[0] == max(means, key=lambda n: means[n]["mIoU"])
+    few = budget([r for r in (*whole, *tried) if r.strategy in ("concat", "way1")])
+    assert few["rho"] is None and few["n"] == 2 and len(few["scores"]) == 2
 
 
 def test_the_study_of_several_benchmarks_is_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
