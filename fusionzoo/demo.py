@@ -55,19 +55,19 @@ def example(folder: str | Path) -> tuple[str, str]:
 
 
 def answer(
-    name: str, rgb: str, x: str, less_rgb: float = 0.0, less_x: float = 0.0
-) -> tuple[Prediction, Explanation, list[str]]:
+    name: str, rgb: str, x: str | None, less_rgb: float = 0.0, less_x: float = 0.0
+) -> tuple[Prediction, Explanation | None, list[str]]:
     """Segmentation and modality map of one pair of files.
 
     Args:
         name: a checkpoint.
-        rgb, x: files.
+        rgb, x: files; without x the checkpoint's substitute for it stands in.
         less_rgb, less_x: how far the modality is taken away for the segmentation, 0 (as it is) to 1 (all of it: what
             the checkpoint's own substitute leaves, as in `fusionzoo.predict(..., without="x")`); between them the
             normalised values fade linearly to the substitute's.
 
     Returns:
-        (prediction, explanation, warnings). The modality map is that of the inputs as they are.
+        (prediction, explanation, warnings). The modality map is that of the inputs as they are; it takes both.
 
     Raises:
         InputError: as of `fusionzoo.predict`; a share outside 0..1.
@@ -78,11 +78,26 @@ def answer(
         warnings.simplefilter("always", FusionZooWarning)
         predictor, ready = read(name, rgb, x)
         found = predictor.predicted(ready, {"rgb": 1 - less_rgb, "x": 1 - less_x})
-        explanation = explained(predictor, ready)
-    return found, explanation, [str(w.message) for w in said if issubclass(w.category, FusionZooWarning)]
+        explanation = explained(predictor, ready) if x is not None else None
+    texts = [str(w.message) for w in said if issubclass(w.category, FusionZooWarning)]
+    alone = [] if x is not None else ["without x the checkpoint's substitute stands in; the modality map takes both"]
+    return found, explanation, [*texts, *alone]
 
 
-def read(name: str, rgb: str, x: str) -> tuple[Predictor, Ready]:
+def for_visitors(error: FusionZooError, files: Sequence[str]) -> str:
+    """What is wrong, for somebody who sees the page alone: names of files without their place, no options of commands.
+
+    >>> for_visitors(InputError("/tmp/a/x.png: x is 60x50, rgb 64x48; give --align"), ["/tmp/a/x.png"])
+    'x.png: x is 60x50, rgb 64x48'
+    """
+    text = str(error)
+    for file in files:
+        text = text.replace(file, Path(file).name)
+    said = text.split("; ")
+    return "; ".join(part for i, part in enumerate(said) if not i or " --" not in f" {part}")
+
+
+def read(name: str, rgb: str, x: str | None) -> tuple[Predictor, Ready]:
     """The checkpoint with a predictor of its own, and the pair as it takes it."""
     predictor = Predictor(_loaded(name))
     ready = predictor.only(Pair(Path(rgb).stem, rgb, x))
@@ -115,16 +130,18 @@ def build(checkpoints: Sequence[str] = ()) -> gradio.Blocks:
     scene = example(folder)
 
     def shown(name: str, rgb: str | None, x: str | None, less_rgb: float, less_x: float) -> tuple[Any, ...]:
-        if not rgb or not x:
-            raise gr.Error("Give both pictures: rgb, and depth or what else the checkpoint takes.")
+        wrong = functools.partial(gr.Error, print_exception=False)  # a visitor's mistake is none of the server's
+        if not rgb:
+            raise wrong("Give a picture: rgb, and with it depth or what else the checkpoint takes.")
         if name not in names:
-            raise gr.Error(f"{name!r} is not among the checkpoints of this page.")
+            raise wrong(f"{name!r} is not among the checkpoints of this page.")
         try:
-            found, explanation, said = answer(name, rgb, x, less_rgb / 100, less_x / 100)
+            found, explanation, said = answer(name, rgb, x or None, less_rgb / 100, less_x / 100)
         except FusionZooError as error:
-            raise gr.Error(str(error)) from error
+            raise wrong(for_visitors(error, [file for file in (rgb, x) if file])) from error
         rows = [[label, round(100 * share, 1)] for _, label, share in found.shares()]
-        return found.picture(), rows, explanation.picture(), "  \n".join(f"Note: {text}" for text in said)
+        maps = explanation.picture() if explanation is not None else None
+        return found.picture(), rows, maps, "  \n".join(f"Note: {text}" for text in said)
 
     buttons: Any = ["download", "fullscreen"]
     with gr.Blocks(title="fusionzoo", analytics_enabled=False) as page:

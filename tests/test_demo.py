@@ -72,19 +72,27 @@ def test_every_bundled_checkpoint_of_pixels_can_be_chosen() -> None:
 def test_a_visitor_gets_one_line_for_what_is_wrong(tmp_path: Path) -> None:
     gr = pytest.importorskip("gradio")
     rgb, depth = example(tmp_path)
+    small = str(tmp_path / "small.png")
+    Image.fromarray(np.full((50, 60), 1000, np.uint16)).save(small)
     page = build([NAME])
     shown = next(f.fn for f in page.fns.values() if f.api_name == "segment")
     for args, said in (
-        ((NAME, None, depth, 0, 0), "both pictures"),
+        ((NAME, None, depth, 0, 0), "Give a picture: rgb"),
         (("hybrid_mobilenetv1-025_fpn.planted", rgb, depth, 0, 0), "not among"),
         ((NAME, depth, rgb, 0, 0), ""),
+        ((NAME, rgb, small, 0, 0), r"small\.png: x is 60x50"),
     ):
         with pytest.raises(gr.Error, match=said) as caught:
             shown(*args)
-        assert "\n" not in str(caught.value.message)
+        assert "\n" not in str(caught.value.message) and not caught.value.print_exception
+        assert str(tmp_path) not in caught.value.message and "--" not in caught.value.message
     picture, rows, maps, notes = shown(NAME, rgb, depth, 0, 0)
     assert rows[0][0] == "wall" and abs(sum(share for _, share in rows) - 100) < 1 and notes == ""
     assert picture.size[1] >= 120 and maps.size[0] > 300
+    picture, rows, maps, notes = shown(NAME, rgb, None, 0, 0)
+    assert maps is None and "without x the checkpoint's substitute stands in" in notes and picture.size[1] >= 120
+    alone = fusionzoo.predict(NAME, rgb)
+    assert rows[0][:2] == [alone.shares()[0][1], round(100 * alone.shares()[0][2], 1)]
 
 
 @pytest.mark.parametrize(("name", "options", "said"), [

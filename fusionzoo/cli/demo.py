@@ -34,8 +34,10 @@ def command(checkpoints: tuple[str, ...], host: str, port: int, no_browser: bool
         if len(names := model.modalities) > 2:
             raise InputError(f"{name} takes {', '.join(names)}; the page is for two (see: fusionzoo predict)")
     page = build(checkpoints)
-    note(f"http://{host}:{port} (Ctrl-C ends it)")
     try:
-        page.launch(server_name=host, server_port=port, inbrowser=not no_browser, **launch_options())
+        page.launch(server_name=host, server_port=port, inbrowser=not no_browser, prevent_thread_lock=True,
+                    **launch_options())  # fmt: skip
     except OSError as error:
-        raise InputError(f"cannot serve on {host}:{port}: {error}; choose another --port") from error
+        raise InputError(f"cannot serve on {host}:{port}; choose another --port, or --host 127.0.0.1") from error
+    note(f"http://{host}:{port} (Ctrl-C ends it)")
+    page.block_thread()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fusionzoo.cli.output import index_option, json_option, note, print_json, quiet_option, say, size_option
+from fusionzoo.cli.output import Size, index_option, json_option, note, print_json, quiet_option, say
 
 if TYPE_CHECKING:
     from fusionzoo.export import Export
@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.command(name="export")
 @click.argument("name")
 @click.option("-o", "--output", required=True, type=click.Path(), help="model.onnx, or model.pt2 for torch.export.")
-@size_option
+@click.option("--size", type=Size(), help="Fix the size of the input.  [default: any, where the model allows it]")
 @click.option("--preprocess", type=click.Choice(["inside", "beside"]), default="inside", show_default=True,
               help="Normalisation inside the graph (raw rgb and x in), or beside it as JSON.")  # fmt: skip
 @click.option("--probes", metavar="PATTERN", multiple=True, help="Values of these probes as outputs too; repeatable.")
@@ -68,6 +68,9 @@ def _say(done: Export) -> None:
     opset = f", opset {done.opset}" if done.opset is not None else ""
     say(f"{done.path}: {done.name} ({done.source}), {done.size_bytes / 1e6:.1f} MB, {done.arithmetic}{opset}")
     say(f"takes   {done.shapes.says()}" + (f" ({done.fixed_because})" if done.fixed_because else ""))
+    if done.input_size is not None and done.shapes.free:
+        height, width = done.input_size
+        say(f"made    for {height}x{width}: bring images to it first, rgb bilinear, x by its nearest pixel")
     for word, values in (("in", done.inputs), ("out", done.outputs)):
         for name, meaning in values.items():
             say(f"{word:7} {name}: {meaning}")

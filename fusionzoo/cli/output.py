@@ -17,7 +17,7 @@ __all__ = ["Pair", "align_option", "as_json", "checkpoint_options", "device_opti
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Size(click.ParamType):
+class Size(click.ParamType):
     """`480x640` -> (480, 640)."""
 
     name = "HxW"
@@ -53,7 +53,7 @@ empty_option = click.option(
     help="Images without any valid x: refuse, skip them, or keep them for their rgb.",
 )
 device_option = click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cpu]")
-size_option = click.option("--size", type=_Size(), help="Feed the model images of this size.  [default: its own]")
+size_option = click.option("--size", type=Size(), help="Feed the model images of this size.  [default: its own]")
 index_option = click.option("--index", metavar="FILE|REPO",
                             help="Look for NAME in this index file or hf-hub:org/name as well.")  # fmt: skip
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")

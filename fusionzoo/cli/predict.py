@@ -135,7 +135,7 @@ def command(
         raise click.UsageError("--method and --class belong to --explain OUT; give that")
     many = data is not None or os.path.isdir(str(rgb))
     if output is None and (labels or explain or skip_existing):
-        raise click.UsageError("--labels, --explain and --skip-existing come with a picture: give -o")
+        raise click.UsageError("--labels, --explain and --skip-existing are for pictures of classes of pixels: give -o")
     inputs = [] if data is not None else [str(rgb), *x, *files.values()]
     places = None if output is None else _Places(output, labels, explain, many, inputs)
 
@@ -155,14 +155,18 @@ def command(
     if output is None and not of_image:
         raise click.UsageError("Missing option '-o' / '--output'.")
     if output is not None and of_image:
-        raise InputError(f"{name} says one class of the whole image, so there is no picture to draw: leave out -o")
+        raise InputError(
+            f"{name} says one class of the whole image, so there is no picture to draw: leave out -o and"
+            " --labels, --explain, --skip-existing"
+        )
     if target is not None:
         class_number(predictor.model, target)  # rather now than after the work
     pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(
         predictor, str(rgb), files if named else list(x) or None
     )  # fmt: skip
     others = predictor.modalities[1:]
-    gone = ["rgb"] if no_rgb else [n for n in others if no_x or data is None and not x and n not in files]
+    absent = [n for n in others if no_x or data is None and not x and n not in files]
+    gone = absent if not no_rgb else ["rgb"] if absent != others else []  # neither is left: said below
     if gone:
         note(f"without {', '.join(gone)}: the model's substitute for {'it' if len(gone) == 1 else 'them'} stands in")
     skipped: list[str] = []

@@ -57,4 +57,7 @@ def as_kind(data: Any, x_kind: str, camera: Intrinsics | None = None) -> Any:
                 " fusionzoo.data.WithHHA(data, camera), or make the images with fusionzoo hha"
             )
         return WithHHA(data, camera)
-    raise InputError(f"the model takes {wanted}, {data.name} has {given}, of which it cannot be made")
+    raise InputError(
+        f"the model takes {wanted}, {data.name} has {given}, of which it cannot be made; fusionzoo finetune"
+        " makes a model of these data"
+    )

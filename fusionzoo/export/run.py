@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +47,8 @@ class Export:
         preprocess_inside: the graph takes rgb as uint8 0..255 and raw x; else what `preprocess` makes of them.
         preprocess: the normalisation, as in config.json.
         inputs, outputs: name -> what it is; in the order of the graph.
+        input_size: [height, width] that the model was trained for and is measured at; images of another size are
+            brought to it first, rgb bilinear, x by its nearest pixel. None where the model does not say.
         class_names: of the logits' channels.
         modalities: what rgb and x are.
         shapes: which batches and sizes are taken.
@@ -67,6 +70,7 @@ class Export:
     preprocess: dict[str, Any]
     inputs: dict[str, str]
     outputs: dict[str, str]
+    input_size: list[int] | None
     class_names: list[str]
     modalities: list[str]
     shapes: Shapes
@@ -156,7 +160,8 @@ def export(
         path=os.fspath(path), size_bytes=0, name=name, source=source, fusionzoo=__version__,
         versions=versions(target.suffix), opset=written.opset if isinstance(written, OnnxFile) else None,
         arithmetic=kind, preprocess_inside=graph.inside, preprocess=plain.preprocess.to_dict(),
-        inputs=_inputs(plain, graph.inside), outputs=_outputs(plain, graph), class_names=list(plain.class_names),
+        inputs=_inputs(plain, graph.inside), outputs=_outputs(plain, graph),
+        input_size=list(plain.input_size) if plain.input_size else None, class_names=list(plain.class_names),
         modalities=list(plain.modalities), shapes=shapes, fixed_because=why, comparison=comparison, loss=lost,
         scene_names=plain.scene_names if isinstance(plain, TwoStream) else [],
     )  # fmt: skip
@@ -207,6 +212,11 @@ def _target(path: str | os.PathLike[str], dtype: str, int8: bool, opset: int, pr
         raise InputError(f"{target.parent} is no folder; make it first: mkdir -p {target.parent}")
     if target.is_dir():
         raise InputError(f"{target} is a folder; name a file in it: {target / ('model' + target.suffix)}")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write into {target.parent}: {error.strerror or error}") from error
     needs(target.suffix)
     return target
 

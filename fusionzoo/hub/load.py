@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusionzoo.errors import CheckFailed, InputError, unknown
+from fusionzoo.errors import CheckFailed, InputError, UnknownNameError, closest, unknown
 from fusionzoo.hub import remote
 from fusionzoo.hub.layout import CONFIG, RECORD
 from fusionzoo.hub.records import NAME, Record, bundled, bundled_folder, load_index, read_record
 from fusionzoo.hub.verification import Verification, inspect
 from fusionzoo.models import FusionModel
 from fusionzoo.models.presets import is_architecture
+from fusionzoo.registry import architectures
 
 __all__ = ["Checkpoint", "from_pretrained", "read_index", "resolve"]
 
@@ -102,7 +104,7 @@ def resolve(
         return _remote(record.repo_id, revision or record.revision, token, text, None if revision else record)
     if hub is None and NAME.fullmatch(text):
         if text not in bundled():
-            raise unknown("checkpoint", text, [*bundled(), *listed], "fusionzoo list; on the Hub: hf-hub:org/name")
+            raise _no_checkpoint(text, [*bundled(), *listed])
         _no_revision(text, revision)
         return Checkpoint(text, "bundled", bundled_folder(text))
     hub = hub or remote.parse(text)
@@ -118,7 +120,7 @@ def resolve(
                 f"{text} is an architecture, not a checkpoint; weights come from fusionzoo finetune or convert, an"
                 f" untrained model from fusionzoo.create_model({text!r}); fusionzoo list shows the checkpoints"
             )
-        raise unknown("checkpoint", text, [*bundled(), *listed], "fusionzoo list; on the Hub: hf-hub:org/name")
+        raise _no_checkpoint(text, [*bundled(), *listed])
     if hub[1] is not None and revision is not None and hub[1] != revision:
         raise InputError(f"two revisions: {hub[1]!r} in the name and {revision!r} beside it")
     try:
@@ -178,6 +180,15 @@ def _folder_name(folder: Path) -> str:
         return read_record(folder).name if (folder / RECORD).is_file() else folder.resolve().name
     except InputError:
         return folder.resolve().name  # the check called "record" will say what is wrong with it
+
+
+def _no_checkpoint(text: str, names: Sequence[str]) -> UnknownNameError:
+    """What to say of a name that is neither: the closest checkpoint, or else an architecture that is near."""
+    near = [] if closest(text, names) else closest(text, architectures, 1)
+    also = f"; {near[0]} is an architecture, whose weights are new" if near else ""
+    return unknown(
+        "checkpoint", text, names, f"fusionzoo list; no folder has this name; on the Hub: hf-hub:org/name{also}"
+    )
 
 
 def _no_revision(name: str, revision: str | None) -> None:

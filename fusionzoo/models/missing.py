@@ -111,10 +111,16 @@ class MissingX(FusionModel):
         """`model`, copied, behind a new guess at x.
 
         Raises:
-            InputError: a model that does not read x, that reads several, or that no config makes again.
+            InputError: a model that does not read x, that reads several, that says scene types beside the classes of
+                pixels, or that no config makes again.
         """
         if "x" not in model.needs or "rgb" not in model.needs:
             raise InputError(f"{model.architecture} reads {' and '.join(model.needs)} alone; take a model of rgb and x")
+        if getattr(model, "num_scenes", 0):
+            raise InputError(
+                f"{model.architecture} says scene types beside the classes of pixels, and MissingX one of both; leave"
+                " one out first: fusionzoo.models.classes.reset_scenes(model, []) or scenes_alone(model)"
+            )
         args = {key: value for key, value in model.model_args.items() if key != "num_classes"}
         made = cls(model.architecture, args, model.num_classes, model.preprocess, width)
         made.model.load_state_dict(model.state_dict())

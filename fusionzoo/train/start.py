@@ -114,6 +114,13 @@ def _fit_classes(model: FusionModel, data: Any, name: str, keep_head: bool) -> t
     fitted, new = reset_classes(model, theirs, keep=keep_head)
     layers = list(dict.fromkeys(key.rpartition(".")[0] for key in new))
     total = len(model.state_dict())
+    learns = {key for key, p in fitted.named_parameters() if p.requires_grad}
+    if new and not learns & set(new):
+        raise InputError(
+            f"{name} keeps {layers[0]} as it is, so it cannot learn the {len(theirs)} classes of {data.name} (it has"
+            f" {len(ours)}{' others' if len(ours) == len(theirs) else ''}): fine-tune the model inside it on these"
+            " data, then wrap that"
+        )
     return fitted, (
         f"{name}: {total - len(new)} of {total} tensors kept; new for the {len(theirs)} classes of {data.name}"
         f" (the checkpoint has {len(ours)}{' others' if len(ours) == len(theirs) else ''}): {', '.join(layers[:8])}"

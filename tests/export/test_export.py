@@ -53,6 +53,7 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path, Any
         pytest.importorskip(package)
     model, path = tiny(), tmp_path_factory.mktemp("export") / "model.onnx"
     model.set_classes(["floor", "wall", "chair"])
+    model.input_size = (24, 32)
     return model, path, fusionzoo.export(model, path, probes="fus*")
 
 
@@ -128,7 +129,7 @@ def test_the_facts_stand_beside_the_file_and_in_it(onnx_file: tuple[Tiny, Path, 
     assert beside == json.loads(json.dumps(done.to_dict()))
     assert beside["size_bytes"] == path.stat().st_size and beside["opset"] == 20
     assert beside["class_names"] == ["floor", "wall", "chair"] and beside["preprocess"]["x_kind"] == "depth"
-    assert beside["comparison"]["largest"] == done.comparison.largest
+    assert beside["comparison"]["largest"] == done.comparison.largest and beside["input_size"] == [24, 32]
     proto = onnx.load(path)
     inside = {p.key: json.loads(p.value) for p in proto.metadata_props}
     assert inside == {k: v for k, v in beside.items() if k not in ("path", "size_bytes")}
@@ -330,6 +331,18 @@ def test_a_model_that_gives_nan_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match="logits is not finite in PyTorch"):
         fusionzoo.export(model, tmp_path / "m.pt2", size=(8, 12))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_where_nothing_can_be_written_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(**options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("fusionzoo.export.run.tempfile.TemporaryFile", closed)
+    monkeypatch.setattr("fusionzoo.export.run.trace", lambda *args: pytest.fail("the work began"))
+    with pytest.raises(InputError, match=f"cannot write into {tmp_path}: Permission denied"):
+        fusionzoo.export(tiny(), tmp_path / "m.pt2", size=(8, 12))
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fusionzoo.errors import CheckFailed, InputError
+from fusionzoo.errors import CheckFailed, FusionZooError, InputError
 from fusionzoo.hub import convert, from_pretrained
 from fusionzoo.hub.originals import block, model
 from fusionzoo.hub.originals.checkpoints import dplnet, stitchfusion
+from fusionzoo.hub.originals.checkpoints.cmnext import pictures
 from fusionzoo.hub.originals.keys import expand_table
 from fusionzoo.hub.records import read_record
 from fusionzoo.models import FusionModel, create_model
@@ -80,6 +81,25 @@ def test_a_checkpoint_of_named_modalities(tmp_path: Path) -> None:
     convert.run("stitchfusion_mit_b0", tmp_path / "a.pth", tmp_path / "out", {"modals": "img,depth,lidar"})
     assert from_pretrained(tmp_path / "out").modalities == ("rgb", "hha", "lidar")
     assert "commercial" in read_record(tmp_path / "out").licence_note
+
+
+@pytest.mark.parametrize(("modals", "said"), [
+    ("img,depth,foo", "unknown modality 'foo'; known: depth, event, lidar, thermal"),
+    ("img,depth,evnt", "unknown modality 'evnt'; did you mean 'event'"),
+    ("img,depth,depth", "each modality beside RGB once"),
+    ("img,thermal,depth", "thermal by itself"),
+])  # fmt: skip
+def test_modalities_that_are_no_kind_of_x_are_refused(modals: str, said: str) -> None:
+    ours = create_model("stitchfusion_mit_b0", num_classes=3, auxiliaries=2, in_order=True)
+    with pytest.raises(FusionZooError, match=said):
+        model("stitchfusion_mit_b0_2m", official(ours), {"num_classes": 3, "modals": modals})
+
+
+def test_thermal_alone_is_a_picture_of_three_channels() -> None:
+    assert (
+        pictures(["thermal"])["preprocess"].x_kind == "thermal" and pictures(["thermal"])["preprocess"].x_channels == 3
+    )
+    assert pictures(["", ""]) == {} and pictures(["depth", "event"])["preprocess"].x_kind == "hha+event"
 
 
 def test_the_original_s_order_is_not_symmetric_and_ours_is() -> None:

@@ -63,6 +63,9 @@ def test_unmapped_and_missing_keys_are_listed(
     torch.save(changed, tmp_path / "a.pth")
     with pytest.raises(CheckFailed, match="unmapped: surplus.weight; 1 missing: conv2_1_inf.conv.bias"):
         convert.run("mfnet", tmp_path / "a.pth", tmp_path / "out")
+    torch.save(state | {f"surplus.{i:02}.weight": torch.zeros(1) for i in range(30)}, tmp_path / "many.pth")
+    with pytest.raises(CheckFailed, match=r"30 unmapped: surplus\.00.*surplus\.07\.weight, and 22 more$"):
+        convert.run("mfnet", tmp_path / "many.pth", tmp_path / "out")
     with pytest.raises(InputError, match="no checkpoint of github.com/yikaiw/CEN"):
         convert.run("cen_resnet101", tmp_path / "a.pth", tmp_path / "out")
     torch.save({"state_dict": state, "mode": re.compile("x")}, tmp_path / "b.pth")

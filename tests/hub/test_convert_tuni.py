@@ -92,6 +92,8 @@ def test_an_encoder_alone_needs_its_version(nets: dict[int, FusionModel], tmp_pa
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="tuni_v2_s is version 2, not 1; take tuni_s"):
         convert.run("tuni_v2_s", tmp_path / "a.pth", tmp_path / "out", {"version": 1})
+    with pytest.raises(InputError, match="version is 3; give one of 1, 2"):
+        convert.run("tuni_v2_s", tmp_path / "a.pth", tmp_path / "out", {"version": 3})
     convert.run("tuni_s", tmp_path / "a.pth", tmp_path / "out", {"version": 1})
     loaded, own = from_pretrained(tmp_path / "out").state_dict(), nets[1].state_dict()
     encoder = [k for k in own if not k.startswith("decoder.")]

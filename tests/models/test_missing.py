@@ -15,6 +15,7 @@ from fusionzoo.cli import main
 from fusionzoo.errors import InputError
 from fusionzoo.hub import from_pretrained
 from fusionzoo.models import MissingX, create_model
+from fusionzoo.models.classes import reset_scenes
 from fusionzoo.train import finetune
 from tests.compare import SAME, distance, off_zero, same_tensors
 from tests.models.saving import check_saving
@@ -81,6 +82,22 @@ def test_a_model_that_does_without_x_is_refused() -> None:
 def test_a_model_of_several_modalities_is_refused() -> None:
     with pytest.raises(InputError, match=r"the one x of a model .* reads depth, thermal beside rgb.*--drop-modality"):
         MissingX.of(create_model("concat_mobilenetv1-025_fpn", x_kind="depth+thermal"))
+
+
+def test_a_joint_model_is_refused() -> None:
+    joint, _ = reset_scenes(create_model(MODEL, num_classes=3, **SMALL), ["kitchen", "office"])
+    with pytest.raises(InputError, match=r"scene types beside the classes of pixels.*reset_scenes\(model, \[\]\)"):
+        MissingX.of(joint)
+
+
+def test_classes_that_a_frozen_head_cannot_learn_are_refused(tmp_path: Path) -> None:
+    given = made()
+    given.set_classes(["a", "b", "c"])
+    given.save_pretrained(tmp_path / "given")
+    data = rooms(tmp_path / "d", sizes=((96, 128),))
+    with pytest.raises(InputError, match=r"keeps model\.head as it is, so it cannot learn the \d+ classes .* others"):
+        finetune(settings(data, model=str(tmp_path / "given")), tmp_path / "out", note=lambda text: None)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_the_readmes_lines_begin_and_train_one(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ over on either side is an error that lists it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -89,10 +89,11 @@ def load_mapped(
     ours = module.state_dict()
     trouble = []
     if unmapped := sorted(set(state) - set(full)):
-        trouble.append(f"{len(unmapped)} unmapped: {', '.join(unmapped)}")
+        trouble.append(f"{len(unmapped)} unmapped: {_some(unmapped, ', ')}")
     if missing := sorted(set(full) - set(state)):
-        trouble.append(f"{len(missing)} missing: {', '.join(missing)}")
+        trouble.append(f"{len(missing)} missing: {_some(missing, ', ')}")
     values: dict[str, Tensor] = {}
+    shapes = []
     for official, key in full.items():
         if official not in state:
             continue
@@ -100,12 +101,20 @@ def load_mapped(
         if reshape and squeezed(value.shape) == squeezed(want):
             value = value.reshape(want)
         if value.shape != want:
-            trouble.append(f"{official} is {tuple(value.shape)}, wanted {tuple(want)}")
+            shapes.append(f"{official} is {tuple(value.shape)}, wanted {tuple(want)}")
         values[key] = value
+    if shapes:
+        trouble.append(_some(shapes))
     if trouble:
         raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {'; '.join(trouble)}")
     module.load_state_dict(values, strict=True)
     return full
+
+
+def _some(items: Sequence[str], between: str = "; ", most: int = 8) -> str:
+    """The first `most` of what is wrong, and how many more there are: one line stays one that people read."""
+    more = f"{between}and {len(items) - most:,} more" if len(items) > most else ""
+    return between.join(items[:most]) + more
 
 
 def squeezed(shape: torch.Size, least: int = 2) -> tuple[int, ...]:
@@ -142,7 +151,7 @@ def without_aliases(state: State, first_name: Callable[[str], str]) -> dict[str,
         elif first not in state or not torch.equal(state[first], value):
             trouble.append(f"{key} is not {first}")
     if trouble:
-        raise CheckFailed(f"names that should share one tensor differ: {'; '.join(sorted(trouble))}")
+        raise CheckFailed(f"names that should share one tensor differ: {_some(sorted(trouble))}")
     return out
 
 
@@ -161,7 +170,7 @@ def without_constants(state: State, constants: Constants, what: str) -> dict[str
         elif not value.is_meta and not torch.allclose(state[key].double(), value.double(), rtol=0, atol=1e-5):
             trouble.append(f"{key} has other values than follow from its size")
     if trouble:
-        raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {'; '.join(trouble)}")
+        raise CheckFailed(f"{what}: this is not a checkpoint of these sizes; {_some(trouble)}")
     return {key: value for key, value in state.items() if key not in constants}
 
 

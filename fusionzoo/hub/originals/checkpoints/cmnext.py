@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from fusionzoo.errors import InputError
+from fusionzoo.errors import InputError, check_known
 from fusionzoo.hub.originals.checkpoints.cmx import exchange_table, head_table, mit_table
 from fusionzoo.hub.originals.checkpoints.source import Source
 from fusionzoo.hub.originals.keys import Arguments, Loaded, State, listed, load_model
@@ -27,8 +27,8 @@ PPX = {
 }
 
 MODALITIES = ("img", "depth", "event", "lidar")
-KINDS = {"depth": "hha", "event": "event", "lidar": "lidar"}
-"""Their name of a modality -> kind of x; where another is named, x is the stack of them, without names."""
+KINDS = {"depth": "hha", "event": "event", "lidar": "lidar", "thermal": "thermal"}
+"""Their name of a modality -> kind of x."""
 
 
 def table(model: FusionModel, count: int) -> dict[str, str]:
@@ -59,10 +59,19 @@ def modalities(ctor: Arguments, count: int) -> list[str]:
 
 
 def pictures(names: Sequence[str]) -> dict[str, Any]:
-    """{"preprocess": of these auxiliary modalities, three channels / 255 each}; {} where a name is not known."""
-    kinds = [KINDS.get(name, "") for name in names]
-    if not all(kinds) or not kinds or len(set(kinds)) < len(kinds):
+    """{"preprocess": of these auxiliary modalities, three channels / 255 each}; {} where none has a name.
+
+    Raises:
+        UnknownNameError: a name that is no kind of x.
+        InputError: a name twice, or `thermal` beside others, where it would have one channel.
+    """
+    if not any(names):
         return {}
+    for name in names:
+        check_known("modality", name, KINDS, "--option modals=img,depth,event,lidar")
+    if len(set(names)) < len(names) or ("thermal" in names and len(names) > 1):
+        raise InputError(f"modals img,{','.join(names)}: each modality beside RGB once, and thermal by itself")
+    kinds = [KINDS[name] for name in names]
     zero, one = (0.0,) * 3 * len(kinds), (1.0,) * 3 * len(kinds)
     return {"preprocess": Preprocess(x_kind="+".join(kinds), x_scale=1 / 255, x_mean=zero, x_std=one)}
 

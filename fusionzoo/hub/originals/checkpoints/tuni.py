@@ -95,6 +95,8 @@ def tuni(kind: str, state: State, ctor: Arguments) -> Loaded:
             f"{kind}: there is no head, and encoders of TUNI and TUNI-v2 have equal keys but give other numbers;"
             " say which this is: --option version=1 or --option version=2"
         )
+    if given is not None and given not in CLASSES:
+        raise InputError(f"{kind}: version is {given!r}; give one of {', '.join(map(str, CLASSES))}")
     if given is not None and given != version:
         raise InputError(f"{kind}: {name} is version {version}, not {given!r}; take {_other(version, size)}")
     for other in HEADS:
