@@ -328,6 +328,9 @@ def _same_classes(model: Any, data: Any, record: Record | None) -> None:
         return
     trained = ", ".join(d.name for d in record.data) if record is not None else ""
     hint = f"; it was trained on {trained}: give --data for that" if trained else ""
+    if len(ours) == len(theirs) and ours == [f"class {i}" for i in range(len(ours))]:
+        hint = (f"; it does not name its classes: if they are those of {data.name}, model.set_classes([...]) and"
+                " model.save_pretrained(FOLDER) write that down")  # fmt: skip
     odd = next(((a, b) for a, b in zip(ours, theirs, strict=False) if a != b), None)
     first = f", the first that differs is {odd[0]!r} and {odd[1]!r}" if odd is not None else ""
     raise InputError(f"the checkpoint has {len(ours)} classes and {data.name} {len(theirs)}{first}{hint}")

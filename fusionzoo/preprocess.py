@@ -175,15 +175,23 @@ class Preprocess:
         }  # fmt: skip
 
     def __call__(self, rgb: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised (rgb, x), float32. Does not compare the two: see `validate_pair`."""
+        """Normalised (rgb, x), float32. Does not compare the two: see `validate_pair`.
+
+        Raises:
+            InputError: as of `rgb` and `x`, or one is a batch and the other is not.
+        """
+        if isinstance(rgb, Tensor) and isinstance(x, Tensor) and rgb.ndim != x.ndim:
+            raise InputError(f"rgb is {_shape(rgb)} and x {_shape(x)}; give both as (C, H, W), or both as (B, C, H, W)")
         return self.rgb(rgb), self.x(x)
 
     def rgb(self, rgb: Tensor) -> Tensor:
         """uint8 [0, 255] or float [0, 1] (..., 3, H, W) -> normalised float32, same shape.
 
         Raises:
-            InputError: NaN, values that are not in [0, 1] (with some room for interpolation), integers but uint8.
+            InputError: NaN, values that are not in [0, 1] (with some room for interpolation), integers but uint8; no
+                tensor, another number of channels.
         """
+        _check_shape(rgb, 3, "rgb")
         if rgb.dtype == torch.uint8:
             scaled = rgb.float() / 255
         elif rgb.is_floating_point():
@@ -198,13 +206,19 @@ class Preprocess:
         """Raw x (..., Cx, H, W) -> normalised float32, same shape; missing values become 0.
 
         Raises:
-            InputError: integers where metres are meant. With an `x_scale` that makes metres of them, they are fine.
+            InputError: integers where metres are meant (with an `x_scale` that makes metres of them, they are fine);
+                depth whose median cannot be metres, as of millimetres; no tensor, another number of channels.
         """
+        _check_shape(x, self.x_channels, "x")
         metric = any(kind in METRIC for kind in self.x_kind.split("+"))
         if metric and self.x_scale == 1 and not x.is_floating_point():
             raise InputError(f"depth is {_name(x)}; give float metres (of millimetres: x.float() / 1000)")
         raw = x.float() * self.x_scale
         missing = missing_x(raw, self.x_kind)
+        if metric and not torch.compiler.is_compiling():
+            for part in parts_of(self.x_kind, self.x_channels):
+                if part.kind in METRIC:
+                    _check_metres(part.of(raw), part.of(missing))
         if "inverse_depth" in self.x_kind:
             parts = split(raw, self.x_kind)
             fed = [1 / own.clamp(min=1e-6) if part.kind == "inverse_depth" else own for part, own in parts]
@@ -280,6 +294,29 @@ class Preprocess:
     def from_dict(cls, values: dict[str, Any]) -> Preprocess:
         """Inverse of `to_dict`, strictly. InputError names an unknown field and the closest known one."""
         return decode(cls, values, "preprocess")
+
+
+def _check_shape(value: Tensor, channels: int, name: str) -> None:
+    """InputError unless `value` is a tensor (..., channels, H, W)."""
+    if not isinstance(value, Tensor):
+        raise InputError(f"{name} is a {type(value).__name__}; give a tensor (torch.from_numpy)")
+    if value.ndim < 3 or value.shape[-3] != channels:
+        raise InputError(f"{name} is {_shape(value)}; give (..., {channels}, H, W)")
+
+
+def _check_metres(depth: Tensor, missing: Tensor) -> None:
+    """InputError where the median of some thousand valid values, spread over all images, cannot be metres."""
+    step = -(-depth.numel() // 4096) if depth.numel() else 1
+    seen = depth.flatten()[::step][~missing.flatten()[::step]]
+    low, high = _POSSIBLE_METRES
+    if seen.numel() and not low <= (middle := float(seen.median())) <= high:
+        raise InputError(
+            f"depth has the median {middle:.4g}, which cannot be metres; give metres (of millimetres: x / 1000)"
+        )
+
+
+def _shape(value: Tensor) -> str:
+    return "(" + ", ".join(map(str, value.shape)) + ")"
 
 
 def _check_colour(rgb: Tensor) -> None:

@@ -199,7 +199,7 @@ def _without_none(args: tuple[Any, ...]) -> Any:
 def _wanted(hint: Any) -> str:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
-        return "a list" if args[1:] == (...,) else f"a list of {len(args)}"
+        return "a list" if args[1:] == (...,) else f"a list of {len(args)}, [{', '.join(map(_wanted, args))}]"
     return "a list" if origin is list else "an object" if origin is dict else str(getattr(hint, "__name__", hint))
 
 

@@ -198,6 +198,37 @@ def test_a_good_pair_passes(kind, batch):
     validate_pair(rgb, x, kind)
 
 
+@pytest.mark.parametrize("factor", [1000.0, 100.0 * 5, 1e-3])
+def test_depth_in_another_unit_is_refused_in_a_loop_of_ones_own(factor):
+    generator = torch.Generator().manual_seed(0)
+    rgb, depth = torch.zeros(2, 3, 60, 80), 1.5 + 5 * torch.rand(2, 1, 60, 80, generator=generator)
+    depth[:, :, :20] = 0
+    p = Preprocess()
+    assert torch.isfinite(p(rgb, depth)[1]).all() and not p(rgb, torch.zeros_like(depth))[1].any()
+    with pytest.raises(
+        InputError, match=r"depth has the median .*, which cannot be metres; give metres \(of millimetres"
+    ):
+        p(rgb, depth * factor)
+    both = Preprocess.of("depth+thermal")
+    both.x(torch.cat([depth, 200 * depth], 1))  # thermal has no unit
+    with pytest.raises(InputError, match="cannot be metres"):
+        both.x(torch.cat([depth * factor, depth], 1))
+    Preprocess(x_scale=1 / factor)(rgb, depth * factor)
+    assert torch.compile(p, backend="eager")(rgb, depth)[1].shape == depth.shape
+
+
+@pytest.mark.parametrize(("rgb", "x", "says"), [
+    (torch.zeros(3, 4, 5), torch.ones(1, 1, 4, 5), r"rgb is \(3, 4, 5\) and x \(1, 1, 4, 5\); give both as"),
+    (torch.zeros(4, 5, 3), torch.ones(1, 4, 5), r"rgb is \(4, 5, 3\); give \(\.\.\., 3, H, W\)"),
+    (torch.zeros(3, 4, 5), torch.ones(4, 5, 1), r"x is \(4, 5, 1\); give \(\.\.\., 1, H, W\)"),
+    (torch.zeros(3, 4, 5).numpy(), torch.ones(1, 4, 5), r"rgb is a ndarray; give a tensor"),
+    (torch.zeros(3, 4, 5), torch.ones(1, 4, 5).numpy(), r"x is a ndarray; give a tensor"),
+])  # fmt: skip
+def test_what_has_no_shape_of_an_image(rgb, x, says):
+    with pytest.raises(InputError, match=says):
+        Preprocess()(rgb, x)
+
+
 def test_depth_of_another_size():
     with pytest.raises(InputError, match="scene.png: x is 6x8 but rgb is 6x4"):
         validate_pair(pair()[0], pair(8, 6)[1], where="scene.png")

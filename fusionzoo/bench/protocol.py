@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionzoo.errors import InputError, unknown
+from fusionzoo.data.validate import EMPTY
+from fusionzoo.errors import InputError, check_known, unknown
 from fusionzoo.files import dump_json
 from fusionzoo.schema import decode, encode
 
@@ -39,8 +40,8 @@ class BenchProtocol:
         encoder_lr_share: learning rate of pretrained encoders / that of new parts.
         rule, streams: factor of that term (`fusionzoo.train.terms`) in the rows `STRATEGY+rule`, `STRATEGY+streams`.
         dissect_images: test images that each final run is dissected on; 0: none.
-        epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, drop_modality, amp: as in
-            `fusionzoo.train.Settings`.
+        epochs, batch_size, size, base, scale, test_size, jitter, ema, balance, weight_decay, drop_modality, amp,
+            empty: as in `fusionzoo.train.Settings`; `empty` of the tested images too.
         auxiliary: the same, for those strategies that have a loss of that name.
     """
 
@@ -74,10 +75,12 @@ class BenchProtocol:
     dissect_images: int = 60
     drop_modality: float = 0.0
     amp: bool = False
+    empty: str = "refuse"
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise InputError(f"protocol name {self.name!r}: use letters, digits, '-' and '_'")
+        check_known("choice for empty", self.empty, EMPTY)
         if not self.learning_rates or min(self.learning_rates) <= 0:
             raise InputError(f"protocol {self.name}: learning_rates {list(self.learning_rates)}; give positive numbers")
 

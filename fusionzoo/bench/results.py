@@ -44,7 +44,9 @@ class RunResult:
         figures: of the dissection, see `fusionzoo.bench.figures`; final runs only.
         seconds: training time. class_names: order of `class_iou`. failed: why there are no scores; "" where there are.
         task: of the data.
-        data, images: name of the data and number of scored images. command, versions, machine: how it was made.
+        data, images: name of the data and number of scored images. labels: digest of the names of the images trained
+            and tested on and of the labels of some, "" of drawn scenes and where an older version wrote the file.
+        command, versions, machine: how it was made.
     """
 
     protocol: BenchProtocol
@@ -67,6 +69,7 @@ class RunResult:
     figures: dict[str, float] = field(default_factory=dict)
     failed: str = ""
     task: str = SEGMENTATION
+    labels: str = ""
     command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)

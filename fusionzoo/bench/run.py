@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import hashlib
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ from fusionzoo.bench.results import RunResult, read_results
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.data import parse_spec
 from fusionzoo.data.spec import GENERATED
+from fusionzoo.data.validate import sorted_out, without_x
 from fusionzoo.errors import CheckFailed, DivergedError, FusionZooError, InputError, check_known, unknown
 from fusionzoo.files import atomic_write, dump_json, place_name
 from fusionzoo.hub.load import from_pretrained
@@ -107,6 +109,7 @@ def bench(
     if not names:
         raise InputError(f"none of these rows can be trained with {protocol.encoder}: {next(iter(refused.values()))}")
     tested = _begins(protocol, data, init, names)
+    labels = labels_digest(data, protocol)
     (out / "results").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         results = read_results(out / "results", protocol)
@@ -115,6 +118,11 @@ def bench(
                 raise InputError(
                     f"{out} holds results on {r.data} with {len(r.class_names)} classes, not on {tested.name} with"
                     f" {tested.num_classes}; give a new --out folder for other data"
+                )
+            if r.labels not in ("", labels) or (r.phase == "final" and r.images != len(tested)):
+                raise InputError(
+                    f"{out} holds results on {r.data} with other images or labels than {data} has now; give a new --out"
+                    " folder: rows of one table are of the same images"
                 )
         if results:  # what was tried counts
             protocol = replace(protocol, learning_rates=results[0].protocol.learning_rates)
@@ -153,7 +161,8 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
     for name in protocol.auxiliary.keys() - have:
         hint = f"--strategies NAME+{name}" if name in TERMS else ""
         raise unknown("auxiliary loss of these strategies", name, have, hint)
-    tested = _tested(data, protocol.test_split, protocol.test_size or protocol.base, protocol.num_classes)
+    size = protocol.test_size or protocol.base
+    tested = _tested(data, protocol.test_split, size, protocol.num_classes, protocol.empty)
     with torch.device("meta"):
         check_task(build(rows[0], protocol, num_classes=tested.num_classes), tested)
     if len(protocol.learning_rates) > 1:
@@ -203,7 +212,7 @@ def train_and_score(
     folder = out / "runs" / run.name
     split = protocol.test_split if final else protocol.select_on
     size = protocol.test_size or protocol.base
-    tested = _tested(data, split, size, protocol.num_classes)
+    tested = _tested(data, split, size, protocol.num_classes, protocol.empty)
     like = {"num_classes": tested.num_classes, "x_channels": tested.x_channels}
     ours = functools.partial(build, run.strategy, protocol, **like)
     theirs = functools.partial(build, REFERENCE, protocol, **like)
@@ -236,6 +245,7 @@ def train_and_score(
         options={**variant(run.strategy).options, **_factors(run.strategy, protocol)},
         data=tested.name,
         images=len(tested),
+        labels=labels_digest(data, protocol),
         class_names=list(tested.class_names),
         concepts=dict(getattr(tested, "concepts", {})),
         command=protocol.command(data, run.strategy, run.seed),
@@ -247,10 +257,35 @@ def train_and_score(
 
 
 @functools.lru_cache(maxsize=1)
-def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | None) -> Any:
+def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | None, empty: str) -> Any:
     """The images that one run after another is scored on; drawn scenes are kept, files are read again."""
-    options = {"cache": True} if data.partition(":")[0] in GENERATED else {}
-    return parse_spec(data, split=split, size=size, num_classes=num_classes, **options)
+    options: dict[str, Any] = {"cache": True} if data.partition(":")[0] in GENERATED else {}
+    options["empty_depth"] = None if empty == "refuse" else "keep"
+    found = parse_spec(data, split=split, size=size, num_classes=num_classes, **options)
+    return sorted_out(found, () if empty == "refuse" else without_x(found), empty)[0]
+
+
+def labels_digest(data: str, protocol: BenchProtocol) -> str:
+    """Digest of the names of the images that `protocol` trains and tests on, and of 16 labels of each part, evenly
+    spread; "" of drawn scenes, which are the same everywhere. Labels are numbers: no decoder rounds them otherwise.
+    """
+    if data.partition(":")[0] in GENERATED:
+        return ""
+    return _labels_digest(data, (protocol.final_split, protocol.test_split), protocol.base, protocol.num_classes)
+
+
+@functools.lru_cache(maxsize=1)
+def _labels_digest(
+    data: str, splits: tuple[str, ...], size: tuple[int, int], num_classes: int | None, looked_at: int = 16
+) -> str:
+    digest = hashlib.sha256()
+    for split in splits:
+        images = parse_spec(data, split=split, size=size, num_classes=num_classes, empty_depth="keep")
+        n = len(images)
+        digest.update(chr(0).join(map(str, images.ids)).encode())
+        for i in sorted({k * n // looked_at for k in range(looked_at)} if n else ()):
+            digest.update(images[i]["label"].numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:

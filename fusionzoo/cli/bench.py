@@ -42,6 +42,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option("--init", default="", metavar="FROM",
               help="Both streams' weights, as of finetune; default: the protocol's.")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the protocol's.")
+@click.option("--empty", type=click.Choice(["refuse", "skip", "keep"]),
+              help="Images without any valid x: refuse (usual), skip them, or keep them for their rgb.")  # fmt: skip
 @click.option("--set", "changes", multiple=True, type=Pair("FIELD=VALUE"),
               help="Another value of a field of the protocol, such as drop_modality=0.2; repeatable.")  # fmt: skip
 @click.option("--reference", default="concat", show_default=True, help="Strategy that the others are compared with.")
@@ -53,6 +55,7 @@ def command(
     protocol_name: str | None,
     out: str,
     epochs: int | None,
+    empty: str | None,
     changes: tuple[tuple[str, Any], ...],
     reference: str,
     as_json_: bool,
@@ -73,7 +76,9 @@ def command(
     from fusionzoo.schema import encode
     from fusionzoo.tasks import spoken
 
-    protocol = read_protocol(protocol_name or protocol_for(data), **({"epochs": epochs} | dict(changes)))
+    protocol = read_protocol(
+        protocol_name or protocol_for(data), **({"epochs": epochs, "empty": empty} | dict(changes))
+    )
     known = [*list_fusions(), *published()]
     check_known("strategy for --reference", variant(reference).fusion, known, "fusionzoo list --fusions")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,26 +165,28 @@ def command(
     pairs, count = _from_data(predictor, data, split, limit) if data is not None else _from_files(
         predictor, str(rgb), files if named else list(x) or None
     )  # fmt: skip
-    others = predictor.modalities[1:]
+    others = list(predictor.modalities[1:])
     absent = [n for n in others if no_x or data is None and not x and n not in files]
     gone = absent if not no_rgb else ["rgb"] if absent != others else []  # neither is left: said below
     if gone:
         note(f"without {', '.join(gone)}: the model's substitute for {'it' if len(gone) == 1 else 'them'} stands in")
     skipped: list[str] = []
-    todo = _todo(_progress(pairs, count, quiet or not many), places, skip_existing and many, skipped)
+    bar = _progress(pairs, count, quiet or not many)
+    todo = _todo(bar, places, skip_existing and many, skipped)
     facts: list[dict[str, Any]] = []
     words: list[str] = []
-    for pair in todo:
-        ready = predictor.ready(pair) if many else predictor.only(pair)
-        if ready is None:
-            continue
-        found = predictor.predicted(ready)
-        facts.append({"model": name, **(_classes(found) if places is None else places.write(found, alpha))})
-        if places is not None and explain is not None:
-            made = explained(predictor, ready, absence, method, target)
-            facts[-1]["explanation"] = places.write_explanation(pair.id, made)
-            facts[-1] |= {"attribution": made.facts} if made.facts else {}
-            words = made.words
+    with contextlib.closing(bar):  # its line ends before an error begins its own
+        for pair in todo:
+            ready = predictor.ready(pair) if many else predictor.only(pair)
+            if ready is None:
+                continue
+            found = predictor.predicted(ready)
+            facts.append({"model": name, **(_classes(found) if places is None else places.write(found, alpha))})
+            if places is not None and explain is not None:
+                made = explained(predictor, ready, absence, method, target)
+                facts[-1]["explanation"] = places.write_explanation(pair.id, made)
+                facts[-1] |= {"attribution": made.facts} if made.facts else {}
+                words = made.words
     if as_json_:
         print_json(facts if many else facts[0])
     elif many and places is None:
@@ -237,7 +240,7 @@ def _from_data(predictor: Predictor, spec: str, split: str | None, limit: int | 
     return (Pair(str(s["id"]), s["rgb"], s["x"]) for s in samples), len(found)
 
 
-def _progress(pairs: Iterator[Pair], count: int, quiet: bool) -> Iterator[Pair]:
+def _progress(pairs: Iterator[Pair], count: int, quiet: bool) -> Generator[Pair]:
     from tqdm import tqdm
 
     yield from tqdm(pairs, total=count, unit="image", disable=quiet)

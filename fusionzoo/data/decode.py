@@ -25,7 +25,7 @@ _DECODE_ERRORS = (
     AttributeError, MemoryError, RecursionError,
     tokenize.TokenError,  # NumPy reads the header of an old .npy file as Python text
 )  # fmt: skip
-_NOT_READ = {".exr": "OpenEXR", ".pfm": "PFM", ".npz": "an archive of arrays", ".mat": "MATLAB", ".hdr": "Radiance"}
+NOT_READ = {".exr": "OpenEXR", ".pfm": "PFM", ".npz": "an archive of arrays", ".mat": "MATLAB", ".hdr": "Radiance"}
 _CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")
 _STEP_OF_BITS = {2: 85, 4: 17}
 """Pillow stretches grey of 2 or 4 bits to 0..255: by that factor."""
@@ -69,9 +69,9 @@ def read_pixels(path: str | Path, colours: bool = False) -> Pixels:
         kind = "is a folder, not an image" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {kind}; give the path of an image file")
     ending = path.suffix.lower()
-    if ending in _NOT_READ:
+    if ending in NOT_READ:
         raise InputError(
-            f"{path} is {_NOT_READ[ending]}, which is not read; save it as NPY or float TIFF (metres), or 16-bit PNG"
+            f"{path} is {NOT_READ[ending]}, which is not read; save it as NPY or float TIFF (metres), or 16-bit PNG"
         )
     try:
         pixels = Pixels(planes(_npy(path))) if ending == ".npy" else _picture(path, colours)

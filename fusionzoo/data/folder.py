@@ -125,6 +125,8 @@ class Folder(SegmentationDataset):
         self.empty_depth, keep = empty_depth, incomplete == "keep"
         shown = settings.splits or layout.splits(keep)
         splits = settings.splits or {**shown, "all": layout.everything()}
+        if not settings.splits and (shown or split is not None) and split != "all":
+            layout.not_empty(split or "test", splits)
         if split is None:
             if shown and "test" not in shown:
                 raise InputError(f"{self.root} has no split 'test'; name one of its splits: {', '.join(splits)}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from fusionzoo.data.decode import NOT_READ
 from fusionzoo.data.names import (
     ENDINGS,
     PART_WORDS,
@@ -118,6 +119,12 @@ class Layout:
                 f"{self.root} has {' and '.join(sorted(words))}, and each could be {part}; say which in dataset.toml:"
                 f" folders = {{{part} = {sorted(words)[0]!r}}}{say}"
             )
+        for path in self.root.rglob("*"):
+            if (what := NOT_READ.get(path.suffix.lower())) and PART_WORDS.get(path.parent.name.lower()) == part:
+                raise InputError(
+                    f"{path.parent} holds {path.suffix} files ({what}), which are not read; save them as NPY or float"
+                    " TIFF (metres), or 16-bit PNG"
+                )
         folders = [p for p in sorted(self.root.iterdir()) if p.is_dir()]
         empty = next((p for p in folders if PART_WORDS.get(p.name.lower()) == part), None)
         if empty is None:
@@ -163,6 +170,13 @@ class Layout:
             rest = [(stem, _SPLITS.get(stem.partition("/")[0].lower())) for stem in self.everything()]
             found = {split: [stem for stem, of in rest if of == split] for split in found}
         return found
+
+    def not_empty(self, split: str, shown: Collection[str]) -> None:
+        """InputError where a folder of this split is there and none of `shown`, the splits that hold images."""
+        named = (name for name, of in _SPLITS.items() if of == split or name == split)
+        if split not in shown and (folder := next((p for n in named if (p := self.root / n).is_dir()), None)):
+            raise InputError(f"{folder} holds no image of rgb, so there is no split {split!r}; put images in, or name"
+                             f" another: {', '.join(shown)}")  # fmt: skip
 
     def everything(self) -> list[str]:
         """Every id, those that have not all parts included (they are named when asked for)."""
@@ -291,7 +305,13 @@ class Layout:
     def _alone(self, split: str, stem: str, part: str) -> InputError:
         folder = self.root / self.words[part] if (self.root / self.words[part]).is_dir() else self.root / part
         same = part == "rgb" or all(a == b for a, b in self._pairs[part].items())
-        name = f"{folder.name}/{stem}{ENDINGS['x' if part in self.modalities else part][0]}" if same else "its partner"
+        ending = ENDINGS["x" if part in self.modalities else part][0]
+        name, beside = f"{folder.name}/{stem}{ending}", stem.rpartition("/")[0]
+        near = next((p.parent for s, p in self.files[part].items() if s.rpartition("/")[0] == beside), None)
+        if near is not None and not near.is_relative_to(folder):  # train/label/ID, not label/train/ID
+            folder = near
+            name = f"{near.relative_to(self.root).as_posix()}/{stem.rpartition('/')[2]}{ending}"
+        name = name if same else "its partner"
         return InputError(
             f"{folder} has no image {stem!r}, which split {split!r} names; add {name} or take the id out of the split"
         )

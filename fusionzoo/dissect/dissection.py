@@ -94,7 +94,9 @@ def dissect(
     Args:
         model: a FusionModel; it runs in eval mode on the device where it is.
         data: a dataset of `fusionzoo.data`, a `Subset` or `ConcatDataset` of such, a list of samples, or a user's own:
-            anything with a length whose items have rgb, x and label, see `fusionzoo.data.adapt`.
+            anything with a length whose items have rgb, x and label, see `fusionzoo.data.adapt`. Images are fed at
+            the size that the data give them; scores are best at the model's own, `model.input_size`, to which
+            `fusionzoo.check` brings them: Folder(path, size=model.input_size).
         protocol: what is measured, and how; `Protocol()` when None.
         points: probe names or patterns to keep to; all by default.
         batch_size: images for one forward pass.

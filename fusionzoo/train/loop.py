@@ -136,7 +136,7 @@ def finetune(
         weight = class_weights(found.pixels, settings.balance, settings.balance_by) if settings.balance else None
         plan = planned(settings, train, weight, teacher, processes)
 
-        same = meaning(settings, model, train, val, processes.count)
+        same = meaning(settings, model, train, val, found.pixels.tolist(), processes.count)
         if resume and not nothing_done(out) and (remark := resumed(run, out, same, settings, processes)):
             say(remark)
         with closing(Keeper(out, run, plan, same, step=step, stop=stop)) as keeper:

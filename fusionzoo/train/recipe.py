@@ -56,7 +56,9 @@ def inherited(settings: Settings, record: Record | None) -> dict[str, Any]:
         begun, what = "Its encoders began as those of", "whose encoders this began with"
     data = [{**vars(d), "note": "; ".join(filter(None, (f"seen by {name}, {what}", d.note)))}
             for d in record.data]  # fmt: skip
-    terms = f"{begun} {name}, whose licence is {record.licence}." + f" {record.licence_note}".rstrip()
+    terms = f"{begun} {name}, whose licence is {record.licence}."
+    if record.licence_note:
+        terms += f" Of {name} its record says: {record.licence_note}"
     return {"data": data, "licence_note": terms}
 
 

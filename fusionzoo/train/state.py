@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fusionzoo.hub.layout import CONFIG, README, RECORD, WEIGHTS
 from fusionzoo.hub.records import read_record
 from fusionzoo.hub.store import save
 from fusionzoo.models import FusionModel
+from fusionzoo.models.presets import is_architecture
 from fusionzoo.train.processes import Processes
 from fusionzoo.train.settings import Settings
 
@@ -27,6 +29,7 @@ __all__ = ["Run", "finish", "meaning", "nothing_done", "publish", "read_state", 
 SETTINGS, LOG, STEPS, STATE, FINISHED, PART = (
     "settings.json", "log.jsonl", "steps.jsonl", "state.pt", "finished.pt", ".next",
 )  # fmt: skip
+PIXELS = "training pixels of each class"
 
 
 @dataclass
@@ -150,22 +153,31 @@ def reopen(out: Path, settings: Settings, resume: bool) -> None:
             raise InputError(
                 f"{out} is not empty; add --resume to continue a run that was cut off, or name a new folder"
             )
-    elif (out / STATE).exists():
         return
-    elif (out / FINISHED).exists():
-        done = read_state(out / FINISHED)["epoch"]
-        if settings.epochs <= done:
+    for cut_off in out.glob(f".{STATE}.*.tmp") if out.is_dir() else ():  # of a write that a kill ended
+        cut_off.unlink(missing_ok=True)
+    if (out / STATE).exists():
+        return
+    if (out / FINISHED).exists():
+        state = read_state(out / FINISHED)
+        done, theirs = state["epoch"], state["meaning"].get("architecture")
+        if settings.epochs <= done and (theirs == settings.model or not is_architecture(settings.model)):
             raise InputError(f"{out} holds a run that is finished after {done} epochs; more --epochs extend it")
     elif not (out / SETTINGS).exists() or not nothing_done(out):
         raise InputError(f"{out} holds no state.pt to resume from: the run is finished, or never began")
 
 
-def meaning(settings: Settings, model: FusionModel, train: Any, val: Any, processes: int = 1) -> dict[str, Any]:
+def meaning(
+    settings: Settings, model: FusionModel, train: Any, val: Any, pixels: Sequence[int], processes: int = 1
+) -> dict[str, Any]:
     """What two runs must have in common for one to go on with the other's state, in plain values.
 
-    The settings, but of the names of files what they stand for: of the data its images and classes, of the model its
-    config and how it normalises its inputs. What changes no number (cache, workers) is left out, and so is the number
-    of epochs.
+    The settings, but of the names of files what they stand for: of the data its images, classes and labels, of the
+    model its config and how it normalises its inputs. What changes no number (cache, workers) is left out, and so is
+    the number of epochs.
+
+    Args:
+        pixels: labelled training pixels of each class; other images may have the same names.
     """
     values = {k: v for k, v in settings.to_dict().items() if k not in Settings.free()}
     del values["epochs"]
@@ -173,6 +185,7 @@ def meaning(settings: Settings, model: FusionModel, train: Any, val: Any, proces
     for role, data in (("training", train), ("validation", val)):
         ids = [] if data is None else [str(i) for i in data.ids]
         values[f"{role} images"] = f"{len(ids)} ({hashlib.sha256(chr(0).join(ids).encode()).hexdigest()[:12]})"
+    values[PIXELS] = [int(n) for n in pixels]
     config = model.config()
     values |= {"scenes": config["scene_names"]} if "scene_names" in config else {}
     of = model.preprocess
@@ -222,7 +235,7 @@ def resumed(run: Run, out: Path, wanted: dict[str, Any], settings: Settings, pro
     if not path.is_file():
         return ""
     state = read_state(path)
-    kept = {"normalisation": wanted["normalisation"], **state["meaning"]}  # older states do not say it
+    kept = {**{key: wanted[key] for key in ("normalisation", PIXELS)}, **state["meaning"]}  # older states lack them
     other = {key: value for key, value in wanted.items() if kept.get(key) != value}
     for key, value in other.items():
         if key not in Settings.adjustable():

@@ -32,7 +32,7 @@ from fusionzoo.bench import (
 )
 from fusionzoo.bench.plan import SELECT_SEED, Run, Variant, chosen_rates, final_runs, select_runs, strategies, variant
 from fusionzoo.bench.rank import by_term
-from fusionzoo.bench.run import run_settings
+from fusionzoo.bench.run import _labels_digest, labels_digest, run_settings
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.bench.table import ranked
 from fusionzoo.cli.bench import command
@@ -170,6 +170,47 @@ def test_results_on_other_data_are_refused(data: str, tmp_path: Path) -> None:
     replace(result("gate", 0, 0.5), protocol=protocol, data="elsewhere").save(out / "gate.final.s0.lr0.001.json")
     with pytest.raises(InputError, match="results on elsewhere with 2 classes, not on data with 2; give a new --out"):
         bench(data, protocol, tmp_path / "out", patterns="sum", resume=True)
+
+
+def test_results_on_other_images_of_the_same_names_are_refused(data: str, tmp_path: Path) -> None:
+    protocol = replace(read_protocol(str(tmp_path / "toy.toml")), epochs=1, dissect_images=0)
+    out, now = tmp_path / "out" / "results", labels_digest(data, protocol)
+    out.mkdir(parents=True)
+    held = replace(result("gate", 0, 0.5), protocol=protocol, data="data", class_names=["near", "far"])
+    for labels, images in ((now[::-1], 4), (now, 3), ("", 3)):
+        replace(held, labels=labels, images=images).save(out / "gate.final.s0.lr0.001.json")
+        with pytest.raises(InputError, match="other images or labels than folder:.* has now; give a new --out"):
+            bench(data, protocol, tmp_path / "out", patterns="gate", seeds=[0], resume=True)
+    for labels in (now, ""):  # files of an older version do not say it
+        replace(held, labels=labels).save(out / "gate.final.s0.lr0.001.json")
+        (found,), _ = bench(data, protocol, tmp_path / "out", patterns="gate", seeds=[0], resume=True)
+        assert found.scores["both"].miou == 0.5, "nothing is trained again"
+    for part, number in (("label", 2), ("label", 6)):  # of training, of test
+        path = tmp_path / "data" / part / f"{number}.png"
+        before = path.read_bytes()
+        Image.fromarray(1 - np.asarray(Image.open(path))).save(path)
+        _labels_digest.cache_clear()
+        assert labels_digest(data, protocol) != now
+        path.write_bytes(before)
+    _labels_digest.cache_clear()
+    assert labels_digest(data, protocol) == now and labels_digest("planted-2", protocol) == ""
+
+
+@pytest.mark.filterwarnings("ignore:.*images have no valid depth in any pixel")
+def test_images_without_depth_are_left_out_or_kept_when_asked(data: str, tmp_path: Path) -> None:
+    for number in (1, 5):  # of training, of test
+        Image.fromarray(np.zeros((32, 48), np.uint16)).save(tmp_path / "data" / "x" / f"{number}.png")
+    toy = ["--data", data, "--protocol", str(tmp_path / "toy.toml"), "--strategies", "sum", "--seeds", "0"]
+    short = ["--epochs", "1", "--set", "dissect_images=0", "--json"]
+    for empty, images in (("skip", 3), ("keep", 4)):
+        done = CliRunner().invoke(command, [*toy, *short, "--out", str(tmp_path / empty), "--empty", empty])
+        assert done.exit_code == 0, done.output
+        (found,) = read_results(tmp_path / empty / "results")
+        assert found.images == images and found.protocol.empty == empty
+    with pytest.raises(InputError, match="5.png.*--empty skip|1 of 4 .*--empty skip"):
+        bench(data, read_protocol(str(tmp_path / "toy.toml"), epochs=1), tmp_path / "o", patterns="sum", seeds=[0])
+    with pytest.raises(UnknownNameError, match="'skpi'; did you mean 'skip'"):
+        read_protocol(str(tmp_path / "toy.toml"), empty="skpi")
 
 
 def test_a_factor_goes_to_the_strategies_that_have_the_loss(data: str, tmp_path: Path) -> None:

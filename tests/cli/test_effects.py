@@ -142,6 +142,7 @@ def test_the_text_says_what_the_result_holds() -> None:
         TraceRow("", "rgb", None, "absent", "input", effect=0.2, effect_error=0.01),
         TraceRow("l1.x", "x", 1, "mean", "onward", effect=0.123, effect_error=0.004),
         TraceRow("l1.x", "x", 1, "restore", "onward", absent="x", effect=0.1, effect_error=0.0, share=0.51),
+        TraceRow("l2.x", "x", 2, "restore", "onward", absent="x", effect=0.009, effect_error=0.0, share=5.21),
         TraceRow(
             "l1.x", "x", 1, "concept", "onward", "wall", effect=0.05, class_effect=[0.3, 0], class_effect_error=[0.1, 0]
         ),
@@ -155,7 +156,13 @@ def test_the_text_says_what_the_result_holds() -> None:
     text = trace_text(Trace(setting, scores, {}, ["mean", "restore", "concept"], rows, ranking, [], classes, False))
     assert text.startswith("m on toy, test, 9 images, 32x24\nmIoU 60.0 ±2.0\n")
     assert "The prediction rests most on thermal at stage 1 (12.3 ±0.4)." in text
-    assert "do NOT all rest on it" in text and "51 %" in text and "30.0 ±10.0" in text and "\x1b" not in text
+    assert (
+        "do NOT all rest on it" in text
+        and "51 %" in text
+        and "521 %" not in text
+        and "30.0 ±10.0" in text
+        and "\x1b" not in text
+    )
     curve = Curve("noise_x", "x", "standard deviation, metres", [0, 0.1], [0.6, 0.3], [0.0, 0.0], [0, 0.3], [0, 0.0],
                   [[0.7, 0.5]] * 2, [[0.0, 0.0]] * 2, 0.3, 0.5)  # fmt: skip
     failures = Failures(

@@ -196,6 +196,10 @@ def test_without_x_the_substitute_stands_in(
     assert (alone == expected).mean() > 0.995
     assert call(str(pair[0]), str(pair[1]), "--no-x", *rest).exit_code == 0
     assert (np.asarray(Image.open(tmp_path / "a.png")) == alone).all()
+    nothing = call(str(pair[0]), "--no-rgb", *rest)
+    assert (
+        nothing.exit_code == 2 and "neither rgb nor x is left" in nothing.stderr and "stands in" not in nothing.stderr
+    )
     result = call(str(pair[0]), str(pair[1]), "--no-rgb", *rest)
     assert "without rgb" in result.stderr and (np.asarray(Image.open(tmp_path / "a.png")) != alone).any()
 
@@ -239,6 +243,8 @@ def test_a_file_without_depth_among_many(folders: tuple[Path, Path], checkpoint:
     args = [*map(str, folders), "--model", str(checkpoint), "-o", str(tmp_path / "o"), "--quiet"]
     refused = call(*args)
     assert refused.exit_code == 2 and "--empty skip leaves such images out" in refused.stderr
+    loud = call(*args[:-1]).stderr.rstrip("\n").split("\n")[-1]
+    assert loud.startswith("fusionzoo: error: "), "the line of progress ends before the error's begins"
     result = call(*args, "--empty", "skip")
     assert result.exit_code == 0 and result.stdout.endswith("1 without any valid x left out: a\n"), result.output
     assert len(list((tmp_path / "o").glob("*.png"))) == 2 and not (tmp_path / "o" / "a.png").exists()

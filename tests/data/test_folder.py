@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -209,6 +210,52 @@ def test_missing_parts(root: Path) -> None:
         Folder(root, "test")
     with pytest.raises(InputError, match="nowhere is no folder"):
         Folder(root / "nowhere")
+
+
+def split_first(root: Path) -> Path:
+    """train/rgb, train/x, train/label, and the same of val."""
+    for split, part in itertools.product(("train", "val"), ("rgb", "x", "label")):
+        (root / split / part).mkdir(parents=True)
+        image = (
+            np.full((4, 6, 3), 90, np.uint8)
+            if part == "rgb"
+            else np.full((4, 6), 1, np.uint16 if part == "x" else np.uint8)
+        )
+        for i in range(2):
+            Image.fromarray(image).save(root / split / part / f"{i}.png")
+    (root / "dataset.toml").write_text('class_names = ["a", "b"]\n')
+    return root
+
+
+def test_a_folder_of_a_split_without_images_is_named(tmp_path: Path) -> None:
+    root = split_first(tmp_path / "d")
+    for part in ("rgb", "x", "label"):
+        for i in range(2):
+            (root / "val" / part / f"{i}.png").unlink()
+    (root / "test").mkdir()
+    with pytest.raises(InputError, match=r"d/val holds no image of rgb, so there is no split 'val'.*: train, all"):
+        Folder(root, "val")
+    with pytest.raises(InputError, match=r"d/test holds no image of rgb"):
+        Folder(root, None)
+    assert len(Folder(root, "train")) == len(Folder(root, "all")) == 2
+
+
+def test_a_missing_partner_is_looked_for_where_the_others_of_its_split_lie(tmp_path: Path) -> None:
+    root = split_first(tmp_path / "d")
+    (root / "train" / "label" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"d/train/label has no image .*; add train/label/1.png or take"):
+        Folder(root, "train")
+
+
+def test_files_that_are_not_read_are_named(tmp_path: Path) -> None:
+    root = split_first(tmp_path / "d")
+    for path in root.glob("*/x/*.png"):
+        path.unlink()
+        np.savez(path.with_suffix(".npz"), np.ones((4, 6)))
+    with pytest.raises(
+        InputError, match=r"x holds \.npz files \(an archive of arrays\), which are not read; save them as"
+    ):
+        Folder(root, "train")
 
 
 def test_sizes_that_differ_need_a_size_for_batches_and_cache(root: Path) -> None:

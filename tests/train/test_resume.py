@@ -13,13 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fusionzoo.errors import InputError
 from fusionzoo.hub.load import from_pretrained
 from fusionzoo.train import Settings, finetune
-from tests.train.rooms import rooms, settings
+from tests.train.rooms import SMALL, rooms, settings
 
 EPOCHS = 12
 """Of 4 steps each."""
@@ -115,6 +117,32 @@ def test_stopped_in_validation_it_validates_again(tmp_path: Path) -> None:
     logs = [[json.loads(line) | {"seconds": 0} for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
             for name in ("whole", "cut")]  # fmt: skip
     assert logs[0] == logs[1] and len(logs[0]) == 2
+
+
+def test_other_images_of_the_same_names_are_refused(tmp_path: Path) -> None:
+    """Recordings are numbered alike; encoders with normalisation of their own do not tell them apart."""
+    data = rooms(tmp_path / "d")
+    finetune(settings(data, val_split=""), tmp_path / "run")
+    state = torch.load(tmp_path / "run" / "finished.pt", weights_only=True)
+    counted = state["meaning"]["training pixels of each class"]
+    # read once, at the largest scale of a crop: 1.2 times 32x48
+    labels = [np.asarray(Image.open(tmp_path / "d" / "label" / f"{i:03d}.png").resize((58, 38), 0)) for i in range(4)]
+    assert counted == np.bincount(np.stack(labels).ravel(), minlength=3).tolist()
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(tmp_path / "d" / "label" / "001.png")
+    with pytest.raises(InputError, match=r"of a run with training pixels of each class = \[\d+"):
+        finetune(settings(data, val_split="", epochs=2), tmp_path / "run", resume=True)
+    del state["meaning"]["training pixels of each class"]  # of an older version, which did not count
+    torch.save(state, tmp_path / "run" / "finished.pt")
+    finetune(settings(data, val_split="", epochs=2), tmp_path / "run", resume=True, note=list[str]().append)
+
+
+def test_a_finished_run_of_another_model_says_so_first(tmp_path: Path) -> None:
+    data = rooms(tmp_path / "d")
+    finetune(settings(data, val_split=""), tmp_path / "run")
+    (tmp_path / "run" / ".state.pt.0a1b2c3d4e5f.tmp").write_bytes(b"cut off")
+    with pytest.raises(InputError, match="architecture = 'concat_mobilenetv1-025_fpn', not 'sum_mobilenetv1-025_fpn'"):
+        finetune(settings(data, model="sum_mobilenetv1-025_fpn", val_split="", **SMALL), tmp_path / "run", resume=True)
+    assert not list((tmp_path / "run").glob(".state.pt.*")), "what a kill left of a write is cleared away"
 
 
 def test_a_finished_run_is_extended(tmp_path: Path) -> None:

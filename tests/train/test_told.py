@@ -67,7 +67,7 @@ def test_the_terms_of_what_it_began_as_go_with_it(tmp_path: Path) -> None:
     assert [d["name"] for d in record["data"]] == ["d", "nyuv2"]
     assert record["data"][1]["note"].startswith(f"seen by {name}, which this began as")
     assert record["data"][1]["licence"] == "none stated; research use"
-    assert record["licence_note"].startswith(f"Began as {name}, whose licence is other.")
+    assert record["licence_note"].startswith(f"Began as {name}, whose licence is other. Of {name} its record says: ")
     assert "research" in record["licence_note"] and "metrics" not in record
     card = (tmp_path / "out" / "README.md").read_text()
     assert "research" in card and "Began as concat" in card

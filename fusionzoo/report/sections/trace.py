@@ -68,8 +68,15 @@ def _effect(row: TraceRow | None) -> str:
     return ABSENT if row is None else with_error(row.effect, row.effect_error)
 
 
+LEAST = 0.01
+"""A loss of mIoU below which no share of it is told."""
+
+
 def _back(row: TraceRow | None) -> str:
-    return ABSENT if row is None or row.share is None else f"{100 * row.share:.0f} %"
+    """The share of what was lost; not of less than a point, which a share only blows up."""
+    if row is None or row.share is None or row.effect is None or abs(row.effect) < abs(row.share) * LEAST:
+        return ABSENT
+    return f"{100 * row.share:.0f} %"
 
 
 def _lost(value: float | None) -> float | None:
@@ -181,7 +188,8 @@ def _cells(at: Rows, stage: int, cell: Callable[[TraceRow | None], str]) -> list
 def _restored_table(found: Trace) -> Table:
     at, x = _rows(found, "restore"), _called(found.setting, "x")
     rows = tuple((str(stage), *_cells(at, stage, _back)) for stage in sorted({k[0] for k in at}))
-    note = "Share of the mIoU lost without the modality that comes back when this stage gets its clean value."
+    note = "Share of the mIoU lost without the modality that comes back when this stage gets its clean value;"
+    note += f" {ABSENT} where less than a point is lost."
     return Table("Restoration", ("stage", "rgb alone", f"{x} alone", "rgb onward", f"{x} onward"), rows, note=note)
 
 
