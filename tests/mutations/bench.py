@@ -54,5 +54,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/bench/plots.py", [
         ('"fused" if low > 0 or high < 0 else "both"', '"both"'),
     ]),
+    ("tests/bench/test_bench.py::test_results_on_other_images_of_the_same_names_are_refused",
+     "fusionzoo/bench/run.py", [
+        ('if r.labels not in ("", labels) or (', "if ("),
+        (' or (r.phase == "final" and r.images != len(tested)):', ":"),
+        ('digest.update(images[i]["label"].numpy().tobytes())', "pass"),
+    ]),
+    ("tests/bench/test_bench.py::test_images_without_depth_are_left_out_or_kept_when_asked", "fusionzoo/bench/run.py", [
+        ('() if empty == "refuse" else without_x(found), empty)[0]', "(), empty)[0]"),
+    ]),
 ]
 # fmt: on

@@ -149,5 +149,12 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('(sample["label"] == SALIENT)', '(sample["label"] >= SALIENT - 1)'),
         ("SALIENT if salient else lay.WALL", "SALIENT if side > 0 else lay.WALL"),
     ]),
+    ("tests/data/test_folder.py::test_a_folder_of_a_split_without_images_is_named", "fusionzoo/data/folder.py", [
+        ("(shown or split is not None) and", "split is not None and"),
+    ]),
+    ("tests/data/test_folder.py::test_a_missing_partner_is_looked_for_where_the_others_of_its_split_lie",
+     "fusionzoo/data/layout.py", [
+        ("if near is not None and not near.is_relative_to(folder):", "if False:"),
+    ]),
 ]
 # fmt: on

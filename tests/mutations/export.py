@@ -23,5 +23,9 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('{target.name: content, f"{target.name}.json": dump_json(done.to_dict())}',
          '{f"{target.name}.json": dump_json(done.to_dict()), target.name: content}'),
     ]),
+    ("tests/export/test_export.py::test_a_place_where_nothing_can_be_written_is_said_before_the_work",
+     "fusionzoo/export/run.py", [
+        ("        with tempfile.TemporaryFile(dir=target.parent):", "        if False:"),
+    ]),
 ]
 # fmt: on

@@ -61,5 +61,9 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/hub/originals/checkpoints/source.py", [
         ("aside = len(weights.state) - len(source.tidy(weights.state))", "aside = 0"),
     ]),
+    ("tests/hub/test_convert_prompted.py::test_modalities_that_are_no_kind_of_x_are_refused",
+     "fusionzoo/hub/originals/checkpoints/cmnext.py", [
+        ("if len(set(names)) < len(names) or (", "if ("),
+    ]),
 ]
 # fmt: on

@@ -86,5 +86,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/report/test_compared.py::test_one_row_a_checkpoint_on_the_same_images", "fusionzoo/report/compared.py", [
         ("for e in c.examples if e.id == shown.id", "for e in c.examples[:1]"),
     ]),
+    ("tests/cli/test_effects.py::test_the_text_says_what_the_result_holds", "fusionzoo/report/sections/trace.py", [
+        ("abs(row.effect) < abs(row.share) * LEAST", "abs(row.effect) < 0"),
+    ]),
 ]
 # fmt: on

@@ -209,5 +209,12 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/data/test_augment.py::test_holes_take_the_drawn_share_of_the_greatest", "fusionzoo/data/augment.py", [
         ("else share * most", "else most"),
     ]),
+    ("tests/train/test_resume.py::test_other_images_of_the_same_names_are_refused", "fusionzoo/train/state.py", [
+        ("values[PIXELS] = [int(n) for n in pixels]", "values[PIXELS] = []"),
+    ]),
+    ("tests/train/test_resume.py::test_a_finished_run_of_another_model_says_so_first", "fusionzoo/train/state.py", [
+        ("if settings.epochs <= done and (", "if settings.epochs <= done or ("),
+        ('out.glob(f".{STATE}.*.tmp")', 'out.glob(f".{STATE}.tmp")'),
+    ]),
 ]
 # fmt: on
