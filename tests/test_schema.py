@@ -72,7 +72,7 @@ def test_what_has_no_json_form() -> None:
         ({"numbers": [True]}, "wanted float"),
         ({"numbers": [math.nan]}, "wanted float"),
         ({"numbers": 1}, "wanted a list"),
-        ({"parts": [{"size": [1]}]}, r"^x: parts\[0\]: size is \[1\], wanted a list of 2$"),
+        ({"parts": [{"size": [1]}]}, r"^x: parts\[0\]: size is \[1\], wanted a list of 2, \[int, int\]$"),
         ({"parts": [{}]}, r"^x: parts\[0\]: field 'size' is missing$"),
         ({"by_name": {"k": []}}, r"^x: by_name\['k'\] is a list, wanted an object$"),
         ({"name": "bad"}, "^x: a bad name$"),
