@@ -52,7 +52,9 @@ def test_other_arguments_of_the_original(tmp_path: Path) -> None:
     options = {"n_heads": 4, "embedding_dim": 32}
     config = convert.run("gemini_mit_b0", tmp_path / "original.pth", tmp_path / "out", options)
     assert config["model_args"]["fusion_heads"] == 4 and config["model_args"]["embedding_dim"] == 32
-    with pytest.raises(CheckFailed, match=r"decoder.linear_c1.proj.weight is \(32, 32\), wanted \(256, 32\).* and 6 more"):
+    with pytest.raises(
+        CheckFailed, match=r"decoder.linear_c1.proj.weight is \(32, 32\), wanted \(256, 32\).* and 6 more"
+    ):
         convert.run("gemini_mit_b0", tmp_path / "original.pth", tmp_path / "b")
 
 
