@@ -8,7 +8,7 @@ import importlib.metadata
 import io
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,23 +93,20 @@ class OnnxFile:
         return data
 
     def runner(self) -> Runner:
-        """Runs the file in onnxruntime on the CPU; what it cannot run is an InputError."""
+        """Runs the file in onnxruntime on the CPU; what it cannot load or run is an InputError."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = torch.get_num_threads()
-        try:
+        with _refusals_of_onnxruntime():
             session: Any = onnxruntime.InferenceSession(self.content({}), options, ["CPUExecutionProvider"])
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] != "onnxruntime":
-                raise
-            raise InputError(f"onnxruntime cannot run this model: {first_line(error)}") from error
         taken = {i.name for i in session.get_inputs()}
 
         def run(rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
             given = {"rgb": rgb.numpy(), "x": x.numpy()}
-            found: Sequence[NDArray[Any]] = session.run(None, {k: v for k, v in given.items() if k in taken})
+            with _refusals_of_onnxruntime(f" at {tuple(rgb.shape)}"):
+                found: Sequence[NDArray[Any]] = session.run(None, {k: v for k, v in given.items() if k in taken})
             return tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in found)
 
         return run
@@ -140,6 +137,17 @@ class TorchFile:
                 return tuple(module(rgb, x))
 
         return run
+
+
+@contextlib.contextmanager
+def _refusals_of_onnxruntime(where: str = "") -> Iterator[None]:
+    """What onnxruntime raises as an InputError, with its first line; its errors share no class but a package."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "onnxruntime":
+            raise
+        raise InputError(f"onnxruntime cannot run this model{where}: {first_line(error)}") from error
 
 
 def _without_places(proto: Any) -> None:

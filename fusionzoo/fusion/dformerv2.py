@@ -72,8 +72,8 @@ class GeometryPrior(nn.Module):
     def full(self, depth: Tensor, weights: Tensor) -> Tensor:
         """Biases between all pixels of depth (B, H, W): (B, heads, HW, HW)."""
         height, width = depth.shape[1:]
-        y = torch.arange(height, dtype=depth.dtype, device=depth.device).repeat_interleave(width)
-        x = torch.arange(width, dtype=depth.dtype, device=depth.device).repeat(height)
+        y = torch.arange(height, dtype=depth.dtype, device=depth.device)[:, None].expand(height, width).flatten()
+        x = torch.arange(width, dtype=depth.dtype, device=depth.device).expand(height, width).flatten()
         distance = (y[:, None] - y).abs() + (x[:, None] - x).abs()
         return self._bias(distance, depth.flatten(1)[:, None], weights).squeeze(1)
 

@@ -21,7 +21,7 @@ from fusionzoo.data import Planted
 from fusionzoo.errors import CheckFailed, InputError
 from fusionzoo.export import formats
 from fusionzoo.export.compare import Comparison, compare, loss
-from fusionzoo.export.graph import Graph, Shapes
+from fusionzoo.export.graph import Graph, Shapes, trace
 from fusionzoo.models.two_stream import TwoStream
 from tests.export.tiny import Looks, OneSize, Tiny, Whole, tiny
 
@@ -214,6 +214,18 @@ def test_what_onnx_refuses_at_a_free_size_is_exported_at_one(tmp_path: Path, mon
     model.input_size = (8, 12)
     done = fusionzoo.export(model, tmp_path / "m.pt2")
     assert (done.shapes.height, done.shapes.width) == (8, 12) and done.fixed_because == "no such operator"
+
+
+def test_what_onnxruntime_cannot_run_is_said_and_no_fault_of_ours() -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    graph = Graph(tiny(), inside=True)
+    run = formats.OnnxFile(graph, trace(graph, Shapes(1, 8, 12, 5), False), opset=20, int8=False).runner()
+    rgb, x = map(torch.from_numpy, raw(1, 12, 8))
+    with pytest.raises(
+        InputError, match=r"^onnxruntime cannot run this model at \(1, 3, 12, 8\): .*invalid dimensions"
+    ):
+        run(rgb, x)
 
 
 def test_a_model_that_no_graph_holds_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fusionzoo.export.graph import quietly
 from fusionzoo.fusion.dformerv2 import GeometryAttention, GeometryPrior
 
 
@@ -48,3 +49,31 @@ def test_full_geometry_attention_by_loops() -> None:
         local = attention.local(attention.value(x).movedim(3, 1)).movedim(1, 3)
         want = attention.out(out.reshape(1, 2, 3, 8) + local)
         torch.testing.assert_close(attention(x, depth, prior), want)
+
+
+class Lines(nn.Module):
+    """The biases between all pixels, from depth (B, 1, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prior = GeometryPrior(16, 2).requires_grad_(False)
+
+    def forward(self, depth: Tensor) -> Tensor:
+        return self.prior.full(depth.squeeze(1), self.prior.weights(depth.shape[0]))
+
+
+def test_biases_between_all_pixels_in_onnx_at_any_size() -> None:
+    """torch.onnx once wrote `repeat_interleave` by a free size in a way that onnxruntime refused at most sizes."""
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, free = Lines().eval(), {2: torch.export.Dim("height", min=3), 3: torch.export.Dim("width", min=3)}
+    with torch.no_grad(), quietly():
+        traced = torch.export.export(model, (torch.rand(1, 1, 4, 6),), dynamic_shapes=(free,))
+        program = torch.onnx.export(traced, dynamo=True, opset_version=20, verbose=False, input_names=["depth"])
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    for size in ((4, 6), (3, 7), (5, 5)):
+        depth = torch.rand(1, 1, *size)
+        found = torch.from_numpy(session.run(None, {"depth": depth.numpy()})[0])
+        torch.testing.assert_close(found, model(depth))
