@@ -46,6 +46,7 @@ class RunResult:
         task: of the data.
         data, images: name of the data and number of scored images. labels: digest of the names of the images trained
             and tested on and of the labels of some, "" of drawn scenes and where an older version wrote the file.
+        weights: digest of what the encoders started from; "" of random ones, and of an older version.
         command, versions, machine: how it was made.
     """
 
@@ -70,6 +71,7 @@ class RunResult:
     failed: str = ""
     task: str = SEGMENTATION
     labels: str = ""
+    weights: str = ""
     command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import hashlib
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +37,7 @@ from fusionzoo.bench.plan import (
 )
 from fusionzoo.bench.protocol import BenchProtocol, read_protocol
 from fusionzoo.bench.results import RunResult, read_results
+from fusionzoo.bench.same import check_same, labels_digest, weights_digest
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.data import parse_spec
 from fusionzoo.data.spec import GENERATED
@@ -108,26 +108,16 @@ def bench(
     names, refused = strategies(_with_rule(patterns, rule), protocol)
     if not names:
         raise InputError(f"none of these rows can be trained with {protocol.encoder}: {next(iter(refused.values()))}")
-    tested = _begins(protocol, data, init, names)
+    tested, weights = _begins(protocol, data, init, names)
     labels = labels_digest(data, protocol)
     (out / "results").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         results = read_results(out / "results", protocol)
-        for r in results:
-            if (r.data, r.class_names) != (tested.name, list(tested.class_names)):
-                raise InputError(
-                    f"{out} holds results on {r.data} with {len(r.class_names)} classes, not on {tested.name} with"
-                    f" {tested.num_classes}; give a new --out folder for other data"
-                )
-            if r.labels not in ("", labels) or (r.phase == "final" and r.images != len(tested)):
-                raise InputError(
-                    f"{out} holds results on {r.data} with other images or labels than {data} has now; give a new --out"
-                    " folder: rows of one table are of the same images"
-                )
+        check_same(results, out, data, tested, labels, weights)
         if results:  # what was tried counts
             protocol = replace(protocol, learning_rates=results[0].protocol.learning_rates)
         atomic_write(out / "protocol.json", dump_json(encode(protocol)))
-        common = {"protocol": protocol, "data": data, "out": out, "init": init, "device": device}
+        common = {"protocol": protocol, "data": data, "out": out, "init": init, "device": device, "weights": weights}
         for phase in ("select", "final"):
             runs = select_runs(names, protocol) if phase == "select" else []
             if phase == "final":
@@ -154,9 +144,9 @@ def _ruled(row: str) -> str:
     return "+".join([named, RULE, *terms])
 
 
-def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) -> Any:
-    """The images to test on; before anything is trained the error for a split that is not there, for weights that
-    cannot be loaded, for factors of losses that no strategy has."""
+def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) -> tuple[Any, str]:
+    """(the images to test on, the digest of `init`'s weights); before anything is trained the error for a split that is
+    not there, for weights that cannot be loaded, for factors of losses that no strategy has."""
     have = set().union(*(_losses(row, protocol) for row in rows)) if protocol.auxiliary else set()
     for name in protocol.auxiliary.keys() - have:
         hint = f"--strategies NAME+{name}" if name in TERMS else ""
@@ -173,7 +163,7 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
                 f"protocol {protocol.name} chooses the learning rate on the split {protocol.select_on!r}: {error};"
                 " --set select_on=SPLIT chooses on another, --set learning_rates=[0.003] takes one without a choice"
             ) from error
-    composed = [row for row in rows if not row.startswith(PUBLISHED)]
+    composed, weights = [row for row in rows if not row.startswith(PUBLISHED)], ""
     if init and composed:
         try:
             runs = [Run(row, "final", 0, protocol.learning_rates[0]) for row in composed]
@@ -183,9 +173,10 @@ def _begins(protocol: BenchProtocol, data: str, init: str, rows: Sequence[str]) 
                 raise InputError(f"its x is {lent.preprocess.x_kind}, that of {tested.name} {tested.x_kind}")
             for settings in asked if lent is not None else asked[:1]:  # weights of one encoder fit all or none
                 new_model(settings, tested, lent)
+            weights = weights_digest(asked[0], lent)
         except InputError as error:
             raise InputError(f"protocol {protocol.name} starts its encoders from {init!r}: {error}") from error
-    return tested
+    return tested, weights
 
 
 def _factors(row: str, protocol: BenchProtocol) -> dict[str, float]:
@@ -200,9 +191,12 @@ def _losses(row: str, protocol: BenchProtocol) -> set[str]:
 
 
 def train_and_score(
-    run: Run, *, protocol: BenchProtocol, data: str, out: Path, init: str = "", device: str | None = None
-) -> RunResult:
+    run: Run, *, protocol: BenchProtocol, data: str, out: Path, init: str = "", device: str | None = None,
+    weights: str = "",
+) -> RunResult:  # fmt: skip
     """Carries out one run and writes its result; goes on where an earlier one was cut off.
+
+    `weights`: digest of those that `init` names.
 
     A run whose training diverges leaves a result that says so, without scores: one learning rate too large for one
     strategy must not end a benchmark.
@@ -246,6 +240,7 @@ def train_and_score(
         data=tested.name,
         images=len(tested),
         labels=labels_digest(data, protocol),
+        weights="" if run.strategy.startswith(PUBLISHED) else weights,
         class_names=list(tested.class_names),
         concepts=dict(getattr(tested, "concepts", {})),
         command=protocol.command(data, run.strategy, run.seed),
@@ -263,29 +258,6 @@ def _tested(data: str, split: str, size: tuple[int, int], num_classes: int | Non
     options["empty_depth"] = None if empty == "refuse" else "keep"
     found = parse_spec(data, split=split, size=size, num_classes=num_classes, **options)
     return sorted_out(found, () if empty == "refuse" else without_x(found), empty)[0]
-
-
-def labels_digest(data: str, protocol: BenchProtocol) -> str:
-    """Digest of the names of the images that `protocol` trains and tests on, and of 16 labels of each part, evenly
-    spread; "" of drawn scenes, which are the same everywhere. Labels are numbers: no decoder rounds them otherwise.
-    """
-    if data.partition(":")[0] in GENERATED:
-        return ""
-    return _labels_digest(data, (protocol.final_split, protocol.test_split), protocol.base, protocol.num_classes)
-
-
-@functools.lru_cache(maxsize=1)
-def _labels_digest(
-    data: str, splits: tuple[str, ...], size: tuple[int, int], num_classes: int | None, looked_at: int = 16
-) -> str:
-    digest = hashlib.sha256()
-    for split in splits:
-        images = parse_spec(data, split=split, size=size, num_classes=num_classes, empty_depth="keep")
-        n = len(images)
-        digest.update(chr(0).join(map(str, images.ids)).encode())
-        for i in sorted({k * n // looked_at for k in range(looked_at)} if n else ()):
-            digest.update(images[i]["label"].numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def run_settings(run: Run, protocol: BenchProtocol, data: str, init: str) -> Settings:

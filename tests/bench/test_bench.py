@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +34,8 @@ from fusionzoo.bench import (
 )
 from fusionzoo.bench.plan import SELECT_SEED, Run, Variant, chosen_rates, final_runs, select_runs, strategies, variant
 from fusionzoo.bench.rank import by_term
-from fusionzoo.bench.run import _labels_digest, labels_digest, run_settings
+from fusionzoo.bench.run import run_settings
+from fusionzoo.bench.same import _labels_digest, labels_digest
 from fusionzoo.bench.score import CONDITIONS, score
 from fusionzoo.bench.table import ranked
 from fusionzoo.cli.bench import command
@@ -194,6 +197,24 @@ def test_results_on_other_images_of_the_same_names_are_refused(data: str, tmp_pa
         path.write_bytes(before)
     _labels_digest.cache_clear()
     assert labels_digest(data, protocol) == now and labels_digest("planted-2", protocol) == ""
+
+
+def test_rows_that_start_from_other_weights_of_the_same_name_are_refused(data: str, tmp_path: Path) -> None:
+    protocol = replace(read_protocol(str(tmp_path / "toy.toml")), epochs=1, dissect_images=0)
+    for place in ("a", "b"):
+        lender = create_model("concat_mobilenetv1-025_fpn", num_classes=3, decoder_args=dict(protocol.decoder_args))
+        lender.save_pretrained(tmp_path / place / "mine")
+    shutil.copytree(tmp_path / "a" / "mine", tmp_path / "moved" / "mine")
+    how: dict[str, Any] = {"patterns": "sum", "seeds": [0], "resume": True}
+    (first,), _ = bench(data, protocol, tmp_path / "out", init=str(tmp_path / "a" / "mine"), **how)
+    assert first.protocol.init == "mine" and len(first.weights) == 16
+    with pytest.raises(InputError, match="started from other weights than --init mine names now; give a new --out"):
+        bench(data, protocol, tmp_path / "out", init=str(tmp_path / "b" / "mine"), **how)
+    (same,), _ = bench(data, protocol, tmp_path / "out", init=str(tmp_path / "moved" / "mine"), **how)
+    assert (same.seconds, same.weights) == (first.seconds, first.weights), "not trained again"
+    older = tmp_path / "out" / "results" / "sum.final.s0.lr0.001.json"
+    replace(first, weights="").save(older)  # an older version did not write it
+    assert bench(data, protocol, tmp_path / "out", init=str(tmp_path / "b" / "mine"), **how)[0][0].weights == ""
 
 
 @pytest.mark.filterwarnings("ignore:.*images have no valid depth in any pixel")
