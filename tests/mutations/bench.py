@@ -32,7 +32,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/bench/results.py", [
         ("final = [r for r in _chosen(results) if r.failed]", "final = list[RunResult]()"),
     ]),
-    ("tests/bench/test_bench.py::test_results_on_other_data_are_refused", "fusionzoo/bench/run.py", [
+    ("tests/bench/test_bench.py::test_results_on_other_data_are_refused", "fusionzoo/bench/same.py", [
         ("if (r.data, r.class_names) != (tested.name, list(tested.class_names)):", "if False:"),
     ]),
     ("tests/bench/test_bench.py::test_scene_types_are_scored_by_balanced_accuracy", "fusionzoo/bench/score.py", [
@@ -55,10 +55,15 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ('"fused" if low > 0 or high < 0 else "both"', '"both"'),
     ]),
     ("tests/bench/test_bench.py::test_results_on_other_images_of_the_same_names_are_refused",
-     "fusionzoo/bench/run.py", [
+     "fusionzoo/bench/same.py", [
         ('if r.labels not in ("", labels) or (', "if ("),
         (' or (r.phase == "final" and r.images != len(tested)):', ":"),
         ('digest.update(images[i]["label"].numpy().tobytes())', "pass"),
+    ]),
+    ("tests/bench/test_bench.py::test_rows_that_start_from_other_weights_of_the_same_name_are_refused",
+     "fusionzoo/bench/same.py", [
+        ('if "" not in (r.weights, weights) and r.weights != weights:', "if False:"),
+        ("digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())", "pass"),
     ]),
     ("tests/bench/test_bench.py::test_images_without_depth_are_left_out_or_kept_when_asked", "fusionzoo/bench/run.py", [
         ('() if empty == "refuse" else without_x(found), empty)[0]', "(), empty)[0]"),

@@ -167,5 +167,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("gelu(self.lift(c))", "relu(self.lift(c))"),
         ("shown.x_local(self._local(e, c))", "shown.x_local(self._local(c, e))"),
     ]),
+    ("tests/fusion/test_dformerv2.py::test_geometry_bias_by_hand", "fusionzoo/fusion/dformerv2.py", [
+        ("[:, None].expand(height, width)", ".expand(width, height)"),
+    ]),
 ]
 # fmt: on
