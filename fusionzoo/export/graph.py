@@ -145,7 +145,8 @@ class Graph(nn.Module):
 
 
 def example(preprocess: Preprocess, inside: bool, shape: tuple[int, int, int], seed: int = 0) -> tuple[Tensor, Tensor]:
-    """A made-up pair (rgb, x) of `shape` (batch, height, width) that the graph takes: smooth, with noise and holes.
+    """A made-up pair (rgb, x) of `shape` (batch, height, width) that the graph takes: smooth, with noise and holes, and
+    of several images the last without any depth.
 
     >>> [tuple(v.shape) for v in example(Preprocess(), True, (2, 40, 50))]
     [(2, 3, 40, 50), (2, 1, 40, 50)]
@@ -157,6 +158,7 @@ def example(preprocess: Preprocess, inside: bool, shape: tuple[int, int, int], s
     smooth = (smooth + 0.1 * torch.rand(smooth.shape, generator=generator)).clamp(0, 1)
     rgb, x = (smooth[:, :3] * 255).round().to(torch.uint8), smooth[:, 3:]
     holes = torch.rand(batch, 1, height, width, generator=generator) < 0.05
+    holes[1:][-1:] = True
     parts = [(part.kind, part.of(x)) for part in parts_of(preprocess.x_kind, preprocess.x_channels)]
     x = torch.cat([
         ((0.6 + 8 * v) / preprocess.x_scale).masked_fill(holes, 0.0) if kind in METRIC else (255 * v).round()

@@ -228,6 +228,25 @@ def test_what_onnxruntime_cannot_run_is_said_and_no_fault_of_ours() -> None:
         run(rgb, x)
 
 
+class Absent(Tiny):
+    """Another class where an image has no x at all, as a model with a substitute for it."""
+
+    def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
+        gone = (x == 0).all(dim=(1, 2, 3), keepdim=True)
+        return torch.where(gone, 5.0, super().scores(rgb, x))
+
+
+def test_the_comparison_has_an_image_without_x() -> None:
+    model, other = tiny(Absent), tiny().requires_grad_(False)  # equal but where an image has no x
+
+    def run(rgb: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        return (other(*other.preprocess(rgb, x)),)
+
+    assert compare(model, Graph(model, inside=True), run, [(1, 20, 24)], "float32").largest < 1e-6
+    with pytest.raises(CheckFailed, match="logits differ"):
+        compare(model, Graph(model, inside=True), run, [(2, 20, 24)], "float32")
+
+
 def test_a_model_that_no_graph_holds_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="^tiny cannot be exported: .*data-dependent"):
         fusionzoo.export(tiny(Looks), tmp_path / "m.pt2", size=(8, 12))
