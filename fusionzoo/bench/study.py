@@ -92,12 +92,20 @@ def middle(found: NDArray[np.float64]) -> tuple[float, float]:
 def comparable(results: Sequence[RunResult]) -> list[RunResult]:
     """Final runs of strategies that see both inputs, each strategy once: what a correlation over strategies counts.
 
-    Rows with the rule or with options are near-twins of their strategy and would narrow the intervals; those of one
-    input alone are last everywhere and would make any two rankings agree; published architectures differ in encoder
-    and decoder too.
+    Rows with the rule or with options are near-twins of their strategy and would narrow the intervals, and so would
+    strategies that are one model under several names (FuseNet and RedNet add in the same way: equal scores in every
+    run), of which the first counts; those of one input alone are last everywhere and would make any two rankings agree;
+    published architectures differ in encoder and decoder too.
     """
     plain = [r for r in final_results(results) if variant(r.strategy).fusion == r.strategy]
-    return [r for r in plain if not r.strategy.endswith("_only") and not r.strategy.startswith(PUBLISHED)]
+    rows: dict[str, list[RunResult]] = {}
+    for run in plain:
+        if not run.strategy.endswith("_only") and not run.strategy.startswith(PUBLISHED):
+            rows.setdefault(run.strategy, []).append(run)
+    models: dict[str, list[RunResult]] = {}
+    for runs in rows.values():
+        models.setdefault(repr(sorted((r.seed, sorted(r.scores.items())) for r in runs)), runs)
+    return [run for runs in models.values() for run in runs]
 
 
 def row_means(results: Sequence[RunResult]) -> dict[str, dict[str, float]]:

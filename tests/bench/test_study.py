@@ -64,7 +64,21 @@ def test_twins_and_single_modalities_do_not_count_as_strategies() -> None:
     one = made(1)[0]
     names = ("concat", "concat+rule", "hybrid_trust@trust=false", "rgb_only", "x_only", "early", "late",
              "published-mfnet")  # fmt: skip
-    assert [r.strategy for r in comparable([replace(one, strategy=n) for n in names])] == ["concat", "early", "late"]
+    rows = [replace(one, strategy=n, scores={"both": Score(0.5 + i / 100, 0.9)}) for i, n in enumerate(names)]
+    assert [r.strategy for r in comparable(rows)] == ["concat", "early", "late"]
+
+
+def test_one_model_under_two_names_counts_once() -> None:
+    """FuseNet's and RedNet's rules are one; alike in one seed, or in one condition, is not the same model."""
+    scores = [{"both": Score(miou, 0.9), "without_x": Score(0.1, 0.9)} for miou in (0.5, 0.6, 0.7)]
+    other = {"both": Score(0.5, 0.9), "without_x": Score(0.2, 0.9)}
+    one = made(1)[0]
+    rows = [replace(one, strategy=n, seed=k, scores=scores[k]) for n in ("fusenet", "rednet") for k in (0, 1)]
+    rows += [replace(one, strategy="sum", seed=k, scores=scores[2 * k]) for k in (0, 1)]
+    rows += [replace(one, strategy="gate", seed=k, scores=(other, scores[1])[k]) for k in (0, 1)]
+    assert [(r.strategy, r.seed) for r in comparable(rows)] == [
+        (name, k) for name in ("fusenet", "sum", "gate") for k in (0, 1)
+    ]
 
 
 def test_what_predicts_is_found_with_its_number_of_strategies() -> None:
