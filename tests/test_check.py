@@ -190,6 +190,14 @@ def test_without_data_it_is_looked_at_on_the_scenes_it_was_trained_on(trained):
 def test_unknown_names(tmp_path):
     with pytest.raises(UnknownNameError, match="unknown checkpoint"):
         run("hybird_mobilenetv1-025_fpn.planted")
+    with pytest.raises(
+        InputError, match="^a Linear is no name of a checkpoint; .* trace, robustness and explain take a model"
+    ):
+        run(torch.nn.Linear(1, 1))
+    with pytest.raises(
+        InputError, match="^a int is no name of a checkpoint; give a name, a folder or hf-hub:org/name$"
+    ):
+        run(5)
     folder = write(tmp_path)
     with pytest.raises(UnknownNameError, match="unknown data 'plantd'; did you mean 'planted'"):
         run(folder, data="plantd")

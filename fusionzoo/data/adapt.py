@@ -68,8 +68,9 @@ def adapt(data: Any, *, class_names: Sequence[str], x_kind: str = "depth", x_cha
     if isinstance(data, (str, bytes, Mapping, Tensor)) or not (
         hasattr(data, "__len__") and hasattr(data, "__getitem__")
     ):
-        hint = "; fusionzoo.data.parse_spec opens data by its name" if isinstance(data, str) else ""
-        raise InputError(f"{kind} is no data set: wanted a length and items, each {WANTED}{hint}")
+        if isinstance(data, str):
+            raise InputError(f"{data!r} is a name; give the data set itself: fusionzoo.data.parse_spec({data!r})")
+        raise InputError(f"{kind} is no data set: wanted a length and items, each {WANTED}")
     return Adapted(data, class_names, x_kind, x_channels)
 
 

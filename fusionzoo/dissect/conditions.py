@@ -20,6 +20,7 @@ permuted one is real but wrong and can mislead the model.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -215,8 +216,15 @@ def fitted(model: nn.Module, data: Any) -> tuple[Any, Any]:
     See `fusionzoo.tasks.model_for` and `fusionzoo.data.adapt`.
     """
     plain = unwrapped(model)
+    if isinstance(plain, str | os.PathLike):
+        raise InputError(
+            f"{os.fspath(plain)!r} is a name; give the model itself: fusionzoo.from_pretrained({os.fspath(plain)!r})"
+        )
     if not hasattr(plain, "levels") or not hasattr(plain, "preprocess"):
-        raise InputError(f"{type(plain).__name__} is no FusionModel: dissect needs its stages and its preprocessing")
+        raise InputError(
+            f"{type(plain).__name__} is no FusionModel: its stages and its preprocessing are needed; README.md shows"
+            " under 'Dissecting a network of your own' how few lines make it one"
+        )
     kind = plain.preprocess.x_kind.replace("inverse_depth", "depth")
     given, channels = data, plain.preprocess.x_channels
     data = adapt(given, class_names=plain.class_names, x_kind=kind, x_channels=channels)

@@ -88,6 +88,11 @@ def resolve(
         UnknownNameError: no such name; the closest are given.
         InputError: a missing folder, a revision for something that has none, or what `remote.pull` raises.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise InputError(
+            f"a {type(name).__name__} is no name of a checkpoint; give a name, a folder or hf-hub:org/name"
+            + ("; fusionzoo.dissect, trace, robustness and explain take a model" if hasattr(name, "forward") else "")
+        )
     text = os.fspath(name)
     hub = remote.parse(text) if text.startswith(remote.PREFIX) else None
     if hub is None and os.path.isdir(text):

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -88,8 +89,9 @@ class FusionModel(nn.Module):
 
     def __init__(self, num_classes: int, x_channels: int, preprocess: Preprocess | dict[str, Any] | None) -> None:
         super().__init__()
-        if num_classes < 1 or x_channels < 1:
-            raise InputError(f"num_classes ({num_classes}) and x_channels ({x_channels}) start at 1")
+        for key, value in {"num_classes": num_classes, "x_channels": x_channels}.items():
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{key} is {value!r}; give a whole number from 1")
         self.num_classes = num_classes
         self.x_channels = x_channels
         if isinstance(preprocess, dict):

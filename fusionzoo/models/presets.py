@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import fusionzoo.fusion  # noqa: F401  registers the strategies
@@ -24,6 +24,20 @@ NAMED_ENCODERS = ("mobilenetv1-025", "mobilenetv1-050", "mobilenetv1-075", "mobi
 NAMED_DECODERS = ("fpn", "unet", "segformer", "upernet")
 _CONFIG_KEYS = ("format_version", "architecture", "model_args", "preprocess", "modalities", "class_names", "input_size",
                 "scene_names")  # fmt: skip
+
+_WEIGHTS = (
+    "a new model has random weights; fusionzoo.from_pretrained(NAME) gives a trained one, and fusionzoo finetune"
+    " --init imagenet trains one whose encoders begin with ImageNet's"
+)
+_CHANNELS = "rgb has 3 channels, and x_channels is the number of the other input's"
+ELSEWHERE = {
+    "pretrained": _WEIGHTS, "weights": _WEIGHTS, "encoder_weights": _WEIGHTS, "checkpoint_path": _WEIGHTS,
+    "in_chans": _CHANNELS, "in_channels": _CHANNELS,
+    "class_names": "num_classes says how many; model.set_classes([...]) names them",
+    "encoder_name": "the encoder is a part of the name, or encoder=...",
+    "activation": "logits come out; softmax them where probabilities are wanted",
+}  # fmt: skip
+"""Arguments of other libraries' models -> what takes their place here."""
 
 
 def list_fusions(patterns: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()) -> list[str]:
@@ -89,11 +103,20 @@ def create_model(
     if name in architectures:
         name = architectures.current(name)
         builder = architectures.get(name)
-        refuse_unknown(given, inspect.signature(builder).parameters, name, ": unknown key")
+        _refuse_unknown(given, inspect.signature(builder).parameters, name)
         model = builder(**given)
         model.architecture = name
         return model.eval()
     return _compose(_parse(name) | given).eval()
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Iterable[str], name: str) -> None:
+    """InputError for an argument that the model does not have; what other libraries call so is said."""
+    known = set(known)
+    for key in given:
+        if key in ELSEWHERE and key not in known:
+            raise InputError(f"{name}: unknown key {key!r}; {ELSEWHERE[key]}")
+    refuse_unknown(given, known, name, ": unknown key")
 
 
 def _parse(name: str) -> dict[str, Any]:
@@ -109,7 +132,7 @@ def _compose(args: dict[str, Any]) -> FusionModel:
     check_known("fusion strategy", fusion, [*fusions, *BASELINES], "fusionzoo list --fusions")
     check_known("decoder", str(args.get("decoder")), DECODERS)
     cls = Baseline if fusion in BASELINES else TwoStream
-    refuse_unknown(args, inspect.signature(cls).parameters, fusion, ": unknown key")
+    _refuse_unknown(args, inspect.signature(cls).parameters, fusion)
     model = cls(**args)
     model.architecture = f"{fusion}_{encoder_token(args['encoder'])}_{args['decoder']}"
     return model

@@ -68,6 +68,21 @@ def test_the_strategy_example_runs(text: str, root: Path, tmp_path: Path) -> Non
     execute(code + check, root, tmp_path)
 
 
+def test_the_example_of_an_own_network_runs(text: str, root: Path, tmp_path: Path) -> None:
+    check = (
+        "\nassert 0 <= dissection.segmentation['both'].miou <= 1"
+        "\nassert {r.point for r in trace.rows} >= {'network.colour.1', 'network.depth.1'}"
+        "\nassert fusionzoo.robustness(model, scenes, progress=False)"
+        "\nassert fusionzoo.export(model, 'own.pt2', size=(120, 160)).comparison.same_class == 1"
+        "\nfrom fusionzoo.errors import InputError"
+        "\ntry: model.save_pretrained('own')"
+        "\nexcept InputError as error: print(error)"
+    )
+    out = execute(block(text, "example: own", "python") + check, root, tmp_path)
+    assert out.startswith("own is made with 'network', a Network, which no config.json holds: ")
+    assert not (tmp_path / "own").exists()
+
+
 def test_the_table_is_fresh(text: str) -> None:
     assert text == fresh(text), "stale: run python -m fusionzoo.cli.make_readme README.md"
     for name in records.bundled():

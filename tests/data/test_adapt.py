@@ -138,7 +138,7 @@ def test_parts_that_differ_are_refused():
         (iter([sample()]), "has no length .* list"),
         ((s for s in [sample()]), "has no length"),
         (sample(), "this is one sample, not a data set; give a list of samples"),
-        ("planted", "str is no data set.*parse_spec"),
+        ("planted", "'planted' is a name; .*parse_spec"),
         ({"a": 1}, "dict is no data set"),
         (None, "NoneType is no data set"),
         (torch.zeros(2, 3, 4, 4), "Tensor is no data set"),

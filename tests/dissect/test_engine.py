@@ -432,8 +432,12 @@ def test_data_and_model_must_fit():
         dissect(Toy(), data, progress=False)
     with pytest.raises(InputError, match="concepts need at least 4 images, here are 3"):
         dissect(Toy(), ToyData(3), metrics=["concepts"], progress=False)
-    with pytest.raises(InputError, match="Linear is no FusionModel"):
+    with pytest.raises(InputError, match="Linear is no FusionModel: .* README.md .*'Dissecting a network of your own'"):
         dissect(torch.nn.Linear(1, 1), ToyData(6), progress=False)
+    with pytest.raises(InputError, match=r"^'mine' is a name; .*: fusionzoo.from_pretrained\('mine'\)$"):
+        dissect("mine", ToyData(6), progress=False)
+    with pytest.raises(InputError, match=r"^'planted-2' is a name; .*: fusionzoo.data.parse_spec\('planted-2'\)$"):
+        dissect(Toy(), "planted-2", progress=False)
     with pytest.raises(UnknownNameError, match="unknown absence policy 'men'; did you mean 'mean'"):
         dissect(Toy(), ToyData(6), absence="men", progress=False)
     with pytest.raises(UnknownNameError, match="reducer 'mean_bas'; did you mean 'mean_abs'"):

@@ -218,6 +218,21 @@ def test_unknown_names_give_the_closest(name: str, said: str) -> None:
         create_model(name)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"pretrained": True}, "unknown key 'pretrained'; a new model has random weights; fusionzoo.from_pretrained"),
+     ({"encoder_weights": "imagenet"}, "random weights; .* finetune --init imagenet"),
+     ({"in_chans": 4}, "rgb has 3 channels, and x_channels is"), ({"class_names": ["a"]}, "model.set_classes"),
+     ({"classes": 5}, "did you mean 'num_classes'"), ({"num_classes": "5"}, "^num_classes is '5'; give a whole number"),
+     ({"num_classes": 0}, "num_classes is 0; give a whole number from 1"), ({"num_classes": 2.5}, "is 2.5; give"),
+     ({"num_classes": True}, "num_classes is True"), ({"x_channels": -1}, "x_channels is -1")],
+)  # fmt: skip
+def test_what_other_libraries_call_otherwise_is_said(given: dict[str, object], said: str) -> None:
+    for name in ("sum_mobilenetv1-025_fpn", "mfnet"):
+        with pytest.raises(InputError, match=said):
+            create_model(name, **given)  # type: ignore[arg-type]
+
+
 def test_a_checkpoint_name_is_not_an_architecture() -> None:
     with pytest.raises(InputError, match="from_pretrained"):
         create_model("hybrid_mobilenetv1-025_fpn.planted")
