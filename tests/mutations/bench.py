@@ -40,7 +40,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ]),
     ("tests/bench/test_study.py::test_twins_and_single_modalities_do_not_count_as_strategies",
      "fusionzoo/bench/study.py", [
-        ('not r.strategy.endswith("_only") and', ""),
+        ('not run.strategy.endswith("_only") and', ""),
     ]),
     ("tests/bench/test_drawings.py::test_options_stand_beside_their_strategy_and_the_rule_beside_the_rule",
      "fusionzoo/bench/rank.py", [
@@ -64,6 +64,11 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/bench/same.py", [
         ('if "" not in (r.weights, weights) and r.weights != weights:', "if False:"),
         ("digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())", "pass"),
+    ]),
+    ("tests/bench/test_study.py::test_one_model_under_two_names_counts_once", "fusionzoo/bench/study.py", [
+        ("models.setdefault(repr(sorted((r.seed, sorted(r.scores.items())) for r in runs)), runs)",
+         "models.setdefault(runs[0].strategy, runs)"),
+        ("(r.seed, sorted(r.scores.items())) for r in runs", "sorted(r.scores.items()) for r in runs[1:]"),
     ]),
     ("tests/bench/test_bench.py::test_images_without_depth_are_left_out_or_kept_when_asked", "fusionzoo/bench/run.py", [
         ('() if empty == "refuse" else without_x(found), empty)[0]', "(), empty)[0]"),
