@@ -17,7 +17,7 @@ from fusionzoo.data import as_kind, parse_spec
 from fusionzoo.data.spec import GENERATED, label_maps
 from fusionzoo.data.validate import has_labels, sorted_out, without_x
 from fusionzoo.dissect import Dissection, dissect
-from fusionzoo.dissect.conditions import fitted
+from fusionzoo.dissect.conditions import fitted, unlike
 from fusionzoo.dissect.dissection import default_metrics
 from fusionzoo.dissect.effects import Effects
 from fusionzoo.dissect.findings import Finding, findings
@@ -158,7 +158,7 @@ def check(
         dataset = open_data(data, model, record, split=split, size=size, limit=limit, align=align, empty=empty)
         model = model_for(model, dataset)
         labelled(dataset)
-        remarks = [getattr(dataset, "empty_note", ""), unlike(model, dataset)]
+        remarks = [getattr(dataset, "empty_note", ""), unlike(model.preprocess, dataset)]
         try:
             common: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "progress": progress}
             common |= {"absence": absence, "name": checkpoint.name}
@@ -296,22 +296,6 @@ def labelled(data: Any) -> None:
             " nothing can be scored; name a labelled split (--split), or see ignore in dataset.toml;"
             " fusionzoo predict needs no labels"
         )
-
-
-def unlike(model: Any, data: Any, looked_at: int = 8) -> str | None:
-    """One sentence where x of some of `looked_at` images, evenly spread, is far from what the weights saw; else None.
-
-    Warns:
-        FusionZooWarning: with that sentence.
-    """
-    n = len(data)
-    chosen = sorted({i * n // looked_at for i in range(looked_at)}) if n else []
-    found = [far for far in (model.preprocess.unlike(data[i]["x"]) for i in chosen) if far is not None]
-    if not found:
-        return None
-    text = f"{data.name}: of {len(chosen)} images looked at, {len(found)} are unlike the training data: {found[0]}"
-    warnings.warn(text, FusionZooWarning, stacklevel=3)
-    return text
 
 
 def _stated_size(record: Record | None, data: str, split: str) -> tuple[int, int] | None:

@@ -1,12 +1,14 @@
 """Names -> builders: list, match by pattern, close-match errors, old names that warn; duplicate names raise.
 
 One `Registry` per kind of thing. Registries are filled by the packages that own the things (`fusionzoo.fusion`,
-`fusionzoo.models`) through explicit imports in their `__init__`, never by import side effects elsewhere.
+`fusionzoo.models`) through explicit imports in their `__init__`, never by import side effects elsewhere. A registry
+knows its owner by name and imports it when it is first used: whoever has the registry alone finds everything in it.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,6 +45,11 @@ def match(names: Iterable[str], patterns: str | Sequence[str] = "*", exclude: st
 class Registry(Generic[T]):
     """A mapping from names to things (classes or builder functions) of one `kind`.
 
+    Args:
+        kind: in words, for errors.
+        hint: the command that lists them.
+        owner: package that fills it, imported before the first use; "" where nobody does.
+
     >>> animals = Registry("animal")
     >>> @animals.register("cat")
     ... class Cat: ...
@@ -50,11 +57,19 @@ class Registry(Generic[T]):
     True
     """
 
-    def __init__(self, kind: str, hint: str = "") -> None:
+    def __init__(self, kind: str, hint: str = "", owner: str = "") -> None:
         self.kind = kind
         self.hint = hint
+        self._owner = owner
         self._entries: dict[str, T] = {}
         self._renamed: dict[str, str] = {}
+
+    def _filled(self) -> dict[str, T]:
+        """The entries, with those of the owner, whose own registering comes here too and finds no owner to import."""
+        owner, self._owner = self._owner, ""
+        if owner:
+            importlib.import_module(owner)
+        return self._entries
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that stores the thing under `name`. Raises ValueError when the name is taken."""
@@ -67,7 +82,7 @@ class Registry(Generic[T]):
 
     def add(self, name: str, thing: T) -> None:
         """Stores `thing` under `name`. Raises ValueError when the name is taken or malformed."""
-        if name in self._entries:
+        if name in self._filled():
             raise ValueError(f"{self.kind} {name!r} is registered already, by {self._entries[name]!r}")
         if name in self._renamed:
             raise ValueError(f"{self.kind} {name!r} is the old name of {self._renamed[name]!r}")
@@ -89,7 +104,7 @@ class Registry(Generic[T]):
 
     def current(self, name: str) -> str:
         """`name`, or what it is called now, with a FutureWarning."""
-        if name not in self._renamed:
+        if name in self._filled() or name not in self._renamed:
             return name
         new = self._renamed[name]
         warnings.warn(f"{self.kind} {name!r} is called {new!r} now; the old name goes with the next release",
@@ -105,18 +120,18 @@ class Registry(Generic[T]):
 
     def names(self, patterns: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()) -> list[str]:
         """Registered names that match, in natural order."""
-        return match(self._entries, patterns, exclude)
+        return match(self._filled(), patterns, exclude)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries or name in self._renamed
+        return name in self._filled() or name in self._renamed
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._filled())
 
 
-fusions: Registry[Any] = Registry("fusion strategy", "fusionzoo list --fusions")
-architectures: Registry[Any] = Registry("architecture", "fusionzoo list --architectures")
-wrappers: Registry[Any] = Registry("wrapper of a model")
+fusions: Registry[Any] = Registry("fusion strategy", "fusionzoo list --fusions", "fusionzoo.fusion")
+architectures: Registry[Any] = Registry("architecture", "fusionzoo list --architectures", "fusionzoo.models")
+wrappers: Registry[Any] = Registry("wrapper of a model", owner="fusionzoo.models")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -106,3 +108,19 @@ def test_the_zoo_is_registered_by_its_packages():
     assert set(architectures) <= set(fusionzoo.list_models())
     with pytest.raises(UnknownNameError, match="did you mean 'concat'"):
         fusions.get("concta")
+
+
+def test_whoever_has_a_registry_alone_finds_its_entries() -> None:
+    """Nothing else of the package is imported first; one's own name may be the first use."""
+    code = (
+        "from fusionzoo.registry import architectures, fusions, wrappers\n"
+        "import sys; assert 'torch' not in sys.modules\n"
+        "fusions.add('own', 1)\n"
+        "try: fusions.add('gate', 1)\n"
+        "except ValueError as error: print(error)\n"
+        "print('hybrid' in fusions, fusions.get('sum').__name__, 'cmx_mit_b2' in architectures, list(wrappers))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    taken, found = done.stdout.splitlines()
+    assert taken.startswith("fusion strategy 'gate' is registered already, by <class 'fusionzoo.fusion.gate")
+    assert found == "True Sum True ['missing_x']"

@@ -34,7 +34,7 @@ def subject(name: str, given: Mapping[str, Any]) -> tuple[Any, Any, dict[str, An
     Raises:
         CheckFailed: the checkpoint fails its verification. UnknownNameError, InputError: no such checkpoint or data.
     """
-    from fusionzoo._check import labelled, open_data, unlike
+    from fusionzoo._check import labelled, open_data
     from fusionzoo.hub.load import resolve
     from fusionzoo.models.device import usable_device
 
@@ -47,7 +47,6 @@ def subject(name: str, given: Mapping[str, Any]) -> tuple[Any, Any, dict[str, An
     wanted = {key: given[key] for key in ("split", "size", "limit", "align", "empty")}
     found = open_data(given["data"], model, checkpoint.stated, **wanted)
     labelled(found)
-    unlike(model, found)
     common = {key: given[key] for key in ("limit", "batch_size", "state")}
     return model, found, {**common, "progress": not given["quiet"], "name": checkpoint.name}
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 
 from fusionzoo.data import adapt, collate
 from fusionzoo.data.validate import checked
-from fusionzoo.errors import InputError, check_known
+from fusionzoo.errors import FusionZooWarning, InputError, check_known
 from fusionzoo.modalities import inputs_of, split
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.probes.point import bare
@@ -54,6 +55,8 @@ __all__ = [
     "others",
     "subsets",
     "substitute",
+    "tell_unlike",
+    "unlike",
     "unwrapped",
 ]
 
@@ -208,6 +211,27 @@ def normalised(model: nn.Module, batch: Sample) -> Pair:
     device = torch.device("cpu") if first is None else first.device
     rgb, x = unwrapped(model).preprocess(batch["rgb"].to(device), batch["x"].to(device))
     return rgb, x
+
+
+def unlike(preprocess: Preprocess, data: Any, indices: Sequence[int] | None = None, looked_at: int = 8) -> str | None:
+    """One sentence where x of some of `looked_at` of the images, evenly spread, is far from what the weights saw; else
+    None. No image is read where the record does not say what they saw."""
+    if not (preprocess.x_quantiles or preprocess.x_missing):
+        return None
+    numbers = range(len(data)) if indices is None else indices
+    n = len(numbers)
+    chosen = sorted({numbers[i * n // looked_at] for i in range(looked_at)}) if n else []
+    seen = (preprocess.unlike(checked(data[i], data)["x"]) for i in chosen)
+    found = [far for far in seen if far is not None]
+    if not found:
+        return None
+    return f"{data.name}: of {len(chosen)} images looked at, {len(found)} are unlike the training data: {found[0]}"
+
+
+def tell_unlike(model: nn.Module, data: Any, indices: Sequence[int]) -> None:
+    """Warns once with what `unlike` says: depth in another unit makes any figure of it worthless."""
+    if text := unlike(unwrapped(model).preprocess, data, indices):
+        warnings.warn(text, FusionZooWarning, stacklevel=1)  # one place: Python shows it once
 
 
 def fitted(model: nn.Module, data: Any) -> tuple[Any, Any]:

@@ -32,7 +32,7 @@ from torch import nn
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.capture import Capture, lend, shapes_passed
-from fusionzoo.dissect.conditions import Reader, check_policy, fitted, inputs_of, unwrapped
+from fusionzoo.dissect.conditions import Reader, check_policy, fitted, inputs_of, tell_unlike, unwrapped
 from fusionzoo.dissect.masks import concept_data, plain_data
 from fusionzoo.dissect.measures import METRICS
 from fusionzoo.dissect.measures.base import Done, Measure, Mixture, PointInfo, Setup
@@ -125,6 +125,7 @@ def dissect(
     model, data = fitted(model, data)
     data, names = concept_data(data, p.concepts)
     indices = chosen_images(data, limit)
+    tell_unlike(model, data, indices)
     seed = int(getattr(data, "seed", 0)) if p.seed is None else p.seed
     metrics = default_metrics(data, len(indices), p.concepts) if p.metrics is None else p.metrics
     if _of_whole_images(data, p.concepts) and (asked := [m for m in metrics if m in REGIONS]):

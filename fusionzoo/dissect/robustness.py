@@ -32,7 +32,16 @@ from fusionzoo.data import collate
 from fusionzoo.data.corrupt import CORRUPTIONS, check_severity, corrupt, corruption_names, severities
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.capture import lend
-from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, inputs_of, normalised
+from fusionzoo.dissect.conditions import (
+    Condition,
+    Images,
+    Reader,
+    check_policy,
+    fitted,
+    inputs_of,
+    normalised,
+    tell_unlike,
+)
 from fusionzoo.dissect.effects import Curve, Failures, Robustness
 from fusionzoo.dissect.measures.base import number
 from fusionzoo.dissect.measures.scores import count, difference, matrix, miou_and_classes, score
@@ -128,6 +137,7 @@ def robustness(
         raise InputError("nothing to measure: no corruption is chosen, and no failures")
     protocols = _protocols(data.x_kind) if failures else {}
     indices = chosen_images(data, limit)
+    tell_unlike(model, data, indices)
     plan = ways(wanted, protocols)
     drawn = int(getattr(data, "seed", 0)) if absence_seed is None else absence_seed
     options = {"seed": seed, "absence": absence, "absence_seed": drawn, "plan": [one.key for one in plan]}

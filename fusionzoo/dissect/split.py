@@ -58,7 +58,13 @@ class Split:
 
     @classmethod
     def of(cls, n: int, block: int = 8) -> Split:
-        """Blocks shrink for small data, so that each role gets at least four blocks from 16 images on."""
+        """Blocks shrink for small data, so that each role gets at least four blocks from 16 images on.
+
+        Raises:
+            InputError: `block` is no whole number from 1.
+        """
+        if not isinstance(block, int) or block < 1:
+            raise InputError(f"block is {block!r}; give a whole number from 1")
         return cls(n, max(1, min(block, n // 16)))
 
     def role(self, index: int) -> str:

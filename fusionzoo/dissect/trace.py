@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from fusionzoo.data import collate
 from fusionzoo.data.validate import checked
 from fusionzoo.dissect.capture import lend, shapes_passed
-from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, normalised
+from fusionzoo.dissect.conditions import Condition, Images, Reader, check_policy, fitted, normalised, tell_unlike
 from fusionzoo.dissect.effects import Trace
 from fusionzoo.dissect.intervention import EDITS, Edits, Intervention, interventions
 from fusionzoo.dissect.masks import Source, extent_of
@@ -110,14 +110,17 @@ def trace(
     """
     started = time.monotonic()
     kinds = _kinds(DEFAULT if edits is None else edits)
+    if concepts is not None and "concept" not in kinds:
+        raise InputError(f'concepts are what the edit "concept" removes; add it: edits={[*kinds, "concept"]}')
     if batch_size < 1 or channel_groups < 1:
         raise InputError(f"batch_size ({batch_size}) and channel_groups ({channel_groups}) start at 1")
     check_policy(absence)
     model, data = fitted(model, data)
-    wanted = list(data.class_names if concepts is None else concepts)
+    wanted = list(data.class_names if concepts is None else [concepts] if isinstance(concepts, str) else concepts)
     for concept in wanted:
         check_known("class", concept, data.class_names)
     indices = chosen_images(data, limit)
+    tell_unlike(model, data, indices)
     if "concept" in kinds and data_task(data) == CLASSIFICATION:
         raise InputError(
             f'the edit "concept" needs regions, and {data.name} has one class for a whole image: leave it out'

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from fusionzoo.errors import InputError
 from fusionzoo.probes.point import Probe
 
 __all__ = ["Fused", "FusionBlock"]
@@ -62,8 +64,22 @@ class FusionBlock(nn.Module):
             getattr(self, name).low = 0.0
 
     def forward(self, rgb: Tensor, x: Tensor) -> Fused:
-        """rgb, x: (B, C, H, W) each -> Fused of three (B, C, H, W)."""
-        rgb, x, fused = self.fuse(self.rgb_in(rgb), self.x_in(x))
+        """rgb, x: (B, C, H, W) each -> Fused of three (B, C, H, W).
+
+        Raises:
+            InputError: maps of other channels, of two sizes, or without a batch; another result of `fuse`.
+        """
+        looks = not (torch.compiler.is_compiling() or torch._C._get_tracing_state())
+        name, c, size = type(self).__name__, self.channels, rgb.shape
+        if looks and (rgb.dim() != 4 or size != x.shape or size[1] != c):
+            raise InputError(
+                f"{name} fuses two maps (B, {c}, H, W) of one size; rgb is {tuple(size)}, x {tuple(x.shape)}"
+            )
+        out = self.fuse(self.rgb_in(rgb), self.x_in(x))
+        if looks and (not isinstance(out, tuple) or [v.shape for v in out] != [size] * 3):
+            found = [tuple(v.shape) for v in out] if isinstance(out, tuple) else f"a {type(out).__name__}"
+            raise InputError(f"{name}.fuse gives {found}; wanted Fused(rgb, x, fused), each {tuple(size)}")
+        rgb, x, fused = out
         return Fused(self.rgb_out(rgb), self.x_out(x), self.fused(fused))
 
     def fuse(self, rgb: Tensor, x: Tensor) -> Fused:

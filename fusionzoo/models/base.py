@@ -265,6 +265,8 @@ class FusionModel(nn.Module):
 
     def set_classes(self, names: Sequence[str]) -> None:
         """Names the classes; InputError unless there are `num_classes` of them."""
+        if isinstance(names, str):
+            raise InputError(f"the class names are the text {names!r}; give a list of names")
         if len(names) != self.num_classes:
             raise InputError(f"{len(names)} class names for {self.num_classes} classes")
         self.class_names = [str(n) for n in names]

@@ -23,7 +23,7 @@ def reset_classes(
 
     New are the tensors whose shape depends on the number of classes: the last layer, those of auxiliary heads, and
     what works on class scores. They begin as in a new model; all others are equal to those of `model`, which is not
-    changed. The copy is in eval mode, on the CPU.
+    changed, and as frozen as there. The copy has the model's type of numbers; it is in eval mode, on the CPU.
 
     Args:
         keep: of the new tensors too, take over what belongs to classes of equal names (see `same_classes`).
@@ -36,6 +36,8 @@ def reset_classes(
     >>> fitted.num_classes, fitted.class_names, new
     (2, ['wall', 'floor'], ('head.bias', 'head.weight'))
     """
+    if isinstance(names, str):
+        raise InputError(f"the class names are the text {names!r}; give a list of names")
     if not names or len(set(names)) != len(names):
         raise InputError(f"{len(names)} class names, {len(set(names))} of them different; give one for each class")
     fitted = _with_classes(model, names)
@@ -51,13 +53,17 @@ def reset_classes(
         if not pairs:
             raise InputError(
                 f"none of the classes {_some(names)} has the name of one that the model knows"
-                f" ({_some(model.class_names)}); begin with a new head instead: without --keep-head"
+                f" ({_some(model.class_names)}); begin with a new head instead: without --keep-head (keep=False)"
             )
         for key, at in axes.items():
             if key in old and key in fresh:
                 state[key] = _rows_kept(old[key], fresh[key], at, pairs)
     fitted.load_state_dict(state, strict=True)
-    return fitted, tuple(sorted(key for key in axes if key in fresh))
+    learns = {key: p.requires_grad for key, p in model.named_parameters()}
+    for key, p in fitted.named_parameters():
+        if key not in axes:
+            p.requires_grad_(learns.get(key, p.requires_grad))
+    return fitted.to(next(model.parameters()).dtype), tuple(sorted(key for key in axes if key in fresh))
 
 
 def reset_scenes(model: FusionModel, names: Sequence[str]) -> tuple[FusionModel, tuple[str, ...]]:

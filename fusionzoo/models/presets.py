@@ -71,6 +71,8 @@ def create_model(
 ) -> FusionModel:
     """The model called `name`, with random weights, in eval mode as every loaded model is; call `.train()` to train.
 
+    Without `x_kind` and `preprocess`, one channel of x is taken for depth in metres, several for 8-bit pictures (HHA).
+
     Args:
         name: `strategy_encoder_decoder` ('-' for '_' inside the encoder) or a published name.
         encoder, decoder, fusion: replace that part of a composed name.
@@ -123,6 +125,10 @@ def _parse(name: str) -> dict[str, Any]:
     pieces = name.rsplit("_", 2)
     if len(pieces) != 3:
         raise unknown("model", name, list_models(), "fusionzoo list --architectures; form: strategy_encoder_decoder")
+    fusion = next((f for f in [*fusions, *BASELINES] if pieces[0].startswith(f"{f}_")), None)
+    if fusion is not None and pieces[0] not in fusions:
+        encoder = f"{pieces[0]}_{pieces[1]}".removeprefix(f"{fusion}_").replace("_", "-")
+        raise InputError(f"{name}: '-' stands for '_' within the encoder's name: {fusion}_{encoder}_{pieces[2]}")
     return dict(zip(("fusion", "encoder", "decoder"), pieces, strict=True))
 
 
@@ -190,6 +196,9 @@ def build(config: dict[str, Any]) -> FusionModel:
             model = create_model(name, **args, preprocess=preprocess)
         elif name in wrappers:
             model = wrappers.get(name)(**args, preprocess=preprocess)
+        elif "fusion" not in args:
+            hint = "import the module that registers it (fusionzoo.registry.architectures), or register its class there"
+            raise unknown("architecture", name, architectures, hint)
         else:
             model = _compose(args | {"preprocess": preprocess})
             rest = model.architecture.removeprefix(model.model_args["fusion"])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from fusionzoo.errors import InputError, unknown
 
@@ -83,10 +84,14 @@ def probe_points(model: nn.Module) -> dict[str, Probe]:
     return {name: module for name, module in bare(model).named_modules() if isinstance(module, Probe)}
 
 
+WRAPPERS = (nn.parallel.DistributedDataParallel, nn.DataParallel, AveragedModel)
+
+
 def bare(model: nn.Module) -> nn.Module:
-    """What `torch.compile(model)` or DistributedDataParallel wraps; any other model itself."""
+    """What `torch.compile(model)`, DistributedDataParallel, DataParallel or AveragedModel (its averaged weights) wraps;
+    any other model itself."""
     inner: nn.Module = getattr(model, "_orig_mod", model)
-    return inner.module if isinstance(inner, nn.parallel.DistributedDataParallel) else inner
+    return inner.module if isinstance(inner, WRAPPERS) else inner
 
 
 def select(model: nn.Module, patterns: Sequence[str] = ("*",)) -> dict[str, Probe]:
@@ -100,6 +105,8 @@ def select(model: nn.Module, patterns: Sequence[str] = ("*",)) -> dict[str, Prob
     if not points:
         raise InputError(f"{type(model).__name__} has no probes; take a model of fusionzoo.create_model, or add Probes")
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise InputError(f"a probe's name or pattern is a text, not {pattern!r}; give several one by one")
         if not any(fnmatch.fnmatchcase(name, pattern) for name in points):
             raise unknown("probe", pattern, points, "model.probe_points()")
     return {n: p for n, p in points.items() if any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)}

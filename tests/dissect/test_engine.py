@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel
 
+import fusionzoo
 from fusionzoo.dissect import dissect, run
 from fusionzoo.dissect.capture import Capture, lend
 from fusionzoo.dissect.conditions import Reader
@@ -16,7 +19,7 @@ from fusionzoo.dissect.dissection import plan
 from fusionzoo.dissect.measures import METRICS
 from fusionzoo.dissect.measures.base import Done, PointInfo, Setup
 from fusionzoo.dissect.split import ROLES, Split
-from fusionzoo.errors import CheckFailed, InputError, UnknownNameError
+from fusionzoo.errors import CheckFailed, FusionZooWarning, InputError, UnknownNameError
 from fusionzoo.metrics import ConceptCurve, ConceptStatistics, concept_masks
 from fusionzoo.models import create_model
 from fusionzoo.probes import probe, probe_points
@@ -444,6 +447,43 @@ def test_data_and_model_must_fit():
         dissect(Toy(), ToyData(6), reducer="mean_bas", progress=False)
     with pytest.raises(InputError, match="limit is 0"):
         dissect(Toy(), ToyData(6), limit=0, progress=False)
+
+
+def test_depth_in_another_unit_than_the_weights_saw_is_said():
+    """In one's own loop as on the command line: the figures would be of a model that sees no depth."""
+    model, data = Toy(), ToyData(12)
+    model.preprocess = replace(model.preprocess, x_quantiles=(0.5, 1.0, 2.0, 3.0, 4.0), x_missing=(0.0, 0.1))
+    saw = [float(data[i]["x"].median()) for i in range(12)]
+    assert 0.5 < min(saw) and max(saw) < 4, "metres"
+    measures = (
+        lambda m, d: dissect(m, d, metrics=["segmentation"], progress=False),
+        lambda m, d: fusionzoo.trace(m, d, edits=["mean"], progress=False),
+        lambda m, d: fusionzoo.robustness(m, d, corruptions=["noise_x"], failures=False, progress=False),
+    )
+    far = [s | {"x": 100 * s["x"]} for s in (ToyData(12)[i] for i in range(12))]
+    for measure in measures:
+        measure(model, data)  # a warning is an error here
+        with pytest.warns(
+            FusionZooWarning, match="of 8 images looked at, 8 are unlike the training data: depth of .* unit"
+        ):
+            measure(model, far)
+
+
+def test_averaged_weights_are_dissected_as_they_are():
+    model = Toy()
+    averaged = AveragedModel(model)
+    with torch.no_grad():
+        model.scale.mul_(0)
+    found = dissect(averaged, ToyData(8), metrics=["segmentation"], progress=False)
+    assert found.segmentation["both"].miou == pytest.approx(
+        dissect(Toy(), ToyData(8), metrics=["segmentation"], progress=False).segmentation["both"].miou
+    )
+
+
+@pytest.mark.parametrize("block", [0, -5, 2.5])
+def test_blocks_of_images_are_whole_numbers(block):
+    with pytest.raises(InputError, match=f"block is {block}; give a whole number from 1"):
+        dissect(Toy(), ToyData(6), block=block, progress=False)
 
 
 def test_limit_takes_images_from_all_over():

@@ -527,6 +527,12 @@ def test_bad_input_is_named():
         trace(Ladder(), data, edits=(), progress=False)
     with pytest.raises(InputError, match="at least 2"):
         trace(Ladder(), ToyData(1), edits=("swap",), progress=False)
+    with pytest.raises(
+        InputError, match="^concepts are what the edit \"concept\" removes; add it: edits=.'mean', 'swap'"
+    ):
+        trace(Ladder(), data, concepts="paint", progress=False)
+    with pytest.raises(UnknownNameError, match="unknown class 'pant'; did you mean 'paint'"):
+        trace(Ladder(), data, edits=("concept",), concepts="pant", progress=False)
     with pytest.raises(InputError, match="is no FusionModel"):
         trace(nn.Linear(1, 1), data, progress=False)
     with pytest.raises(InputError, match="nothing to trace"):

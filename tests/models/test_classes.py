@@ -78,3 +78,21 @@ def test_refusals() -> None:
     model.add_module("more", torch.nn.Linear(2, 2))
     with pytest.raises(InputError, match="'more.weight'"):
         reset_classes(model, ["wall"])
+
+
+def test_what_is_frozen_stays_so_and_numbers_keep_their_type() -> None:
+    model = create_model("sum_mobilenetv1-025_fpn", num_classes=3).to(torch.bfloat16)
+    model.get_submodule("rgb_encoder").requires_grad_(False)
+    model.head.requires_grad_(False)
+    fitted, new = reset_classes(model, ["a", "b"])
+    assert {p.dtype for p in fitted.parameters()} == {torch.bfloat16}
+    frozen = {key for key, p in fitted.named_parameters() if not p.requires_grad}
+    assert frozen == {key for key, _ in fitted.named_parameters() if key.startswith("rgb_encoder.")}
+    assert set(new) == {"head.weight", "head.bias"}, "new weights learn, whatever the old ones did"
+
+
+def test_a_text_is_no_list_of_names() -> None:
+    model = create_model("sum_mobilenetv1-025_fpn", num_classes=4)
+    for call in (lambda: model.set_classes("wall"), lambda: reset_classes(model, "wall")):
+        with pytest.raises(InputError, match="the class names are the text 'wall'; give a list of names"):
+            call()

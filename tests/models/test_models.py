@@ -233,6 +233,21 @@ def test_what_other_libraries_call_otherwise_is_said(given: dict[str, object], s
             create_model(name, **given)  # type: ignore[arg-type]
 
 
+def test_an_encoder_with_underscores_is_told_how_it_is_written() -> None:
+    for name, said in {
+        "concat_tu-mobilenetv3_small_050_fpn": "concat_tu-mobilenetv3-small-050_fpn",
+        "cross_attention_timm_regnety_002_fpn": "cross_attention_timm-regnety-002_fpn",
+    }.items():
+        with pytest.raises(InputError, match=f"'-' stands for '_' within the encoder's name: {said}$"):
+            create_model(name)
+
+
+def test_a_config_of_an_architecture_that_nobody_registered_says_so() -> None:
+    config = create_model("mfnet", num_classes=3).config() | {"architecture": "mynet"}
+    with pytest.raises(UnknownNameError, match="unknown architecture 'mynet'.*import the module that registers it"):
+        build(config)
+
+
 def test_a_checkpoint_name_is_not_an_architecture() -> None:
     with pytest.raises(InputError, match="from_pretrained"):
         create_model("hybrid_mobilenetv1-025_fpn.planted")

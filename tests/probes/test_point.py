@@ -56,6 +56,12 @@ def test_unknown_pattern_names_the_closest():
         select(net, ("*", "stage1.rbg"))
 
 
+def test_a_list_of_patterns_is_no_pattern():
+    net, _, _ = twin()
+    with pytest.raises(InputError, match=r"is a text, not \[.*\]; give several one by one"), probe(net, [NAMES[0]]):
+        pass
+
+
 def test_a_model_without_probes_is_an_error():
     with pytest.raises(InputError, match="Linear has no probes"):
         select(nn.Linear(2, 2))
