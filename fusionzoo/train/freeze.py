@@ -19,8 +19,8 @@ PARTS = ("encoder", "all-but-head")
 def freeze(model: FusionModel, what: str) -> str:
     """Makes parameters of `model` constant and says which in one line.
 
-    In a training loop of one's own `train_mode(model)` takes the place of `model.train()`: it keeps the statistics of frozen
-    norms too, as `finetune` does.
+    In a training loop of one's own `train_mode(model)` takes the place of `model.train()`: it keeps the statistics of
+    frozen norms too, as `finetune` does.
 
     Args:
         what: "encoder" (see `fusionzoo.models.parts`), "all-but-head" (all whose shape does not depend on the number of

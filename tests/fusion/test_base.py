@@ -49,5 +49,8 @@ def test_what_fuse_returns_is_checked() -> None:
         InputError, match=r"fuse gives \[\(3, 8, 2, 2\), \(3, 8, 2, 2\), \(3, 16, 2, 2\)\]; wanted Fused"
     ):
         block(*maps)
+    block.make = lambda rgb, x: None
+    with pytest.raises(InputError, match="fuse gives a NoneType; wanted Fused"):
+        block(*maps)
     block.make = lambda rgb, x: (rgb, x, rgb - x)
     assert torch.equal(block(*maps).fused, maps[0] - maps[1])

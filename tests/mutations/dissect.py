@@ -179,5 +179,9 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
      "fusionzoo/dissect/measures/health.py", [
         ("batch.inside(value)", "value"),
     ]),
+    ("tests/dissect/test_engine.py::test_depth_in_another_unit_than_the_weights_saw_is_said",
+     "fusionzoo/dissect/conditions.py", [
+        ("if text := unlike(unwrapped(model).preprocess, data, indices):", "if text := '':"),
+    ]),
 ]
 # fmt: on

@@ -170,5 +170,8 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/fusion/test_dformerv2.py::test_geometry_bias_by_hand", "fusionzoo/fusion/dformerv2.py", [
         ("[:, None].expand(height, width)", ".expand(width, height)"),
     ]),
+    ("tests/fusion/test_base.py::test_what_fuse_returns_is_checked", "fusionzoo/fusion/base.py", [
+        (" or [v.shape for v in out] != [size] * 3", ""),
+    ]),
 ]
 # fmt: on

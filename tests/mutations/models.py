@@ -128,7 +128,7 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("hit(n, wanted) and not hit(n, refused)", "hit(n, wanted)"),
     ]),
     ("tests/test_registry.py::test_a_duplicate_raises_and_names_the_owner", "fusionzoo/registry.py", [
-        ('if name in self._entries:\n            raise ValueError', 'if False:\n            raise ValueError'),
+        ('if name in self._filled():\n            raise ValueError', 'if False:\n            raise ValueError'),
     ]),
     ("tests/test_registry.py::test_order_is_natural", "fusionzoo/registry.py", [
         ('(0, int(p), "") if p.isdigit() else', "(0, 0, p) if p.isdigit() else"),
@@ -168,6 +168,14 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/test_preprocess.py::test_depth_in_another_unit_is_refused_in_a_loop_of_ones_own",
      "fusionzoo/preprocess.py", [
         ("                if part.kind in METRIC:", "                if False:"),
+    ]),
+    ("tests/test_registry.py::test_whoever_has_a_registry_alone_finds_its_entries", "fusionzoo/registry.py", [
+        ("return name in self._filled() or", "return name in self._entries or"),
+    ]),
+    ("tests/models/test_classes.py::test_what_is_frozen_stays_so_and_numbers_keep_their_type",
+     "fusionzoo/models/classes.py", [
+        ("p.requires_grad_(learns.get(key, p.requires_grad))", "pass"),
+        ("return fitted.to(next(model.parameters()).dtype), tuple(", "return fitted, tuple("),
     ]),
 ]
 # fmt: on
