@@ -145,6 +145,11 @@ def check(
         UnknownNameError, InputError: no such checkpoint or data, data of other classes than the checkpoint's, or
             without any labelled pixel.
     """
+    if not isinstance(data, str | None) and (size is not None or split is not None):
+        raise InputError(
+            "size and split are for data that are named ('planted', 'folder:PATH'); a data set has its own: give them"
+            " where it is made"
+        )
     checkpoint = resolve(name, revision, token, index=index)
     verification, model = checkpoint.inspect()
     result = CheckResult(checkpoint.name, checkpoint.source, verification, None, [])

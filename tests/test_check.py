@@ -205,6 +205,14 @@ def test_unknown_names(tmp_path):
         run(folder, data=f"nyuv2:{tmp_path}/none")
 
 
+def test_a_dataset_has_its_own_size_and_split(tmp_path):
+    for more in ({"size": SIZE}, {"split": "train"}):
+        with pytest.raises(
+            InputError, match="^size and split are for data that are named .* give them where it is made$"
+        ):
+            check(write(tmp_path), Planted("val", n=5, size=SIZE), out=None, progress=False, **more)
+
+
 def test_a_dataset_may_be_given(quick, tmp_path):
     folder = write(tmp_path)
     result = check(folder, Planted("val", n=5, size=SIZE), out=None, progress=False)

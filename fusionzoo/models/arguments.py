@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 from fusionzoo.registry import architectures
@@ -32,7 +33,9 @@ def recorded(cls: type, args: tuple[Any, ...], options: dict[str, Any]) -> tuple
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON gives it back, a copy of its own: lists for tuples."""
+    """`value` as JSON gives it back, a copy of its own: lists for tuples, whole numbers for NumPy's."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

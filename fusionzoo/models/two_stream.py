@@ -170,10 +170,13 @@ class TwoStream(FusionModel):
         return out
 
     def scores(self, rgb: Tensor, x: Tensor) -> Tensor:
+        return self.scores_and_sides(rgb, x)[0]
+
+    def scores_and_sides(self, rgb: Tensor, x: Tensor) -> list[Tensor]:
+        """[class scores of pixels, and of a joint model those of scene types (B, S, 1, 1)]."""
         features = self.features(rgb, x)
-        if self.num_scenes:  # read at the probe: training, validation and prediction take both from one pass
-            self.scene_logits(self.scene_head(self.scene_decoder(features)))
-        return self.logits(self.head(self.decoder(features)))
+        types = [self.scene_logits(self.scene_head(self.scene_decoder(features)))] if self.num_scenes else []
+        return [self.logits(self.head(self.decoder(features))), *types]
 
     def both(self, rgb: Tensor | None = None, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(logits of pixels (B, K, H, W), logits of scene types (B, S, 1, 1)) of a joint model, of one pass.
@@ -182,9 +185,8 @@ class TwoStream(FusionModel):
             InputError: the model has no scene types.
         """
         self._with_scenes()
-        with probe(self, SCENE_LOGITS, detach=False, clone=False) as tape:
-            logits: Tensor = self(rgb, x)
-        return logits, tape[SCENE_LOGITS]
+        logits, types = self._all_sized(rgb, x, 1, sides=True)
+        return logits, types
 
     def _with_scenes(self) -> None:
         if not self.num_scenes:

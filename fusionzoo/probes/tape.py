@@ -217,6 +217,9 @@ def probe(
 ) -> Iterator[Tape]:
     """Captures what passes the probes that match `patterns` (all of them when none is given) on a Tape.
 
+    What listens hangs on the model: passes of other threads through the same model are heard too, so give each thread
+    that probes a copy.
+
     Args:
         model: a module with probes, compiled or not.
         patterns: probe names or fnmatch patterns; `*` also matches dots.

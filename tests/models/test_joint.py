@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def test_both_answers_are_those_of_two_models_of_one_task(
         assert distance(scenes_alone(model)(*pair), whole(*pair)) < SAME
     assert (model.task, view.task, view.num_classes, view.class_names) == ("segmentation", "classification", 3, NAMES)
     assert view.config() == whole.config() | {"class_names": NAMES}
+
+
+def test_threads_share_a_joint_model() -> None:
+    """Each gets the answer to its own image: nothing of a pass is kept on the model."""
+    model = joint()
+    images = [torch.randn(1, 3, 64, 64) for _ in range(24)]
+
+    def ask(image: Tensor) -> Tensor:
+        with torch.no_grad():
+            return model.both(image, None)[1].flatten()
+
+    alone = [ask(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(distance(a, b) < SAME for a, b in zip(alone, pool.map(ask, images), strict=True))
+    assert distance(alone[0], alone[1]) > 100 * SAME, "images differ"
 
 
 def test_the_view_shares_every_module_and_the_model_holds_no_view() -> None:

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +51,11 @@ def test_a_class_called_by_itself_knows_its_registered_name() -> None:
     assert model.architecture == "multimae_tiny"
     assert model.model_args["image_size"] == [64, 32] and model.model_args["main_tasks"] == ["rgb", "depth"]
     assert model.model_args["width"] == 192  # the size's own, filled in
+
+
+def test_numbers_of_numpy_are_kept_as_numbers() -> None:
+    model = create_model("sum_mobilenetv1-025_fpn", num_classes=np.int64(4))  # type: ignore[arg-type]
+    assert type(model.model_args["num_classes"]) is int and json.dumps(model.config())
 
 
 class Own(FusionModel):
