@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fusionzoo.bench.protocol import BenchProtocol
 from fusionzoo.bench.results import RunResult
 from fusionzoo.data import parse_spec
+from fusionzoo.data.base import spread
 from fusionzoo.data.spec import GENERATED
+from fusionzoo.dissect.run import state_digest
 from fusionzoo.errors import InputError
 from fusionzoo.hub.encoders import initial_weights
 from fusionzoo.models import FusionModel
@@ -66,9 +66,8 @@ def _labels_digest(
     digest = hashlib.sha256()
     for split in splits:
         images = parse_spec(data, split=split, size=size, num_classes=num_classes, empty_depth="keep")
-        n = len(images)
         digest.update(chr(0).join(map(str, images.ids)).encode())
-        for i in sorted({k * n // looked_at for k in range(looked_at)} if n else ()):
+        for i in spread(range(len(images)), looked_at):
             digest.update(images[i]["label"].numpy().tobytes())
     return digest.hexdigest()[:16]
 
@@ -79,12 +78,8 @@ def weights_digest(settings: Settings, lent: FusionModel | None) -> str:
     `lent`: the model where it names a checkpoint, see `fusionzoo.train.start.lender`.
     """
     if lent is None:
-        parts = {"": initial_weights(settings.init, initial_encoder(settings.model)).state}
-    else:
-        parts = {name: module.state_dict() for name, module in encoder_parts(lent).items()}
-    digest = hashlib.sha256()
-    for part, state in sorted(parts.items()):
-        for name, value in sorted(state.items()):
-            digest.update(f"{part} {name} {value.dtype}{chr(0)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+        return state_digest(initial_weights(settings.init, initial_encoder(settings.model)).state)[:16]
+    parts = encoder_parts(lent)
+    return state_digest({f"{part}.{k}": v for part, module in parts.items() for k, v in module.state_dict().items()})[
+        :16
+    ]

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ __all__ = ["IGNORE", "Cached", "Sample", "SegmentationDataset", "WithTransform",
 IGNORE = 255
 """The label value that no loss and no metric counts."""
 
+T = TypeVar("T")
 Sample = dict[str, Any]
 
 
@@ -60,7 +61,7 @@ def collate(samples: Sequence[Sample]) -> Sample:
     return batch
 
 
-def spread(ids: Sequence[str], limit: int | None) -> list[str]:
+def spread(ids: Sequence[T], limit: int | None) -> list[T]:
     """`limit` of the ids, evenly spaced from the first (neighbours often show one room); all of them when None.
 
     >>> spread(["a", "b", "c", "d", "e"], 2)

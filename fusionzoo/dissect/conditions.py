@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionzoo.data import adapt, collate
+from fusionzoo.data.base import spread
 from fusionzoo.data.validate import checked
 from fusionzoo.errors import FusionZooWarning, InputError, check_known
 from fusionzoo.modalities import inputs_of, split
@@ -218,9 +219,7 @@ def unlike(preprocess: Preprocess, data: Any, indices: Sequence[int] | None = No
     None. No image is read where the record does not say what they saw."""
     if not (preprocess.x_quantiles or preprocess.x_missing):
         return None
-    numbers = range(len(data)) if indices is None else indices
-    n = len(numbers)
-    chosen = sorted({numbers[i * n // looked_at] for i in range(looked_at)}) if n else []
+    chosen = spread(range(len(data)) if indices is None else indices, looked_at)
     seen = (preprocess.unlike(checked(data[i], data)["x"]) for i in chosen)
     found = [far for far in seen if far is not None]
     if not found:

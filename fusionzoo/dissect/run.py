@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -31,7 +31,7 @@ from fusionzoo.errors import InputError
 from fusionzoo.files import atomic_write
 from fusionzoo.tasks import data_task
 
-__all__ = ["Pass", "Work", "batches", "joined", "run", "setting_of"]
+__all__ = ["Pass", "Work", "batches", "joined", "run", "setting_of", "state_digest"]
 
 SAVE_EVERY = 20  # batches
 
@@ -186,15 +186,20 @@ def _exchange(sums: Mapping[str, Sums], empty: Mapping[str, Sums], world: int) -
         own.load_state_dict(joined(empty[name], [part[name] for part in parts]).state_dict())
 
 
-def _identity(work: Work) -> dict[str, Any]:
-    """What must be the same for a saved state to be of this run: JSON values."""
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and the bytes of tensors, in their order."""
     digest = hashlib.sha256()
-    for key, value in work.model.state_dict().items():
+    for key, value in state.items():
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _identity(work: Work) -> dict[str, Any]:
+    """What must be the same for a saved state to be of this run: JSON values."""
     rank, world = _world()
     return {
-        "model": digest.hexdigest(),
+        "model": state_digest(work.model.state_dict()),
         "preprocess": unwrapped(work.model).preprocess.to_dict(),
         "data": work.data.describe(),
         "images": hashlib.sha256(json.dumps(list(work.indices)).encode()).hexdigest(),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from fusionzoo.data.base import spread
 from fusionzoo.errors import InputError
 
 __all__ = ["HALVES", "HELD", "ROLES", "Split", "chosen_images"]
@@ -36,8 +37,7 @@ def chosen_images(data: Any, limit: int | None) -> list[int]:
         raise InputError(f"limit is {limit}; give 1 or more, or leave it out for all images")
     if n < 1:
         raise InputError(f"{data.name}: the split {data.split!r} has no images")
-    count = n if limit is None else min(limit, n)
-    return [i * n // count for i in range(count)]
+    return spread(range(n), limit)
 
 
 @dataclass(frozen=True)

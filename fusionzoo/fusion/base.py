@@ -69,7 +69,7 @@ class FusionBlock(nn.Module):
         Raises:
             InputError: maps of other channels, of two sizes, or without a batch; another result of `fuse`.
         """
-        looks = not (torch.compiler.is_compiling() or torch._C._get_tracing_state())
+        looks = not (torch.compiler.is_compiling() or torch.jit.is_tracing())  # type: ignore[attr-defined]
         name, c, size = type(self).__name__, self.channels, rgb.shape
         if looks and (rgb.dim() != 4 or size != x.shape or size[1] != c):
             raise InputError(

@@ -52,13 +52,15 @@ def save(
     """
     config = model.config()
     for key, value in config["model_args"].items():
-        if not _is_plain(value):
+        try:
+            dump_json(value)
+        except TypeError as error:
             name = config["architecture"] or type(model).__name__
             raise InputError(
                 f"{name} is made with {key!r}, a {type(value).__name__}, which no"
                 " config.json holds: a model that is saved is built again from numbers, texts and lists; keep the"
                 " state_dict() of this one, or let its class make the parts by itself"
-            )
+            ) from error
     state = stored_state(model, half)
     data = to_bytes(state, {"format": "pt"})
     text = dump_json(config)
@@ -91,15 +93,6 @@ def save(
     files = {CONFIG: text, WEIGHTS: data, README: (card or model_card(record, config)).encode()}
     atomic_files(folder, {**files, RECORD: dump_json(record.to_dict())})
     return record
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether JSON holds it."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, str | int | float)
 
 
 def stored_state(model: torch.nn.Module, half: bool = False) -> dict[str, Tensor]:

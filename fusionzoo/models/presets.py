@@ -11,7 +11,7 @@ from fusionzoo.errors import InputError, check_known, unknown
 from fusionzoo.models.base import FORMAT_VERSION, FusionModel
 from fusionzoo.models.baselines import BASELINES, Baseline
 from fusionzoo.models.decoders import DECODERS
-from fusionzoo.models.stages import encoder_token
+from fusionzoo.models.stages import encoder_token, known_encoders
 from fusionzoo.models.two_stream import TwoStream
 from fusionzoo.preprocess import Preprocess
 from fusionzoo.registry import architectures, fusions, match, wrappers
@@ -126,7 +126,7 @@ def _parse(name: str) -> dict[str, Any]:
     if len(pieces) != 3:
         raise unknown("model", name, list_models(), "fusionzoo list --architectures; form: strategy_encoder_decoder")
     fusion = next((f for f in [*fusions, *BASELINES] if pieces[0].startswith(f"{f}_")), None)
-    if fusion is not None and pieces[0] not in fusions:
+    if fusion is not None and pieces[0] not in fusions and pieces[1] not in map(encoder_token, known_encoders()):
         encoder = f"{pieces[0]}_{pieces[1]}".removeprefix(f"{fusion}_").replace("_", "-")
         raise InputError(f"{name}: '-' stands for '_' within the encoder's name: {fusion}_{encoder}_{pieces[2]}")
     return dict(zip(("fusion", "encoder", "decoder"), pieces, strict=True))

@@ -242,6 +242,12 @@ def test_an_encoder_with_underscores_is_told_how_it_is_written() -> None:
             create_model(name)
 
 
+def test_a_strategy_with_a_slip_is_named_where_the_encoder_is_known() -> None:
+    for slip, meant in {"hybrid_trst": "hybrid_trust", "se_add_uni_rgbb": "se_add_uni_rgb"}.items():
+        with pytest.raises(UnknownNameError, match=f"unknown fusion strategy '{slip}'; did you mean '{meant}'"):
+            create_model(f"{slip}_resnet18_fpn")
+
+
 def test_a_config_of_an_architecture_that_nobody_registered_says_so() -> None:
     config = create_model("mfnet", num_classes=3).config() | {"architecture": "mynet"}
     with pytest.raises(UnknownNameError, match="unknown architecture 'mynet'.*import the module that registers it"):

@@ -63,6 +63,9 @@ MUTANTS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tests/bench/test_bench.py::test_rows_that_start_from_other_weights_of_the_same_name_are_refused",
      "fusionzoo/bench/same.py", [
         ('if "" not in (r.weights, weights) and r.weights != weights:', "if False:"),
+    ]),
+    ("tests/bench/test_bench.py::test_rows_that_start_from_other_weights_of_the_same_name_are_refused",
+     "fusionzoo/dissect/run.py", [
         ("digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())", "pass"),
     ]),
     ("tests/bench/test_study.py::test_one_model_under_two_names_counts_once", "fusionzoo/bench/study.py", [
